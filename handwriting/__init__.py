@@ -1,0 +1,1 @@
+"""What the stages share: characters, images, writers, runs. It imports no stage."""

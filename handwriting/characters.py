@@ -1,0 +1,100 @@
+"""The classes: which characters a study is about.
+
+Lists by name are derived from the JIS X 0208 codec or read from ``information/classes``; a path to
+a text file with one character per line (or any white space) works wherever a name does.
+"""
+
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+from handwriting.errors import InputError, report_problems
+from handwriting.files import INFORMATION_DIR
+
+# Small kana, voiced kana and the four obsolete ones are not among the 46.
+_SMALL = "ぁぃぅぇぉっゃゅょゎ"
+_OBSOLETE = "ゐゑ"
+
+
+def _jis_row(row: int) -> list[str]:
+    """The characters of one row (ku) of JIS X 0208, through its EUC-JP form."""
+    characters = []
+    for cell in range(1, 95):
+        try:
+            characters.append(bytes([0xA0 + row, 0xA0 + cell]).decode("euc_jp"))
+        except UnicodeDecodeError:
+            continue
+    return characters
+
+
+def _is_basic_hiragana(character: str) -> bool:
+    unvoiced = len(unicodedata.normalize("NFD", character)) == 1
+    return unvoiced and character not in _SMALL + _OBSOLETE
+
+
+@cache
+def hiragana() -> tuple[str, ...]:
+    """The 46 basic hiragana."""
+    return tuple(c for c in _jis_row(4) if _is_basic_hiragana(c))
+
+
+@cache
+def katakana() -> tuple[str, ...]:
+    """The 46 basic katakana, in the order of :func:`hiragana`."""
+    return tuple(chr(ord(c) + 0x60) for c in hiragana())
+
+
+@cache
+def kanji() -> tuple[str, ...]:
+    """The 2,965 kanji of JIS X 0208 level 1 (rows 16-47)."""
+    return tuple(c for row in range(16, 48) for c in _jis_row(row))
+
+
+def _read_list(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the class list {path}: {error}") from error
+    lines = (line.split("#")[0] for line in text.splitlines())
+    return tuple(c for line in lines for word in line.split() for c in word)
+
+
+def named_lists() -> dict[str, tuple[str, ...]]:
+    """Every class list that has a name."""
+    education = _read_list(INFORMATION_DIR / "classes" / "education_1948.txt")
+    lists = {
+        "hiragana": hiragana(),
+        "katakana": katakana(),
+        "kanji": kanji(),
+        "all": hiragana() + katakana() + kanji(),
+        "evaluation": hiragana() + katakana() + education,
+    }
+    for path in sorted((INFORMATION_DIR / "classes").glob("*.txt")):
+        lists.setdefault(path.stem, _read_list(path))
+    return lists
+
+
+def class_list(name_or_path: str) -> tuple[str, ...]:
+    """The characters of a named list or of a text file, in order.
+
+    Raises:
+        InputError: neither a name nor a file, an empty list, or a character listed twice.
+    """
+    lists = named_lists()
+    if name_or_path in lists:
+        characters = lists[name_or_path]
+    elif Path(name_or_path).is_file():
+        characters = _read_list(Path(name_or_path))
+    else:
+        raise InputError(
+            f"no class list {name_or_path!r}: give a text file or one of {', '.join(lists)}"
+        )
+    if not characters:
+        raise InputError(f"the class list {name_or_path} is empty")
+    twice = sorted({c for c in characters if characters.count(c) > 1})
+    report_problems(
+        f"class list {name_or_path}",
+        [f"{c} (U+{ord(c):04X}) is listed more than once" for c in twice],
+        "Every character is one class: keep one line of each.",
+    )
+    return characters

@@ -1,0 +1,162 @@
+"""The canonical image: one form for every source, real or generated.
+
+Grey, ink bright (255) on dark (0), levels stretched to the full range, faint paper set to zero, the
+tight box of the ink centred in a square with a fixed margin, resized by area averaging without
+stretching. Whatever differs between real and generated images after this, a classifier may use;
+whatever this removes, it cannot cheat on.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from handwriting.errors import InputError
+from handwriting.files import write_atomically
+
+Uint8 = npt.NDArray[np.uint8]
+
+INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
+MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
+MAX_PIXELS = 64_000_000  # a scan at 600 dpi of A4 is 35 million
+MAX_REFITS = 16  # a speckled scan may lose its outermost specks several times
+
+
+def margin_px(size_px: int) -> int:
+    """Empty pixels on each side of a canonical image's longer side."""
+    return max(1, size_px // 16)
+
+
+def _levels(ink: Uint8) -> Uint8:
+    """Stretch the brightest ink to 255 and set what is fainter than the floor to zero."""
+    peak = int(ink.max())
+    stretched = (ink.astype(np.uint16) * 255 + peak // 2) // max(peak, 1)
+    return np.where(stretched < INK_FLOOR, 0, stretched).astype(np.uint8)
+
+
+def _tight(ink: Uint8) -> Uint8:
+    """Cut the image to the box of its non-zero pixels."""
+    rows = np.flatnonzero(ink.any(axis=1))
+    columns = np.flatnonzero(ink.any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _resize(ink: Uint8, long_side_px: int) -> Uint8:
+    """Resize so that the longer side has ``long_side_px``, keeping the aspect."""
+    height, width = ink.shape
+    scale = long_side_px / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if size == (width, height):
+        return ink
+    # A box filter is area averaging; it would be nearest-neighbour when enlarging.
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(ink).resize(size, method))
+
+
+def _fit(glyph: Uint8, inner_px: int) -> Uint8:
+    """Resize a glyph so that its ink, floored again, has a longer side of at most ``inner_px``."""
+    fitted = _tight(_levels(_resize(glyph, inner_px)))
+    for extra_px in range(1, 4):
+        if max(fitted.shape) == inner_px:
+            break
+        larger = _tight(_levels(_resize(glyph, inner_px + extra_px)))
+        if max(larger.shape) > inner_px:
+            break
+        fitted = larger
+    return fitted
+
+
+def canonical(image: Uint8, size_px: int) -> Uint8:
+    """The canonical form of a grey image.
+
+    Args:
+        image: (H, W) uint8, dark ink on bright paper or the reverse; the border decides which.
+        size_px: side of the result.
+
+    Returns:
+        (size_px, size_px) uint8, ink 255 on 0. Applying the function again changes nothing.
+
+    Raises:
+        InputError: the image is blank.
+    """
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    paper = int(np.median(border))
+    ink = paper - image.astype(np.int16) if paper > 127 else image.astype(np.int16) - paper
+    ink = np.clip(ink, 0, 255).astype(np.uint8)
+    if ink.max() < MIN_CONTRAST:
+        raise InputError("the image is blank")
+    glyph = _tight(_levels(ink))
+
+    # Averaging can push the outermost ink below the floor. The glyph is then enlarged a little, and
+    # if need be again from what is left, until its ink reaches the margin exactly: that is what
+    # makes the form idempotent.
+    inner_px = size_px - 2 * margin_px(size_px)
+    fitted = _fit(glyph, inner_px)
+    for _ in range(MAX_REFITS):
+        if max(fitted.shape) == inner_px:
+            break
+        fitted = _fit(fitted, inner_px)
+
+    height, width = fitted.shape
+    top, left = (size_px - height) // 2, (size_px - width) // 2
+    square = np.zeros((size_px, size_px), np.uint8)
+    square[top : top + height, left : left + width] = fitted
+    return square
+
+
+def read_grey(path: Path) -> Uint8:
+    """An image file as (H, W) uint8; transparent pixels are white paper.
+
+    Raises:
+        InputError: missing, unreadable, truncated, or larger than ``MAX_PIXELS``.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"{path} has {image.width} x {image.height} px: too large")
+            if image.mode.startswith("I") or image.mode == "F":  # 16 bit and float
+                values = np.asarray(image, np.float32)
+                low, high = float(values.min()), float(values.max())
+                return ((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                paper = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(paper, image)
+            return np.asarray(image.convert("L"))
+    except FileNotFoundError:
+        raise InputError(f"missing image: {path}") from None
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"unreadable image: {path} ({error})") from error
+
+
+def read_canonical(path: Path, size_px: int) -> Uint8:
+    """:func:`canonical` of an image file; errors name the file."""
+    image = read_grey(path)
+    try:
+        return canonical(image, size_px)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def save_png(path: Path, ink: Uint8) -> None:
+    """Write bright-on-dark ink as black ink on white paper, as people expect to see it."""
+    write_atomically(path, Image.fromarray(255 - ink).save)
+
+
+def sheet(rows: list[Uint8], gap_px: int = 2) -> Uint8:
+    """Tile rows of images into one picture, bright ink on dark.
+
+    Args:
+        rows: one (N, H, W) uint8 array per row; all images of one size.
+        gap_px: grey gap between tiles.
+    """
+    height, width = rows[0].shape[1:]
+    num_columns = max(len(row) for row in rows)
+    cell_h, cell_w = height + gap_px, width + gap_px
+    picture = np.full((len(rows) * cell_h + gap_px, num_columns * cell_w + gap_px), 64, np.uint8)
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            top, left = gap_px + i * cell_h, gap_px + j * cell_w
+            picture[top : top + height, left : left + width] = image
+    return picture

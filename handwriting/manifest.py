@@ -1,0 +1,217 @@
+"""Manifests: ``{"character": ["relative/path.png", ...]}``, for real and generated images alike.
+
+Paths are relative to the manifest. Who wrote an image stands in ``writers.json`` beside the
+manifest (``{"relative/path.png": "writer"}``) or in the path itself (``.../writer_07.png``).
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handwriting.errors import InputError, report_problems
+from handwriting.files import read_json, write_json
+from handwriting.images import Uint8, read_canonical
+from handwriting.progress import progress
+
+UNKNOWN_WRITER = ""
+_WRITER_IN_PATH = re.compile(r"(?:writer|sheet)[_-]?[A-Za-z0-9]+")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a manifest."""
+
+    character: str
+    path: Path  # absolute
+    writer: str  # UNKNOWN_WRITER where nothing tells
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked manifest: every image exists; none is listed twice."""
+
+    path: Path
+    entries: tuple[Entry, ...]
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """The characters in the order of the file."""
+        return tuple(dict.fromkeys(entry.character for entry in self.entries))
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        return tuple(sorted({entry.writer for entry in self.entries}))
+
+    def only(self, entries: Iterable[Entry]) -> "Manifest":
+        return Manifest(self.path, tuple(entries))
+
+
+def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> Manifest:
+    """Read and check a manifest; every problem is reported at once.
+
+    Args:
+        path: the JSON file.
+        characters: the classes to keep, each of which must then have an image; None keeps all.
+
+    Raises:
+        InputError: not JSON, not in the form above, a key that is not one character, a class
+            without images, a missing file, or a file listed twice.
+    """
+    path = Path(path).absolute()
+    value = read_json(path)
+    form = 'The form is {"character": ["relative/path.png", ...]}.'
+    if not isinstance(value, dict) or not value:
+        raise InputError(f"{path} is not a manifest: expected an object with characters. {form}")
+    writers = _read_writers(path.with_name("writers.json"))
+    wanted = None if characters is None else tuple(characters)
+
+    problems: list[str] = []
+    entries: list[Entry] = []
+    owner: dict[str, str] = {}
+    for character, files in value.items():
+        if len(character) != 1:
+            problems.append(f"key {character!r}: not a single character")
+            continue
+        if not _is_list_of_text(files):
+            problems.append(f"{character}: expected a list of paths, found {type(files).__name__}")
+            continue
+        if not files:
+            problems.append(f"{character}: no images (empty class)")
+        if wanted is not None and character not in wanted:
+            continue
+        for file in files:
+            absolute = os.path.normpath(path.parent / file)
+            if absolute in owner:
+                problems.append(f"{character}: {file} is listed again (also {owner[absolute]})")
+            elif not os.path.isfile(absolute):
+                problems.append(f"{character}: missing image {absolute}")
+            owner[absolute] = character
+            writer = writers.get(file) or _writer_in_path(file)
+            entries.append(Entry(character, Path(absolute), writer))
+    if wanted is not None:
+        absent = [c for c in wanted if c not in value]
+        problems += [f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent]
+    report_problems(str(path), problems, f"{form} Paths are relative to {path.parent}.")
+    return Manifest(path, tuple(entries))
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _writer_in_path(file: str) -> str:
+    found = _WRITER_IN_PATH.findall(file)
+    return found[-1] if found else UNKNOWN_WRITER
+
+
+def _read_writers(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict) or not all(isinstance(w, str) for w in value.values()):
+        raise InputError(f'{path}: the form is {{"relative/path.png": "writer"}}')
+    return value
+
+
+def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
+    """Write a manifest and its ``writers.json``, the manifest last, each atomically."""
+    path = path.absolute()
+    entries = tuple(entries)
+    listing: dict[str, list[str]] = {}
+    writers: dict[str, str] = {}
+    for entry in entries:
+        file = Path(os.path.relpath(entry.path, path.parent)).as_posix()
+        listing.setdefault(entry.character, []).append(file)
+        if entry.writer != UNKNOWN_WRITER:
+            writers[file] = entry.writer
+    write_json(path.with_name("writers.json"), writers)
+    write_json(path, listing)
+    return Manifest(path, entries)
+
+
+def check_disjoint(splits: dict[str, Manifest]) -> None:
+    """Check that no file and no writer is in two splits.
+
+    Raises:
+        InputError: naming every file and writer that is shared.
+    """
+    problems = []
+    seen_file: dict[Path, str] = {}
+    seen_writer: dict[str, str] = {}
+    for name, manifest in splits.items():
+        for entry in manifest.entries:
+            if seen_file.setdefault(entry.path, name) != name:
+                problems.append(f"{entry.path} is in {seen_file[entry.path]} and in {name}")
+        for writer in manifest.writers:
+            if writer != UNKNOWN_WRITER and seen_writer.setdefault(writer, name) != name:
+                problems.append(f"writer {writer} is in {seen_writer[writer]} and in {name}")
+    report_problems("the splits overlap", problems, "Splits are by writer: move each to one side.")
+
+
+def split_by_writer(
+    manifest: Manifest, num_train: int, num_validation: int, seed: int
+) -> dict[str, Manifest]:
+    """Divide a manifest into train, validation and test people.
+
+    Args:
+        manifest: images whose writers are known.
+        num_train: people to train on.
+        num_validation: people to choose checkpoints on; all others are test people.
+        seed: which people; the same seed gives the same people whatever the counts' order.
+
+    Raises:
+        InputError: an image without a writer, or too few writers for the counts.
+    """
+    unknown = [entry.path for entry in manifest.entries if entry.writer == UNKNOWN_WRITER]
+    report_problems(
+        str(manifest.path),
+        [f"no writer known for {path}" for path in unknown],
+        "Put a writers.json beside the manifest, or give one manifest per split "
+        "(data.manifest, data.validation_manifest, data.test_manifest).",
+    )
+    writers = manifest.writers
+    if num_train < 1 or len(writers) <= num_train + num_validation:
+        raise InputError(
+            f"{manifest.path} has {len(writers)} writers: too few for {num_train} to train, "
+            f"{num_validation} to validate and at least one to test "
+            "(data.train_writers, data.validation_writers)"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(writers))
+    order = [writers[i] for i in shuffled]
+    people = {
+        "train": set(order[:num_train]),
+        "validation": set(order[num_train : num_train + num_validation]),
+        "test": set(order[num_train + num_validation :]),
+    }
+    return {
+        name: manifest.only(e for e in manifest.entries if e.writer in members)
+        for name, members in people.items()
+    }
+
+
+def read_images(manifest: Manifest, size_px: int, description: str) -> Uint8:
+    """The canonical images of a manifest, (N, size_px, size_px) uint8.
+
+    Raises:
+        InputError: listing every image that cannot be read or is blank.
+    """
+    images = np.zeros((len(manifest.entries), size_px, size_px), np.uint8)
+    problems: list[str] = []
+
+    def read(index: int) -> None:
+        try:
+            images[index] = read_canonical(manifest.entries[index].path, size_px)
+        except InputError as error:
+            problems.append(str(error))
+
+    with ThreadPoolExecutor() as pool:
+        for _ in progress(pool.map(read, range(len(images))), len(images), description):
+            pass
+    report_problems(str(manifest.path), sorted(problems), "Repair or remove these images.")
+    return images

@@ -1,0 +1,148 @@
+"""Packed images: the canonical images of a source as one memory-mapped uint8 array.
+
+A folder with ``images.npy`` (N, H, W), ``labels.npy`` and ``writers.npy`` (N,) and ``meta.json``.
+It is keyed by its content, made once, and opened without reading the images.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from handwriting.errors import InputError
+from handwriting.files import content_key, read_json, write_atomically, write_json
+from handwriting.images import Uint8
+from handwriting.manifest import Manifest, read_images
+
+Int64 = npt.NDArray[np.int64]
+FORM = 1  # raise it when the canonical form changes: old caches are then made anew
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Labelled canonical images of a source. A font counts as a writer.
+
+    Attributes:
+        images: (N, H, W) uint8, ink 255 on 0; usually memory-mapped.
+        labels: (N,) indices into ``characters``.
+        writers: (N,) indices into ``writer_names``.
+    """
+
+    images: Uint8
+    labels: Int64
+    writers: Int64
+    characters: tuple[str, ...]
+    writer_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size_px(self) -> int:
+        return int(self.images.shape[-1])
+
+    def select(self, keep: npt.NDArray[Any]) -> "PackedImages":
+        """The images that a mask or an index array names."""
+        return replace(
+            self, images=self.images[keep], labels=self.labels[keep], writers=self.writers[keep]
+        )
+
+    def by(self, writer_names: Sequence[str]) -> "PackedImages":
+        """The images of some writers."""
+        numbers = [self.writer_names.index(name) for name in writer_names]
+        return self.select(np.flatnonzero(np.isin(self.writers, numbers)))
+
+    def of(self, characters: Sequence[str]) -> "PackedImages":
+        """The images of some characters, labelled by their place in ``characters``.
+
+        Raises:
+            InputError: a character of the list has no image here.
+        """
+        table = np.full(len(self.characters), -1, np.int64)
+        place = {c: i for i, c in enumerate(characters)}
+        for i, character in enumerate(self.characters):
+            table[i] = place.get(character, -1)
+        labels = table[self.labels]
+        absent = sorted(set(range(len(characters))) - set(np.unique(labels).tolist()))
+        if absent:
+            raise InputError("no images of " + " ".join(characters[i] for i in absent))
+        kept = replace(self, labels=labels, characters=tuple(characters))
+        return kept.select(np.flatnonzero(labels >= 0))
+
+    def present_writers(self) -> list[str]:
+        """The names of the writers that have an image here."""
+        return [self.writer_names[i] for i in np.unique(self.writers)]
+
+
+def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
+    """Several sources over the same characters as one."""
+    first = parts[0]
+    if any(part.characters != first.characters for part in parts):
+        raise ValueError("parts have different characters: label them with .of() first")
+    if len(parts) == 1:
+        return first
+    names = tuple(dict.fromkeys(name for part in parts for name in part.writer_names))
+    number = {name: i for i, name in enumerate(names)}
+    writers = [np.array([number[n] for n in p.writer_names] or [0])[p.writers] for p in parts]
+    return PackedImages(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(writers),
+        first.characters,
+        names,
+    )
+
+
+def save_packed(folder: Path, packed: PackedImages) -> None:
+    """Write a packed set; ``meta.json`` comes last and marks the folder as whole."""
+    for name in ("images", "labels", "writers"):
+        array = getattr(packed, name)
+        write_atomically(folder / f"{name}.npy", lambda path, a=array: np.save(path, a))  # type: ignore[misc]
+    meta = {"characters": packed.characters, "writer_names": packed.writer_names}
+    write_json(folder / "meta.json", meta)
+
+
+def open_packed(folder: Path) -> PackedImages:
+    """Open a packed set, the images memory-mapped."""
+    meta = read_json(folder / "meta.json")
+    return PackedImages(
+        np.load(folder / "images.npy", mmap_mode="r"),
+        np.load(folder / "labels.npy"),
+        np.load(folder / "writers.npy"),
+        tuple(meta["characters"]),
+        tuple(meta["writer_names"]),
+    )
+
+
+def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:
+    """The packed set in ``folder``, made first if it is not there."""
+    if not (folder / "meta.json").is_file():
+        save_packed(folder, make())
+    return open_packed(folder)
+
+
+def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedImages:
+    """The canonical images of a manifest, packed once per content.
+
+    The key covers every path with its size and time of change: an edited image is packed again.
+    """
+    stats = [(entry.path, entry.path.stat()) for entry in manifest.entries]
+    files = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    labelled = [(entry.character, entry.writer) for entry in manifest.entries]
+
+    def make() -> PackedImages:
+        characters, writers = manifest.characters, manifest.writers
+        number = {c: i for i, c in enumerate(characters)}
+        person = {w: i for i, w in enumerate(writers)}
+        return PackedImages(
+            read_images(manifest, size_px, f"packing {manifest.path.name}"),
+            np.array([number[e.character] for e in manifest.entries]),
+            np.array([person[e.writer] for e in manifest.entries]),
+            characters,
+            writers,
+        )
+
+    return cached(cache_dir / "packed" / content_key(FORM, size_px, files, labelled), make)

@@ -1,0 +1,23 @@
+"""Progress bars on everything that takes more than a few seconds."""
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], total: int, description: str) -> Iterable[T]:
+    """``items`` with a bar on a terminal; in a log file one line a minute at the most."""
+    interactive = sys.stderr.isatty()
+    return tqdm(
+        items,
+        total=total,
+        desc=description,
+        leave=False,
+        delay=2.0,
+        mininterval=0.2 if interactive else 60.0,
+        ascii=not interactive,
+    )
