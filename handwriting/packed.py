@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from handwriting.errors import InputError
 from handwriting.files import content_key, read_json, write_atomically, write_json
 from handwriting.images import Uint8
 from handwriting.manifest import Manifest, read_images
@@ -56,21 +55,17 @@ class PackedImages:
         return self.select(np.flatnonzero(np.isin(self.writers, numbers)))
 
     def of(self, characters: Sequence[str]) -> "PackedImages":
-        """The images of some characters, labelled by their place in ``characters``.
-
-        Raises:
-            InputError: a character of the list has no image here.
-        """
-        table = np.full(len(self.characters), -1, np.int64)
-        place = {c: i for i, c in enumerate(characters)}
-        for i, character in enumerate(self.characters):
-            table[i] = place.get(character, -1)
+        """The images of some characters, labelled by their place in ``characters``."""
+        place = {character: i for i, character in enumerate(characters)}
+        table = np.array([place.get(character, -1) for character in self.characters])
         labels = table[self.labels]
-        absent = sorted(set(range(len(characters))) - set(np.unique(labels).tolist()))
-        if absent:
-            raise InputError("no images of " + " ".join(characters[i] for i in absent))
-        kept = replace(self, labels=labels, characters=tuple(characters))
-        return kept.select(np.flatnonzero(labels >= 0))
+        relabelled = replace(self, labels=labels, characters=tuple(characters))
+        return relabelled.select(np.flatnonzero(labels >= 0))
+
+    def absent(self) -> list[str]:
+        """The characters that no image here shows."""
+        present = set(np.unique(self.labels).tolist())
+        return [c for i, c in enumerate(self.characters) if i not in present]
 
     def present_writers(self) -> list[str]:
         """The names of the writers that have an image here."""

@@ -1,0 +1,137 @@
+"""Augmentation on the batch, on the device: one interpolation, one draw per image.
+
+All randomness comes from an explicit ``torch.Generator``. Images go in as uint8 ink (255 on 0) and
+come out as floats in [-1, 1], paper -1 and ink 1.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 ink (B, H, W) to float (B, 1, H, W) in [-1, 1]."""
+    return images.unsqueeze(1).float().div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float (B, 1, H, W) in [-1, 1] to uint8 ink (B, H, W)."""
+    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
+
+
+def uniform(low: float, high: float, size: int, generator: torch.Generator) -> Tensor:
+    """(size,) draws between two bounds."""
+    unit = torch.rand(size, generator=generator, device=generator.device)
+    return low + (high - low) * unit
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a batch of images is put: one similarity transform each.
+
+    Attributes:
+        angle: (B,) radians, counter-clockwise.
+        scale: (B,) size relative to the canonical image.
+        shift: (B, 2) right and down, in units of half the image's side.
+    """
+
+    angle: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+def random_placement(
+    size: int, generator: torch.Generator, max_angle: float, free: bool
+) -> Placement:
+    """Rotation of half of the batch by up to ``max_angle`` degrees; free scale and shift if asked.
+
+    Args:
+        size: B.
+        generator: on the device of the images.
+        max_angle: degrees.
+        free: draw scale from 0.8-1.0 and shift from what keeps the ink inside, else keep both.
+    """
+    bound = math.radians(max_angle)
+    angle = uniform(-bound, bound, size, generator) * (uniform(0, 1, size, generator) < 0.5)
+    if not free:
+        one = torch.ones(size, device=generator.device)
+        return Placement(angle, one, torch.zeros(size, 2, device=generator.device))
+    scale = uniform(0.8, 1.0, size, generator)
+    room = 1.0 - scale
+    shift = torch.stack([uniform(-1, 1, size, generator) * room for _ in range(2)], dim=1)
+    return Placement(angle, scale, shift)
+
+
+def place(images: Tensor, placement: Placement) -> Tensor:
+    """Rotate, scale and shift uint8 ink (B, C, H, W) into floats of that shape in [-1, 1].
+
+    The C images of one item, such as a content image and its style image, move together.
+    """
+    cosine = torch.cos(placement.angle) / placement.scale
+    sine = torch.sin(placement.angle) / placement.scale
+    x, y = placement.shift.unbind(dim=1)
+    # grid_sample asks where each output pixel comes from: the inverse map.
+    inverse = torch.stack(
+        [cosine, -sine, -cosine * x + sine * y, sine, cosine, -sine * x - cosine * y], dim=1
+    )
+    source = images.float().div_(255)
+    grid = F.affine_grid(inverse.view(-1, 2, 3), list(source.shape), align_corners=False)
+    return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
+
+
+@dataclass(frozen=True)
+class Classical:
+    """Strong classical augmentation: affine, elastic, stroke thickness (the control arm).
+
+    Attributes:
+        max_angle: degrees.
+        scale: largest relative change of width and of height, drawn apart.
+        shear: largest shear of x by y.
+        shift: largest shift, in units of half the image's side.
+        elastic: standard deviation of the displacement field, in the same unit.
+        thickness: largest blend towards the image with strokes two pixels thicker.
+        thinness: largest blend towards the image with strokes two pixels thinner.
+    """
+
+    max_angle: float = 12.0
+    scale: float = 0.15
+    shear: float = 0.25
+    shift: float = 0.08
+    elastic: float = 0.06
+    thickness: float = 1.0
+    thinness: float = 0.4
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 ink (B, H, W) to floats (B, 1, H, W) in [-1, 1], each image changed on its own."""
+        size, height, width = images.shape
+        source = self._thicken(images.unsqueeze(1).float().div_(255), generator)
+        angle = uniform(-1, 1, size, generator) * math.radians(self.max_angle)
+        scale_x = 1 + uniform(-self.scale, self.scale, size, generator)
+        scale_y = 1 + uniform(-self.scale, self.scale, size, generator)
+        shear = uniform(-self.shear, self.shear, size, generator)
+        shift_x, shift_y = (uniform(-self.shift, self.shift, size, generator) for _ in range(2))
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        rows = [
+            torch.stack([cosine * scale_x, shear - sine * scale_y, shift_x], dim=1),
+            torch.stack([sine * scale_x, cosine * scale_y, shift_y], dim=1),
+        ]
+        theta = torch.stack(rows, dim=1)  # (B, 2, 3)
+        grid = F.affine_grid(theta, [size, 1, height, width], align_corners=False)
+        grid = grid + self._displacement(size, height, width, generator)
+        return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
+
+    def _displacement(self, size: int, height: int, width: int, rng: torch.Generator) -> Tensor:
+        """A smooth field (B, H, W, 2): 6 x 6 normal control values, enlarged."""
+        control = torch.randn(size, 2, 6, 6, generator=rng, device=rng.device) * self.elastic
+        field = F.interpolate(control, (height, width), mode="bicubic", align_corners=True)
+        return field.permute(0, 2, 3, 1)
+
+    def _thicken(self, ink: Tensor, generator: torch.Generator) -> Tensor:
+        """Blend each image with its grey dilation or erosion (3 x 3)."""
+        blend = uniform(-self.thinness, self.thickness, len(ink), generator).view(-1, 1, 1, 1)
+        thicker = F.max_pool2d(ink, 3, stride=1, padding=1)
+        thinner = -F.max_pool2d(-ink, 3, stride=1, padding=1)
+        return ink + blend.clamp(min=0) * (thicker - ink) + (-blend).clamp(min=0) * (thinner - ink)

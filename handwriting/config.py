@@ -1,0 +1,256 @@
+"""The study's configuration: ``conf/`` holds the values, these dataclasses hold shape and type.
+
+All scripts compose the same study, so that an override or an experiment means the same to each of
+them; a script reads the sections that it needs. A misspelt key, a wrong type or an unknown choice
+stops at composition and is named.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir, main as hydra_main
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from handwriting.errors import InputError
+from handwriting.files import CONFIG_DIR, workspace
+
+
+class ModelMode(Enum):
+    """What conditions the generator besides the content and style images."""
+
+    adain = "adain"  # nothing
+    adain_mlp = "adain_mlp"  # a learned embedding of the class
+    adain_clip = "adain_clip"  # the frozen CLIP text embedding of the character's components
+
+
+class StepType(Enum):
+    """The training steps of a generator, each starting from the last one's weights."""
+
+    step1 = "step1"
+    step2 = "step2"
+    step3 = "step3"
+    step_end = "step_end"
+    all = "all"  # the four in order
+
+
+class Tracking(Enum):
+    """The wandb mode."""
+
+    disabled = "disabled"
+    offline = "offline"
+    online = "online"
+
+
+@dataclass
+class Data:
+    """Handwriting, split by writer."""
+
+    source: str = MISSING  # simulated | manifest
+    characters: str | None = MISSING  # a class list; null takes the manifest's characters
+    manifest: str | None = MISSING
+    validation_manifest: str | None = MISSING  # null: split `manifest` by writer
+    test_manifest: str | None = MISSING
+    train_writers: int = MISSING
+    validation_writers: int = MISSING  # the writers that remain are test writers
+    num_writers: int = MISSING  # simulated people standing in for real ones
+    samples_per_writer: int = MISSING  # of each character, by each simulated person
+    helper_writers: int = MISSING  # simulated hands beside real ones; never tested on
+    unseen_characters: int = MISSING  # kanji kept from encoders and generators (zero-shot)
+    split_seed: int = MISSING
+
+
+@dataclass
+class Fonts:
+    """Where fonts come from; a font counts as one more writer."""
+
+    packages: list[str] = MISSING
+    folders: list[str] = MISSING
+    list_file: str | None = MISSING
+    system: bool = MISSING
+    reference: str = MISSING  # part of the name of the content font of step1 and generation
+    min_coverage: float = MISSING  # share of the classes that a font must have
+
+
+@dataclass
+class Structure:
+    """The text of a character: its components."""
+
+    path: str | None = MISSING  # the user's JSON; null: KanjiVG
+    context_length: int = MISSING  # tokens of a sequence with its start and end
+
+
+@dataclass
+class Training:
+    """What every training loop needs."""
+
+    num_steps: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+
+
+@dataclass
+class ImageEncoder(Training):
+    network: str = MISSING  # small_resnet or a timm name
+    width: int = MISSING
+
+
+@dataclass
+class TextEncoder(Training):
+    width: int = MISSING
+    heads: int = MISSING
+    layers: int = MISSING
+
+
+@dataclass
+class Clip(Training):
+    embedding_dim: int = MISSING
+    targets: str = MISSING  # character: same character, same target | similarity: soft (paper)
+    learn_temperature: bool = MISSING
+
+
+@dataclass
+class StyleTransfer:
+    dim: int = MISSING  # channels at full resolution
+    dim_mults: list[int] = MISSING  # channels per level, as multiples of dim
+    patch_px: int = MISSING  # pixels per side that the stem folds into channels
+    full_attention: bool = MISSING  # linear attention at every level (paper) or in the middle only
+    discriminator_dim: int = MISSING
+    discriminator_layers: int = MISSING
+    num_steps: dict[str, int] = MISSING  # per step_type
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    discriminator_learning_rate: float = MISSING
+    betas: list[float] = MISSING
+    style_character: str = MISSING  # same: the target itself (paper) | any: another by that writer
+    condition_dropout: float = MISSING  # how often the class is replaced by the null embedding
+    max_angle: float = MISSING  # degrees
+    weights: dict[str, float] = MISSING  # of the terms of the objective
+    ema_decay: float = MISSING
+    num_samples: int = MISSING  # characters on a sample sheet
+    sample_every: int = MISSING
+
+
+@dataclass
+class Generation:
+    num_per_character: int = MISSING
+    characters: str | None = MISSING  # null: the study's
+    content_fonts: list[str] = MISSING  # parts of names; empty: all fonts
+    styles: str = MISSING  # writers | fonts | both
+    style_writers: list[str] = MISSING  # empty: all training writers
+    batch_size: int = MISSING
+    output: str | None = MISSING  # null: in the run folder of the generator
+
+
+@dataclass
+class CharacterClassification(Training):
+    network: str = MISSING
+    width: int = MISSING
+    weight_decay: float = MISSING
+    label_smoothing: float = MISSING
+    name: str | None = MISSING  # of the arm; null: made from what it sees
+    use_real: bool = MISSING
+    use_fonts: bool = MISSING
+    use_helpers: bool = MISSING  # the simulated hands beside real ones
+
+
+@dataclass
+class Evaluation:
+    recognisers: list[str] = MISSING  # run folders or weights; empty: all of the study
+    num_confusions: int = MISSING
+    num_resamples: int = MISSING  # of the bootstrap over writers
+
+
+@dataclass
+class Pipeline:
+    model_modes: list[ModelMode] = MISSING
+    seeds: list[int] = MISSING
+    augmentations: list[bool] = MISSING  # each arm without and with classical augmentation
+
+
+@dataclass
+class Runtime:
+    device: str = MISSING  # cpu | cuda
+    precision: str = MISSING  # no | bf16 | fp16
+    num_threads: int = MISSING  # 0: as many as torch finds
+    checkpoint_every_s: float = MISSING
+
+
+@dataclass
+class Config:
+    """A whole study."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    size_px: int = MISSING
+    runs_dir: str = MISSING
+    cache_dir: str = MISSING
+    tracking: Tracking = MISSING
+
+    model_mode: ModelMode = MISSING
+    step_type: StepType = MISSING
+    aug: bool = MISSING  # classical augmentation of encoder and classifier training
+    use_gen: Any = MISSING  # "" or a manifest or a list of manifests of generated images
+    gen_ratio: float = MISSING  # share of a batch that is not real
+    image_weight: str | None = MISSING  # weights: null takes those of this study's run folders
+    text_weight: str | None = MISSING
+    clip_weight: str | None = MISSING
+    gen_weight: str | None = MISSING
+    disc_weight: str | None = MISSING
+
+    data: Data = MISSING
+    fonts: Fonts = MISSING
+    structure: Structure = MISSING
+    image_encoder: ImageEncoder = MISSING
+    text_encoder: TextEncoder = MISSING
+    clip: Clip = MISSING
+    style_transfer: StyleTransfer = MISSING
+    generation: Generation = MISSING
+    classifier: CharacterClassification = MISSING
+    evaluation: Evaluation = MISSING
+    pipeline: Pipeline = MISSING
+    runtime: Runtime = MISSING
+
+
+def _register() -> None:
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
+
+
+def typed(composed: DictConfig) -> Config:
+    """The composed configuration as dataclasses.
+
+    Raises:
+        InputError: a value is missing; all missing keys are named.
+    """
+    missing = OmegaConf.missing_keys(composed)
+    if missing:
+        raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    return config
+
+
+def compose(overrides: Sequence[str] = ()) -> Config:
+    """The study with overrides, as a script would see it."""
+    _register()
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        return typed(hydra_compose("study", list(overrides)))
+
+
+def run_script(main: Callable[[Config], Any]) -> None:
+    """Run a stage's ``main`` on the study composed from the command line."""
+    _register()
+
+    @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
+    def job(composed: DictConfig) -> None:
+        try:
+            main(typed(composed))
+        except InputError as error:
+            sys.exit(f"error: {error}")
+
+    job()

@@ -1,0 +1,173 @@
+"""The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
+
+import unicodedata
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from handwriting import strokes
+from handwriting.characters import class_list
+from handwriting.config import Config, Data, Fonts
+from handwriting.errors import InputError, report_problems
+from handwriting.files import content_key
+from handwriting.fonts import find_fonts, font_images
+from handwriting.manifest import Manifest, check_disjoint, read_manifest, split_by_writer
+from handwriting.packed import PackedImages, concatenate, pack_manifest
+
+HELPER_SEED = 1_000_003  # helpers are other people than the simulated writers of any split
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a study trains and tests on, all over the same characters.
+
+    Attributes:
+        characters: the classes.
+        unseen: the kanji among them that encoders and generators never see.
+        train, validation, test: handwriting, by different writers.
+        fonts: renders of every font; a font is a writer.
+        helpers: simulated hands beside real ones, None without.
+        is_real: whether people wrote it.
+        key: of the files behind it; the configuration is not part of it.
+    """
+
+    characters: tuple[str, ...]
+    unseen: tuple[str, ...]
+    train: PackedImages
+    validation: PackedImages
+    test: PackedImages
+    fonts: PackedImages
+    helpers: PackedImages | None
+    is_real: bool
+    key: str
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The characters that encoders and generators are trained on."""
+        return tuple(c for c in self.characters if c not in self.unseen)
+
+    def without_unseen(self, packed: PackedImages) -> PackedImages:
+        """The images of seen characters, labelled as before."""
+        hidden = [self.characters.index(c) for c in self.unseen]
+        return packed.select(np.flatnonzero(~np.isin(packed.labels, hidden)))
+
+
+_opened: dict[str, Corpus] = {}  # a pipeline opens the same corpus for each of its stages
+
+
+def open_corpus(config: Config) -> Corpus:
+    """The corpus that a configuration names, from the cache where it was made before.
+
+    Raises:
+        InputError: unusable manifests, splits, class lists or fonts.
+    """
+    data = config.data
+    paths = [Path(p) for p in (data.manifest, data.validation_manifest, data.test_manifest) if p]
+    stats = [path.stat() if path.is_file() else None for path in paths]
+    stamps = [stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]
+    key = content_key(asdict(data), asdict(config.fonts), config.size_px, config.cache_dir, stamps)
+    if key not in _opened:
+        _opened[key] = _open(data, config.fonts, config.size_px, Path(config.cache_dir).absolute())
+    return _opened[key]
+
+
+def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
+    if data.source == "manifest":
+        splits, files = _from_manifests(data, size_px, cache_dir)
+    elif data.source == "simulated":
+        splits, files = _from_strokes(data, size_px, cache_dir), []
+    else:
+        raise InputError(f"data.source={data.source}: expected simulated or manifest")
+    characters = splits["train"].characters
+
+    faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
+    renders, _ = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
+    helpers = None
+    if data.helper_writers:
+        helpers = strokes.simulated(
+            characters, data.helper_writers, 1, HELPER_SEED + data.split_seed, size_px, cache_dir
+        )
+    unseen = _choose_unseen(characters, data)
+    key = content_key(files, [(face.name, face.path.stat().st_size) for face in faces])
+    is_real = data.source == "manifest"
+    return Corpus(
+        characters, unseen, **splits, fonts=renders, helpers=helpers, is_real=is_real, key=key
+    )
+
+
+def _choose_unseen(characters: tuple[str, ...], data: Data) -> tuple[str, ...]:
+    """Random kanji, the same for a seed; kana have no components to be composed from."""
+    kanji = [c for c in characters if unicodedata.name(c, "").startswith("CJK UNIFIED")]
+    if data.unseen_characters > len(kanji) // 2:
+        raise InputError(
+            f"data.unseen_characters={data.unseen_characters}: at most half of the "
+            f"{len(kanji)} kanji of this study"
+        )
+    chosen = np.random.default_rng(data.split_seed).permutation(len(kanji))
+    return tuple(kanji[i] for i in sorted(chosen[: data.unseen_characters]))
+
+
+def _from_strokes(data: Data, size_px: int, cache_dir: Path) -> dict[str, PackedImages]:
+    """Simulated people: the first ones train, the next validate, the rest test."""
+    if data.characters is None:
+        raise InputError("data=simulated needs data.characters, such as data.characters=demo")
+    if data.num_writers <= data.train_writers + data.validation_writers:
+        raise InputError(
+            f"data.num_writers={data.num_writers} leaves nobody to test beside "
+            f"{data.train_writers} to train and {data.validation_writers} to validate"
+        )
+    everyone = strokes.simulated(
+        class_list(data.characters), data.num_writers, data.samples_per_writer, data.split_seed,
+        size_px, cache_dir,
+    )  # fmt: skip
+    bounds = np.array([data.train_writers, data.train_writers + data.validation_writers])
+    split_of = np.searchsorted(bounds, everyone.writers, side="right")
+    names = ("train", "validation", "test")
+    return {name: everyone.select(np.flatnonzero(split_of == i)) for i, name in enumerate(names)}
+
+
+def _from_manifests(
+    data: Data, size_px: int, cache_dir: Path
+) -> tuple[dict[str, PackedImages], list[tuple[str, int, int]]]:
+    """The splits of the user's manifests, and the files behind them."""
+    if not data.manifest:
+        raise InputError("data=manifest needs data.manifest=path/to/manifest.json")
+    wanted = class_list(data.characters) if data.characters else None
+    first = read_manifest(data.manifest, wanted)
+    if data.test_manifest and data.validation_manifest:
+        splits = {"train": first}
+        for name, path in (("validation", data.validation_manifest), ("test", data.test_manifest)):
+            splits[name] = _within(read_manifest(path), first.characters)
+    elif data.test_manifest or data.validation_manifest:
+        raise InputError("give both data.validation_manifest and data.test_manifest, or neither")
+    else:
+        splits = split_by_writer(
+            first, data.train_writers, data.validation_writers, data.split_seed
+        )
+    check_disjoint(splits)
+    characters = wanted or first.characters
+    packed = {
+        name: pack_manifest(manifest, size_px, cache_dir).of(characters)
+        for name, manifest in splits.items()
+    }
+    absent = packed["train"].absent()
+    report_problems(
+        data.manifest,
+        [f"{c}: the training writers have no image of it (empty class)" for c in absent],
+        "Take more training writers (data.train_writers) or fewer characters (data.characters).",
+    )
+    entries = [entry for manifest in splits.values() for entry in manifest.entries]
+    stats = [(str(entry.path), entry.path.stat()) for entry in entries]
+    return packed, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def _within(manifest: Manifest, characters: tuple[str, ...]) -> Manifest:
+    """A test manifest, checked to hold training characters only."""
+    unknown = [c for c in manifest.characters if c not in characters]
+    report_problems(
+        str(manifest.path),
+        [f"unknown character {c} (U+{ord(c):04X}): not among the training classes" for c in unknown],
+        "A recogniser cannot name a class that it was not trained on.",
+    )
+    return manifest

@@ -1,0 +1,51 @@
+"""Device, precision and processes: the one place that talks to Hugging Face accelerate."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from handwriting.config import Runtime as RuntimeConfig
+from handwriting.errors import InputError
+
+
+class Runtime:
+    """Where and how a stage computes.
+
+    Raises:
+        InputError: an unknown device or precision, or a GPU that is not there.
+    """
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        if config.device not in ("cpu", "cuda"):
+            raise InputError(f"runtime.device={config.device}: expected cpu or cuda")
+        if config.precision not in ("no", "bf16", "fp16"):
+            raise InputError(f"runtime.precision={config.precision}: expected no, bf16 or fp16")
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("runtime.device=cuda, but torch finds no GPU: use runtime=cpu")
+        if config.num_threads:
+            torch.set_num_threads(config.num_threads)
+        # Its state is a singleton per process: a sweep may ask for another precision.
+        AcceleratorState._reset_state(True)
+        self._accelerator = Accelerator(
+            cpu=config.device == "cpu", mixed_precision=config.precision
+        )
+        self.device: torch.device = self._accelerator.device
+
+    def seed(self, seed: int) -> torch.Generator:
+        """Seed torch for weights and dropout; return the generator that draws the data."""
+        torch.manual_seed(seed)
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def to_device(self, network: nn.Module) -> nn.Module:
+        """Move a network, its convolutions in the layout that is quickest."""
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return self._accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)

@@ -1,0 +1,450 @@
+"""Simulated writers: KanjiVG's strokes, written by people who do not exist.
+
+They stand in where no real handwriting is present; numbers on them are no results on handwriting.
+
+A writer is a handful of habits (slant, pen, corners, joined strokes, care) drawn from (seed,
+writer). How the writer forms one character is drawn once from (seed, writer, character) and is
+common to all samples of it; each sample adds a smaller deviation from (seed, writer, character,
+sample). So writers, characters and samples can be added without changing the ones that are there.
+
+Everything is measured in em, the side of KanjiVG's drawing area, from its centre, x to the right
+and y down. All strokes of a character are one (S, P, 2) array: S strokes of P points each.
+
+The ranges in :func:`make_writer` were chosen by eye and by ``benchmarks/simulated_writers.py``
+against the ten real writers of Omniglot's katakana: accuracies on those ten flatter the simulator.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from fontTools.pens.recordingPen import RecordingPen
+from fontTools.svgLib.path import parse_path
+from PIL import Image, ImageDraw
+
+from handwriting import kanjivg
+from handwriting.files import content_key
+from handwriting.images import Uint8, canonical, save_png
+from handwriting.kanjivg import Component
+from handwriting.manifest import Entry, Manifest, write_manifest
+from handwriting.packed import PackedImages, cached
+from handwriting.progress import progress
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+VERSION = 1  # raise it when the same seed gives other images: cached ones are then made anew
+NUM_POINTS = 21  # P: points per stroke, at equal arc length
+PIECE = 5  # segments per polygon: short enough that no polygon overlaps itself
+SUPERSAMPLING = 4  # canvas pixels per pixel of the canonical image
+HABIT = 0.7  # share of a deviation's variance that all samples of a writer's character have
+NUM_HABITS = 64  # components are hashed to this many habits of shift and scale
+
+_T = np.linspace(0, 1, NUM_POINTS)[:, None]  # (P, 1) position along a stroke
+_FINE = np.linspace(0, 1, 13)[:, None]
+_BEZIER = np.hstack(
+    [(1 - _FINE) ** 3, 3 * _FINE * (1 - _FINE) ** 2, 3 * _FINE**2 * (1 - _FINE), _FINE**3]
+)  # (13, 4): points on a cubic Bezier curve from its control points
+
+
+def _smoothing(times: int) -> Float64:
+    """(P, P) that averages each point with its neighbours, repeatedly; the ends stay."""
+    once = np.eye(NUM_POINTS)
+    for i in range(1, NUM_POINTS - 1):
+        once[i, i - 1 : i + 2] = 0.25, 0.5, 0.25
+    return np.linalg.matrix_power(once, times)
+
+
+def _capsules() -> tuple[Int64, Float64]:
+    """The pieces of a stroke as polygons with round ends.
+
+    Returns:
+        (pieces, V) the stroke's point that each vertex belongs to, and (pieces, V) the direction in
+        which it lies from there, in radians against that of the stroke.
+    """
+    quarter = np.pi / 4 * np.arange(5)
+    points, angles = [], []
+    for first in range(0, NUM_POINTS - 1, PIECE):
+        forth = list(range(first, first + PIECE + 1))
+        points.append(forth + [forth[-1]] * 3 + forth[::-1] + [first] * 3)
+        angles.append([np.pi / 2] * (PIECE + 1) + [np.pi / 4, 0, -np.pi / 4]
+                      + [-np.pi / 2] * (PIECE + 1) + [-3 * np.pi / 4, np.pi, 3 * np.pi / 4])
+    return np.array(points), np.array(angles)
+
+
+_ROUNDED = _smoothing(4)
+_TREMBLING = _smoothing(3)
+_VERTEX, _ANGLE = _capsules()
+_COS, _SIN = np.cos(_ANGLE)[..., None], np.sin(_ANGLE)[..., None]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The model that every writer has in mind.
+
+    Attributes:
+        strokes: (S, P, 2) em.
+        membership: (S, G) 1 where a stroke belongs to a component, else 0. Components nest.
+        centres: (G, 2) em, the middle of each component.
+        habits: (G,) which of a writer's component habits applies.
+    """
+
+    strokes: Float64
+    membership: Float64
+    centres: Float64
+    habits: Int64
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A person's habits; the spreads are standard deviations between the person's characters."""
+
+    slant: float  # em of x per em of y
+    rise: float  # em of y per em of x
+    aspect: float  # log of width over height
+    regular_script: bool  # forms of KanjiVG's Kaisho drawings where there are any
+    pen_width: float  # em
+    pen_spread: float  # log of the width, from character to character: their size varies
+    pressure: float  # share of the width that a stroke loses towards its end
+    rounding: float  # 0 keeps corners, 1 rounds them off
+    curl: float  # share that curves are exaggerated (> 0) or straightened (< 0)
+    tremor: float  # em
+    flick: float  # em by which the ends of strokes go astray
+    overshoot: float  # share of a stroke's length that its ends miss by
+    reach: float  # share of the way to the next stroke that an end is drawn out
+    lifting: float  # standard deviations a draw must exceed for a stroke to be joined to the next
+    stroke_shift: float  # em
+    stroke_turn: float  # radians, and shares of the length
+    stroke_bow: float  # share of the chord
+    component_shift: float  # em
+    component_scale: float  # log of the size
+    warp: float  # em by which the border of the whole character bends
+    component_habits: Float64  # (NUM_HABITS, 4) standard normal: shift x, y; scale x, y
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Standard normal draws: how one written character differs from its model."""
+
+    character: Float64  # (15,)
+    components: Float64  # (G, 4)
+    strokes: Float64  # (S, 16)
+    points: Float64  # (S, P, 2)
+
+
+def make_writer(seed: int, number: int) -> Writer:
+    """The habits of one simulated writer."""
+    rng = np.random.default_rng([seed, number, 0, 0])
+    care = np.exp(rng.uniform(-0.7, 0.5))  # 1 is usual, 0.5 neat, 2 sloppy
+
+    def spread(usual: float) -> float:
+        return float(usual * care * np.exp(rng.uniform(-0.4, 0.4)))
+
+    return Writer(
+        slant=rng.normal(0.0, 0.10),
+        rise=rng.normal(0.02, 0.06),
+        aspect=rng.normal(0.03, 0.12),
+        regular_script=bool(rng.random() < 0.4),
+        pen_width=float(np.exp(rng.uniform(np.log(0.036), np.log(0.07)))),
+        pen_spread=rng.uniform(0.0, 0.15),
+        pressure=max(0.0, rng.uniform(-0.5, 0.4)),
+        rounding=rng.uniform(0.0, 1.0),
+        curl=rng.normal(0.0, 0.12),
+        tremor=spread(0.006),
+        flick=spread(0.012),
+        overshoot=spread(0.06),
+        reach=max(0.0, rng.normal(0.0, 0.08)),
+        lifting=rng.normal(3.2, 0.8),
+        stroke_shift=spread(0.030),
+        stroke_turn=spread(0.09),
+        stroke_bow=spread(0.05),
+        component_shift=spread(0.018),
+        component_scale=spread(0.06),
+        warp=spread(0.015),
+        component_habits=rng.standard_normal((NUM_HABITS, 4)),
+    )
+
+
+@cache
+def read_drawing(character: str, regular_script: bool = False) -> Drawing:
+    """The strokes and components of a character.
+
+    Args:
+        character: one character.
+        regular_script: take KanjiVG's Kaisho drawing if there is one.
+
+    Raises:
+        InputError: KanjiVG has no drawing of it.
+    """
+    kaisho = regular_script and "Kaisho" in kanjivg.variants(character)
+    root = kanjivg.read(character, "Kaisho" if kaisho else "")
+    strokes = np.stack([_sample(data) for data in root.strokes])
+    groups = _components(root)
+    membership = np.zeros((len(strokes), len(groups)))
+    for i, (_, first, count) in enumerate(groups):
+        membership[first : first + count, i] = 1
+    middles = strokes.mean(axis=1)  # (S, 2)
+    centres = membership.T @ middles / membership.sum(axis=0)[:, None]
+    habits = np.array([sum(map(ord, name)) % NUM_HABITS for name, _, _ in groups], np.int64)
+    return Drawing(strokes, membership, centres, habits)
+
+
+def _components(component: Component, first: int = 0) -> list[tuple[str, int, int]]:
+    """(name, first stroke, number of strokes) of every whole component below one, recursively."""
+    found = []
+    position = 0
+    for child in component.children:
+        # A child's strokes are consecutive, but the parent's own may stand before and after them.
+        position = component.strokes.index(child.strokes[0], position)
+        if not child.part:  # the pieces of a divided component are moved with what is around them
+            found.append((child.element + child.position, first + position, len(child.strokes)))
+        found += _components(child, first + position)
+        position += len(child.strokes)
+    return found
+
+
+def _sample(path_data: str) -> Float64:
+    """SVG path data as (P, 2) em at equal arc length."""
+    pen = RecordingPen()
+    parse_path(path_data, pen)
+    pieces, here = [], np.zeros(2)
+    for operation, arguments in pen.value:
+        control = np.array(arguments, np.float64).reshape(-1, 2)
+        if operation == "curveTo":
+            pieces.append(_BEZIER @ np.concatenate([here[None], control]))
+        elif operation == "lineTo":
+            pieces.append(here + _FINE * (control[-1] - here))
+        here = control[-1] if len(control) else here
+    points = np.concatenate(pieces)
+    travelled = np.cumsum(np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T))
+    at = np.linspace(0, travelled[-1], NUM_POINTS)
+    even = np.stack([np.interp(at, travelled, coordinate) for coordinate in points.T], axis=1)
+    return even / kanjivg.CANVAS - 0.5
+
+
+def _deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
+    num_strokes, num_components = drawing.membership.shape
+    return Deviation(
+        rng.standard_normal(14),
+        rng.standard_normal((num_components, 4)),
+        rng.standard_normal((num_strokes, 16)),
+        rng.standard_normal((num_strokes, NUM_POINTS, 2)),
+    )
+
+
+def _mixed(habit: Deviation, sample: Deviation) -> Deviation:
+    """Standard normal again, HABIT of the variance from the habit."""
+    a, b = HABIT**0.5, (1 - HABIT) ** 0.5
+    return Deviation(
+        a * habit.character + b * sample.character,
+        a * habit.components + b * sample.components,
+        a * habit.strokes + b * sample.strokes,
+        a * habit.points + b * sample.points,
+    )
+
+
+def write(drawing: Drawing, writer: Writer, deviation: Deviation) -> tuple[Float64, Float64]:
+    """What one writer puts down for a drawing.
+
+    Returns:
+        centre lines (S', P, 2) and radii of the pen (S', P), in em. S' counts the strokes and the
+        lines that join them.
+    """
+    strokes = _shaped(drawing.strokes, writer, deviation)
+    strokes = _placed(strokes, drawing, writer, deviation)
+    radii = _radii(writer, deviation)
+    strokes, radii = _joined(strokes, radii, writer, deviation)
+    return _bent(strokes, writer, deviation), radii
+
+
+def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
+    """Change the form of every stroke: corners, curvature, ends, tremor."""
+    draws = deviation.strokes[:, :, None, None]  # (S, 16, 1, 1)
+    strokes = strokes + writer.rounding * (_ROUNDED @ strokes - strokes)
+    start, end = strokes[:, :1], strokes[:, -1:]
+    chord = end - start  # (S, 1, 2)
+    length = np.hypot(*np.moveaxis(chord, -1, 0))[..., None]  # (S, 1, 1)
+
+    straight = start + _T * chord
+    curl = np.clip(1 + writer.curl + 0.10 * draws[:, 0], 0.5, 1.5)
+    bow = writer.stroke_bow * draws[:, 1] * chord[..., ::-1] * (1, -1)
+    strokes = straight + curl * (strokes - straight) + bow * np.sin(np.pi * _T)
+
+    begins = strokes[:, :1] - strokes[:, 2:3]
+    leaves = strokes[:, -1:] - strokes[:, -3:-2]
+    ends = np.stack([begins, leaves])  # (2, S, 1, 2)
+    ends /= np.hypot(*np.moveaxis(ends, -1, 0))[..., None] + 1e-6
+    misses = writer.overshoot * length * np.stack([draws[:, 2], draws[:, 3]])
+    strays = deviation.strokes[:, 4:8].reshape(-1, 2, 1, 2).swapaxes(0, 1)
+    ends = ends * misses + writer.flick * strays
+    strokes = strokes + ends[0] * (1 - _T) ** 5 + ends[1] * _T**5
+    return strokes + writer.tremor * (_TREMBLING @ deviation.points)
+
+
+def _placed(strokes: Float64, drawing: Drawing, writer: Writer, deviation: Deviation) -> Float64:
+    """Turn, stretch and shift strokes about their middles, and components about theirs."""
+    care = min(1.0, (4 / len(strokes)) ** 0.6)  # dense characters are written with more of it
+    draws = deviation.strokes
+    matrices = writer.stroke_turn * care * draws[:, 8:12].reshape(-1, 2, 2)
+    middles = strokes.mean(axis=1, keepdims=True)
+    shifts = writer.stroke_shift * care * draws[:, None, 12:14]
+    placed = strokes + (strokes - middles) @ matrices + shifts
+    if not len(drawing.habits):
+        return placed
+    moves = 0.6 * writer.component_habits[drawing.habits] + 0.8 * deviation.components
+    shifts, scales = writer.component_shift * moves[:, :2], writer.component_scale * moves[:, 2:]
+    # sum over a stroke's components of shift + scale * (point - centre)
+    constant = drawing.membership @ (shifts - scales * drawing.centres)
+    return placed * (1 + drawing.membership @ scales)[:, None] + constant[:, None]
+
+
+def _radii(writer: Writer, deviation: Deviation) -> Float64:
+    """The pen's radius in em along every stroke, (S, P)."""
+    draws = deviation.strokes
+    num_strokes = len(draws)
+    crowding = min(1.0, (8 / num_strokes) ** 0.35)  # dense characters are written larger
+    size = np.exp(writer.pen_spread * deviation.character[0]) * crowding
+    width = writer.pen_width * size * np.exp(0.06 * draws[:, 14])
+    return 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
+
+
+def _joined(
+    strokes: Float64, radii: Float64, writer: Writer, deviation: Deviation
+) -> tuple[Float64, Float64]:
+    """Draw ends out towards the next stroke and add the lines of a pen that was not lifted."""
+    gaps = strokes[1:, :1] - strokes[:-1, -1:]  # (S - 1, 1, 2)
+    strokes = strokes.copy()
+    strokes[:-1] += writer.reach * gaps * _T**6
+    distance = np.hypot(gaps[:, 0, 0], gaps[:, 0, 1])
+    joined = np.flatnonzero(deviation.strokes[:-1, 15] > writer.lifting + distance)
+    lines = strokes[joined, -1:] + _T * (strokes[joined + 1, :1] - strokes[joined, -1:])
+    thin = 0.7 * np.broadcast_to(radii[joined, -1:], (len(joined), NUM_POINTS))
+    return np.concatenate([strokes, lines]), np.concatenate([radii, thin])
+
+
+def _bent(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
+    """Warp the whole character smoothly, then slant it and set its aspect."""
+    draws = deviation.character
+    x, y = strokes[..., 0] * 2, strokes[..., 1] * 2  # the border is at 1
+    bends = np.stack([x * x, x * y, y * y, np.sin(np.pi * x), np.sin(np.pi * y)], axis=-1)
+    strokes = strokes + writer.warp * (bends @ draws[1:11].reshape(5, 2))
+    wide = 0.5 * writer.aspect + 0.05 * draws[11]
+    matrix = np.array(
+        [
+            [np.exp(wide), -writer.slant + 0.04 * draws[12]],
+            [writer.rise + 0.03 * draws[13], np.exp(-wide)],
+        ]
+    )
+    return strokes @ matrix.T
+
+
+def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
+    """Draw strokes as large as a square allows, bright on dark, without grey.
+
+    Args:
+        strokes: (S, P, 2) centre lines.
+        radii: (S, P) of the pen, in the unit of the strokes.
+        side_px: side of the square.
+    """
+    points, radii = fitted(strokes, radii, side_px)
+    along = np.empty_like(points)
+    along[:, 1:-1] = points[:, 2:] - points[:, :-2]
+    along[:, 0], along[:, -1] = points[:, 1] - points[:, 0], points[:, -1] - points[:, -2]
+    along *= (radii / (np.hypot(along[..., 0], along[..., 1]) + 1e-9))[..., None]
+    across = along[..., ::-1] * (-1, 1)
+    outlines = points[:, _VERTEX] + _COS * along[:, _VERTEX] + _SIN * across[:, _VERTEX]
+
+    image = Image.new("L", (side_px, side_px))
+    draw = ImageDraw.Draw(image)
+    for outline in outlines.reshape(-1, 2 * _VERTEX.shape[1]).tolist():
+        draw.polygon(outline, fill=255)
+    # At a hairpin a polygon does overlap itself, which leaves a hole: the core fills it.
+    cores = zip(points.reshape(len(points), -1).tolist(), radii.min(axis=1).tolist(), strict=True)
+    for core, radius in cores:
+        draw.line(core, fill=255, width=int(1.6 * radius))
+    return np.asarray(image)
+
+
+def fitted(strokes: Float64, radii: Float64, side_px: int) -> tuple[Float64, Float64]:
+    """Strokes and radii in pixels, centred in a square with one pixel of margin."""
+    low = (strokes - radii[..., None]).min(axis=(0, 1))
+    high = (strokes + radii[..., None]).max(axis=(0, 1))
+    scale = (side_px - 3) / (high - low).max()
+    return (strokes - (low + high) / 2) * scale + (side_px - 1) / 2, radii * scale
+
+
+def simulate(
+    characters: Sequence[str], num_writers: int, samples_per_writer: int, seed: int, size_px: int
+) -> PackedImages:
+    """Let simulated writers write every character.
+
+    Args:
+        characters: the classes.
+        num_writers: people; the first ones stay the same when there are more.
+        samples_per_writer: images that each writes of each character.
+        seed: which people.
+        size_px: side of the images.
+
+    Returns:
+        canonical images ordered by writer, character, sample.
+
+    Raises:
+        InputError: KanjiVG has no drawing of a character.
+    """
+    for character in characters:
+        read_drawing(character)  # report what is missing before the work begins
+    pairs = list(itertools.product(range(num_writers), characters))
+    images = np.empty((len(pairs), samples_per_writer, size_px, size_px), np.uint8)
+    writer = None
+    for i, (number, character) in enumerate(progress(pairs, len(pairs), "simulating writers")):
+        if i % len(characters) == 0:
+            writer = make_writer(seed, number)
+        drawing = read_drawing(character, writer.regular_script)
+        key = [seed, number, ord(character)]
+        habit = _deviation(np.random.default_rng([*key, 0]), drawing)
+        for k in range(samples_per_writer):
+            sample = _deviation(np.random.default_rng([*key, k + 1]), drawing)
+            written = write(drawing, writer, _mixed(habit, sample))
+            images[i, k] = canonical(rasterise(*written, SUPERSAMPLING * size_px), size_px)
+    labels = np.arange(len(characters)).repeat(samples_per_writer)
+    return PackedImages(
+        images.reshape(-1, size_px, size_px),
+        np.tile(labels, num_writers),
+        np.arange(num_writers).repeat(len(labels)),
+        tuple(characters),
+        tuple(f"simulated_{number:04d}" for number in range(num_writers)),
+    )
+
+
+def simulated(
+    characters: Sequence[str],
+    num_writers: int,
+    samples_per_writer: int,
+    seed: int,
+    size_px: int,
+    cache_dir: Path,
+) -> PackedImages:
+    """:func:`simulate`, made once per content and opened memory-mapped."""
+    key = content_key(VERSION, list(characters), num_writers, samples_per_writer, seed, size_px)
+    return cached(
+        cache_dir / "simulated" / key,
+        lambda: simulate(characters, num_writers, samples_per_writer, seed, size_px),
+    )
+
+
+def write_corpus(folder: Path, packed: PackedImages) -> Manifest:
+    """Write packed images as PNG files in ``U+XXXX/`` folders, with a manifest."""
+    entries = []
+    count: dict[tuple[str, str], int] = {}
+    for i in progress(range(len(packed)), len(packed), f"writing {folder.name}"):
+        character = packed.characters[packed.labels[i]]
+        writer = packed.writer_names[packed.writers[i]]
+        count[character, writer] = number = count.get((character, writer), -1) + 1
+        path = folder / f"U+{ord(character):04X}" / f"{writer}_{number:02d}.png"
+        save_png(path, packed.images[i])
+        entries.append(Entry(character, path, writer))
+    return write_manifest(folder / "manifest.json", entries)

@@ -1,0 +1,233 @@
+"""Structure texts: well formed, different for every character, encoded without silent losses."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handwriting import kanjivg
+from handwriting.characters import class_list, hiragana, kanji, katakana
+from handwriting.errors import InputError
+from handwriting.structure import (
+    ARITY,
+    BOS,
+    EOS,
+    MAX_TOKENS,
+    PAD,
+    SPECIAL_TOKENS,
+    UNK,
+    Structure,
+    Text,
+    Vocabulary,
+    read_structure,
+    stroke_class,
+    structure_of,
+    texts_of,
+)
+
+
+@pytest.fixture(scope="module")
+def structure() -> Structure:
+    return structure_of(class_list("all"))
+
+
+def is_well_formed(text: Text) -> bool:
+    """Whether the operators take exactly the tokens that follow them."""
+    wanted = 1
+    for token in text:
+        if wanted == 0:
+            return False
+        wanted += ARITY.get(token, 0) - 1
+    return wanted == 0
+
+
+def test_every_text_is_well_formed_and_fits(structure: Structure) -> None:
+    for character, texts in structure.items():
+        assert texts, character
+        for text in texts:
+            assert is_well_formed(text), (character, text)
+            assert len(text) <= MAX_TOKENS
+
+
+def test_no_two_characters_share_a_text(structure: Structure) -> None:
+    assert len(structure) == 3057
+    texts = [text for own in structure.values() for text in own]
+    assert len(set(texts)) == len(texts)
+
+
+def test_collisions_are_there_to_be_resolved(structure: Structure) -> None:
+    assert set(texts_of("未")) & set(texts_of("末"))
+    assert structure["未"] == ((*("⿻", "⿻", "木", "一"), "未"),)
+
+
+def test_a_divided_character_is_not_its_own_token(structure: Structure) -> None:
+    divided = [c for c in kanji() if structure[c] != ((c,),)]
+    with_itself = [c for c in divided if any(c in text for text in structure[c])]
+    assert len(divided) > 2800
+    # Only those that would otherwise share their text with another.
+    assert all(
+        any(set(texts_of(c)) & set(texts_of(o)) for o in kanji() if o != c) for c in with_itself
+    )
+    assert len(with_itself) < 20
+
+
+def test_kana_are_single_tokens(structure: Structure) -> None:
+    assert all(structure[c] == ((c,),) for c in hiragana() + katakana())
+    assert structure_of("がパ") == {"が": (("が",),), "パ": (("パ",),)}
+
+
+@pytest.mark.parametrize(
+    ("character", "text"),
+    [
+        ("明", "⿰ 日 月"),
+        ("森", "⿱ 木 ⿰ 木 木"),
+        ("黄", "⿳ 龷 由 八"),
+        ("国", "⿴ 囗 玉"),
+        ("聞", "⿵ 門 耳"),
+        ("凶", "⿶ 凵 乂"),
+        ("区", "⿷ 匸 乂"),
+        ("店", "⿸ 广 占"),
+        ("包", "⿹ 勹 己"),
+        ("道", "⿺ ⻌ 首"),
+        ("曲", "⿻ 日 廾"),  # 日 in three pieces, one of them inside 廾
+        ("白", "⿱ 丿 日"),
+        ("自", "⿻ 目 丿"),  # a loose stroke
+    ],
+)
+def test_positions_become_operators(character: str, text: str, structure: Structure) -> None:
+    assert tuple(text.split()) in structure[character]
+
+
+def test_alternatives_go_from_one_level_to_all(structure: Structure) -> None:
+    assert [" ".join(text) for text in structure["街"]] == ["⿴ 行 圭", "⿴ 行 ⿱ 土 土"]
+    assert structure["国"][0] == ("⿴", "囗", "玉")
+    assert structure["国"][-1] == ("⿴", "囗", "⿻", "王", "丶")
+
+
+def test_loose_strokes_do_not_vanish() -> None:
+    """The fully divided 亀 has a token for each named part and each stroke outside of them."""
+    text = texts_of("亀")[-1]
+    assert text.count("日") == 2
+    assert "乛" in text
+
+
+def test_texts_do_not_depend_on_the_other_characters(structure: Structure) -> None:
+    assert structure_of(["本", "休"]) == {c: structure[c] for c in "本休"}
+
+
+def test_short_limit_leaves_shallow_texts() -> None:
+    shallow = structure_of(class_list("all"), max_tokens=3)
+    assert all(texts and all(len(t) <= 3 for t in texts) for texts in shallow.values())
+    assert shallow["国"] == (("⿴", "囗", "玉"),)
+
+
+def test_a_character_without_a_drawing_is_its_own_token() -> None:
+    assert not kanjivg.has_drawing("☃")
+    assert structure_of("☃") == {"☃": (("☃",),)}
+
+
+@pytest.mark.parametrize(
+    ("path_data", "expected"),
+    [
+        ("M10,50 C30,50 70,48 90,47", "一"),
+        ("M50,10 C50,30 50,70 51,90", "丨"),
+        ("M60,10 C50,30 40,60 20,80", "丿"),
+        ("M40,10 C50,20 60,30 70,50", "丶"),
+        ("M20,20 C40,20 60,20 80,20 C80,40 80,60 80,80", "乛"),
+    ],
+)
+def test_stroke_class_by_shape(path_data: str, expected: str) -> None:
+    assert stroke_class(path_data) == expected
+
+
+def test_vocabulary_round_trips(structure: Structure) -> None:
+    vocabulary = Vocabulary.from_structure(structure)
+    assert vocabulary.tokens[:4] == SPECIAL_TOKENS
+    assert Vocabulary.from_list(json.loads(json.dumps(vocabulary.to_list()))) == vocabulary
+    assert Vocabulary.from_structure({"日": (("日",),)}) != vocabulary
+    text = structure["街"][1]
+    row = vocabulary.encode([text])[0]
+    assert row[0] == BOS
+    assert row[len(text) + 1] == EOS
+    assert (row[len(text) + 2 :] == PAD).all()
+    assert tuple(vocabulary.tokens[i] for i in row[1 : len(text) + 1]) == text
+
+
+def test_unknown_tokens_are_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    vocabulary = Vocabulary.from_structure({"明": (("⿰", "日", "月"),)})
+    with caplog.at_level(logging.WARNING):
+        encoded = vocabulary.encode([("⿰", "日", "青"), ("青",)])
+    assert vocabulary.unknown([("⿰", "日", "青"), ("青",)]) == {"青": 2}
+    assert (encoded == UNK).sum() == 2
+    assert "2 component tokens" in caplog.text
+    assert "青" in caplog.text
+    caplog.clear()
+    vocabulary.encode([("⿰", "日", "月")])
+    assert not caplog.text
+
+
+def test_too_long_text_is_refused() -> None:
+    vocabulary = Vocabulary.from_structure({"明": (("⿰", "日", "月"),)})
+    with pytest.raises(InputError, match="holds 2"):
+        vocabulary.encode([("⿰", "日", "月")], context_length=4)
+    assert vocabulary.encode([("⿰", "日", "月")], context_length=5)[0, -1] == EOS
+
+
+def test_damaged_vocabulary_is_refused() -> None:
+    with pytest.raises(InputError, match="begins with"):
+        Vocabulary.from_list(["日"])
+    with pytest.raises(InputError, match="twice in a vocabulary: 日"):
+        Vocabulary.from_list([*SPECIAL_TOKENS, "日", "日"])
+
+
+def test_alternatives_are_padded_with_real_texts(structure: Structure) -> None:
+    vocabulary = Vocabulary.from_structure(structure)
+    tokens, counts = vocabulary.encode_alternatives(structure, ["街", "明", "あ"])
+    assert tokens.shape == (3, 2, 24)
+    assert tokens.dtype == np.int64
+    assert counts.tolist() == [2, 1, 1]
+    assert (tokens[0] == vocabulary.encode(structure["街"])).all()
+    assert (tokens[1] == vocabulary.encode([structure["明"][0]] * 2)).all()
+    assert ((tokens == EOS).sum(axis=-1) == 1).all()
+
+
+def test_own_structure_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(
+        json.dumps({"河": ["⿰ 氵 可", "⿰氵⿹丁口"], "日": ["[sun]"], "月": []}), encoding="utf-8"
+    )
+    assert read_structure(path, "河日") == {
+        "河": (("⿰", "氵", "可"), ("⿰", "氵", "⿹", "丁", "口")),
+        "日": (("[sun]",),),
+    }
+
+
+def test_every_problem_of_an_own_structure_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    value = {
+        "日": [" "],
+        "月": "⿰ 日 月",
+        "木": [" ".join(["木"] * (MAX_TOKENS + 1))],
+        "本": [],
+        "林": ["⿰ 木 木"],
+        "休": ["⿰ 木 木"],
+    }
+    path.write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_structure(path, "日月木本林休河")
+    message = str(error.value)
+    for part in ("日: an empty text", "月: expected a list", "木: 23 tokens", "本: an empty list"):
+        assert part in message
+    assert "休: the same texts as 林" in message
+    assert "河 (U+6CB3): missing" in message
+    assert "6 problem" in message
+
+
+@pytest.mark.parametrize(("content", "told"), [("{", "not JSON"), ("[]", "expected an object")])
+def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=told):
+        read_structure(path, "日")

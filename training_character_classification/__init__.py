@@ -1,0 +1,1 @@
+"""Stage 3: recognisers with and without generated images, and their comparison."""

@@ -1,0 +1,1 @@
+"""Stage 1: image and text encoders, joined by contrastive training."""

@@ -1,0 +1,71 @@
+"""How well images find their text, and texts their images, on writers that nobody trained on."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from handwriting.corpus import Corpus
+from handwriting.evaluate import outputs
+from handwriting.packed import PackedImages
+from handwriting.runtime import Runtime
+from handwriting.texts import ClassTexts
+from training_clip.model import Clip
+
+
+@torch.no_grad()
+def class_embeddings(network: Clip, texts: ClassTexts, runtime: Runtime) -> Tensor:
+    """The text embedding of each class: the mean over its alternatives, (K, D), length 1."""
+    network.eval()
+    num_classes, num_texts, _ = texts.tokens.shape
+    with runtime.autocast():
+        embedded = network.encode_text(texts.tokens.flatten(0, 1))
+    embedded = embedded.view(num_classes, num_texts, -1)
+    places = torch.arange(num_texts, device=embedded.device)
+    real = (places[None, :] < texts.counts[:, None]).unsqueeze(-1)
+    return F.normalize((embedded * real).sum(dim=1), dim=-1)
+
+
+class ImageTower(nn.Module):
+    """The image side of CLIP as a network of its own: images to embeddings of length 1."""
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.clip.encode_image(images)
+
+
+def retrieval(
+    network: Clip, corpus: Corpus, texts: ClassTexts, runtime: Runtime
+) -> Iterator[tuple[str, float]]:
+    """Retrieval over all classes on the validation writers, seen and unseen characters apart."""
+    by_class = class_embeddings(network, texts, runtime).cpu()
+    unseen = torch.tensor([corpus.characters.index(c) for c in corpus.unseen], dtype=torch.long)
+    seen_images = corpus.without_unseen(corpus.validation)
+    yield from _scores("", network, seen_images, by_class, runtime)
+    if corpus.unseen:
+        hidden = corpus.validation.of(corpus.unseen)
+        # Among the unseen only, and among all classes, where the seen ones are tempting.
+        yield from _scores("unseen_", network, hidden, by_class[unseen], runtime)
+        among_all = corpus.validation.select(
+            torch.isin(torch.from_numpy(corpus.validation.labels), unseen).numpy()
+        )
+        yield from _scores("unseen_among_all_", network, among_all, by_class, runtime)
+
+
+def _scores(
+    prefix: str, network: Clip, packed: PackedImages, by_class: Tensor, runtime: Runtime
+) -> Iterator[tuple[str, float]]:
+    embedded = outputs(ImageTower(network), packed, runtime)  # (N, D)
+    labels = torch.from_numpy(packed.labels)
+    similarity = embedded @ by_class.T  # (N, K)
+    ranks = similarity.argsort(dim=1, descending=True)
+    found = ranks == labels[:, None]
+    yield f"{prefix}image_to_text_top1", float(found[:, :1].any(dim=1).float().mean())
+    yield f"{prefix}image_to_text_top5", float(found[:, :5].any(dim=1).float().mean())
+    present = torch.unique(labels)
+    best = similarity[:, present].argmax(dim=0)  # the nearest image of each class's text
+    yield f"{prefix}text_to_image_top1", float((labels[best] == present).float().mean())

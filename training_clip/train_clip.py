@@ -1,0 +1,116 @@
+"""Join the image and the text encoder by contrast (Radford et al. 2021).
+
+    python training_clip/train_clip.py experiment=paper runtime=gpu                  # GPU
+    python training_clip/train_clip.py experiment=demo                               # laptop, 20 s
+    python training_clip/train_clip.py image_weight=PATH text_weight=PATH
+
+Starts from ``image_weight`` and ``text_weight`` (by default those of the study). Several images of
+one character in a batch are all positives. Writes ``runs/<name>/clip/clip.pt`` and reports
+retrieval on held-out writers and, with ``data.unseen_characters``, on held-out characters.
+"""
+
+from pathlib import Path
+
+import torch
+
+from handwriting.augment import Classical, to_float
+from handwriting.bank import ImageBank
+from handwriting.config import Config, run_script
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError
+from handwriting.optimize import one_cycle
+from handwriting.packed import concatenate
+from handwriting.run import Run, load_weights, run_folder, save_weights
+from handwriting.runtime import Runtime
+from handwriting.structure import Vocabulary
+from handwriting.texts import class_texts
+from training_clip.model import (
+    Clip,
+    contrastive_loss,
+    same_character_targets,
+    similarity_targets,
+)
+from training_clip.retrieval import retrieval
+
+
+def main(config: Config) -> Path:
+    corpus = open_corpus(config)
+    folder = run_folder(config)
+    image = load_weights(
+        config.image_weight or folder / "image_encoder", "image_encoder",
+        "training_clip/train_image_encoder.py",
+    )  # fmt: skip
+    text = load_weights(
+        config.text_weight or folder / "text_encoder", "text_encoder",
+        "training_clip/train_text_encoder.py",
+    )  # fmt: skip
+    sections = ("seed", "size_px", "data", "fonts", "aug", "structure", "clip")
+    inputs = {"corpus": corpus.key, "image": image.path, "text": text.path}
+    run = Run(config, "clip", sections, inputs)
+    if run.is_done:
+        return run.folder
+    for weights in (image, text):
+        if list(weights.facts["characters"]) != list(corpus.characters):
+            raise InputError(f"{weights.path} was trained on other characters than this study's")
+    run.begin()
+    runtime = Runtime(config.runtime)
+    generator = runtime.seed(config.seed)
+    settings = config.clip
+
+    vocabulary = Vocabulary.from_list(text.facts["vocabulary"])
+    texts = class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
+    texts = texts.to(runtime.device)
+    sources = [corpus.train, corpus.fonts] + ([corpus.helpers] if corpus.helpers else [])
+    bank = ImageBank(corpus.without_unseen(concatenate(sources)), runtime.device)
+    image_arguments = {k: v for k, v in image.arguments.items() if k != "num_classes"}
+    network = Clip(
+        image_arguments, text.arguments["text"], settings.embedding_dim,
+        settings.learn_temperature,
+    )  # fmt: skip
+    network.image.load_state_dict(_encoder(image.state))
+    network.text.load_state_dict(_encoder(text.state))
+    runtime.to_device(network)
+    optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
+    augment = Classical()
+
+    stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    for _ in run.steps(settings.num_steps, stateful, generator):
+        drawn = bank.draw(settings.batch_size, generator)
+        labels, images = bank.labels[drawn], bank.take(drawn)
+        inputs_ = augment(images, generator) if config.aug else to_float(images)
+        with runtime.autocast():
+            image_embeddings, text_embeddings, scale = network(
+                inputs_, texts.draw(labels, generator)
+            )
+        if settings.targets == "similarity":
+            targets = similarity_targets(image_embeddings, text_embeddings, scale)
+        else:
+            targets = same_character_targets(labels)
+        loss = contrastive_loss(image_embeddings, text_embeddings, scale, targets)
+        optimizer.zero_grad()
+        runtime.backward(loss)
+        optimizer.step()
+        schedule.step()
+        run.log(loss=loss, scale=scale)
+
+    metrics = dict(retrieval(network, corpus, texts, runtime))
+    facts = {
+        "characters": corpus.characters,
+        "vocabulary": vocabulary.to_list(),
+        "writers_seen": corpus.train.present_writers(),
+    }
+    path = save_weights(
+        run.folder / "clip.pt", "clip", network.arguments, facts, network.state_dict()
+    )
+    print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    return run.finish(metrics, [path])
+
+
+def _encoder(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The encoder's part of a pretrained classifier's weights."""
+    prefix = "encoder."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+if __name__ == "__main__":
+    run_script(main)

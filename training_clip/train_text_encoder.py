@@ -1,0 +1,86 @@
+"""Pretrain the text encoder as a classifier of component sequences.
+
+    python training_clip/train_text_encoder.py experiment=paper runtime=gpu     # GPU
+    python training_clip/train_text_encoder.py experiment=demo                  # laptop, seconds
+
+Every character has several sequences (its components at several depths); a batch holds random ones
+of random characters. Writes ``runs/<name>/text_encoder/text_encoder.pt``.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from handwriting.config import Config, run_script
+from handwriting.corpus import open_corpus
+from handwriting.optimize import one_cycle
+from handwriting.run import Run, save_weights
+from handwriting.runtime import Runtime
+from handwriting.texts import class_texts
+from training_clip.model import TextClassifier
+
+
+def main(config: Config) -> Path:
+    corpus = open_corpus(config)
+    texts = class_texts(config.structure, corpus.characters, corpus.seen)
+    sections = ("seed", "structure", "text_encoder")
+    inputs = {"texts": texts.tokens.tolist(), "unseen": corpus.unseen}
+    run = Run(config, "text_encoder", sections, inputs)
+    if run.is_done:
+        return run.folder
+    run.begin()
+    runtime = Runtime(config.runtime)
+    generator = runtime.seed(config.seed)
+    settings = config.text_encoder
+    texts = texts.to(runtime.device)
+
+    arguments = {
+        "vocab_size": len(texts.vocabulary),
+        "context_length": config.structure.context_length,
+        "width": settings.width,
+        "heads": settings.heads,
+        "layers": settings.layers,
+    }
+    network = TextClassifier(arguments, len(corpus.characters)).to(runtime.device)
+    optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
+    seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=runtime.device)
+
+    stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    for _ in run.steps(settings.num_steps, stateful, generator):
+        drawn = torch.randint(
+            len(seen), (settings.batch_size,), generator=generator, device=runtime.device
+        )
+        labels = seen[drawn]
+        with runtime.autocast():
+            loss = F.cross_entropy(network(texts.draw(labels, generator)), labels)
+        optimizer.zero_grad()
+        runtime.backward(loss)
+        optimizer.step()
+        schedule.step()
+        run.log(loss=loss)
+
+    top1 = accuracy(network, texts.tokens[seen], seen, runtime)
+    facts = {"characters": corpus.characters, "vocabulary": texts.vocabulary.to_list()}
+    weights = save_weights(
+        run.folder / "text_encoder.pt", "text_encoder", network.arguments, facts,
+        network.state_dict(),
+    )  # fmt: skip
+    print(f"  accuracy on all sequences {top1:.3f}")
+    return run.finish({"train_top1": top1}, [weights])
+
+
+@torch.no_grad()
+def accuracy(
+    network: TextClassifier, tokens: torch.Tensor, labels: torch.Tensor, runtime: Runtime
+) -> float:
+    """How often the sequences (K, A, L) of classes (K,) are told apart."""
+    network.eval()
+    with runtime.autocast():
+        logits = network(tokens.flatten(0, 1))  # (K * A, number of classes)
+    right = logits.argmax(dim=1) == labels.repeat_interleave(tokens.shape[1])
+    return float(right.float().mean())
+
+
+if __name__ == "__main__":
+    run_script(main)
