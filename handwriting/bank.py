@@ -7,7 +7,7 @@ from handwriting.errors import InputError
 from handwriting.packed import PackedImages
 
 
-class _Groups:
+class Groups:
     """Members of groups 0..G-1, drawn uniformly for a batch of groups at once."""
 
     def __init__(self, group_of: Tensor, num_groups: int) -> None:
@@ -43,8 +43,8 @@ class ImageBank:
         self.writers = torch.from_numpy(packed.writers).to(device)
         self.characters = packed.characters
         self.writer_names = packed.writer_names
-        self.classes = _Groups(self.labels, len(packed.characters))
-        self._by_writer = _Groups(self.writers, len(packed.writer_names))
+        self.classes = Groups(self.labels, len(packed.characters))
+        self._by_writer = Groups(self.writers, len(packed.writer_names))
 
     def __len__(self) -> int:
         return len(self.images)

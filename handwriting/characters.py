@@ -75,19 +75,22 @@ def named_lists() -> dict[str, tuple[str, ...]]:
 
 
 def class_list(name_or_path: str) -> tuple[str, ...]:
-    """The characters of a named list or of a text file, in order.
+    """The characters of a named list, of a text file, or those given themselves, in order.
 
     Raises:
-        InputError: neither a name nor a file, an empty list, or a character listed twice.
+        InputError: none of these, an empty list, or a character listed twice.
     """
     lists = named_lists()
     if name_or_path in lists:
         characters = lists[name_or_path]
     elif Path(name_or_path).is_file():
         characters = _read_list(Path(name_or_path))
+    elif name_or_path and not any(c.isascii() for c in name_or_path):
+        characters = tuple(name_or_path)
     else:
         raise InputError(
-            f"no class list {name_or_path!r}: give a text file or one of {', '.join(lists)}"
+            f"no class list {name_or_path!r}: give a text file, the characters themselves, or one "
+            f"of {', '.join(lists)}"
         )
     if not characters:
         raise InputError(f"the class list {name_or_path} is empty")

@@ -140,8 +140,8 @@ class Generation:
     num_per_character: int = MISSING
     characters: str | None = MISSING  # null: the study's
     content_fonts: list[str] = MISSING  # parts of names; empty: all fonts
-    styles: str = MISSING  # writers | fonts | both
-    style_writers: list[str] = MISSING  # empty: all training writers
+    styles: list[str] = MISSING  # of writers (the training ones), helpers, fonts
+    style_writers: list[str] = MISSING  # parts of names among them; empty: all
     batch_size: int = MISSING
     output: str | None = MISSING  # null: in the run folder of the generator
 
@@ -153,6 +153,7 @@ class CharacterClassification(Training):
     weight_decay: float = MISSING
     label_smoothing: float = MISSING
     name: str | None = MISSING  # of the arm; null: made from what it sees
+    splits: list[str] = MISSING  # whose handwriting: [train]; a judge of generated images: others
     use_real: bool = MISSING
     use_fonts: bool = MISSING
     use_helpers: bool = MISSING  # the simulated hands beside real ones
@@ -161,6 +162,7 @@ class CharacterClassification(Training):
 @dataclass
 class Evaluation:
     recognisers: list[str] = MISSING  # run folders or weights; empty: all of the study
+    manifest: str | None = MISSING  # images to read instead of the test writers'
     num_confusions: int = MISSING
     num_resamples: int = MISSING  # of the bootstrap over writers
 

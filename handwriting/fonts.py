@@ -254,7 +254,11 @@ def _named(wanted: str, beside: Path, searched: Sequence[Path]) -> list[FontFace
     if packaged:
         return _faces(packaged)
     name = wanted.casefold()
-    return [f for f in _faces(files) if name in (f.family.casefold(), f.name[5:].casefold())]
+    return [
+        f
+        for f in _faces(files)
+        if name in (f.family.casefold(), f.name.removeprefix("font:").casefold())
+    ]
 
 
 def render_font(
@@ -267,7 +271,7 @@ def render_font(
         (character, reason) for the others.
 
     Raises:
-        InputError: the file is not a font.
+        InputError: the file is gone, not a font, or damaged.
     """
     if face.problem:
         raise InputError(f"{face.path}: {face.problem}")
@@ -284,12 +288,9 @@ def render_font(
         reasons: dict[int, str] = {}
         for i, character in enumerate(characters):
             drawing = _draw(font, character) if ord(character) in has else None
-            if drawing is None:
-                reasons[i] = "not in the font"
-            elif drawing.max() < MIN_CONTRAST:
-                reasons[i] = "blank glyph"
-            elif _digest(drawing) == tofu:
-                reasons[i] = "drawn as missing"
+            reason = _unusable(drawing, tofu)
+            if drawing is None or reason:
+                reasons[i] = reason
             else:
                 glyphs[i] = _digest(drawing), canonical(drawing, size_px)
     except _DAMAGE as error:
@@ -302,6 +303,15 @@ def render_font(
     for image, i in zip(images, rendered, strict=True):
         image[:] = glyphs[i][1]
     return images, rendered, [(characters[i], reasons[i]) for i in sorted(reasons)]
+
+
+def _unusable(drawing: Uint8 | None, tofu: bytes) -> str:
+    """Why a drawing shows no character, "" if it does."""
+    if drawing is None:
+        return "not in the font"
+    if drawing.max() < MIN_CONTRAST:
+        return "blank glyph"
+    return "drawn as missing" if _digest(drawing) == tofu else ""
 
 
 def _draw(font: ImageFont.FreeTypeFont, character: str) -> Uint8:

@@ -1,7 +1,7 @@
 """Device, precision and processes: the one place that talks to Hugging Face accelerate."""
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Runtime:
@@ -43,6 +45,12 @@ class Runtime:
     def to_device(self, network: nn.Module) -> nn.Module:
         """Move a network, its convolutions in the layout that is quickest."""
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def freeze(self, network: Network) -> Network:
+        """Move a trained network for use without training it."""
+        self.to_device(network)
+        network.eval().requires_grad_(False)
+        return network
 
     def autocast(self) -> AbstractContextManager[Any]:
         return self._accelerator.autocast()

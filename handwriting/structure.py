@@ -138,10 +138,9 @@ def _own_tree(element: str) -> _Part | None:
     return _joined([kanjivg.read(element)], "")
 
 
-def _joined(pieces: list[kanjivg.Component], position: str, around: str = "") -> _Part:
+def _joined(pieces: list[kanjivg.Component], position: str) -> _Part:
     """One part from the pieces of a component, with everything below it."""
-    # A group named as the one around it adds nothing, and would be divided without end.
-    part = _Part("" if pieces[0].element == around else pieces[0].element, position)
+    part = _Part(pieces[0].element, position)
     part.num_strokes = sum(len(piece.strokes) for piece in pieces)
     runs: list[list[kanjivg.Component]] = []
     open_run: dict[str, list[kanjivg.Component]] = {}
@@ -156,7 +155,7 @@ def _joined(pieces: list[kanjivg.Component], position: str, around: str = "") ->
     for run in runs:
         if len(run) == 1 and run[0].part:
             continue  # a piece alone: its strokes are loose
-        part.parts.append(_joined(run, run[0].position, pieces[0].element))
+        part.parts.append(_joined(run, run[0].position))
         grouped.update(stroke for child in run for stroke in child.strokes)
     for stroke in (stroke for piece in pieces for stroke in piece.strokes):
         if grouped[stroke]:

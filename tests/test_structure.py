@@ -62,6 +62,29 @@ def test_collisions_are_there_to_be_resolved(structure: Structure) -> None:
     assert structure["未"] == ((*("⿻", "⿻", "木", "一"), "未"),)
 
 
+def test_a_shared_text_is_left_to_the_one_that_has_no_other(structure: Structure) -> None:
+    shared = ("⿱", "目", "八")
+    assert shared in texts_of("貝")
+    assert shared in texts_of("見")
+    assert structure["貝"] == (shared,)
+    assert structure["見"] == (("⿱", "目", "儿"),)
+
+
+def test_a_component_has_the_same_parts_everywhere(structure: Structure) -> None:
+    """Inside 森, KanjiVG gives 林 no positions; 林 itself has them."""
+    assert structure["森"] == (("⿱", "木", "林"), ("⿱", "木", "⿰", "木", "木"))
+
+
+def test_every_drawn_character_has_a_text() -> None:
+    """All 6,703 of KanjiVG: none is divided without end, and no two share a text."""
+    files = (path.stem for path in kanjivg.folder().glob("*.svg"))
+    drawn = sorted(chr(int(name, 16)) for name in files if "-" not in name)
+    texts = [text for own in structure_of(drawn).values() for text in own]
+    assert len(drawn) > 6000
+    assert len(set(texts)) == len(texts)
+    assert all(is_well_formed(text) for text in texts)
+
+
 def test_a_divided_character_is_not_its_own_token(structure: Structure) -> None:
     divided = [c for c in kanji() if structure[c] != ((c,),)]
     with_itself = [c for c in divided if any(c in text for text in structure[c])]
@@ -92,6 +115,7 @@ def test_kana_are_single_tokens(structure: Structure) -> None:
         ("包", "⿹ 勹 己"),
         ("道", "⿺ ⻌ 首"),
         ("曲", "⿻ 日 廾"),  # 日 in three pieces, one of them inside 廾
+        ("互", "⿻ 彑 一"),  # a piece of 二 alone is a stroke
         ("白", "⿱ 丿 日"),
         ("自", "⿻ 目 丿"),  # a loose stroke
     ],

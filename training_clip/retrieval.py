@@ -6,11 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from handwriting.config import Config
 from handwriting.corpus import Corpus
+from handwriting.errors import InputError
 from handwriting.evaluate import outputs
 from handwriting.packed import PackedImages
+from handwriting.run import Weights
 from handwriting.runtime import Runtime
-from handwriting.texts import ClassTexts
+from handwriting.structure import Vocabulary
+from handwriting.texts import ClassTexts, class_texts
 from training_clip.model import Clip
 
 
@@ -25,6 +29,28 @@ def class_embeddings(network: Clip, texts: ClassTexts, runtime: Runtime) -> Tens
     places = torch.arange(num_texts, device=embedded.device)
     real = (places[None, :] < texts.counts[:, None]).unsqueeze(-1)
     return F.normalize((embedded * real).sum(dim=1), dim=-1)
+
+
+def load_clip(weights: Weights, config: Config, corpus: Corpus) -> tuple[Clip, ClassTexts]:
+    """A trained CLIP and the texts of the study's classes in its vocabulary.
+
+    Raises:
+        InputError: it was trained on other characters, or with another vocabulary.
+    """
+    if list(weights.facts["characters"]) != list(corpus.characters):
+        raise InputError(f"{weights.path} was trained on other characters than this study's")
+    vocabulary = Vocabulary.from_list(weights.facts["vocabulary"])
+    texts = class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
+    own = class_texts(config.structure, corpus.characters, corpus.seen)
+    if own.vocabulary != vocabulary:
+        raise InputError(
+            f"clip_weight {weights.path} has another vocabulary ({len(vocabulary)} tokens) than "
+            f"this study's structure ({len(own.vocabulary)} tokens): give the structure.path and "
+            "the characters that it was trained with"
+        )
+    network = Clip(**weights.arguments)
+    network.load_state_dict(weights.state)
+    return network, texts
 
 
 class ImageTower(nn.Module):

@@ -1,0 +1,343 @@
+"""Fonts: found by every kind of name, used only for glyphs that they really have."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTCollection, TTFont
+from PIL import Image, ImageDraw, ImageFont
+
+from handwriting import fonts
+from handwriting.characters import class_list, hiragana, katakana
+from handwriting.coverage import main as coverage_main
+from handwriting.errors import InputError
+from handwriting.files import INFORMATION_DIR
+from handwriting.fonts import (
+    FontFace,
+    character_map,
+    find_fonts,
+    font_images,
+    render_font,
+    skipped_table,
+)
+from handwriting.images import canonical
+
+KANA = "".join(hiragana())
+
+
+def rectangle(width: int, height: int):  # type: ignore[no-untyped-def]
+    """A glyph; nothing at all if it has no width."""
+    pen = TTGlyphPen(None)
+    if width:
+        pen.moveTo((100, 0))
+        pen.lineTo((100, height))
+        pen.lineTo((100 + width, height))
+        pen.lineTo((100 + width, 0))
+        pen.closePath()
+    return pen.glyph()
+
+
+def build_font(
+    path: Path,
+    characters: str,
+    blank: str = "",
+    tofu: str = "",
+    shared: str = "",
+    family: str = "Test",
+    style: str = "Regular",
+) -> Path:
+    """A font whose glyphs are rectangles, one kind for each way in which a glyph can be missing."""
+    glyphs = {".notdef": rectangle(500, 700), "tofu": rectangle(500, 700)}
+    glyphs |= {"blank": rectangle(0, 0), "shared": rectangle(300, 900)}
+    character_glyphs = {}
+    for i, character in enumerate(characters):
+        name = f"u{ord(character):04X}"
+        for kind, members in (("blank", blank), ("tofu", tofu), ("shared", shared)):
+            name = kind if character in members else name
+        glyphs.setdefault(name, rectangle(200 + 10 * i, 800))
+        character_glyphs[ord(character)] = name
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(list(glyphs))
+    builder.setupCharacterMap(character_glyphs)
+    builder.setupGlyf(glyphs)
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 100)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": family, "styleName": style})
+    builder.setupOS2()
+    builder.setupPost()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    builder.save(path)
+    return path
+
+
+def names(faces: Sequence[FontFace]) -> list[str]:
+    return [face.name.removeprefix("font:") for face in faces]
+
+
+@pytest.fixture
+def no_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A system whose only font folder is this one."""
+    folder = tmp_path / "system" / "fonts"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_DATA_DIRS", str(folder.parent))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    return folder
+
+
+def only_face(path: Path) -> FontFace:
+    (face,) = find_fonts(packages=(), folders=[str(path)])
+    return face
+
+
+# --- finding ---------------------------------------------------------------------------------
+
+
+def test_packaged_fonts_are_found_without_importing_them() -> None:
+    before = set(sys.modules)
+    faces = find_fonts()
+    assert set(names(faces)) >= {"Noto Sans JP Regular", "Noto Serif JP Regular"}
+    assert len({face.name for face in faces}) == len(faces) == 4
+    assert not {"pylopdf_fonts_jp", "matplotlib_fontja"} & (set(sys.modules) - before)
+
+
+def test_the_shipped_list_names_the_packaged_fonts() -> None:
+    listed = find_fonts(packages=(), list_file=str(INFORMATION_DIR / "use_font.txt"))
+    assert listed == find_fonts()
+
+
+def test_folders_are_searched_below_and_a_face_is_used_once(tmp_path: Path) -> None:
+    build_font(tmp_path / "a.ttf", KANA)
+    build_font(tmp_path / "deep" / "same.ttf", KANA)
+    build_font(tmp_path / "deep" / "bold.TTF", KANA, style="Bold")
+    (tmp_path / "readme.txt").write_text("not a font")
+    assert names(find_fonts(packages=(), folders=[str(tmp_path)])) == ["Test Regular", "Test Bold"]
+
+
+def test_a_collection_gives_its_japanese_faces(tmp_path: Path) -> None:
+    parts = [
+        build_font(tmp_path / "jp.ttf", "あア日", family="Test JP"),
+        build_font(tmp_path / "sc.ttf", "あア日", family="Test SC"),
+        build_font(tmp_path / "latin.ttf", "ABC", family="Test Latin"),
+        build_font(tmp_path / "jp2.ttf", "あア日", family="Other JP"),
+    ]
+    collection = TTCollection()
+    collection.fonts = [TTFont(part) for part in parts]
+    collection.save(tmp_path / "all.ttc")
+    faces = find_fonts(packages=(), folders=[str(tmp_path / "all.ttc")])
+    assert [(face.name, face.index) for face in faces] == [
+        ("font:Test JP Regular", 0),
+        ("font:Other JP Regular", 3),
+    ]
+
+
+def test_system_fonts_are_japanese_ones(no_system: Path) -> None:
+    build_font(no_system / "jp.ttf", "あア日", family="Brush")
+    build_font(no_system / "latin.ttf", "ABC", family="Latin")
+    build_font(no_system / "cn.otf", "あア日", family="Sans SC")
+    (no_system / "broken.ttf").write_bytes(b"no font")
+    assert names(find_fonts(packages=(), system=True)) == ["Brush Regular"]
+
+
+def test_every_form_of_a_list_line(tmp_path: Path, no_system: Path) -> None:
+    build_font(tmp_path / "here" / "path.ttf", KANA, family="By Path")
+    build_font(tmp_path / "else" / "absolute.ttf", KANA, family="By Absolute Path")
+    build_font(tmp_path / "folder" / "deep" / "name.ttf", KANA, family="By Name")
+    build_font(no_system / "x" / "family.ttf", KANA, family="By Family", style="Bold")
+    build_font(no_system / "x" / "family2.ttf", KANA, family="By Family", style="Light")
+    build_font(no_system / "x" / "face.ttf", KANA, family="By Face", style="Light")
+    build_font(no_system / "x" / "face2.ttf", KANA, family="By Face", style="Thin")
+    list_file = tmp_path / "list.txt"
+    list_file.write_text(
+        "# fonts\n\nhere/path.ttf  # a path\n"
+        f"{tmp_path / 'else' / 'absolute.ttf'}\n"
+        "name.ttf\nby family\nBy Face Light\npylopdf_fonts_jp\n",
+        encoding="utf-8-sig",
+    )
+    found = find_fonts(packages=(), folders=[str(tmp_path / "folder")], list_file=str(list_file))
+    assert sorted(names(found)) == [
+        "By Absolute Path Regular",
+        "By Face Light",
+        "By Family Bold",
+        "By Family Light",
+        "By Name Regular",
+        "By Path Regular",
+        "Noto Sans JP Regular",
+        "Noto Serif JP Regular",
+    ]
+
+
+def test_every_bad_line_of_a_list_is_told(tmp_path: Path, no_system: Path) -> None:
+    (tmp_path / "broken.ttf").write_bytes(b"this is no font")
+    (tmp_path / "list.txt").write_text("broken.ttf\n# comment\nNo Such Family\nnone.otf\n")
+    with pytest.raises(InputError) as error:
+        find_fonts(packages=["no_such_package"], list_file=str(tmp_path / "list.txt"))
+    message = str(error.value)
+    assert "list.txt:1" in message
+    assert "broken.ttf: not a readable font" in message
+    assert "list.txt:3: no font file, family or package 'No Such Family'" in message
+    assert "list.txt:4" in message
+    assert "package no_such_package: not installed" in message
+
+
+def test_no_font_at_all_says_what_to_do(no_system: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pip install pylopdf-fonts-jp"):
+        find_fonts(packages=(), system=True)
+    with pytest.raises(InputError, match="cannot read the font list"):
+        find_fonts(packages=(), list_file=str(tmp_path / "none.txt"))
+    with pytest.raises(InputError, match="empty: no such font or folder"):
+        find_fonts(packages=(), folders=[str(tmp_path / "empty")])
+
+
+def test_a_named_file_must_be_a_font_but_a_folder_may_hold_others(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.ttf"
+    broken.write_bytes(b"\0\1\0\0 damaged")
+    with pytest.raises(InputError, match=r"broken\.ttf: not a readable font"):
+        find_fonts(packages=(), folders=[str(broken)])
+    build_font(tmp_path / "good.ttf", KANA)
+    faces = find_fonts(packages=(), folders=[str(tmp_path)])
+    packed, skipped = font_images(faces, KANA, 32, tmp_path / "cache")
+    assert packed.writer_names == ("font:Test Regular",)
+    assert "broken.ttf" in skipped_table(skipped)
+    assert "not a readable font" in skipped_table(skipped)
+
+
+# --- rendering -------------------------------------------------------------------------------
+
+
+def test_glyphs_that_are_not_there_are_not_rendered(tmp_path: Path) -> None:
+    path = build_font(
+        tmp_path / "f.ttf", "あいうえおかきく", blank="い", tofu="う", shared="えおかき"
+    )
+    images, rendered, skipped = render_font(only_face(path), "あいうえおかきくけ", 32)
+    assert rendered == [0, 7]
+    assert images.shape == (2, 32, 32)
+    assert skipped == [
+        ("い", "blank glyph"),
+        ("う", "drawn as missing"),
+        *((c, "same drawing as many others") for c in "えおかき"),
+        ("け", "not in the font"),
+    ]
+
+
+def test_a_few_characters_may_look_the_same(tmp_path: Path) -> None:
+    """へ and ヘ are one drawing in many fonts."""
+    path = build_font(tmp_path / "f.ttf", "あへヘ", shared="へヘ")
+    images, rendered, skipped = render_font(only_face(path), "あへヘ", 32)
+    assert rendered == [0, 1, 2]
+    assert (images[1] == images[2]).all()
+    assert not skipped
+
+
+def test_a_glyph_is_the_canonical_form_of_the_whole_drawing() -> None:
+    """Drawn anywhere on a large page, nothing is cut off and nothing is different."""
+    face = find_fonts()[1]
+    characters = "あン一鬱"
+    images, rendered, _ = render_font(face, characters, 64)
+    font = ImageFont.truetype(face.path, 256)
+    for image, position in zip(images, rendered, strict=True):
+        page = Image.new("L", (900, 900), 255)
+        ImageDraw.Draw(page).text((311, 287), characters[position], fill=0, font=font)
+        assert (image == canonical(np.asarray(page), 64)).all()
+        assert (image == canonical(image, 64)).all()
+
+
+def test_packaged_fonts_have_the_evaluation_characters(tmp_path: Path) -> None:
+    characters = class_list("evaluation")
+    faces = find_fonts()[:2]
+    packed, skipped = font_images(faces, characters, 32, tmp_path)
+    assert len(packed) == 2 * len(characters) == 2 * 973
+    assert packed.writer_names == ("font:Noto Sans JP Regular", "font:Noto Serif JP Regular")
+    assert (packed.labels == np.tile(np.arange(973), 2)).all()
+    assert (packed.writers == np.repeat([0, 1], 973)).all()
+    assert not skipped
+    different = (packed.images[:973] != packed.images[973:]).any(axis=(1, 2))
+    assert different.mean() > 0.99
+
+
+def test_a_poor_font_is_skipped_whole_and_told(tmp_path: Path) -> None:
+    half = build_font(tmp_path / "f" / "half.ttf", KANA[:23], family="Half")
+    most = build_font(tmp_path / "f" / "most.ttf", KANA[:44], blank=KANA[0], family="Most")
+    full = build_font(tmp_path / "f" / "full.ttf", KANA, family="Full")
+    faces = [only_face(path) for path in (half, most, full)]
+    packed, skipped = font_images(faces, KANA, 32, tmp_path / "cache")
+    assert packed.writer_names == ("font:Most Regular", "font:Full Regular")
+    assert len(packed) == 43 + 46
+    assert [(s.face.family, s.used) for s in skipped] == [("Half", False), ("Most", True)]
+    table = skipped_table(skipped).splitlines()
+    assert table[0].startswith("skipped  font:Half Regular: lacks 23 of 46: 23 not in the font")
+    assert table[1].startswith("partly used  font:Most Regular: lacks 3 of 46: 1 blank glyph (あ)")
+    every, _ = font_images(faces, KANA, 32, tmp_path / "cache", min_coverage=0.5)
+    assert len(every) == 23 + 43 + 46
+
+
+def test_a_character_without_any_glyph_is_named(tmp_path: Path) -> None:
+    face = only_face(build_font(tmp_path / "f.ttf", KANA[:-1]))
+    with pytest.raises(InputError, match=r"none of the fonts.*\n.*ん \(U\+3093\)"):
+        font_images([face], KANA, 32, tmp_path / "cache")
+    with pytest.raises(InputError, match="no font can be used"):
+        font_images([face], katakana(), 32, tmp_path / "cache")
+
+
+def test_a_font_is_rendered_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build_font(tmp_path / "f.ttf", KANA, blank=KANA[5])
+    faces = [only_face(path), only_face(build_font(tmp_path / "full.ttf", KANA, family="Full"))]
+    calls: list[str] = []
+    render = fonts.render_font
+
+    def counted(face: FontFace, characters: Sequence[str], size_px: int):  # type: ignore[no-untyped-def]
+        calls.append(face.name)
+        return render(face, characters, size_px)
+
+    monkeypatch.setattr(fonts, "render_font", counted)
+    first, lacks = font_images(faces, KANA[:20], 32, tmp_path / "cache")
+    again, lacks_again = font_images(faces, KANA[:20], 32, tmp_path / "cache")
+    assert len(calls) == 2
+    assert (first.images == again.images).all()
+    assert (first.labels == again.labels).all()
+    assert lacks == lacks_again
+    assert "blank glyph" in lacks[0].reason
+    font_images(faces, KANA[:21], 32, tmp_path / "cache")
+    font_images(faces, KANA[:20], 40, tmp_path / "cache")
+    assert len(calls) == 6
+    os.utime(path, ns=(1, 1))
+    font_images(faces, KANA[:20], 32, tmp_path / "cache")
+    assert calls[6:] == ["font:Test Regular"]
+
+
+def test_a_font_damaged_after_it_was_found_is_skipped(tmp_path: Path) -> None:
+    good = only_face(build_font(tmp_path / "a.ttf", KANA, family="Good"))
+    bad = only_face(build_font(tmp_path / "b.ttf", KANA, family="Bad"))
+    bad.path.write_bytes(bad.path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"b\.ttf"):
+        render_font(bad, KANA, 32)
+    gone = only_face(build_font(tmp_path / "c.ttf", KANA, family="Gone"))
+    gone.path.unlink()
+    packed, skipped = font_images([good, bad, gone], KANA, 32, tmp_path / "cache")
+    assert packed.writer_names == ("font:Good Regular",)
+    assert [row.face.family for row in skipped] == ["Bad", "Gone"]
+
+
+def test_character_map_is_the_fonts_own(tmp_path: Path) -> None:
+    face = only_face(build_font(tmp_path / "f.ttf", "あん"))
+    assert character_map(face) == {ord("あ"), ord("ん")}
+
+
+def test_coverage_report_counts_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build_font(tmp_path / "f.ttf", "あシツ木林休"[:4], blank="木")
+    assert coverage_main(["--classes", "smoke", str(tmp_path)]) == 0
+    lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["with a decomposition"].split()[-1] == "2"
+    assert lines["font:Noto Sans JP Regular"].split()[-1] == "6"
+    assert lines["font:Test Regular"].endswith("3, 1 blank glyph, 2 not in the font")
+    assert coverage_main(["--classes", "no such list"]) == 1

@@ -1,0 +1,308 @@
+"""The generator: content and style encoders, AdaIN at the bottleneck, a decoder; a PatchGAN critic.
+
+X. Huang, S. Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization,
+2017; residual blocks and attention as in J. Ho et al., Denoising Diffusion Probabilistic Models,
+2020; P. Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+HEADS, HEAD_DIM = 4, 32
+GROUPS = 8
+
+
+def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over the positions: (B, C, H, W) to (B, C)."""
+    # float32: under autocast the variance of bf16 features would lose its digits.
+    flat = features.float().flatten(2)
+    return flat.mean(dim=2), flat.var(dim=2, unbiased=False).add(1e-5).sqrt()
+
+
+def adain(content: Tensor, style_mean: Tensor, style_deviation: Tensor) -> Tensor:
+    """Give content features (B, C, H, W) the style's mean and deviation (B, C) (eq. 8)."""
+    mean, deviation = statistics(content)
+    normal = (content.float() - mean[..., None, None]) / deviation[..., None, None]
+    return normal * style_deviation[..., None, None] + style_mean[..., None, None]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with group norm, the first scaled and shifted by a condition."""
+
+    def __init__(self, in_channels: int, out_channels: int, condition_dim: int | None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm1 = nn.GroupNorm(GROUPS, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, out_channels)
+        self.modulate = nn.Linear(condition_dim, 2 * out_channels) if condition_dim else None
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        hidden = self.norm1(self.conv1(x))
+        if self.modulate is not None:
+            assert condition is not None
+            scale, shift = self.modulate(F.silu(condition))[..., None, None].chunk(2, dim=1)
+            hidden = hidden * (1 + scale) + shift
+        hidden = F.silu(self.norm2(self.conv2(F.silu(hidden))))
+        return hidden + self.shortcut(x)
+
+
+class Attention(nn.Module):
+    """Multi-head attention over positions, pre-normed, residual.
+
+    Args:
+        channels: of the features.
+        linear: linear in the number of positions (A. Katharopoulos et al. 2020; softmax over keys
+            and queries apart as in Z. Shen et al. 2021), else full.
+    """
+
+    def __init__(self, channels: int, linear: bool) -> None:
+        super().__init__()
+        self.linear = linear
+        self.norm = nn.GroupNorm(1, channels)
+        self.to_qkv = nn.Conv2d(channels, 3 * HEADS * HEAD_DIM, 1, bias=False)
+        self.to_out = nn.Conv2d(HEADS * HEAD_DIM, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        qkv = self.to_qkv(self.norm(x)).view(batch, 3, HEADS, HEAD_DIM, height * width)
+        q, k, v = qkv.unbind(dim=1)  # (B, heads, D, N)
+        if self.linear:
+            q = q.softmax(dim=2) * HEAD_DIM**-0.5
+            k = k.softmax(dim=3)
+            context = k @ v.transpose(2, 3)  # (B, heads, D, D)
+            mixed = context.transpose(2, 3) @ q
+        else:
+            q, k, v = (item.transpose(2, 3) for item in (q, k, v))
+            mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3)
+        return x + self.to_out(mixed.reshape(batch, HEADS * HEAD_DIM, height, width))
+
+
+class Level(nn.Module):
+    """Two residual blocks, linear attention where asked for, and a change of resolution.
+
+    Args:
+        channels: (in, out); the blocks work on ``in``, the resize leads to ``out``.
+        condition_dim: see :class:`ResidualBlock`.
+        attention: whether linear attention follows the blocks.
+        resize: "down", "up" or "keep".
+    """
+
+    def __init__(
+        self, channels: tuple[int, int], condition_dim: int | None, attention: bool, resize: str
+    ) -> None:
+        super().__init__()
+        inside, outside = channels
+        self.block1 = ResidualBlock(inside, inside, condition_dim)
+        self.block2 = ResidualBlock(inside, inside, condition_dim)
+        self.attention = Attention(inside, linear=True) if attention else nn.Identity()
+        self.resize: nn.Module
+        if resize == "down":
+            self.resize = nn.Conv2d(inside, outside, 4, stride=2, padding=1)
+        elif resize == "up":
+            self.resize = nn.Sequential(
+                nn.Upsample(scale_factor=2, mode="nearest"),
+                nn.Conv2d(inside, outside, 3, padding=1),
+            )
+        else:
+            self.resize = nn.Conv2d(inside, outside, 3, padding=1)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        resized: Tensor = self.resize(
+            self.attention(self.block2(self.block1(x, condition), condition))
+        )
+        return resized
+
+
+class Middle(nn.Module):
+    """Full attention between two residual blocks."""
+
+    def __init__(self, channels: int, condition_dim: int | None) -> None:
+        super().__init__()
+        self.block1 = ResidualBlock(channels, channels, condition_dim)
+        self.attention = Attention(channels, linear=False)
+        self.block2 = ResidualBlock(channels, channels, condition_dim)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        mixed: Tensor = self.block2(self.attention(self.block1(x, condition)), condition)
+        return mixed
+
+
+class Encoder(nn.Module):
+    """Images to bottleneck features.
+
+    Args:
+        widths: channels of each level.
+        patch_px: pixels per side folded into channels by the stem; 1 for the original's.
+        condition_dim: None for the style encoder.
+        full_attention: linear attention at every level.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], patch_px: int, condition_dim: int | None, full_attention: bool
+    ) -> None:
+        super().__init__()
+        kernel = 7 if patch_px == 1 else 3
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(patch_px),
+            nn.Conv2d(patch_px**2, widths[0], kernel, padding=kernel // 2),
+        )
+        after = [*widths[1:], widths[-1]]
+        self.levels = nn.ModuleList(
+            Level(
+                (inside, outside), condition_dim, full_attention,
+                "down" if i < len(widths) - 1 else "keep",
+            )
+            for i, (inside, outside) in enumerate(zip(widths, after, strict=True))
+        )  # fmt: skip
+        self.middle = Middle(widths[-1], condition_dim)
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images (B, 1, H, W) to features (B, C, H', W')."""
+        x = self.stem(images)
+        for level in self.levels:
+            x = level(x, condition)
+        features: Tensor = self.middle(x, condition)
+        return features
+
+
+class Decoder(nn.Module):
+    """Bottleneck features to images: the encoder's mirror, without skip connections."""
+
+    def __init__(
+        self, widths: Sequence[int], patch_px: int, condition_dim: int | None, full_attention: bool
+    ) -> None:
+        super().__init__()
+        reverse = list(reversed(widths))
+        after = [*reverse[1:], reverse[-1]]
+        self.middle = Middle(reverse[0], condition_dim)
+        self.levels = nn.ModuleList(
+            Level(
+                (inside, outside), condition_dim, full_attention,
+                "up" if i < len(widths) - 1 else "keep",
+            )
+            for i, (inside, outside) in enumerate(zip(reverse, after, strict=True))
+        )  # fmt: skip
+        self.last = nn.Conv2d(widths[0], patch_px**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(patch_px)
+
+    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Features (B, C, H', W') to images (B, 1, H, W) in [-1, 1]."""
+        x = self.middle(features, condition)
+        for level in self.levels:
+            x = level(x, condition)
+        return torch.tanh(self.shuffle(self.last(F.silu(x))).float())
+
+
+class Generator(nn.Module):
+    """A content image in the style of another image.
+
+    Args:
+        mode: ``adain``, ``adain_mlp`` (a learned class embedding) or ``adain_clip`` (the class's
+            frozen text embedding).
+        num_classes: K.
+        text_dim: size of the text embeddings, for ``adain_clip``.
+        dim, dim_mults, patch_px, full_attention: see :class:`handwriting.config.StyleTransfer`.
+    """
+
+    text_embeddings: Tensor
+
+    def __init__(
+        self, mode: str, num_classes: int, text_dim: int, dim: int, dim_mults: Sequence[int],
+        patch_px: int, full_attention: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.arguments = {
+            "mode": mode, "num_classes": num_classes, "text_dim": text_dim, "dim": dim,
+            "dim_mults": list(dim_mults), "patch_px": patch_px, "full_attention": full_attention,
+        }  # fmt: skip
+        self.mode = mode
+        condition_dim = None
+        if mode != "adain":
+            condition_dim = 4 * dim
+            embedding_dim = dim if mode == "adain_mlp" else text_dim
+            if mode == "adain_mlp":
+                self.class_embedding = nn.Embedding(num_classes, dim)
+            else:
+                self.register_buffer("text_embeddings", torch.zeros(num_classes, text_dim))
+            self.null_embedding = nn.Parameter(torch.randn(embedding_dim))
+            self.mlp = nn.Sequential(
+                nn.Linear(embedding_dim, condition_dim),
+                nn.GELU(),
+                nn.Linear(condition_dim, condition_dim),
+            )
+        widths = [dim * mult for mult in dim_mults]
+        self.content_encoder = Encoder(widths, patch_px, condition_dim, full_attention)
+        self.style_encoder = Encoder(widths, patch_px, None, full_attention)
+        self.decoder = Decoder(widths, patch_px, condition_dim, full_attention)
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The weights that the adaptive GAN term compares gradients at."""
+        weight = self.decoder.last.weight
+        assert isinstance(weight, nn.Parameter)
+        return weight
+
+    def condition(self, labels: Tensor, dropped: Tensor | None = None) -> Tensor | None:
+        """The class's condition (B, 4 * dim), None for the ``adain`` mode.
+
+        Args:
+            labels: (B,).
+            dropped: (B,) bool, where the null embedding takes the class's place.
+        """
+        if self.mode == "adain":
+            return None
+        if self.mode == "adain_mlp":
+            embedding = self.class_embedding(labels)
+        else:
+            # Scaled to unit variance per element, like the learned embeddings.
+            embedding = self.text_embeddings[labels] * self.text_embeddings.shape[1] ** 0.5
+        if dropped is not None:
+            embedding = torch.where(dropped[:, None], self.null_embedding, embedding)
+        condition: Tensor = self.mlp(embedding)
+        return condition
+
+    def style(self, style_images: Tensor) -> tuple[Tensor, Tensor]:
+        """The style of images (B, 1, H, W): mean and deviation of their features, (B, C) each."""
+        return statistics(self.style_encoder(style_images))
+
+    def forward(
+        self, content_images: Tensor, style: tuple[Tensor, Tensor], labels: Tensor,
+        dropped: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Content (B, 1, H, W) in [-1, 1] in a style: images (B, 1, H, W) in [-1, 1]."""
+        condition = self.condition(labels, dropped)
+        features = self.content_encoder(content_images, condition)
+        images: Tensor = self.decoder(adain(features, *style), condition)
+        return images
+
+
+class Discriminator(nn.Module):
+    """PatchGAN: real or generated, judged patch by patch (Isola et al. 2017, appendix 6.1.2)."""
+
+    def __init__(self, dim: int, num_layers: int) -> None:
+        super().__init__()
+        self.arguments = {"dim": dim, "num_layers": num_layers}
+        layers: list[nn.Module] = [nn.Conv2d(1, dim, 4, 2, 1), nn.LeakyReLU(0.2)]
+        channels = dim
+        for i in range(1, num_layers + 1):
+            wider = dim * min(2**i, 8)
+            stride = 2 if i < num_layers else 1
+            layers += [
+                nn.Conv2d(channels, wider, 4, stride, 1, bias=False),
+                nn.BatchNorm2d(wider),
+                nn.LeakyReLU(0.2),
+            ]
+            channels = wider
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 4, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) to logits per patch (B, 1, H', W'), high for real."""
+        logits: Tensor = self.layers(images)
+        return logits

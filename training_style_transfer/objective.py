@@ -1,0 +1,126 @@
+"""The objective of the generator and of its critic.
+
+Reconstruction of the target, features of a character encoder, style statistics, agreement with the
+character's text, and a hinge GAN term whose weight follows the gradients (P. Esser et al., Taming
+Transformers, 2021, eq. 7).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from handwriting.networks import ImageEncoder
+from training_clip.model import Clip
+from training_style_transfer.model import Discriminator, Generator, statistics
+
+MAX_ADAPTIVE_WEIGHT = 1e4
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """J. H. Lim, J. C. Ye, Geometric GAN, 2017, eq. 2: real above 1, generated below -1."""
+    return (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()) / 2
+
+
+def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+    return -fake_logits.mean()
+
+
+def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> Tensor:
+    """Squared differences of the channels' means and deviations (Huang & Belongie 2017, eq. 13)."""
+    return F.mse_loss(output[0], style[0]) + F.mse_loss(output[1], style[1])
+
+
+def text_loss(clip: Clip, images: Tensor, by_class: Tensor, labels: Tensor) -> Tensor:
+    """How far images are from their character's text, all classes' texts being alternatives.
+
+    Args:
+        images: (B, 1, H, W).
+        by_class: (K, D) text embeddings.
+        labels: (B,).
+    """
+    logits = clip.scale() * clip.encode_image(images) @ by_class.T
+    return F.cross_entropy(logits, labels)
+
+
+class PerceptualLoss(nn.Module):
+    """L1 between the feature maps of a character encoder: in-domain, nothing to download."""
+
+    def __init__(self, encoder: ImageEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        maps = self.encoder.stages(torch.cat([output, target]))
+        losses = []
+        for features in maps:
+            of_output, of_target = features.float().chunk(2)
+            # Each map counts alike whatever its magnitude.
+            losses.append(F.l1_loss(of_output, of_target) / of_target.abs().mean().clamp(min=1e-6))
+        return torch.stack(losses).mean()
+
+
+@dataclass(frozen=True)
+class GeneratorObjective:
+    """The generator's loss, term by term, and its gradient at the output.
+
+    Every term is a function of the output image alone, so their gradients are taken there once and
+    the generator is traversed backwards once. No term trains the networks that it looks through.
+
+    Attributes:
+        perceptual: of the pretrained image encoder.
+        clip: frozen.
+        by_class: (K, D) text embeddings.
+        weights: of reconstruction, perceptual, style, clip and adversarial terms.
+    """
+
+    perceptual: PerceptualLoss
+    clip: Clip
+    by_class: Tensor
+    weights: Mapping[str, float]
+
+    def gradient(
+        self, generator: Generator, discriminator: Discriminator, output: Tensor, target: Tensor,
+        style: tuple[Tensor, Tensor], labels: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+        """The gradient of the whole objective with respect to the output.
+
+        Args:
+            output: (B, 1, H, W) with its graph.
+            target: (B, 1, H, W), what the output should be.
+            style: of the style image, (B, C) each.
+            labels: (B,).
+
+        Returns:
+            (B, 1, H, W), and the terms, unweighted, with the adaptive weight.
+        """
+        image = output.detach().requires_grad_()
+        style = (style[0].detach(), style[1].detach())
+        terms = {
+            "reconstruction": F.l1_loss(image, target),
+            "perceptual": self.perceptual(image, target),
+            "style": style_loss(generator.style(image), style),
+            "clip": text_loss(self.clip, image, self.by_class, labels),
+        }
+        wanted = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        adversarial = hinge_generator_loss(discriminator(image).float())
+        (wanted_gradient,) = torch.autograd.grad(wanted, image)
+        (gan_gradient,) = torch.autograd.grad(adversarial, image)
+
+        adaptive = self._adaptive_weight(generator, output, wanted_gradient, gan_gradient)
+        terms |= {"adversarial": adversarial, "adaptive_weight": adaptive}
+        total = wanted_gradient + self.weights["adversarial"] * adaptive * gan_gradient
+        return total, terms
+
+    @staticmethod
+    def _adaptive_weight(
+        generator: Generator, output: Tensor, wanted_gradient: Tensor, gan_gradient: Tensor
+    ) -> Tensor:
+        """Ratio of the gradients' norms at the last layer (eq. 7)."""
+        norms = [
+            torch.autograd.grad(output, generator.last_layer, gradient, retain_graph=True)[0].norm()
+            for gradient in (wanted_gradient, gan_gradient)
+        ]
+        return (norms[0] / (norms[1] + 1e-6)).clamp(max=MAX_ADAPTIVE_WEIGHT)
