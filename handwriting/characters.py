@@ -52,7 +52,7 @@ def kanji() -> tuple[str, ...]:
 
 def _read_list(path: Path) -> tuple[str, ...]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the class list {path}: {error}") from error
     lines = (line.split("#")[0] for line in text.splitlines())

@@ -8,7 +8,7 @@ stops at composition and is named.
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -36,6 +36,20 @@ class StepType(Enum):
     step3 = "step3"
     step_end = "step_end"
     all = "all"  # the four in order
+
+
+class ClipTargets(StrEnum):
+    """What CLIP takes as right in a batch."""
+
+    character = "character"  # same character, same target
+    similarity = "similarity"  # soft (paper)
+
+
+class StyleCharacter(StrEnum):
+    """Which character a style image shows."""
+
+    same = "same"  # the target itself (paper)
+    any = "any"  # another by that writer
 
 
 class Tracking(Enum):
@@ -109,7 +123,7 @@ class TextEncoder(Training):
 @dataclass
 class Clip(Training):
     embedding_dim: int = MISSING
-    targets: str = MISSING  # character: same character, same target | similarity: soft (paper)
+    targets: ClipTargets = MISSING
     learn_temperature: bool = MISSING
 
 
@@ -117,6 +131,7 @@ class Clip(Training):
 class StyleTransfer:
     dim: int = MISSING  # channels at full resolution
     dim_mults: list[int] = MISSING  # channels per level, as multiples of dim
+    num_blocks: int = MISSING  # residual blocks per level
     patch_px: int = MISSING  # pixels per side that the stem folds into channels
     full_attention: bool = MISSING  # linear attention at every level (paper) or in the middle only
     discriminator_dim: int = MISSING
@@ -126,7 +141,7 @@ class StyleTransfer:
     learning_rate: float = MISSING
     discriminator_learning_rate: float = MISSING
     betas: list[float] = MISSING
-    style_character: str = MISSING  # same: the target itself (paper) | any: another by that writer
+    style_character: StyleCharacter = MISSING
     condition_dropout: float = MISSING  # how often the class is replaced by the null embedding
     max_angle: float = MISSING  # degrees
     weights: dict[str, float] = MISSING  # of the terms of the objective

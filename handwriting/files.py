@@ -74,10 +74,19 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        InputError: the file is missing, unreadable, not UTF-8 or not JSON.
+        InputError: the file is missing, unreadable, not UTF-8 or not JSON, or has a key twice.
     """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = ", ".join(repr(key) for key in value if keys.count(key) > 1)
+            raise InputError(f"{path} has a key more than once: {twice}")
+        return value
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from handwriting.errors import InputError
 from handwriting.files import write_atomically
@@ -126,7 +126,9 @@ def read_grey(path: Path) -> Uint8:
             return np.asarray(image.convert("L"))
     except FileNotFoundError:
         raise InputError(f"missing image: {path}") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # Pillow raises whatever the broken bytes lead to
         raise InputError(f"unreadable image: {path} ({error})") from error
 
 

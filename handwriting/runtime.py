@@ -43,8 +43,11 @@ class Runtime:
         return torch.Generator(self.device).manual_seed(seed)
 
     def to_device(self, network: nn.Module) -> nn.Module:
-        """Move a network, its convolutions in the layout that is quickest."""
-        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        """Move a network, its convolutions in the layout that is quickest there."""
+        # On a CPU group norm is ten times slower channels-last, and convolutions are no faster.
+        on_cpu = self.device.type == "cpu"
+        layout = torch.contiguous_format if on_cpu else torch.channels_last
+        return network.to(self.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
     def freeze(self, network: Network) -> Network:
         """Move a trained network for use without training it."""

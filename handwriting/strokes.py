@@ -37,11 +37,11 @@ from handwriting.progress import progress
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
-VERSION = 1  # raise it when the same seed gives other images: cached ones are then made anew
+VERSION = 2  # raise it when the same seed gives other images: cached ones are then made anew
 NUM_POINTS = 21  # P: points per stroke, at equal arc length
 PIECE = 5  # segments per polygon: short enough that no polygon overlaps itself
 SUPERSAMPLING = 4  # canvas pixels per pixel of the canonical image
-HABIT = 0.7  # share of a deviation's variance that all samples of a writer's character have
+HABIT = 0.8  # share of a deviation's variance that all samples of a writer's character have
 NUM_HABITS = 64  # components are hashed to this many habits of shift and scale
 
 _T = np.linspace(0, 1, NUM_POINTS)[:, None]  # (P, 1) position along a stroke
@@ -66,17 +66,23 @@ def _capsules() -> tuple[Int64, Float64]:
         (pieces, V) the stroke's point that each vertex belongs to, and (pieces, V) the direction in
         which it lies from there, in radians against that of the stroke.
     """
-    quarter = np.pi / 4 * np.arange(5)
     points, angles = [], []
     for first in range(0, NUM_POINTS - 1, PIECE):
         forth = list(range(first, first + PIECE + 1))
         points.append(forth + [forth[-1]] * 3 + forth[::-1] + [first] * 3)
-        angles.append([np.pi / 2] * (PIECE + 1) + [np.pi / 4, 0, -np.pi / 4]
-                      + [-np.pi / 2] * (PIECE + 1) + [-3 * np.pi / 4, np.pi, 3 * np.pi / 4])
+        angles.append(
+            [np.pi / 2] * (PIECE + 1)
+            + [np.pi / 4, 0, -np.pi / 4]
+            + [-np.pi / 2] * (PIECE + 1)
+            + [-3 * np.pi / 4, np.pi, 3 * np.pi / 4]
+        )
     return np.array(points), np.array(angles)
 
 
 _ROUNDED = _smoothing(4)
+# (2, 6) directions and wave numbers, in radians per em, of the waves that bend a whole character:
+# between half a wave and one wave across it, so that strokes that meet still meet.
+_WAVES = np.pi * np.array([[1.0, 0, 0.8, 0.8, 1.8, 0], [0, 1.0, 0.8, -0.8, 0, 1.8]])
 _TREMBLING = _smoothing(3)
 _VERTEX, _ANGLE = _capsules()
 _COS, _SIN = np.cos(_ANGLE)[..., None], np.sin(_ANGLE)[..., None]
@@ -122,7 +128,7 @@ class Writer:
     stroke_bow: float  # share of the chord
     component_shift: float  # em
     component_scale: float  # log of the size
-    warp: float  # em by which the border of the whole character bends
+    warp: float  # em by which each wave bends the whole character
     component_habits: Float64  # (NUM_HABITS, 4) standard normal: shift x, y; scale x, y
 
 
@@ -130,7 +136,7 @@ class Writer:
 class Deviation:
     """Standard normal draws: how one written character differs from its model."""
 
-    character: Float64  # (15,)
+    character: Float64  # (28,)
     components: Float64  # (G, 4)
     strokes: Float64  # (S, 16)
     points: Float64  # (S, P, 2)
@@ -153,18 +159,18 @@ def make_writer(seed: int, number: int) -> Writer:
         pen_spread=rng.uniform(0.0, 0.15),
         pressure=max(0.0, rng.uniform(-0.5, 0.4)),
         rounding=rng.uniform(0.0, 1.0),
-        curl=rng.normal(0.0, 0.12),
+        curl=rng.normal(0.05, 0.15),
         tremor=spread(0.006),
         flick=spread(0.012),
         overshoot=spread(0.06),
         reach=max(0.0, rng.normal(0.0, 0.08)),
         lifting=rng.normal(3.2, 0.8),
-        stroke_shift=spread(0.030),
-        stroke_turn=spread(0.09),
+        stroke_shift=spread(0.017),
+        stroke_turn=spread(0.06),
         stroke_bow=spread(0.05),
         component_shift=spread(0.018),
         component_scale=spread(0.06),
-        warp=spread(0.015),
+        warp=rng.uniform(0.012, 0.032),
         component_habits=rng.standard_normal((NUM_HABITS, 4)),
     )
 
@@ -182,7 +188,7 @@ def read_drawing(character: str, regular_script: bool = False) -> Drawing:
     """
     kaisho = regular_script and "Kaisho" in kanjivg.variants(character)
     root = kanjivg.read(character, "Kaisho" if kaisho else "")
-    strokes = np.stack([_sample(data) for data in root.strokes])
+    strokes = np.stack([sample_path(data) for data in root.strokes])
     groups = _components(root)
     membership = np.zeros((len(strokes), len(groups)))
     for i, (_, first, count) in enumerate(groups):
@@ -200,14 +206,15 @@ def _components(component: Component, first: int = 0) -> list[tuple[str, int, in
     for child in component.children:
         # A child's strokes are consecutive, but the parent's own may stand before and after them.
         position = component.strokes.index(child.strokes[0], position)
-        if not child.part:  # the pieces of a divided component are moved with what is around them
+        # The pieces of a divided component move with what is around them, one stroke as a stroke.
+        if not child.part and len(child.strokes) > 1:
             found.append((child.element + child.position, first + position, len(child.strokes)))
         found += _components(child, first + position)
         position += len(child.strokes)
     return found
 
 
-def _sample(path_data: str) -> Float64:
+def sample_path(path_data: str) -> Float64:
     """SVG path data as (P, 2) em at equal arc length."""
     pen = RecordingPen()
     parse_path(path_data, pen)
@@ -226,10 +233,10 @@ def _sample(path_data: str) -> Float64:
     return even / kanjivg.CANVAS - 0.5
 
 
-def _deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
+def draw_deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
     num_strokes, num_components = drawing.membership.shape
     return Deviation(
-        rng.standard_normal(14),
+        rng.standard_normal(28),
         rng.standard_normal((num_components, 4)),
         rng.standard_normal((num_strokes, 16)),
         rng.standard_normal((num_strokes, NUM_POINTS, 2)),
@@ -270,7 +277,7 @@ def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     length = np.hypot(*np.moveaxis(chord, -1, 0))[..., None]  # (S, 1, 1)
 
     straight = start + _T * chord
-    curl = np.clip(1 + writer.curl + 0.10 * draws[:, 0], 0.5, 1.5)
+    curl = np.clip(1 + writer.curl + 0.25 * draws[:, 0], 0.4, 2.2)
     bow = writer.stroke_bow * draws[:, 1] * chord[..., ::-1] * (1, -1)
     strokes = straight + curl * (strokes - straight) + bow * np.sin(np.pi * _T)
 
@@ -282,7 +289,8 @@ def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     strays = deviation.strokes[:, 4:8].reshape(-1, 2, 1, 2).swapaxes(0, 1)
     ends = ends * misses + writer.flick * strays
     strokes = strokes + ends[0] * (1 - _T) ** 5 + ends[1] * _T**5
-    return strokes + writer.tremor * (_TREMBLING @ deviation.points)
+    trembling: Float64 = writer.tremor * (_TREMBLING @ deviation.points)
+    return strokes + trembling
 
 
 def _placed(strokes: Float64, drawing: Drawing, writer: Writer, deviation: Deviation) -> Float64:
@@ -292,14 +300,15 @@ def _placed(strokes: Float64, drawing: Drawing, writer: Writer, deviation: Devia
     matrices = writer.stroke_turn * care * draws[:, 8:12].reshape(-1, 2, 2)
     middles = strokes.mean(axis=1, keepdims=True)
     shifts = writer.stroke_shift * care * draws[:, None, 12:14]
-    placed = strokes + (strokes - middles) @ matrices + shifts
+    placed: Float64 = strokes + (strokes - middles) @ matrices + shifts
     if not len(drawing.habits):
         return placed
     moves = 0.6 * writer.component_habits[drawing.habits] + 0.8 * deviation.components
     shifts, scales = writer.component_shift * moves[:, :2], writer.component_scale * moves[:, 2:]
     # sum over a stroke's components of shift + scale * (point - centre)
     constant = drawing.membership @ (shifts - scales * drawing.centres)
-    return placed * (1 + drawing.membership @ scales)[:, None] + constant[:, None]
+    placed = placed * (1 + drawing.membership @ scales)[:, None] + constant[:, None]
+    return placed
 
 
 def _radii(writer: Writer, deviation: Deviation) -> Float64:
@@ -309,7 +318,9 @@ def _radii(writer: Writer, deviation: Deviation) -> Float64:
     crowding = min(1.0, (8 / num_strokes) ** 0.35)  # dense characters are written larger
     size = np.exp(writer.pen_spread * deviation.character[0]) * crowding
     width = writer.pen_width * size * np.exp(0.06 * draws[:, 14])
-    return 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
+    profile = 1 - writer.pressure * _T[:, 0] ** 2  # (P,)
+    radii: Float64 = 0.5 * width[:, None] * profile
+    return radii
 
 
 def _joined(
@@ -329,17 +340,19 @@ def _joined(
 def _bent(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     """Warp the whole character smoothly, then slant it and set its aspect."""
     draws = deviation.character
-    x, y = strokes[..., 0] * 2, strokes[..., 1] * 2  # the border is at 1
-    bends = np.stack([x * x, x * y, y * y, np.sin(np.pi * x), np.sin(np.pi * y)], axis=-1)
-    strokes = strokes + writer.warp * (bends @ draws[1:11].reshape(5, 2))
-    wide = 0.5 * writer.aspect + 0.05 * draws[11]
+    phases = strokes @ _WAVES  # (S, P, 6)
+    bends = np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
+    calm = min(1.0, (6 / len(deviation.strokes)) ** 0.4)  # dense characters bend less
+    strokes = strokes + writer.warp * calm * (bends @ draws[4:].reshape(12, 2))
+    wide = 0.5 * writer.aspect + 0.05 * draws[1]
     matrix = np.array(
         [
-            [np.exp(wide), -writer.slant + 0.04 * draws[12]],
-            [writer.rise + 0.03 * draws[13], np.exp(-wide)],
+            [np.exp(wide), -writer.slant + 0.04 * draws[2]],
+            [writer.rise + 0.03 * draws[3], np.exp(-wide)],
         ]
     )
-    return strokes @ matrix.T
+    bent: Float64 = strokes @ matrix.T
+    return bent
 
 
 def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
@@ -365,7 +378,7 @@ def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
     # At a hairpin a polygon does overlap itself, which leaves a hole: the core fills it.
     cores = zip(points.reshape(len(points), -1).tolist(), radii.min(axis=1).tolist(), strict=True)
     for core, radius in cores:
-        draw.line(core, fill=255, width=int(1.6 * radius))
+        draw.line(core, fill=255, width=int(1.9 * radius))
     return np.asarray(image)
 
 
@@ -399,15 +412,14 @@ def simulate(
         read_drawing(character)  # report what is missing before the work begins
     pairs = list(itertools.product(range(num_writers), characters))
     images = np.empty((len(pairs), samples_per_writer, size_px, size_px), np.uint8)
-    writer = None
+    writers = [make_writer(seed, number) for number in range(num_writers)]
     for i, (number, character) in enumerate(progress(pairs, len(pairs), "simulating writers")):
-        if i % len(characters) == 0:
-            writer = make_writer(seed, number)
+        writer = writers[number]
         drawing = read_drawing(character, writer.regular_script)
         key = [seed, number, ord(character)]
-        habit = _deviation(np.random.default_rng([*key, 0]), drawing)
+        habit = draw_deviation(np.random.default_rng([*key, 0]), drawing)
         for k in range(samples_per_writer):
-            sample = _deviation(np.random.default_rng([*key, k + 1]), drawing)
+            sample = draw_deviation(np.random.default_rng([*key, k + 1]), drawing)
             written = write(drawing, writer, _mixed(habit, sample))
             images[i, k] = canonical(rasterise(*written, SUPERSAMPLING * size_px), size_px)
     labels = np.arange(len(characters)).repeat(samples_per_writer)

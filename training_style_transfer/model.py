@@ -85,22 +85,25 @@ class Attention(nn.Module):
 
 
 class Level(nn.Module):
-    """Two residual blocks, linear attention where asked for, and a change of resolution.
+    """Residual blocks, linear attention where asked for, and a change of resolution.
 
     Args:
         channels: (in, out); the blocks work on ``in``, the resize leads to ``out``.
+        num_blocks: 2 in the original.
         condition_dim: see :class:`ResidualBlock`.
         attention: whether linear attention follows the blocks.
         resize: "down", "up" or "keep".
     """
 
     def __init__(
-        self, channels: tuple[int, int], condition_dim: int | None, attention: bool, resize: str
-    ) -> None:
+        self, channels: tuple[int, int], num_blocks: int, condition_dim: int | None,
+        attention: bool, resize: str,
+    ) -> None:  # fmt: skip
         super().__init__()
         inside, outside = channels
-        self.block1 = ResidualBlock(inside, inside, condition_dim)
-        self.block2 = ResidualBlock(inside, inside, condition_dim)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(inside, inside, condition_dim) for _ in range(num_blocks)
+        )
         self.attention = Attention(inside, linear=True) if attention else nn.Identity()
         self.resize: nn.Module
         if resize == "down":
@@ -114,9 +117,9 @@ class Level(nn.Module):
             self.resize = nn.Conv2d(inside, outside, 3, padding=1)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        resized: Tensor = self.resize(
-            self.attention(self.block2(self.block1(x, condition), condition))
-        )
+        for block in self.blocks:
+            x = block(x, condition)
+        resized: Tensor = self.resize(self.attention(x))
         return resized
 
 
@@ -139,14 +142,16 @@ class Encoder(nn.Module):
 
     Args:
         widths: channels of each level.
+        num_blocks: residual blocks of each level.
         patch_px: pixels per side folded into channels by the stem; 1 for the original's.
         condition_dim: None for the style encoder.
         full_attention: linear attention at every level.
     """
 
     def __init__(
-        self, widths: Sequence[int], patch_px: int, condition_dim: int | None, full_attention: bool
-    ) -> None:
+        self, widths: Sequence[int], num_blocks: int, patch_px: int, condition_dim: int | None,
+        full_attention: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         kernel = 7 if patch_px == 1 else 3
         self.stem = nn.Sequential(
@@ -156,7 +161,7 @@ class Encoder(nn.Module):
         after = [*widths[1:], widths[-1]]
         self.levels = nn.ModuleList(
             Level(
-                (inside, outside), condition_dim, full_attention,
+                (inside, outside), num_blocks, condition_dim, full_attention,
                 "down" if i < len(widths) - 1 else "keep",
             )
             for i, (inside, outside) in enumerate(zip(widths, after, strict=True))
@@ -176,15 +181,16 @@ class Decoder(nn.Module):
     """Bottleneck features to images: the encoder's mirror, without skip connections."""
 
     def __init__(
-        self, widths: Sequence[int], patch_px: int, condition_dim: int | None, full_attention: bool
-    ) -> None:
+        self, widths: Sequence[int], num_blocks: int, patch_px: int, condition_dim: int | None,
+        full_attention: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         reverse = list(reversed(widths))
         after = [*reverse[1:], reverse[-1]]
         self.middle = Middle(reverse[0], condition_dim)
         self.levels = nn.ModuleList(
             Level(
-                (inside, outside), condition_dim, full_attention,
+                (inside, outside), num_blocks, condition_dim, full_attention,
                 "up" if i < len(widths) - 1 else "keep",
             )
             for i, (inside, outside) in enumerate(zip(reverse, after, strict=True))
@@ -193,11 +199,13 @@ class Decoder(nn.Module):
         self.shuffle = nn.PixelShuffle(patch_px)
 
     def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Features (B, C, H', W') to images (B, 1, H, W) in [-1, 1]."""
+        """Features (B, C, H', W') to images (B, 1, H, W), about in [-1, 1]."""
         x = self.middle(features, condition)
         for level in self.levels:
             x = level(x, condition)
-        return torch.tanh(self.shuffle(self.last(F.silu(x))).float())
+        # No tanh: most pixels are paper, and L1 would drive it into saturation before it sees ink.
+        images: Tensor = self.shuffle(self.last(F.silu(x))).float()
+        return images
 
 
 class Generator(nn.Module):
@@ -208,19 +216,20 @@ class Generator(nn.Module):
             frozen text embedding).
         num_classes: K.
         text_dim: size of the text embeddings, for ``adain_clip``.
-        dim, dim_mults, patch_px, full_attention: see :class:`handwriting.config.StyleTransfer`.
+        dim, dim_mults, num_blocks, patch_px, full_attention: see :class:`handwriting.config.StyleTransfer`.
     """
 
     text_embeddings: Tensor
 
     def __init__(
         self, mode: str, num_classes: int, text_dim: int, dim: int, dim_mults: Sequence[int],
-        patch_px: int, full_attention: bool,
+        num_blocks: int, patch_px: int, full_attention: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.arguments = {
             "mode": mode, "num_classes": num_classes, "text_dim": text_dim, "dim": dim,
-            "dim_mults": list(dim_mults), "patch_px": patch_px, "full_attention": full_attention,
+            "dim_mults": list(dim_mults), "num_blocks": num_blocks, "patch_px": patch_px,
+            "full_attention": full_attention,
         }  # fmt: skip
         self.mode = mode
         condition_dim = None
@@ -238,9 +247,10 @@ class Generator(nn.Module):
                 nn.Linear(condition_dim, condition_dim),
             )
         widths = [dim * mult for mult in dim_mults]
-        self.content_encoder = Encoder(widths, patch_px, condition_dim, full_attention)
-        self.style_encoder = Encoder(widths, patch_px, None, full_attention)
-        self.decoder = Decoder(widths, patch_px, condition_dim, full_attention)
+        sizes = (widths, num_blocks, patch_px)
+        self.content_encoder = Encoder(*sizes, condition_dim, full_attention)
+        self.style_encoder = Encoder(*sizes, None, full_attention)
+        self.decoder = Decoder(*sizes, condition_dim, full_attention)
 
     @property
     def last_layer(self) -> nn.Parameter:
@@ -284,7 +294,10 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """PatchGAN: real or generated, judged patch by patch (Isola et al. 2017, appendix 6.1.2)."""
+    """PatchGAN: real or generated, judged patch by patch (Isola et al. 2017, appendix 6.1.2).
+
+    With group norm for batch norm: real and generated images share no statistics.
+    """
 
     def __init__(self, dim: int, num_layers: int) -> None:
         super().__init__()
@@ -296,7 +309,7 @@ class Discriminator(nn.Module):
             stride = 2 if i < num_layers else 1
             layers += [
                 nn.Conv2d(channels, wider, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(wider),
+                nn.GroupNorm(GROUPS, wider),
                 nn.LeakyReLU(0.2),
             ]
             channels = wider

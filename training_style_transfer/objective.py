@@ -29,8 +29,15 @@ def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> Tensor:
-    """Squared differences of the channels' means and deviations (Huang & Belongie 2017, eq. 13)."""
-    return F.mse_loss(output[0], style[0]) + F.mse_loss(output[1], style[1])
+    """Squared differences of the channels' means and deviations (Huang & Belongie 2017, eq. 13).
+
+    Relative to the style's own squares: the style encoder is trained, and its features may grow.
+    """
+    losses = [
+        F.mse_loss(of_output, of_style) / of_style.square().mean().clamp(min=1e-6)
+        for of_output, of_style in zip(output, style, strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 def text_loss(clip: Clip, images: Tensor, by_class: Tensor, labels: Tensor) -> Tensor:

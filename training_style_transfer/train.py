@@ -94,7 +94,7 @@ def train_step(
 
     generator = Generator(
         mode, len(corpus.characters), by_class.shape[1], settings.dim, settings.dim_mults,
-        settings.patch_px, settings.full_attention,
+        settings.num_blocks, settings.patch_px, settings.full_attention,
     )  # fmt: skip
     if config.model_mode is ModelMode.adain_clip:
         generator.text_embeddings.copy_(by_class)
@@ -165,7 +165,7 @@ def train_step(
         save_weights(run.folder / "discriminator.pt", "discriminator", discriminator.arguments,
                      {**facts, "mode": mode}, discriminator.state_dict()),
     ]  # fmt: skip
-    return run.finish({name: float(term) for name, term in terms.items()}, paths)
+    return run.finish({name: float(term.detach()) for name, term in terms.items()}, paths)
 
 
 def check_same(arguments: dict[str, object], weights: Weights, corpus: Corpus) -> None:

@@ -1,0 +1,95 @@
+"""Set up and run, with nothing but Python 3.11 to 3.13 and its venv module.
+
+python3 run.py                             the demo, from strokes to report
+python3 run.py experiment=smoke seed=1     pipeline.py with these Hydra overrides
+python3 run.py test [pytest arguments]     the tests
+python3 run.py setup                       only the set-up
+
+The first start makes .venv from requirements.lock, where every package is pinned by its hash; a
+start after that begins at once, until the list changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+LOCK = ROOT / "requirements.lock"
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+INSTALLED = VENV / "installed.sha256"  # of the list that is installed; empty while it is not
+
+# Would lead the interpreter to other packages, or pip to another place than .venv.
+STRAYS = "PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER".split()
+
+
+def main(arguments: list[str]) -> None:
+    for name in STRAYS:
+        os.environ.pop(name, None)
+    set_up()
+    if arguments[:1] == ["setup"]:
+        return
+    if arguments[:1] == ["test"]:
+        os.chdir(ROOT)
+        become("-m", "pytest", *arguments[1:])
+    chosen = any(a.lstrip("+").startswith("experiment=") for a in arguments)
+    become(str(ROOT / "pipeline.py"), *([] if chosen else ["experiment=demo"]), *arguments)
+
+
+def set_up() -> None:
+    """Make .venv as the list says, unless it is there; one that was interrupted is made anew."""
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        sys.exit(f"Python 3.11, 3.12 or 3.13 is needed; {sys.executable} is {sys.version.split()[0]}")
+    lock = LOCK.read_bytes()
+    wanted = hashlib.sha256(lock).hexdigest()
+    if VENV.exists() and not INSTALLED.exists():
+        sys.exit(f"{VENV} is not of run.py's making: move it away or delete it, then try again.")
+    if PYTHON.exists() and INSTALLED.read_text() == wanted:
+        return
+    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+        sys.exit(f"{sys.executable} cannot make environments: sudo apt-get install python3-venv")
+
+    print(f"Setting up {VENV}: downloads 3 GB, takes 6 GB of disk, and one to two minutes.", flush=True)
+    shutil.rmtree(VENV, ignore_errors=True)
+    VENV.mkdir()
+    INSTALLED.touch()
+    call(sys.executable, "-m", "venv", str(VENV))
+    # One package comes as source only: it is built with the setuptools of the list, not the newest.
+    builder = VENV / "setuptools.lock"
+    builder.write_bytes(re.findall(rb"^setuptools==(?:.*\\\n)*.*\n", lock, re.MULTILINE)[0])
+    install("--require-hashes", "-r", str(builder))
+    install("--require-hashes", "--no-build-isolation", "-r", str(LOCK))
+    install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    INSTALLED.write_text(wanted)
+    print("Set up.", flush=True)
+
+
+def install(*arguments: str) -> None:
+    options = ["--no-compile", "--disable-pip-version-check", "--quiet"]
+    call(str(PYTHON), "-m", "pip", "install", *options, *arguments)
+
+
+def call(*command: str) -> None:
+    code = subprocess.call(command)
+    if code:
+        print(f"The set-up failed at: {' '.join(command)}\nStart again to make it anew.")
+        sys.exit(code)
+
+
+def become(*arguments: str) -> None:
+    """Go on as .venv's Python: signals, interrupts and the exit code are the job's own."""
+    command = [str(PYTHON), *arguments]
+    if os.name == "nt":
+        sys.exit(subprocess.call(command))
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,124 @@
+"""What the tests share: drawn glyphs, a small manifest, the smoke study, its trained encoders."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from handwriting.config import Config, compose
+from handwriting.corpus import Corpus, open_corpus
+from handwriting.fonts import find_fonts
+from handwriting.images import Uint8
+from handwriting.run import run_folder
+from handwriting.runtime import Runtime
+
+SMOKE = "あシツ木林休"
+WRITERS = tuple(f"writer_{number:02d}" for number in range(1, 6))
+KATAKANA = Path(__file__).resolve().parents[2] / "shared/data/omniglot_katakana/manifest.json"
+
+ComposeSmoke = Callable[..., Config]
+DrawGlyph = Callable[..., Uint8]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def draw_glyph() -> DrawGlyph:
+    """A packaged font's glyph as black ink on white paper, (H, W) uint8."""
+    path = find_fonts()[0].path
+
+    def draw(character: str, size_px: int = 64, offset: tuple[int, int] = (8, 2)) -> Uint8:
+        font = ImageFont.truetype(path, size_px, layout_engine=ImageFont.Layout.BASIC)
+        picture = Image.new("L", (size_px + 24, size_px + 24), 255)
+        ImageDraw.Draw(picture).text(offset, character, fill=0, font=font)
+        return np.asarray(picture)
+
+    return draw
+
+
+@pytest.fixture
+def write_images(tmp_path: Path, draw_glyph: DrawGlyph) -> Callable[..., Path]:
+    """A function that draws a manifest's images and writes the manifest."""
+
+    def write(
+        characters: Sequence[str] = SMOKE, writers: Sequence[str] = WRITERS, name: str = "own"
+    ) -> Path:
+        folder = tmp_path / name
+        listing: dict[str, list[str]] = {}
+        for character in characters:
+            for i, writer in enumerate(writers):
+                file = f"U+{ord(character):04X}/{writer}.png"
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(draw_glyph(character, 40 + 5 * i)).save(folder / file)
+                listing.setdefault(character, []).append(file)
+        path = folder / "manifest.json"
+        path.write_text(json.dumps(listing, ensure_ascii=False), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def smoke_overrides(runs_dir: Path, cache_dir: Path, *more: str) -> list[str]:
+    return [
+        "experiment=smoke",
+        f"runs_dir={runs_dir}",
+        f"cache_dir={cache_dir}",
+        "runtime.num_threads=1",
+        "runtime.precision=no",
+        *more,
+    ]
+
+
+@pytest.fixture
+def smoke(tmp_path: Path, cache_dir: Path) -> ComposeSmoke:
+    """The smoke study with overrides, in a run folder of the test's own."""
+
+    def composed(*more: str, runs_dir: Path = tmp_path / "runs") -> Config:
+        return compose(smoke_overrides(runs_dir, cache_dir, *more))
+
+    return composed
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Corpus:
+    """The smoke study's characters, writers and fonts."""
+    return open_corpus(compose(smoke_overrides(tmp_path_factory.mktemp("unused"), cache_dir)))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """A ``runs_dir`` in which the smoke study's encoders and CLIP are trained."""
+    from training_clip import train_clip, train_image_encoder, train_text_encoder
+
+    runs_dir = tmp_path_factory.mktemp("trained")
+    config = compose(smoke_overrides(runs_dir, cache_dir))
+    for stage in (train_image_encoder, train_text_encoder, train_clip):
+        stage.main(config)
+    return runs_dir
+
+
+@pytest.fixture
+def clip_folder(trained: Path, smoke: ComposeSmoke) -> Path:
+    return run_folder(smoke(runs_dir=trained)) / "clip"
+
+
+@pytest.fixture
+def runtime(smoke: ComposeSmoke) -> Runtime:
+    return Runtime(smoke().runtime)
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,140 @@
+"""Augmentation: exact where it must be, random only through its generator."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import Tensor
+
+from handwriting.augment import Classical, Placement, place, random_placement, to_float, to_uint8
+from handwriting.corpus import Corpus
+
+SIDE = 24
+
+
+def placement(angle: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0, 0)) -> Placement:
+    return Placement(torch.tensor([angle]), torch.tensor([scale]), torch.tensor([shift]))
+
+
+@pytest.fixture
+def noise(rng: torch.Generator) -> Tensor:
+    return torch.randint(0, 256, (1, 2, SIDE, SIDE), generator=rng, dtype=torch.uint8)
+
+
+@pytest.fixture
+def glyphs(corpus: Corpus) -> Tensor:
+    return torch.from_numpy(np.array(corpus.train.images))
+
+
+def test_floats_and_bytes_are_a_round_trip() -> None:
+    images = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    floats = to_float(images)
+    assert (float(floats.min()), float(floats.max())) == (-1, 1)
+    assert torch.equal(to_uint8(floats), images)
+    assert torch.equal(to_uint8(torch.tensor([-3.0, 3.0]).view(1, 1, 1, 2)).flatten(), images[0, [0, 15], [0, 15]])
+
+
+def test_the_identity_placement_changes_nothing(noise: Tensor) -> None:
+    torch.testing.assert_close(place(noise, placement()), noise / 127.5 - 1, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_quarter_turns_equal_rot90(quarters: int, noise: Tensor) -> None:
+    turned = place(noise, placement(angle=quarters * math.pi / 2))
+    expected = torch.rot90(noise, quarters, dims=(2, 3)) / 127.5 - 1
+    torch.testing.assert_close(turned, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (0, -4), (-2, 5)])
+def test_shifts_by_whole_pixels_equal_roll(right: int, down: int, noise: Tensor) -> None:
+    shifted = place(noise, placement(shift=(right * 2 / SIDE, down * 2 / SIDE)))
+    expected = torch.roll(noise, (down, right), dims=(2, 3)) / 127.5 - 1
+    inside = (..., slice(5, -5), slice(5, -5))
+    torch.testing.assert_close(shifted[inside], expected[inside], atol=1e-3, rtol=0)
+    edge = shifted[..., 0] if right > 0 else shifted[..., 0, :] if down > 0 else shifted[..., -1, :]
+    assert (edge == -1).all()  # what comes in from outside is paper
+
+
+def test_half_the_size_is_the_centre_with_paper_around() -> None:
+    full = torch.full((1, 1, SIDE, SIDE), 255, dtype=torch.uint8)
+    small = place(full, placement(scale=0.5))
+    quarter = SIDE // 4
+    assert (small[..., quarter:-quarter, quarter:-quarter] == 1).all()
+    assert (small > -1).float().mean() < 0.31
+
+
+def test_images_of_an_item_move_together_and_items_apart(rng: torch.Generator) -> None:
+    images = torch.randint(0, 256, (8, 1, SIDE, SIDE), generator=rng, dtype=torch.uint8)
+    several = random_placement(8, rng, max_angle=15, free=True)
+    placed = place(images.repeat(1, 3, 1, 1), several)
+    assert torch.equal(placed[:, 0], placed[:, 2])
+    for i in range(8):
+        alone = Placement(several.angle[[i]], several.scale[[i]], several.shift[[i]])
+        torch.testing.assert_close(place(images[[i]], alone)[:, 0], placed[[i], 0])
+
+
+def test_half_of_the_items_are_turned_by_at_most_the_angle(rng: torch.Generator) -> None:
+    drawn = random_placement(20_000, rng, max_angle=15, free=False)
+    degrees = drawn.angle.rad2deg()
+    assert abs(float((degrees == 0).float().mean()) - 0.5) < 0.02
+    assert 14.9 < float(degrees.abs().max()) <= 15
+    assert (drawn.scale == 1).all()
+    assert (drawn.shift == 0).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31))
+def test_free_placement_without_rotation_keeps_all_ink(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    full = torch.full((16, 1, SIDE, SIDE), 255, dtype=torch.uint8)
+    drawn = random_placement(16, generator, max_angle=0, free=True)
+    area = (place(full, drawn) + 1).sum(dim=(1, 2, 3)) / 2
+    torch.testing.assert_close(area, (drawn.scale * SIDE) ** 2, rtol=0.02, atol=0)
+    assert (drawn.scale >= 0.8).all()
+
+
+def test_classical_augmentation_is_decided_by_its_generator(glyphs: Tensor) -> None:
+    def made(seed: int) -> Tensor:
+        torch.manual_seed(seed + 100)  # of no influence
+        return Classical()(glyphs, torch.Generator().manual_seed(seed))
+
+    first = made(0)
+    assert torch.equal(first, made(0))
+    assert not torch.equal(first, made(1))
+
+
+def test_classical_augmentation_keeps_shape_range_and_paper(
+    glyphs: Tensor, rng: torch.Generator
+) -> None:
+    out = Classical()(glyphs, rng)
+    assert out.shape == (len(glyphs), 1, *glyphs.shape[1:])
+    assert -1 <= float(out.min()) <= float(out.max()) <= 1
+    paper = Classical()(torch.zeros(4, SIDE, SIDE, dtype=torch.uint8), rng)
+    assert (paper == -1).all()
+
+
+def test_classical_augmentation_changes_each_image_on_its_own(
+    glyphs: Tensor, rng: torch.Generator
+) -> None:
+    out = Classical()(glyphs[:1].repeat(32, 1, 1), rng)
+    assert len(torch.unique(out.flatten(1), dim=0)) == 32
+
+
+def test_classical_augmentation_turned_off_is_the_identity(
+    glyphs: Tensor, rng: torch.Generator
+) -> None:
+    nothing = Classical(0, 0, 0, 0, 0, 0, 0)
+    torch.testing.assert_close(nothing(glyphs, rng), to_float(glyphs), atol=1e-4, rtol=0)
+
+
+def test_thickness_only_adds_ink_and_thinness_only_removes_it(
+    glyphs: Tensor, rng: torch.Generator
+) -> None:
+    ink = to_float(glyphs)
+    thicker = Classical(0, 0, 0, 0, 0, thickness=1, thinness=0)(glyphs, rng)
+    thinner = Classical(0, 0, 0, 0, 0, thickness=0, thinness=1)(glyphs, rng)
+    assert (thicker >= ink - 1e-4).all()
+    assert (thinner <= ink + 1e-4).all()
+    assert (thicker.sum() > ink.sum()) & (ink.sum() > thinner.sum())

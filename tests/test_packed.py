@@ -1,0 +1,154 @@
+"""Packed images: made once, opened without being read, labels and writers never mixed up."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMOKE, WRITERS
+from hypothesis import given, settings, strategies as st
+
+from handwriting import packed as packing
+from handwriting.images import read_canonical
+from handwriting.manifest import read_manifest
+from handwriting.packed import (
+    PackedImages,
+    concatenate,
+    open_packed,
+    pack_manifest,
+    save_packed,
+)
+
+Write = Callable[..., Path]
+Fact = tuple[str, str, int]
+
+
+def facts(packed: PackedImages) -> list[Fact]:
+    """(character, writer, content) of every image; the content is its first pixel."""
+    return [
+        (packed.characters[label], packed.writer_names[writer], int(image[0, 0]))
+        for image, label, writer in zip(packed.images, packed.labels, packed.writers, strict=True)
+    ]
+
+
+@st.composite
+def packed_sets(draw: st.DrawFn, characters: str = "", writers: str = "") -> PackedImages:
+    characters = characters or "".join(draw(st.permutations("アイウエ")))
+    writers = writers or "".join(draw(st.permutations("abcd")))[: draw(st.integers(1, 4))]
+    size = draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return PackedImages(
+        rng.integers(0, 256, (size, 4, 4), np.uint8),
+        rng.integers(0, len(characters), size),
+        rng.integers(0, len(writers), size),
+        tuple(characters),
+        tuple(writers),
+    )
+
+
+@settings(deadline=None)
+@given(st.lists(packed_sets("アイウエ"), min_size=1, max_size=4))
+def test_concatenating_keeps_every_image_with_its_character_and_writer(
+    parts: list[PackedImages],
+) -> None:
+    assert facts(concatenate(parts)) == [fact for part in parts for fact in facts(part)]
+
+
+def test_concatenating_other_characters_is_refused() -> None:
+    first = PackedImages(*(np.zeros((1, 1, 1), np.uint8), *np.zeros((2, 1), int)), ("ア",), ("a",))
+    second = PackedImages(first.images, first.labels, first.writers, ("イ",), ("a",))
+    with pytest.raises(ValueError, match="different characters"):
+        concatenate([first, second])
+
+
+@settings(deadline=None)
+@given(packed_sets(), st.permutations("アイウエオ"), st.integers(1, 5))
+def test_of_relabels_and_keeps_what_is_asked_for(
+    packed: PackedImages, order: list[str], number: int
+) -> None:
+    wanted = order[:number]
+    found = packed.of(wanted)
+    assert found.characters == tuple(wanted)
+    assert facts(found) == [fact for fact in facts(packed) if fact[0] in wanted]
+    assert set(found.absent()) == set(wanted) - {fact[0] for fact in facts(packed)}
+
+
+@settings(deadline=None)
+@given(packed_sets(), st.data())
+def test_by_and_select_keep_facts_together(packed: PackedImages, data: st.DataObject) -> None:
+    wanted = data.draw(st.lists(st.sampled_from(packed.writer_names), unique=True))
+    assert facts(packed.by(wanted)) == [fact for fact in facts(packed) if fact[1] in wanted]
+    assert packed.present_writers() == [
+        name for name in packed.writer_names if name in {fact[1] for fact in facts(packed)}
+    ]
+    keep = np.array(data.draw(st.lists(st.integers(0, len(packed) - 1))), np.int64)
+    assert facts(packed.select(keep)) == [facts(packed)[i] for i in keep]
+
+
+def test_packing_a_manifest_keeps_its_entries(write_images: Write, tmp_path: Path) -> None:
+    manifest = read_manifest(write_images())
+    packed = pack_manifest(manifest, 16, tmp_path)
+    assert (packed.characters, packed.writer_names) == (tuple(SMOKE), WRITERS)
+    for i, entry in enumerate(manifest.entries):
+        assert packed.characters[packed.labels[i]] == entry.character
+        assert packed.writer_names[packed.writers[i]] == entry.writer
+        np.testing.assert_array_equal(packed.images[i], read_canonical(entry.path, 16))
+
+
+def test_an_unchanged_manifest_is_not_read_again(
+    write_images: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(write_images())
+    first = pack_manifest(manifest, 16, tmp_path)
+    monkeypatch.delattr(packing, "read_images")
+    np.testing.assert_array_equal(pack_manifest(manifest, 16, tmp_path).images, first.images)
+    with pytest.raises(NameError):
+        pack_manifest(manifest, 17, tmp_path)
+
+
+def test_an_edited_image_is_packed_again(write_images: Write, tmp_path: Path) -> None:
+    manifest = read_manifest(write_images())
+    first = pack_manifest(manifest, 16, tmp_path)
+    edited, other = manifest.entries[0].path, manifest.entries[-1].path
+    edited.write_bytes(other.read_bytes())
+    os.utime(edited, ns=(1, 1))
+    second = pack_manifest(manifest, 16, tmp_path)
+    np.testing.assert_array_equal(second.images[0], first.images[-1])
+    np.testing.assert_array_equal(second.images[1:], first.images[1:])
+
+
+def test_a_relabelled_image_is_packed_again(write_images: Write, tmp_path: Path) -> None:
+    path = write_images(characters="木林")
+    before = pack_manifest(read_manifest(path), 16, tmp_path)
+    text = path.read_text(encoding="utf-8").translate(str.maketrans("木林", "林木"))
+    path.write_text(text, encoding="utf-8")
+    after = pack_manifest(read_manifest(path), 16, tmp_path)
+    assert (before.characters, after.characters) == (("木", "林"), ("林", "木"))
+    assert [c for c, *_ in facts(after)] == [*"林林林林林木木木木木"]
+
+
+def test_opening_does_not_read_the_images(tmp_path: Path) -> None:
+    packed = PackedImages(
+        np.zeros((3, 8, 8), np.uint8), np.arange(3), np.zeros(3, np.int64), tuple("アイウ"), ("a",)
+    )
+    save_packed(tmp_path, packed)
+    images = open_packed(tmp_path).images
+    assert isinstance(images, np.memmap)
+    assert not images.flags.writeable
+
+
+def test_an_interrupted_packing_is_done_again(tmp_path: Path) -> None:
+    packed = PackedImages(
+        np.ones((3, 8, 8), np.uint8), np.arange(3), np.zeros(3, np.int64), tuple("アイウ"), ("a",)
+    )
+
+    def interrupted() -> PackedImages:
+        save_packed(tmp_path / "set", packed)
+        (tmp_path / "set" / "meta.json").unlink()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        packing.cached(tmp_path / "set", interrupted)
+    again = packing.cached(tmp_path / "set", lambda: packed)
+    assert facts(again) == facts(packed)

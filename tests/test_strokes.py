@@ -1,0 +1,136 @@
+"""The simulated writers: stable identities, the canonical form, exact ink, real habits."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from handwriting import strokes
+from handwriting.errors import InputError
+from handwriting.images import canonical, read_canonical
+from handwriting.manifest import read_manifest
+
+Float64 = npt.NDArray[np.float64]
+CHARACTERS = ("ア", "ぬ", "河")
+MIXED = tuple("アシヲあぬそ河語道愛亜機")
+
+
+def exact_raster(lines: Float64, radii: Float64, side_px: int) -> Float64:
+    """Coverage in [0, 1] from the distance of every pixel to every segment's capsule."""
+    rows, columns = np.mgrid[:side_px, :side_px].astype(np.float64)
+    nearest = np.full((side_px, side_px), np.inf)
+    for line, radius in zip(lines, radii, strict=True):
+        for (ax, ay), (bx, by), r_a, r_b in zip(
+            line[:-1], line[1:], radius[:-1], radius[1:], strict=True
+        ):
+            dx, dy = bx - ax, by - ay
+            share = ((columns - ax) * dx + (rows - ay) * dy) / max(dx * dx + dy * dy, 1e-12)
+            share = np.clip(share, 0, 1)
+            distance = np.hypot(columns - ax - share * dx, rows - ay - share * dy)
+            nearest = np.minimum(nearest, distance - r_a - share * (r_b - r_a))
+    return np.clip(0.5 - nearest, 0, 1)
+
+
+def write_once(character: str, number: int) -> tuple[Float64, Float64]:
+    """The centre lines and radii of one sample."""
+    writer = strokes.make_writer(0, number)
+    drawing = strokes.read_drawing(character, writer.regular_script)
+    deviation = strokes.draw_deviation(np.random.default_rng([0, number]), drawing)
+    return strokes.write(drawing, writer, deviation)
+
+
+def test_same_seed_gives_the_same_images_and_another_seed_others() -> None:
+    first, again, other = (strokes.simulate(CHARACTERS, 2, 2, seed, 32) for seed in (3, 3, 4))
+    assert np.array_equal(first.images, again.images)
+    assert not np.array_equal(first.images, other.images)
+
+
+def test_adding_writers_characters_and_samples_changes_nothing_that_was_there() -> None:
+    few = strokes.simulate(CHARACTERS, 2, 1, 0, 32)
+    many = strokes.simulate(("国", *reversed(CHARACTERS)), 3, 2, 0, 32)
+    shared = many.by(few.writer_names).of(CHARACTERS)
+    for writer in range(2):
+        for label in range(len(CHARACTERS)):
+            mine = few.images[(few.writers == writer) & (few.labels == label)]
+            theirs = shared.images[(shared.writers == writer) & (shared.labels == label)]
+            assert np.array_equal(mine[0], theirs[0])
+            assert not np.array_equal(theirs[0], theirs[1])
+
+
+def test_images_are_labelled_and_canonical() -> None:
+    packed = strokes.simulate(MIXED, 3, 1, 0, 32)
+    assert packed.images.shape == (36, 32, 32)
+    assert packed.labels.tolist() == list(range(12)) * 3
+    assert packed.writers.tolist() == [0] * 12 + [1] * 12 + [2] * 12
+    assert packed.writer_names == ("simulated_0000", "simulated_0001", "simulated_0002")
+    for image in packed.images:
+        assert np.array_equal(canonical(image, 32), image)
+
+
+@pytest.mark.parametrize("character", MIXED)
+def test_rasteriser_agrees_with_an_exact_distance_field(character: str) -> None:
+    side_px, factor = 48, 16
+    for number in range(2):
+        lines, radii = strokes.fitted(*write_once(character, number), side_px * factor)
+        fine = strokes.rasterise(*write_once(character, number), side_px * factor)
+        # A pixel's centre is at its whole coordinate, on the fine grid as on the coarse one.
+        exact = exact_raster((lines + 0.5) / factor - 0.5, radii / factor, side_px)
+        drawn = fine.reshape(side_px, factor, side_px, factor).mean(axis=(1, 3)) / 255
+        assert np.abs(drawn - exact).sum() < 0.09 * exact.sum()
+        assert abs(drawn.sum() - exact.sum()) < 0.04 * exact.sum()
+
+
+def test_strokes_are_sampled_at_equal_arc_length_on_the_drawn_curve() -> None:
+    straight = strokes.sample_path("M10,20c10,10,20,20,30,30")  # from (10, 20) to (40, 50)
+    expected = np.linspace([10, 20], [40, 50], strokes.NUM_POINTS) / 109 - 0.5
+    np.testing.assert_allclose(straight, expected, atol=1e-9)
+    for line in strokes.read_drawing("愛").strokes:
+        steps = np.hypot(*np.diff(line, axis=0).T)
+        assert steps.max() < 1.25 * np.median(steps)  # a chord is shorter than its arc at corners
+
+
+def test_components_are_the_strokes_of_the_tree() -> None:
+    drawing = strokes.read_drawing("河")  # 氵 has 3 strokes, 可 5, of which 口 the 2nd to 4th
+    columns = {tuple(column) for column in drawing.membership.T.astype(int)}
+    assert columns == {(1, 1, 1, 0, 0, 0, 0, 0), (0, 0, 0, 1, 1, 1, 1, 1), (0, 0, 0, 0, 1, 1, 1, 0)}
+    np.testing.assert_allclose(
+        drawing.centres[0], drawing.strokes[:3].mean(axis=(0, 1)), atol=1e-12
+    )
+
+
+def test_samples_of_a_writer_are_more_alike_than_writers_are() -> None:
+    packed = strokes.simulate(MIXED, 10, 2, 0, 32)
+    images = packed.images.reshape(10, len(MIXED), 2, -1).astype(np.float64)
+    within = np.linalg.norm(images[:, :, 0] - images[:, :, 1], axis=-1).mean()
+    between = np.linalg.norm(images[:-1, :, 0] - images[1:, :, 1], axis=-1).mean()
+    assert between > 1.2 * within
+
+
+def test_a_character_without_drawing_is_named() -> None:
+    with pytest.raises(InputError, match=r"U\+2603"):
+        strokes.simulate("ア☃", 1, 1, 0, 32)
+
+
+def test_a_corpus_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = strokes.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
+    monkeypatch.setattr(strokes, "simulate", lambda *arguments: pytest.fail("made again"))
+    again = strokes.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
+    assert np.array_equal(first.images, again.images)
+    assert first.characters == again.characters
+    monkeypatch.setattr(strokes, "VERSION", -1)
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        strokes.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
+
+
+def test_a_corpus_written_as_files_reads_back_the_same(tmp_path: Path) -> None:
+    packed = strokes.simulate(CHARACTERS, 2, 2, 0, 32)
+    strokes.write_corpus(tmp_path, packed)
+    manifest = read_manifest(tmp_path / "manifest.json")
+    assert manifest.characters == packed.characters
+    assert manifest.writers == packed.writer_names
+    assert len(manifest.entries) == len(packed)
+    for entry in manifest.entries:
+        chosen = packed.by([entry.writer]).of([entry.character])
+        image = read_canonical(entry.path, 32)
+        assert any(np.array_equal(image, original) for original in chosen.images)

@@ -1,0 +1,132 @@
+"""Read the test writers with several recognisers, side by side, per character.
+
+    python training_character_classification/test.py experiment=demo
+    python training_character_classification/test.py \
+        evaluation.recognisers=[runs/demo/classifier/real/seed_0,PATH] evaluation.manifest=PATH
+
+Without a list it takes every recogniser of the study but judges. Writes ``table.txt``,
+``metrics.json`` and ``per_character.png`` to ``runs/<name>/test/``. Test writers are read here only;
+with ``evaluation.manifest`` the images of a manifest take their place, such as generated ones.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from handwriting.config import Config, run_script
+from handwriting.corpus import Corpus, open_corpus
+from handwriting.errors import InputError
+from handwriting.evaluate import predict
+from handwriting.files import write_text
+from handwriting.manifest import read_manifest
+from handwriting.metrics import by_writer, interval, score
+from handwriting.networks import Classifier
+from handwriting.packed import PackedImages, pack_manifest
+from handwriting.run import Run, Weights, file_key, load_weights, run_folder
+from handwriting.runtime import Runtime
+from training_character_classification.plots import per_character_bars
+
+JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
+MADE_BY = "training_character_classification/train.py"
+
+
+def main(config: Config) -> Path:
+    settings = config.evaluation
+    recognisers = find_recognisers(config)
+    corpus = open_corpus(config)
+    sections = ("size_px", "data", "evaluation")
+    inputs = {"recognisers": [file_key(w.path) for w in recognisers], "corpus": corpus.key}
+    if settings.manifest:
+        inputs["manifest"] = file_key(read_manifest(settings.manifest).path)
+    run = Run(config, "test", sections, inputs)
+    if run.is_done:
+        return run.folder
+    images = test_images(config, corpus)
+    for weights in recognisers:
+        check_unseen(weights, images, corpus)
+    run.begin()
+    runtime = Runtime(config.runtime)
+
+    results = {}
+    for weights in recognisers:
+        network = Classifier(**weights.arguments)
+        network.load_state_dict(weights.state)
+        predicted = predict(runtime.freeze(network), images, runtime)
+        scores = score(images.labels, predicted, corpus.characters, settings.num_confusions)
+        right: npt.NDArray[np.bool_] = predicted == images.labels
+        per_writer = by_writer(right, images.writers)
+        results[name_of(weights)] = {
+            "accuracy": scores.accuracy,
+            "interval": interval(per_writer, settings.num_resamples),
+            "macro_f1": scores.macro_f1,
+            "per_writer": per_writer.tolist(),
+            "per_character": scores.per_character,
+            "confusions": scores.confusions,
+        }
+    text = table(results)
+    print(text)
+    write_text(run.folder / "table.txt", text + "\n")
+    per_character_bars(results, run.folder / "per_character.png")
+    whose = "the manifest's images" if settings.manifest else "test writers"
+    return run.finish({"images": len(images), "of": whose, "recognisers": results})
+
+
+def find_recognisers(config: Config) -> list[Weights]:
+    """The recognisers of the list, or all of the study's.
+
+    Raises:
+        InputError: none, or one of them cannot be read.
+    """
+    paths = [Path(path) for path in config.evaluation.recognisers]
+    home = run_folder(config) / "classifier"
+    if not paths:
+        found = sorted(home.glob("*/seed_*/classifier.pt"))
+        paths = [path for path in found if path.parent.parent.name != JUDGE]
+    if not paths:
+        raise InputError(f"no recognisers in {home}: run {MADE_BY} first")
+    return [load_weights(path, "classifier", MADE_BY) for path in paths]
+
+
+def name_of(weights: Weights) -> str:
+    return f"{weights.facts['arm']}/seed_{weights.facts['seed']}"
+
+
+def test_images(config: Config, corpus: Corpus) -> PackedImages:
+    """The test writers' images, or those of the manifest that takes their place."""
+    if not config.evaluation.manifest:
+        return corpus.test
+    manifest = read_manifest(config.evaluation.manifest)
+    packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
+    return packed.of(corpus.characters)
+
+
+def check_unseen(weights: Weights, images: PackedImages, corpus: Corpus) -> None:
+    """Check that a recogniser fits the classes and has seen nobody whom it is tested on.
+
+    Raises:
+        InputError: other classes, or a test writer among those it was trained on.
+    """
+    if list(weights.facts["characters"]) != list(corpus.characters):
+        raise InputError(f"{weights.path} was trained on other characters than this study's")
+    if images is corpus.test:
+        seen = sorted(set(weights.facts["writers_seen"]) & set(images.present_writers()))
+        if seen:
+            raise InputError(f"{weights.path} was trained on test writers: {', '.join(seen)}")
+
+
+def table(results: dict[str, dict[str, object]]) -> str:
+    """Accuracy, its interval over writers and macro F1 of every recogniser."""
+    width = max(len(name) for name in results)
+    lines = [f"{'recogniser':{width}}  accuracy  95 % over writers  macro F1"]
+    for name, result in results.items():
+        low, high = result["interval"]  # type: ignore[misc]
+        lines.append(
+            f"{name:{width}}  {result['accuracy']:8.3f}  {low:8.3f} .. {high:.3f}  "
+            f"{result['macro_f1']:8.3f}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_script(main)
