@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -27,26 +28,34 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 INSTALLED = VENV / "installed.sha256"  # of the list that is installed; empty while it is not
 
 # Would lead the interpreter to other packages, or pip to another place than .venv.
-STRAYS = "PYTHONHOME PYTHONPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET PIP_USER".split()
+STRAYS = ["PYTHONHOME", "PYTHONPATH", "PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET"]
+STRAYS += ["PIP_USER"]
 
 
 def main(arguments: list[str]) -> None:
     for name in STRAYS:
         os.environ.pop(name, None)
+    # With another busy process, spinning at barriers makes two threads three times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     set_up()
-    if arguments[:1] == ["setup"]:
-        return
     if arguments[:1] == ["test"]:
         os.chdir(ROOT)
-        become("-m", "pytest", *arguments[1:])
-    chosen = any(a.lstrip("+").startswith("experiment=") for a in arguments)
-    become(str(ROOT / "pipeline.py"), *([] if chosen else ["experiment=demo"]), *arguments)
+    if arguments[:1] != ["setup"]:
+        become(job(arguments))
+
+
+def job(arguments: list[str]) -> list[str]:
+    """What .venv's Python is to run."""
+    if arguments[:1] == ["test"]:
+        return ["-m", "pytest", *arguments[1:]]
+    chosen = any(word.lstrip("+").startswith("experiment=") for word in arguments)
+    return [str(ROOT / "pipeline.py"), *([] if chosen else ["experiment=demo"]), *arguments]
 
 
 def set_up() -> None:
     """Make .venv as the list says, unless it is there; one that was interrupted is made anew."""
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        sys.exit(f"Python 3.11, 3.12 or 3.13 is needed; {sys.executable} is {sys.version.split()[0]}")
+        sys.exit(f"{sys.executable} is {platform.python_version()}: Python 3.11 to 3.13 is needed.")
     lock = LOCK.read_bytes()
     wanted = hashlib.sha256(lock).hexdigest()
     if VENV.exists() and not INSTALLED.exists():
@@ -56,7 +65,8 @@ def set_up() -> None:
     if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
         sys.exit(f"{sys.executable} cannot make environments: sudo apt-get install python3-venv")
 
-    print(f"Setting up {VENV}: downloads 3 GB, takes 6 GB of disk, and one to two minutes.", flush=True)
+    print(f"Setting up {VENV}: downloads about 3 GB and takes 6 GB of disk;", flush=True)
+    print("one to two minutes on a fast line.", flush=True)
     shutil.rmtree(VENV, ignore_errors=True)
     VENV.mkdir()
     INSTALLED.touch()
@@ -72,7 +82,7 @@ def set_up() -> None:
 
 
 def install(*arguments: str) -> None:
-    options = ["--no-compile", "--disable-pip-version-check", "--quiet"]
+    options = ["--no-compile", "--disable-pip-version-check"]
     call(str(PYTHON), "-m", "pip", "install", *options, *arguments)
 
 
@@ -83,7 +93,7 @@ def call(*command: str) -> None:
         sys.exit(code)
 
 
-def become(*arguments: str) -> None:
+def become(arguments: list[str]) -> None:
     """Go on as .venv's Python: signals, interrupts and the exit code are the job's own."""
     command = [str(PYTHON), *arguments]
     if os.name == "nt":
@@ -92,4 +102,7 @@ def become(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -5,6 +5,7 @@ them; a script reads the sections that it needs. A misspelt key, a wrong type or
 stops at composition and is named.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -154,9 +155,10 @@ class StyleTransfer:
 class Generation:
     num_per_character: int = MISSING
     characters: str | None = MISSING  # null: the study's
-    content_fonts: list[str] = MISSING  # parts of names; empty: all fonts
-    styles: list[str] = MISSING  # of writers (the training ones), helpers, fonts
-    style_writers: list[str] = MISSING  # parts of names among them; empty: all
+    contents: list[str] = MISSING  # of fonts, writers (the training ones), helpers
+    content_names: list[str] = MISSING  # parts of names among them; empty: all
+    styles: list[str] = MISSING  # likewise
+    style_names: list[str] = MISSING
     batch_size: int = MISSING
     output: str | None = MISSING  # null: in the run folder of the generator
 
@@ -252,16 +254,25 @@ def typed(composed: DictConfig) -> Config:
     return config
 
 
+def quoted(override: str) -> str:
+    """An override with its Japanese words in quotes, which Hydra's grammar asks for."""
+    key, equals, value = override.partition("=")
+    if "'" in value or '"' in value:
+        return override
+    return key + equals + re.sub(r"[^,\[\]{}]*[^\x00-\x7f,\[\]{}][^,\[\]{}]*", r"'\g<0>'", value)
+
+
 def compose(overrides: Sequence[str] = ()) -> Config:
     """The study with overrides, as a script would see it."""
     _register()
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return typed(hydra_compose("study", list(overrides)))
+        return typed(hydra_compose("study", [quoted(o) for o in overrides]))
 
 
 def run_script(main: Callable[[Config], Any]) -> None:
     """Run a stage's ``main`` on the study composed from the command line."""
     _register()
+    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
 
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:

@@ -1,7 +1,7 @@
 """The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
 
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from handwriting.characters import class_list
 from handwriting.config import Config, Data, Fonts
 from handwriting.errors import InputError, report_problems
 from handwriting.files import content_key
-from handwriting.fonts import find_fonts, font_images
+from handwriting.fonts import find_fonts, font_images, skipped_table
 from handwriting.manifest import Manifest, check_disjoint, read_manifest, split_by_writer
 from handwriting.packed import PackedImages, concatenate, pack_manifest
 
@@ -82,14 +82,20 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     characters = splits["train"].characters
 
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
-    renders, _ = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
+    renders, skipped = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
+    if skipped:
+        print(skipped_table(skipped), flush=True)
     helpers = None
     if data.helper_writers:
         helpers = strokes.simulated(
             characters, data.helper_writers, 1, HELPER_SEED + data.split_seed, size_px, cache_dir
         )
+        # Other people than the writers of the same number in a simulated study.
+        names = tuple(f"helper:{name}" for name in helpers.writer_names)
+        helpers = replace(helpers, writer_names=names)
     unseen = _choose_unseen(characters, data)
-    key = content_key(files, [(face.name, face.path.stat().st_size) for face in faces])
+    stats = [(face.name, face.path.stat()) for face in faces]
+    key = content_key(files, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
     is_real = data.source == "manifest"
     return Corpus(
         characters, unseen, **splits, fonts=renders, helpers=helpers, is_real=is_real, key=key
@@ -138,7 +144,7 @@ def _from_manifests(
     if data.test_manifest and data.validation_manifest:
         splits = {"train": first}
         for name, path in (("validation", data.validation_manifest), ("test", data.test_manifest)):
-            splits[name] = _within(read_manifest(path), first.characters)
+            splits[name] = _within(read_manifest(path), first.characters, chosen=bool(wanted))
     elif data.test_manifest or data.validation_manifest:
         raise InputError("give both data.validation_manifest and data.test_manifest, or neither")
     else:
@@ -162,12 +168,17 @@ def _from_manifests(
     return packed, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
-def _within(manifest: Manifest, characters: tuple[str, ...]) -> Manifest:
-    """A test manifest, checked to hold training characters only."""
+def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:
+    """A test manifest's images of the training characters.
+
+    Args:
+        chosen: the user named the characters; others are then left out rather than refused.
+    """
     unknown = [c for c in manifest.characters if c not in characters]
     report_problems(
         str(manifest.path),
-        [f"unknown character {c} (U+{ord(c):04X}): not among the training classes" for c in unknown],
-        "A recogniser cannot name a class that it was not trained on.",
+        [] if chosen else [f"unknown character {c} (U+{ord(c):04X})" for c in unknown],
+        "A recogniser cannot name a class that is not in the training manifest: remove them, or "
+        "choose the classes with data.characters.",
     )
-    return manifest
+    return manifest.only(entry for entry in manifest.entries if entry.character in characters)

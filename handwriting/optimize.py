@@ -1,11 +1,13 @@
 """The optimizer that classifiers and encoders share."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel
 
 from handwriting.config import Training
 
@@ -27,8 +29,17 @@ def one_cycle(
     return optimizer, schedule
 
 
-def average(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
-    """An exponential moving average of a network's weights."""
-    return torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
-    )
+def average(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a network's weights.
+
+    The decay grows to its value as (1 + t) / (10 + t), so that a short training is not averaged with
+    its start.
+    """
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], number: Tensor | int) -> None:
+        count = torch.as_tensor(number, device=averaged[0].device, dtype=torch.float32)
+        weight = 1 - ((1 + count) / (10 + count)).clamp(max=decay)
+        for mean, value in zip(averaged, current, strict=True):
+            mean.lerp_(value, weight.to(mean.dtype))
+
+    return AveragedModel(network, multi_avg_fn=torch.no_grad()(update))

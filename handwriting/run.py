@@ -6,10 +6,12 @@
 again; a stage that was interrupted goes on from its checkpoint.
 """
 
-import importlib.metadata
+import errno
 import hashlib
+import importlib.metadata
 import json
 import math
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from torch import Tensor
 
 from handwriting.config import Config, Tracking
 from handwriting.errors import InputError
-from handwriting.files import content_key, read_json, write_atomically, write_json
+from handwriting.files import content_key, read_json, write_atomically, write_json, write_text
 from handwriting.images import Uint8, save_png
 from handwriting.progress import progress
 
@@ -85,9 +87,11 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether this run has ended with the same inputs before."""
-        done = self.folder / "done.json"
-        return done.is_file() and read_json(done).get("key") == self.key
+        """Whether this run has ended with the same inputs before, and what it made is still there."""
+        path = self.folder / "done.json"
+        done = read_json(path) if path.is_file() else {}
+        outputs = [self.folder / name for name in done.get("outputs", [])]
+        return done.get("key") == self.key and all(output.is_file() for output in outputs)
 
     def begin(self) -> "Run":
         """Open the folder for writing; a checkpoint of other inputs is removed."""
@@ -97,13 +101,14 @@ class Run:
             (self.folder / "checkpoint.pt").unlink(missing_ok=True)
             (self.folder / "metrics.jsonl").unlink(missing_ok=True)
         write_json(old, self._facts)
-        print(f"[{self.folder.relative_to(run_folder(self._config))}] -> {self.folder}", flush=True)
+        name = os.path.relpath(self.folder, run_folder(self._config))
+        print(f"[{name}] -> {self.folder}", flush=True)
         if self._config.tracking is not Tracking.disabled:
             import wandb
 
             self._tracker = wandb.init(
                 project="handwriting-augmentation",
-                name=str(self.folder.relative_to(self._config.runs_dir)),
+                name=f"{self._config.name}/{name}",
                 mode=self._config.tracking.value,
                 dir=self.folder,
                 config=self._facts,
@@ -127,6 +132,7 @@ class Run:
         """
         self._stateful, self._generator = dict(stateful), generator
         first = self._restore() + 1
+        self._forget_from(first)
         saved = time.monotonic()
         steps = progress(range(first, num_steps + 1), num_steps - first + 1, self.folder.name)
         for step in steps:
@@ -165,8 +171,7 @@ class Run:
             "waiting": {name: torch.stack(values) for name, values in self._waiting.items()},
             "states": {name: item.state_dict() for name, item in self._stateful.items()},
         }
-        path = self.folder / "checkpoint.pt"
-        write_atomically(path, lambda temporary: torch.save(state, temporary))
+        _save_tensors(self.folder / "checkpoint.pt", state)
 
     def _restore(self) -> int:
         """Load the checkpoint; return its step, 0 without one."""
@@ -183,6 +188,14 @@ class Run:
         step: int = state["step"]
         print(f"  resumed at step {step}", flush=True)
         return step
+
+    def _forget_from(self, first: int) -> None:
+        """Remove logged steps that will be taken again, and a line cut short by a kill."""
+        path = self.folder / "metrics.jsonl"
+        if not path.is_file():
+            return
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
+        write_text(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] < first))
 
     # Results ----------------------------------------------------------------------------------
 
@@ -205,7 +218,8 @@ class Run:
         if self._tracker is not None:
             self._tracker.summary.update(metrics)
             self._tracker.finish()
-        write_json(self.folder / "done.json", {"key": self.key})
+        names = [os.path.relpath(output, self.folder) for output in outputs]
+        write_json(self.folder / "done.json", {"key": self.key, "outputs": names})
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return self.folder
 
@@ -254,8 +268,18 @@ def save_weights(
         "facts": _plain(facts),
         "state": {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
     }
-    write_atomically(path, lambda temporary: torch.save(value, temporary))
+    _save_tensors(path, value)
     return path
+
+
+def _save_tensors(path: Path, value: Any) -> None:
+    def write(temporary: Path) -> None:
+        try:
+            torch.save(value, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(errno.EIO, f"torch cannot write it, is the disk full? ({error})") from error
+
+    write_atomically(path, write)
 
 
 def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:

@@ -117,6 +117,19 @@ def test_overrides_arrive_typed() -> None:
     assert config.style_transfer.num_steps == {"step1": 9, "step2": 5, "step3": 5, "step_end": 5}
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("日本", "日本"), ("'日本'", "日本"), ("/home/山田 花子/a (1).json", "/home/山田 花子/a (1).json")],
+)
+def test_japanese_needs_no_quotes(value: str, expected: str) -> None:
+    assert compose([f"data.manifest={value}"]).data.manifest == expected
+
+
+def test_japanese_in_a_list_needs_no_quotes() -> None:
+    config = compose(["generation.style_writers=[山田 花子,a b,03]"])
+    assert config.generation.style_writers == ["山田 花子", "a b", "03"]
+
+
 def test_an_experiment_is_a_delta() -> None:
     plain, smoke = compose(), compose(["experiment=smoke"])
     assert smoke.image_encoder.learning_rate == plain.image_encoder.learning_rate
@@ -128,9 +141,9 @@ def test_run_script_hands_over_the_composed_study(
 ) -> None:
     received: list[Config] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["script.py", "experiment=smoke", "seed=5"])
+    monkeypatch.setattr("sys.argv", ["script.py", "experiment=smoke", "data.characters=日本"])
     config_module.run_script(received.append)
-    assert received == [compose(["experiment=smoke", "seed=5"])]
+    assert received == [compose(["experiment=smoke", "data.characters=日本"])]
 
 
 def test_run_script_ends_with_the_message_of_an_input_error(

@@ -86,6 +86,8 @@ def test_steps_after_the_last_checkpoint_are_logged_once(
     interrupt_at(13)
     with pytest.raises(KeyboardInterrupt):
         train_image_encoder.main(config)
+    with (run_folder(config) / "image_encoder/metrics.jsonl").open("a") as file:
+        file.write('{"step": 15, "lo')  # killed while writing
     folder = train_image_encoder.main(config)
     assert [line["step"] for line in logged(folder)] == [5, 10, 15, 20]
 

@@ -190,6 +190,7 @@ def _characters(
         paragraphs=[f"Winners: {winners}.", f"Losers: {losers}."],
         columns=("arm", "confusions (written → read), summed over seeds"),
         rows=rows,
+        is_text=True,
         pictures=[Picture(folder / "gains.png", f"Accuracy of {best.name} minus {control.name}.")],
     )
 

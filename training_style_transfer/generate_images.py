@@ -2,9 +2,10 @@
 
     python training_style_transfer/generate_images.py model_mode=adain_clip
     python training_style_transfer/generate_images.py gen_weight=PATH \
-        generation.characters=日本 generation.num_per_character=20 generation.styles=[writers,fonts]
+        generation.characters=日本 generation.num_per_character=20 \
+        generation.contents=[fonts] generation.content_names=[Serif] generation.styles=[writers]
 
-Every image has a content font and a style image, chosen by the seed, the character and the image's
+Every image has a content image and a style image, chosen by the seed, the character and the image's
 number alone. Writes canonical images, ``manifest.json`` and ``sheet.png`` to
 ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an image has.
 """
@@ -17,12 +18,12 @@ from PIL import Image
 
 from handwriting.augment import to_float, to_uint8
 from handwriting.characters import class_list
-from handwriting.config import Config, Generation, run_script
+from handwriting.config import Config, run_script
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.images import Uint8, canonical, sheet
 from handwriting.manifest import Entry, write_manifest
-from handwriting.packed import PackedImages, concatenate
+from handwriting.packed import Int64, PackedImages, concatenate
 from handwriting.progress import progress
 from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
@@ -59,8 +60,14 @@ def main(config: Config) -> Path:
         [f"{c} (U+{ord(c):04X}): unknown to the generator" for c in unknown],
         f"{weights.path} was trained on {len(corpus.characters)} characters.",
     )
-    contents = corpus.fonts.by(matching(corpus.fonts, settings.content_fonts))
-    styles = style_images(corpus, settings)
+    contents = hands(corpus, "contents", settings.contents, settings.content_names)
+    styles = hands(corpus, "styles", settings.styles, settings.style_names)
+    absent = sorted(set(contents.absent()) & set(characters))
+    report_problems(
+        "generation.contents",
+        [f"{c} (U+{ord(c):04X}): none of these hands has it" for c in absent],
+        "Choose more contents, such as generation.contents=[fonts,writers].",
+    )
     run.begin()
     runtime = Runtime(config.runtime)
     generator = Generator(**weights.arguments)
@@ -106,34 +113,39 @@ def main(config: Config) -> Path:
     return run.finish({"num_images": len(images)}, [run.folder / "manifest.json"])
 
 
-def style_images(corpus: Corpus, settings: Generation) -> PackedImages:
-    """The images whose style is taken, of the hands that the settings name.
+def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> PackedImages:
+    """The images of the kinds of hands, and of the hands among them, that a setting names.
 
     Raises:
         InputError: an unknown kind of hand, or a name that no hand has.
     """
-    kinds = {"writers": corpus.train, "fonts": corpus.fonts, "helpers": corpus.helpers}
-    parts = [kinds.get(kind) for kind in settings.styles]
-    known = [part for part in parts if part is not None]
-    if not known or len(known) < len(parts):
+    known = {"writers": corpus.train, "fonts": corpus.fonts, "helpers": corpus.helpers}
+    parts = [part for kind in kinds if (part := known.get(kind)) is not None]
+    if not parts or len(parts) < len(kinds):
         raise InputError(
-            f"generation.styles={settings.styles}: choose from writers, fonts and, where "
+            f"generation.{key}={kinds}: choose from writers, fonts and, where "
             "data.helper_writers is not 0, helpers"
         )
-    everyone = concatenate(known)
-    return everyone.by(matching(everyone, settings.style_writers))
+    everyone = concatenate(parts)
+    return everyone.by(matching(everyone, names))
 
 
 def _pick(
     seed: int, character: str, k: int, attempt: int, contents: PackedImages, styles: PackedImages
 ) -> tuple[int, int]:
-    """The content glyph and the style image of the k-th image of a character."""
+    """The content and the style image of the k-th image of a character."""
     rng = np.random.default_rng([seed, ord(character), k, attempt])
     label = contents.characters.index(character)
-    glyphs = np.flatnonzero(contents.labels == label)
-    # By hand first: a hand with many images is no likelier than one with few.
-    hand = rng.choice(np.unique(styles.writers))
-    return int(rng.choice(glyphs)), int(rng.choice(np.flatnonzero(styles.writers == hand)))
+    return (
+        _any_hand(np.flatnonzero(contents.labels == label), contents.writers, rng),
+        _any_hand(np.arange(len(styles)), styles.writers, rng),
+    )
+
+
+def _any_hand(indices: Int64, writers: Int64, rng: np.random.Generator) -> int:
+    """One of some images, by hand first: a hand with many is no likelier than one with few."""
+    hand = rng.choice(np.unique(writers[indices]))
+    return int(rng.choice(indices[writers[indices] == hand]))
 
 
 @torch.no_grad()

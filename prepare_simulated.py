@@ -1,0 +1,30 @@
+"""Write the simulated writers as PNG files with a manifest, as real handwriting would come.
+
+    python prepare_simulated.py data.characters=katakana data.num_writers=50
+
+Writes ``runs/<name>/simulated/manifest.json`` and ``writers.json``. The images are drawn from
+KanjiVG's strokes: publish them under CC BY-SA 3.0, with its credit. The other scripts need no such
+files: ``data=simulated`` draws the same images by itself.
+"""
+
+from pathlib import Path
+
+from handwriting.characters import class_list
+from handwriting.config import Config, run_script
+from handwriting.run import run_folder
+from handwriting.strokes import simulated, write_corpus
+
+
+def main(config: Config) -> Path:
+    data = config.data
+    packed = simulated(
+        class_list(data.characters or "demo"), data.num_writers, data.samples_per_writer,
+        data.split_seed, config.size_px, Path(config.cache_dir).absolute(),
+    )  # fmt: skip
+    manifest = write_corpus(run_folder(config) / "simulated", packed)
+    print(f"{len(manifest.entries)} images: {manifest.path}")
+    return manifest.path
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,201 @@
+"""Generated images: canonical, decided by seed and number alone, credited to the right hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMOKE, ComposeSmoke
+from PIL import Image
+
+from handwriting.config import Config
+from handwriting.corpus import Corpus, open_corpus
+from handwriting.errors import InputError
+from handwriting.images import Uint8, canonical, read_canonical, read_grey
+from handwriting.manifest import read_manifest
+from handwriting.run import save_weights
+from training_style_transfer import generate_images
+from training_style_transfer.model import Generator
+
+MODES = ("adain", "adain_mlp", "adain_clip")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> dict[str, Path]:
+    """Untrained generators of every mode."""
+    paths = {}
+    for mode in MODES:
+        torch.manual_seed(3)
+        sizes = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
+        generator = Generator(mode, len(SMOKE), 16, full_attention=False, **sizes)
+        paths[mode] = save_weights(
+            tmp_path / "generators" / mode / "generator.pt", "generator", generator.arguments,
+            {"characters": SMOKE, "size_px": 16, "writers_seen": []}, generator.state_dict(),
+        )  # fmt: skip
+    return paths
+
+
+@pytest.fixture
+def study(smoke: ComposeSmoke, weights: dict[str, Path]) -> ComposeSmoke:
+    def composed(*more: str, mode: str = "adain_mlp", runs_dir: Path | None = None) -> Config:
+        overrides = [f"model_mode={mode}", f"gen_weight={weights[mode]}", *more]
+        return smoke(*overrides, runs_dir=runs_dir) if runs_dir else smoke(*overrides)
+
+    return composed
+
+
+def images_of(folder: Path) -> dict[str, bytes]:
+    """Every image's file name and pixels."""
+    manifest = read_manifest(folder / "manifest.json")
+    return {
+        e.path.relative_to(folder).as_posix(): read_grey(e.path).tobytes() for e in manifest.entries
+    }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_character_gets_its_number_of_canonical_images(
+    mode: str, study: ComposeSmoke
+) -> None:
+    folder = generate_images.main(study("generation.num_per_character=3", mode=mode))
+    manifest = read_manifest(folder / "manifest.json")
+    assert [e.character for e in manifest.entries] == [c for c in SMOKE for _ in range(3)]
+    for entry in manifest.entries:
+        ink: Uint8 = 255 - read_grey(entry.path)
+        np.testing.assert_array_equal(ink, canonical(ink, 16))
+        np.testing.assert_array_equal(ink, read_canonical(entry.path, 16))
+    with Image.open(folder / "samples" / "sheet.png") as picture:
+        assert picture.size == (3 * 18 + 2, 6 * 18 + 2)
+
+
+def test_a_seed_decides_every_image(study: ComposeSmoke, tmp_path: Path) -> None:
+    first, again, other = (
+        images_of(generate_images.main(study(f"seed={s}", "data.split_seed=0", runs_dir=tmp_path / n)))
+        for n, s in (("first", 0), ("again", 0), ("other", 1))
+    )
+    assert first == again
+    assert first.keys() == other.keys()
+    assert sum(first[name] == other[name] for name in first) < len(first) / 4
+
+
+def test_an_image_does_not_depend_on_how_many_others_are_made(
+    study: ComposeSmoke, tmp_path: Path
+) -> None:
+    many = images_of(
+        generate_images.main(study("generation.num_per_character=5", runs_dir=tmp_path / "many"))
+    )
+    few = images_of(
+        generate_images.main(
+            study("generation.num_per_character=2", "generation.characters=休木",
+                  "generation.batch_size=3", runs_dir=tmp_path / "few")
+        )
+    )  # fmt: skip
+    assert len(few) == 4
+    # Another batch size may round the last bit differently.
+    for name, pixels in few.items():
+        difference = np.abs(
+            np.frombuffer(pixels, np.uint8).astype(int) - np.frombuffer(many[name], np.uint8)
+        )
+        assert np.median(difference) == 0
+        assert difference.mean() < 2
+
+
+@pytest.mark.parametrize("kinds", [["writers"], ["fonts"], ["writers", "fonts", "helpers"]])
+def test_writers_json_names_hands_of_the_chosen_kinds_only(
+    kinds: list[str], study: ComposeSmoke
+) -> None:
+    config = study(
+        f"generation.styles=[{','.join(kinds)}]", "generation.num_per_character=12",
+        "data.helper_writers=2",
+    )  # fmt: skip
+    corpus = open_corpus(config)
+    assert corpus.helpers is not None
+    hands = {
+        "writers": set(corpus.train.present_writers()),
+        "fonts": set(corpus.fonts.present_writers()),
+        "helpers": set(corpus.helpers.present_writers()),
+    }
+    found = set(read_manifest(generate_images.main(config) / "manifest.json").writers)
+    assert found == set().union(*(hands[kind] for kind in kinds))
+    assert not found & set(corpus.test.present_writers())
+
+
+def test_chosen_fonts_and_writers_are_the_only_ones(
+    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = study("generation.content_fonts=[Serif]", "generation.style_writers=['0001']")
+    corpus = open_corpus(config)
+    used: list[str] = []
+    generate = generate_images.generate
+
+    def noted(generator: object, contents: object, *rest: object) -> Uint8:
+        used.extend(contents.writer_names[contents.writers[i]] for i in rest[1])  # type: ignore
+        return generate(generator, contents, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generate_images, "generate", noted)
+    manifest = read_manifest(generate_images.main(config) / "manifest.json")
+    assert manifest.writers == ("simulated_0001",)
+    assert {name for name in used if "Serif" not in name} == set()
+    assert used
+    assert "simulated_0001" in corpus.train.present_writers()
+
+
+def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
+    contents = corpus.fonts
+    keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
+    styles = corpus.train.select(keep)
+    picks = [generate_images._pick(0, "木", k, 0, contents, styles) for k in range(600)]
+    assert {int(contents.labels[i]) for i, _ in picks} == {SMOKE.index("木")}
+    share = np.mean([styles.writers[i] == 0 for _, i in picks])
+    assert 0.42 < share < 0.58
+
+
+@pytest.mark.parametrize("place", ["absolute", "in the study"])
+def test_the_output_folder_may_be_chosen(place: str, study: ComposeSmoke, tmp_path: Path) -> None:
+    output = tmp_path / "my images" if place == "absolute" else Path("mine")
+    config = study(f"generation.output='{output}'")
+    folder = generate_images.main(config)
+    assert folder == (output if output.is_absolute() else tmp_path / "runs" / "smoke" / "mine")
+    assert len(read_manifest(folder / "manifest.json").entries) == 24
+
+
+def test_generation_is_not_repeated_until_its_inputs_change(
+    study: ComposeSmoke, weights: dict[str, Path]
+) -> None:
+    manifest = generate_images.main(study()) / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    generate_images.main(study())
+    assert manifest.stat().st_mtime_ns == before
+    generate_images.main(study("generation.num_per_character=2"))
+    assert manifest.stat().st_mtime_ns != before
+    assert len(json.loads(manifest.read_text(encoding="utf-8"))["木"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("generation.characters=木明", r"明 \(U\+660E\): unknown to the generator"),
+        ("generation.content_fonts=[Comic]", "no font named like 'Comic'"),
+        ("generation.style_writers=[nobody]", "named like 'nobody'"),
+        ("generation.styles=[helpers]", r"generation.styles=\['helpers'\]"),
+        ("generation.styles=[]", r"generation.styles=\[\]"),
+        ("data.characters=あシツ木林明", "trained on other characters"),
+        ("model_mode=adain", "trained with model_mode=adain_mlp, this run has model_mode=adain"),
+        ("gen_weight=nowhere", "no generator weights at nowhere"),
+    ],
+)
+def test_what_cannot_be_generated_is_named(
+    override: str, message: str, study: ComposeSmoke
+) -> None:
+    with pytest.raises(InputError, match=message):
+        generate_images.main(study(override))
+
+
+def test_blank_outputs_are_reported_with_their_characters(
+    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        generate_images, "generate", lambda *a: np.zeros((len(a[3]), 16, 16), np.uint8)
+    )
+    with pytest.raises(InputError, match="blank images of .*木"):
+        generate_images.main(study())

@@ -1,0 +1,104 @@
+"""Encoders and optimizers that stages share: shapes, what they refuse, what they learn."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import SMOKE
+from torch import nn
+
+from handwriting.augment import to_float
+from handwriting.config import Training
+from handwriting.corpus import Corpus
+from handwriting.errors import InputError
+from handwriting.evaluate import outputs, predict
+from handwriting.networks import Classifier, build_encoder
+from handwriting.optimize import average, one_cycle
+from handwriting.runtime import Runtime
+
+
+@pytest.mark.parametrize("size_px", [16, 32, 64])
+@pytest.mark.parametrize("name", ["small_resnet", "resnet10t"])
+def test_encoders_give_maps_from_fine_to_coarse_and_features(name: str, size_px: int) -> None:
+    encoder = build_encoder(name, width=8, size_px=size_px).eval()
+    images = torch.randn(2, 1, size_px, size_px)
+    maps = encoder.stages(images)
+    sizes = [m.shape[-1] for m in maps]
+    assert len(maps) >= 3
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
+    features = encoder(images)
+    assert features.shape == (2, encoder.num_features)
+    torch.testing.assert_close(features, maps[-1].mean(dim=(2, 3)), atol=1e-4, rtol=1e-4)
+
+
+def test_a_vision_transformer_takes_the_size_of_the_images() -> None:
+    encoder = build_encoder("vit_tiny_patch16_224", width=8, size_px=32).eval()
+    assert encoder(torch.randn(1, 1, 32, 32)).shape == (1, encoder.num_features)
+
+
+def test_an_unknown_network_is_named_with_suggestions() -> None:
+    with pytest.raises(InputError, match=r"no network 'resnet_9000'.*resnet"):
+        build_encoder("resnet_9000", 8, 32)
+
+
+def test_every_weight_of_the_classifier_gets_a_gradient_and_it_overfits_a_batch(
+    corpus: Corpus,
+) -> None:
+    torch.manual_seed(0)
+    network = Classifier("small_resnet", 8, 16, len(SMOKE))
+    images, labels = to_float(torch.tensor(corpus.train.images)), torch.tensor(corpus.train.labels)
+    optimizer, schedule = one_cycle(network, Training(60, len(labels), 5e-3), weight_decay=0.0)
+    for _ in range(60):
+        loss = F.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None and bool(p.grad.any()) for p in network.parameters())
+        optimizer.step()
+        schedule.step()
+    assert float(loss.detach()) < 0.05
+
+
+def test_norms_and_biases_do_not_decay_and_frozen_weights_are_left_out() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    network[2].requires_grad_(False)
+    optimizer, _ = one_cycle(network, Training(10, 2, 1e-3), weight_decay=0.1)
+    decayed, plain = optimizer.param_groups
+    assert [p.shape for p in decayed["params"]] == [(4, 3)]
+    assert decayed["weight_decay"] == 0.1
+    assert [p.shape for p in plain["params"]] == [(4,)] * 3
+    assert plain["weight_decay"] == 0
+
+
+def test_the_learning_rate_peaks_early_and_ends_near_zero() -> None:
+    network = nn.Linear(2, 2)
+    optimizer, schedule = one_cycle(network, Training(100, 2, 1e-2), weight_decay=0.0)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) == pytest.approx(1e-2, rel=0.01)
+    assert 5 <= rates.index(max(rates)) <= 15
+    assert rates[-1] < 1e-4
+
+
+def test_the_average_follows_its_formula() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    averaged = average(network, decay=0.5)
+    expected = 0.0
+    for t, value in enumerate(torch.randn(30).tolist()):
+        nn.init.constant_(network.weight, value)
+        averaged.update_parameters(network)
+        decay = min(0.5, (1 + t) / (10 + t)) if t else 0
+        expected = decay * expected + (1 - decay) * value
+    assert float(averaged.module.weight.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_outputs_do_not_depend_on_the_batch_size(corpus: Corpus, runtime: Runtime) -> None:
+    torch.manual_seed(0)
+    network = Classifier("small_resnet", 8, 16, len(SMOKE)).train()
+    whole = outputs(network, corpus.test, runtime)
+    torch.testing.assert_close(outputs(network, corpus.test, runtime, batch_size=3), whole)
+    assert whole.shape == (len(corpus.test), len(SMOKE))
+    assert (predict(network, corpus.test, runtime) == whole.argmax(dim=1).numpy()).all()
+    assert not whole.requires_grad
