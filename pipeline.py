@@ -11,15 +11,14 @@ Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from handwriting.config import Config, StepType, run_script
 from handwriting.run import run_folder
-from training_character_classification import judge, test
-from training_character_classification import train as train_classifier
+from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
-from training_style_transfer import generate_images
-from training_style_transfer import train as train_generator
+from training_style_transfer import generate_images, train as train_generator
 
 
 def main(config: Config) -> Path:
@@ -57,7 +56,7 @@ def all_arms(config: Config, manifests: dict[str, Path]) -> list[Config]:
     Args:
         manifests: of generated images, by the name of their generator.
     """
-    sees: list[tuple[dict[str, bool], str]] = [({}, ""), ({"use_fonts": True}, "")]
+    sees: list[tuple[dict[str, Any], str]] = [({}, ""), ({"use_fonts": True}, "")]
     if config.data.helper_writers:
         sees += [({"use_helpers": True}, ""), ({"use_fonts": True, "use_helpers": True}, "")]
     sees += [({}, str(path)) for path in manifests.values()]

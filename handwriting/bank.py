@@ -57,7 +57,9 @@ class ImageBank:
         """
         empty = (self.classes.counts == 0).nonzero().flatten().tolist()
         if empty:
-            raise InputError(f"{source}: no image of " + " ".join(self.characters[i] for i in empty))
+            raise InputError(
+                f"{source}: no image of " + " ".join(self.characters[i] for i in empty)
+            )
 
     def take(self, indices: Tensor) -> Tensor:
         """Images (B, H, W) uint8 at (B,) indices."""
@@ -65,9 +67,7 @@ class ImageBank:
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
         """(size,) indices, every image equally likely."""
-        return torch.randint(
-            len(self), (size,), generator=generator, device=generator.device
-        )
+        return torch.randint(len(self), (size,), generator=generator, device=generator.device)
 
     def draw_of(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """One image's index for each of (B,) classes."""

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir, main as hydra_main
+from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from handwriting.errors import InputError
-from handwriting.files import CONFIG_DIR, workspace
+from handwriting.files import CONFIG_DIR, INFORMATION_DIR, workspace
 
 
 class ModelMode(Enum):
@@ -238,6 +237,7 @@ class Config:
 def _register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
+    OmegaConf.register_new_resolver("information", lambda: str(INFORMATION_DIR), replace=True)
 
 
 def typed(composed: DictConfig) -> Config:

@@ -13,7 +13,7 @@ from handwriting.errors import InputError, report_problems
 from handwriting.files import content_key
 from handwriting.fonts import find_fonts, font_images, skipped_table
 from handwriting.manifest import Manifest, check_disjoint, read_manifest, split_by_writer
-from handwriting.packed import PackedImages, concatenate, pack_manifest
+from handwriting.packed import PackedImages, pack_manifest
 
 HELPER_SEED = 1_000_003  # helpers are other people than the simulated writers of any split
 

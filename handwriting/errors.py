@@ -16,6 +16,4 @@ def report_problems(what: str, problems: list[str], advice: str, most: int = 20)
     shown = problems[:most]
     if len(problems) > most:
         shown.append(f"... and {len(problems) - most} more")
-    raise InputError(
-        f"{what}: {len(problems)} problem(s)\n  " + "\n  ".join(shown) + f"\n{advice}"
-    )
+    raise InputError(f"{what}: {len(problems)} problem(s)\n  " + "\n  ".join(shown) + f"\n{advice}")

@@ -82,8 +82,8 @@ def canonical(image: Uint8, size_px: int) -> Uint8:
     """
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     paper = int(np.median(border))
-    ink = paper - image.astype(np.int16) if paper > 127 else image.astype(np.int16) - paper
-    ink = np.clip(ink, 0, 255).astype(np.uint8)
+    difference = image.astype(np.int16) - paper
+    ink = np.clip(-difference if paper > 127 else difference, 0, 255).astype(np.uint8)
     if ink.max() < MIN_CONTRAST:
         raise InputError("the image is blank")
     glyph = _tight(_levels(ink))
@@ -120,9 +120,8 @@ def read_grey(path: Path) -> Uint8:
                 low, high = float(values.min()), float(values.max())
                 return ((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
             if image.has_transparency_data:
-                image = image.convert("RGBA")
                 paper = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(paper, image)
+                return np.asarray(Image.alpha_composite(paper, image.convert("RGBA")).convert("L"))
             return np.asarray(image.convert("L"))
     except FileNotFoundError:
         raise InputError(f"missing image: {path}") from None

@@ -96,7 +96,9 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
             entries.append(Entry(character, Path(absolute), writer))
     if wanted is not None:
         absent = [c for c in wanted if c not in value]
-        problems += [f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent]
+        problems += [
+            f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent
+        ]
     report_problems(str(path), problems, f"{form} Paths are relative to {path.parent}.")
     return Manifest(path, tuple(entries))
 

@@ -32,8 +32,8 @@ def one_cycle(
 def average(network: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of a network's weights.
 
-    The decay grows to its value as (1 + t) / (10 + t), so that a short training is not averaged with
-    its start.
+    The decay grows to its value as (1 + t) / (10 + t), so that a short training is not averaged
+    with its start.
     """
 
     def update(averaged: Sequence[Tensor], current: Sequence[Tensor], number: Tensor | int) -> None:

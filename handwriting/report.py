@@ -30,7 +30,8 @@ TEMPLATE = """<!doctype html>
 {% if section.heading %}<h2>{{ section.heading }}</h2>{% endif %}
 {% for paragraph in section.paragraphs %}<p>{{ paragraph }}</p>{% endfor %}
 {% if section.notice %}<p class="notice">{{ section.notice }}</p>{% endif %}
-{% if section.rows %}<table {% if section.is_text %}class="text"{% endif %}><tr>{% for cell in section.columns %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% if section.rows %}<table {% if section.is_text %}class="text"{% endif %}>
+<tr>{% for cell in section.columns %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for row in section.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table>{% endif %}
 {% for picture in section.pictures %}<figure>

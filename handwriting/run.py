@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,14 +30,6 @@ from handwriting.images import Uint8, save_png
 from handwriting.progress import progress
 
 LOG_EVERY = 50  # steps: losses stay on the device until then
-
-
-class Stateful(Protocol):
-    """What a checkpoint holds: networks, optimizers, averaged weights."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
 
 
 def _plain(value: Any) -> Any:
@@ -79,7 +71,7 @@ class Run:
         keys = {k: file_key(v) if isinstance(v, Path) else _plain(v) for k, v in inputs.items()}
         self.key = content_key(facts, keys, importlib.metadata.version("handwriting-augmentation"))
         self._facts = {**facts, "inputs": keys, "key": self.key, "versions": _versions()}
-        self._stateful: dict[str, Stateful] = {}
+        self._stateful: dict[str, Any] = {}
         self._generator: torch.Generator | None = None
         self._waiting: dict[str, list[Tensor]] = {}
         self._tracker: Any = None
@@ -87,7 +79,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether this run has ended with the same inputs before, and what it made is still there."""
+        """Whether this run ended with the same inputs before, and what it made is still there."""
         path = self.folder / "done.json"
         done = read_json(path) if path.is_file() else {}
         outputs = [self.folder / name for name in done.get("outputs", [])]
@@ -118,13 +110,14 @@ class Run:
     # Training ---------------------------------------------------------------------------------
 
     def steps(
-        self, num_steps: int, stateful: Mapping[str, Stateful], generator: torch.Generator
+        self, num_steps: int, stateful: Mapping[str, Any], generator: torch.Generator
     ) -> Iterator[int]:
         """The numbers of the steps to take, 1 to ``num_steps``, from a checkpoint if there is one.
 
         Args:
             num_steps: where training ends.
-            stateful: networks, optimizers and averages, saved and restored by name.
+            stateful: networks, optimizers and averages, anything with ``state_dict`` and
+                ``load_state_dict``, saved and restored by name.
             generator: that draws the data; torch's own generator is saved beside it.
 
         Raises:
@@ -256,6 +249,19 @@ class Weights:
     facts: dict[str, Any]
     state: dict[str, Tensor]
 
+    def require_characters(self, characters: Sequence[str]) -> None:
+        """Check that the network knows the study's classes, in this order.
+
+        Raises:
+            InputError: it was trained on others.
+        """
+        own = list(self.facts["characters"])
+        if own != list(characters):
+            raise InputError(
+                f"{self.path} was trained on {len(own)} other characters ({''.join(own[:10])}...) "
+                f"than this study's {len(characters)} ({''.join(characters[:10])}...)"
+            )
+
 
 def save_weights(
     path: Path, kind: str, arguments: Mapping[str, Any], facts: Mapping[str, Any],
@@ -277,7 +283,9 @@ def _save_tensors(path: Path, value: Any) -> None:
         try:
             torch.save(value, temporary)
         except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(errno.EIO, f"torch cannot write it, is the disk full? ({error})") from error
+            raise OSError(
+                errno.EIO, f"torch cannot write it, is the disk full? ({error})"
+            ) from error
 
     write_atomically(path, write)
 

@@ -47,7 +47,7 @@ class Runtime:
         # On a CPU group norm is ten times slower channels-last, and convolutions are no faster.
         on_cpu = self.device.type == "cpu"
         layout = torch.contiguous_format if on_cpu else torch.channels_last
-        return network.to(self.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+        return network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
 
     def freeze(self, network: Network) -> Network:
         """Move a trained network for use without training it."""

@@ -14,7 +14,9 @@ from handwriting.corpus import Corpus
 SIDE = 24
 
 
-def placement(angle: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0, 0)) -> Placement:
+def placement(
+    angle: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0, 0)
+) -> Placement:
     return Placement(torch.tensor([angle]), torch.tensor([scale]), torch.tensor([shift]))
 
 
@@ -33,7 +35,9 @@ def test_floats_and_bytes_are_a_round_trip() -> None:
     floats = to_float(images)
     assert (float(floats.min()), float(floats.max())) == (-1, 1)
     assert torch.equal(to_uint8(floats), images)
-    assert torch.equal(to_uint8(torch.tensor([-3.0, 3.0]).view(1, 1, 1, 2)).flatten(), images[0, [0, 15], [0, 15]])
+    assert torch.equal(
+        to_uint8(torch.tensor([-3.0, 3.0]).view(1, 1, 1, 2)).flatten(), images[0, [0, 15], [0, 15]]
+    )
 
 
 def test_the_identity_placement_changes_nothing(noise: Tensor) -> None:

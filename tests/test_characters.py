@@ -73,7 +73,9 @@ def test_unusable_lists_are_named(wanted: str, message: str) -> None:
         class_list(wanted)
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"# only\n", "empty"), (b"\xff\xfe", "cannot read")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"# only\n", "empty"), (b"\xff\xfe", "cannot read")]
+)
 def test_unusable_files_are_named(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.txt"
     path.write_bytes(content)

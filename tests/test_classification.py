@@ -15,6 +15,7 @@ from PIL import Image
 from handwriting import bank
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
+from handwriting.networks import Classifier
 from handwriting.run import load_weights
 from training_character_classification import train
 from training_character_classification.train import (
@@ -163,7 +164,7 @@ def test_a_generated_class_that_is_missing_is_named(
 
 def test_a_saved_recogniser_is_rebuilt_from_its_file(smoke: ComposeSmoke) -> None:
     weights = load_weights(train.main(smoke("classifier.name=arm")), "classifier", "")
-    network = train.Classifier(**weights.arguments)
+    network = Classifier(**weights.arguments)
     network.load_state_dict(weights.state)
     assert "".join(weights.facts["characters"]) == SMOKE
     assert (weights.facts["arm"], weights.facts["seed"]) == ("arm", 0)

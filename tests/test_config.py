@@ -83,7 +83,8 @@ def test_the_primary_file_gives_every_value() -> None:
         ("style_transfer.style_character=smae", "smae"),
         ("pipeline.model_modes=[adain,gan]", "gan"),
         pytest.param(
-            "experiment=papr", "papr",
+            "experiment=papr",
+            "papr",
             marks=pytest.mark.xfail(reason="conf/study.yaml says `optional experiment`"),
         ),
         ("data=simulatd", "simulatd"),
@@ -119,15 +120,19 @@ def test_overrides_arrive_typed() -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("日本", "日本"), ("'日本'", "日本"), ("/home/山田 花子/a (1).json", "/home/山田 花子/a (1).json")],
+    [
+        ("日本", "日本"),
+        ("'日本'", "日本"),
+        ("/home/山田 花子/a (1).json", "/home/山田 花子/a (1).json"),
+    ],
 )
 def test_japanese_needs_no_quotes(value: str, expected: str) -> None:
     assert compose([f"data.manifest={value}"]).data.manifest == expected
 
 
 def test_japanese_in_a_list_needs_no_quotes() -> None:
-    config = compose(["generation.style_writers=[山田 花子,a b,03]"])
-    assert config.generation.style_writers == ["山田 花子", "a b", "03"]
+    config = compose(["generation.style_names=[山田 花子,a b,03]"])
+    assert config.generation.style_names == ["山田 花子", "a b", "03"]
 
 
 def test_an_experiment_is_a_delta() -> None:

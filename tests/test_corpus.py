@@ -82,9 +82,7 @@ def test_a_manifest_is_split_by_writer(write_images: Write, smoke: ComposeSmoke)
     assert_different_hands(corpus)
 
 
-def test_one_manifest_per_split_is_taken_as_given(
-    write_images: Write, smoke: ComposeSmoke
-) -> None:
+def test_one_manifest_per_split_is_taken_as_given(write_images: Write, smoke: ComposeSmoke) -> None:
     people = {"train": ["writer_01"], "validation": ["writer_02"], "test": ["writer_03"]}
     paths = {name: write_images(writers=writers, name=name) for name, writers in people.items()}
     corpus = open_corpus(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def weights(tmp_path: Path) -> dict[str, Path]:
     paths = {}
     for mode in MODES:
         torch.manual_seed(3)
-        sizes = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
+        sizes: dict[str, Any] = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
         generator = Generator(mode, len(SMOKE), 16, full_attention=False, **sizes)
         paths[mode] = save_weights(
             tmp_path / "generators" / mode / "generator.pt", "generator", generator.arguments,
@@ -70,7 +71,9 @@ def test_every_character_gets_its_number_of_canonical_images(
 
 def test_a_seed_decides_every_image(study: ComposeSmoke, tmp_path: Path) -> None:
     first, again, other = (
-        images_of(generate_images.main(study(f"seed={s}", "data.split_seed=0", runs_dir=tmp_path / n)))
+        images_of(
+            generate_images.main(study(f"seed={s}", "data.split_seed=0", runs_dir=tmp_path / n))
+        )
         for n, s in (("first", 0), ("again", 0), ("other", 1))
     )
     assert first == again
@@ -123,7 +126,10 @@ def test_writers_json_names_hands_of_the_chosen_kinds_only(
 def test_chosen_fonts_and_writers_are_the_only_ones(
     study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = study("generation.content_fonts=[Serif]", "generation.style_writers=['0001']")
+    config = study(
+        "generation.contents=[fonts]", "generation.content_names=[Serif]",
+        "generation.style_names=['0001']",
+    )  # fmt: skip
     corpus = open_corpus(config)
     used: list[str] = []
     generate = generate_images.generate
@@ -175,8 +181,8 @@ def test_generation_is_not_repeated_until_its_inputs_change(
     ("override", "message"),
     [
         ("generation.characters=木明", r"明 \(U\+660E\): unknown to the generator"),
-        ("generation.content_fonts=[Comic]", "no font named like 'Comic'"),
-        ("generation.style_writers=[nobody]", "named like 'nobody'"),
+        ("generation.content_names=[Comic]", "named like 'Comic'"),
+        ("generation.style_names=[nobody]", "named like 'nobody'"),
         ("generation.styles=[helpers]", r"generation.styles=\['helpers'\]"),
         ("generation.styles=[]", r"generation.styles=\[\]"),
         ("data.characters=あシツ木林明", "trained on other characters"),

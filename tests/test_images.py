@@ -1,5 +1,6 @@
-"""The canonical image: the same for every position, polarity and border; any file is read or named."""
+"""The canonical image: one for every position, polarity and border; files are read or named."""
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -147,7 +148,11 @@ def test_a_transparent_palette_colour_is_paper(tmp_path: Path) -> None:
 
 def test_unreadable_files_are_named(tmp_path: Path, draw_glyph: DrawGlyph) -> None:
     whole = encoded(Image.fromarray(draw_glyph("木")), "PNG")
-    files = {"truncated.png": whole[: len(whole) // 2], "text.png": b"not an image", "empty.png": b""}
+    files = {
+        "truncated.png": whole[: len(whole) // 2],
+        "text.png": b"not an image",
+        "empty.png": b"",
+    }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"unreadable image.*{name}"):
@@ -171,10 +176,8 @@ def test_damaged_bytes_give_an_image_or_an_input_error(
             damaged[place] = rng.integers(256)
         path = tmp_path / f"{number}.{suffix.lower()}"
         path.write_bytes(bytes(damaged))
-        try:
-            read_grey(path)
-        except InputError as error:
-            assert path.name in str(error)
+        with contextlib.suppress(InputError):
+            assert read_grey(path).ndim == 2
 
 
 def test_a_blank_file_is_named(tmp_path: Path) -> None:

@@ -162,9 +162,7 @@ def test_shared_files_and_shared_writers_are_named() -> None:
         check_disjoint({"train": everyone.only([second]), "test": everyone.only([second, third])})
     other_hand = Entry(first.character, first.path, "somebody else")
     with pytest.raises(InputError, match=f"{first.path} is in train and in validation"):
-        check_disjoint(
-            {"train": everyone.only([first]), "validation": everyone.only([other_hand])}
-        )
+        check_disjoint({"train": everyone.only([first]), "validation": everyone.only([other_hand])})
     check_disjoint({"train": everyone.only([first]), "test": everyone.only([second, third])})
 
 

@@ -91,7 +91,8 @@ def test_the_average_follows_its_formula() -> None:
         averaged.update_parameters(network)
         decay = min(0.5, (1 + t) / (10 + t)) if t else 0
         expected = decay * expected + (1 - decay) * value
-    assert float(averaged.module.weight.detach()) == pytest.approx(expected, rel=1e-4)
+    (weight,) = averaged.parameters()
+    assert float(weight.detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_outputs_do_not_depend_on_the_batch_size(corpus: Corpus, runtime: Runtime) -> None:

@@ -56,8 +56,11 @@ def test_concatenating_keeps_every_image_with_its_character_and_writer(
 
 
 def test_concatenating_other_characters_is_refused() -> None:
-    first = PackedImages(*(np.zeros((1, 1, 1), np.uint8), *np.zeros((2, 1), int)), ("ア",), ("a",))
-    second = PackedImages(first.images, first.labels, first.writers, ("イ",), ("a",))
+    zero = np.zeros(1, np.int64)
+    first, second = (
+        PackedImages(np.zeros((1, 1, 1), np.uint8), zero, zero, (character,), ("a",))
+        for character in "アイ"
+    )
     with pytest.raises(ValueError, match="different characters"):
         concatenate([first, second])
 

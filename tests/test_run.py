@@ -197,10 +197,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
     monkeypatch.setattr(run_module, "LOG_EVERY", 3)
     run = Run(smoke(), "stage", SECTIONS, {}).begin()
     taken = []
-    with pytest.raises(FloatingPointError, match=r"stage: loss not finite at or before step 6"):
+
+    def train() -> None:
         for step in run.steps(9, {}, torch.Generator()):
             taken.append(step)
             run.log(loss=torch.tensor(bad if step == 5 else 1.0), other=torch.tensor(0.0))
+
+    with pytest.raises(FloatingPointError, match=r"stage: loss not finite at or before step 6"):
+        train()
     assert taken == [1, 2, 3, 4, 5, 6]
 
 
@@ -217,7 +221,9 @@ def test_weights_are_a_round_trip(tmp_path: Path) -> None:
 
 def test_weights_of_another_kind_or_none_are_refused(tmp_path: Path) -> None:
     path = save_weights(tmp_path / "a.pt", "clip", {}, {}, {})
-    with pytest.raises(InputError, match=r"a\.pt holds clip weights, expected generator \(make it\)"):
+    with pytest.raises(
+        InputError, match=r"a\.pt holds clip weights, expected generator \(make it\)"
+    ):
         load_weights(path, "generator", "make it")
     with pytest.raises(InputError, match=r"no generator weights at .*generator\.pt: run make it"):
         load_weights(tmp_path, "generator", "make it")

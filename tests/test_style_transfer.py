@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,9 +36,9 @@ TEXT = {"vocab_size": 20, "context_length": 24, "width": 32, "heads": 2, "layers
 CLASSES = 6
 
 
-def make_generator(mode: str, **changes: object) -> Generator:
+def make_generator(mode: str, **changes: Any) -> Generator:
     torch.manual_seed(0)
-    arguments = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
+    arguments: dict[str, Any] = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
     generator = Generator(mode, CLASSES, 16, **arguments | {"full_attention": False} | changes)
     if mode == "adain_clip":
         generator.text_embeddings.copy_(F.normalize(torch.randn(CLASSES, 16), dim=1))
@@ -108,7 +109,9 @@ def test_the_text_loss_is_the_cross_entropy_over_all_classes(
     batch, labels = images(rng), torch.tensor([0, 3, 5, 1])
     similarity = objective.clip.encode_image(batch) @ objective.by_class.T / 0.07
     expected = -similarity.log_softmax(dim=1)[torch.arange(4), labels].mean()
-    torch.testing.assert_close(text_loss(objective.clip, batch, objective.by_class, labels), expected)
+    torch.testing.assert_close(
+        text_loss(objective.clip, batch, objective.by_class, labels), expected
+    )
 
 
 # Networks -----------------------------------------------------------------------------------------
@@ -134,7 +137,8 @@ def test_outputs_have_the_shape_of_images(
 @pytest.mark.parametrize("mode", MODES)
 def test_a_saved_generator_is_rebuilt_from_its_arguments(mode: str, rng: torch.Generator) -> None:
     generator = make_generator(mode)
-    again = Generator(**generator.arguments)
+    arguments: dict[str, Any] = generator.arguments
+    again = Generator(**arguments)
     again.load_state_dict(generator.state_dict())
     batch, labels = images(rng), torch.arange(4)
     torch.testing.assert_close(
@@ -211,9 +215,7 @@ def test_gradient_and_adaptive_weight_equal_naive_backward_passes(
     output = generator(content, style, labels)
     gradient, terms = objective.gradient(generator, critic, output, target, style, labels)
 
-    wanted, adversarial = naive_terms(
-        objective, generator, critic, output, target, style, labels
-    )
+    wanted, adversarial = naive_terms(objective, generator, critic, output, target, style, labels)
     norms = [
         torch.autograd.grad(loss, generator.last_layer, retain_graph=True)[0].norm()
         for loss in (wanted, adversarial)
@@ -299,9 +301,7 @@ def told(known: Known, batch: Tensor) -> Iterator[set[tuple[int, str, str]]]:
         yield known[image.numpy().tobytes()]
 
 
-def make_feed(
-    corpus: Corpus, smoke: ComposeSmoke, style_character: str = "any"
-) -> PairFeed:
+def make_feed(corpus: Corpus, smoke: ComposeSmoke, style_character: str = "any") -> PairFeed:
     settings = smoke().style_transfer
     settings.style_character = StyleCharacter(style_character)
     return PairFeed(corpus, "Noto Sans JP", settings, torch.device("cpu"))
@@ -367,9 +367,7 @@ def test_step1_keeps_every_place_and_the_others_do_not(
     assert sum(image[0].numpy().tobytes() in known for image in free) < 5
 
 
-def test_classes_are_equally_likely_and_a_seed_decides(
-    whole: Corpus, smoke: ComposeSmoke
-) -> None:
+def test_classes_are_equally_likely_and_a_seed_decides(whole: Corpus, smoke: ComposeSmoke) -> None:
     feed = make_feed(whole, smoke)
     first, again = (feed.draw("step_end", 1000, torch.Generator().manual_seed(3)) for _ in "ab")
     for name in ("content", "style", "target", "labels"):

@@ -134,7 +134,8 @@ def test_every_weight_gets_a_gradient_and_a_batch_is_overfitted(
     targets = same_character_targets(labels)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     for _ in range(60):
-        loss = contrastive_loss(*network(images, tokens[labels]), targets)
+        image_embeddings, text_embeddings, scale = network(images, tokens[labels])
+        loss = contrastive_loss(image_embeddings, text_embeddings, scale, targets)
         optimizer.zero_grad()
         loss.backward()
         assert all(p.grad is not None for p in network.parameters())
@@ -234,9 +235,7 @@ def test_clip_starts_from_the_trained_encoders(
 
 
 @pytest.mark.parametrize("targets", ["character", "similarity"])
-def test_both_kinds_of_targets_train(
-    targets: str, trained: Path, smoke: ComposeSmoke
-) -> None:
+def test_both_kinds_of_targets_train(targets: str, trained: Path, smoke: ComposeSmoke) -> None:
     source = trained / "smoke"
     config = smoke(
         f"image_weight={source / 'image_encoder'}", f"text_weight={source / 'text_encoder'}",
@@ -292,9 +291,7 @@ def test_unseen_characters_stay_out_of_training(
     assert set(torch.cat(taken).tolist()) == set(range(6)) - {label}
 
 
-def test_clip_of_other_characters_is_refused(
-    clip_folder: Path, smoke: ComposeSmoke
-) -> None:
+def test_clip_of_other_characters_is_refused(clip_folder: Path, smoke: ComposeSmoke) -> None:
     other = open_corpus(smoke("data.characters=あシツ木林明"))
     with pytest.raises(InputError, match=r"clip\.pt was trained on other characters"):
         load_clip(load_weights(clip_folder, "clip", ""), smoke(), other)

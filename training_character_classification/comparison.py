@@ -1,4 +1,4 @@
-"""The arms of a study compared: means over seeds, intervals over writers, gains over the control."""
+"""The arms of a study compared: means over seeds, intervals over writers, gains over a control."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,12 +150,13 @@ def _arms(table: dict[str, Any], control: Arm, folder: Path) -> Section:
     rows = []
     for name in order:
         arm = table[name]
-        rows.append(
-            (
-                name, f"{arm['accuracy']:.3f}", _range(arm["interval"], ".3f"),
-                f"{arm['macro_f1']:.3f}", f"{arm['gain']:+.3f}", _range(arm["gain_interval"], "+.3f"),
-            )
-        )  # fmt: skip
+        scores = [
+            f"{arm['accuracy']:.3f}",
+            _range(arm["interval"], ".3f"),
+            f"{arm['macro_f1']:.3f}",
+        ]
+        gains = [f"{arm['gain']:+.3f}", _range(arm["gain_interval"], "+.3f")]
+        rows.append((name, *scores, *gains))
     return Section(
         "Recognisers on test writers",
         paragraphs=[f"Gains are over {control.name}, paired by writer and seed."],
@@ -209,7 +210,12 @@ def _pictures(folder: Path, generators: list[str]) -> Section:
 
 def _sources(judged: dict[str, Any]) -> Section:
     rows = [
-        (name, f"{found['content_accuracy']:.3f}", f"{found['domain_auc']:.3f}", str(found["images"]))
+        (
+            name,
+            f"{found['content_accuracy']:.3f}",
+            f"{found['domain_auc']:.3f}",
+            str(found["images"]),
+        )
         for name, found in judged.items()
     ]
     return Section(

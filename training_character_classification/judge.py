@@ -59,7 +59,9 @@ def main(config: Config) -> Path:
     if corpus.helpers is not None:
         sources["simulated helpers"] = corpus.helpers
     for path in manifests:
-        packed = pack_manifest(read_manifest(path), config.size_px, Path(config.cache_dir).absolute())
+        packed = pack_manifest(
+            read_manifest(path), config.size_px, Path(config.cache_dir).absolute()
+        )
         sources[path.absolute().parent.name] = packed.of(corpus.characters)
 
     runtime = Runtime(config.runtime)

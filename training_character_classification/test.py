@@ -5,11 +5,12 @@
         evaluation.recognisers=[runs/demo/classifier/real/seed_0,PATH] evaluation.manifest=PATH
 
 Without a list it takes every recogniser of the study but judges. Writes ``table.txt``,
-``metrics.json`` and ``per_character.png`` to ``runs/<name>/test/``. Test writers are read here only;
-with ``evaluation.manifest`` the images of a manifest take their place, such as generated ones.
+``metrics.json`` and ``per_character.png`` to ``runs/<name>/test/``. Arms meet the test writers here
+only; with ``evaluation.manifest`` other images take their place, such as generated ones.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,20 +108,19 @@ def check_unseen(weights: Weights, images: PackedImages, corpus: Corpus) -> None
     Raises:
         InputError: other classes, or a test writer among those it was trained on.
     """
-    if list(weights.facts["characters"]) != list(corpus.characters):
-        raise InputError(f"{weights.path} was trained on other characters than this study's")
+    weights.require_characters(corpus.characters)
     if images is corpus.test:
         seen = sorted(set(weights.facts["writers_seen"]) & set(images.present_writers()))
         if seen:
             raise InputError(f"{weights.path} was trained on test writers: {', '.join(seen)}")
 
 
-def table(results: dict[str, dict[str, object]]) -> str:
+def table(results: dict[str, dict[str, Any]]) -> str:
     """Accuracy, its interval over writers and macro F1 of every recogniser."""
     width = max(len(name) for name in results)
     lines = [f"{'recogniser':{width}}  accuracy  95 % over writers  macro F1"]
     for name, result in results.items():
-        low, high = result["interval"]  # type: ignore[misc]
+        low, high = result["interval"]
         lines.append(
             f"{name:{width}}  {result['accuracy']:8.3f}  {low:8.3f} .. {high:.3f}  "
             f"{result['macro_f1']:8.3f}"

@@ -109,9 +109,7 @@ def main(config: Config) -> Path:
     return run.finish({"validation_top1": top1}, [weights])
 
 
-def training_sources(
-    config: Config, corpus: Corpus, manifests: list[Path]
-) -> list[PackedImages]:
+def training_sources(config: Config, corpus: Corpus, manifests: list[Path]) -> list[PackedImages]:
     """What an arm trains on, real images first.
 
     Raises:

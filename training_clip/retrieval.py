@@ -37,8 +37,7 @@ def load_clip(weights: Weights, config: Config, corpus: Corpus) -> tuple[Clip, C
     Raises:
         InputError: it was trained on other characters, or with another vocabulary.
     """
-    if list(weights.facts["characters"]) != list(corpus.characters):
-        raise InputError(f"{weights.path} was trained on other characters than this study's")
+    weights.require_characters(corpus.characters)
     vocabulary = Vocabulary.from_list(weights.facts["vocabulary"])
     texts = class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
     own = class_texts(config.structure, corpus.characters, corpus.seen)

@@ -17,7 +17,6 @@ from handwriting.augment import Classical, to_float
 from handwriting.bank import ImageBank
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
-from handwriting.errors import InputError
 from handwriting.optimize import one_cycle
 from handwriting.packed import concatenate
 from handwriting.run import Run, load_weights, run_folder, save_weights
@@ -50,8 +49,7 @@ def main(config: Config) -> Path:
     if run.is_done:
         return run.folder
     for weights in (image, text):
-        if list(weights.facts["characters"]) != list(corpus.characters):
-            raise InputError(f"{weights.path} was trained on other characters than this study's")
+        weights.require_characters(corpus.characters)
     run.begin()
     runtime = Runtime(config.runtime)
     generator = runtime.seed(config.seed)

@@ -40,9 +40,7 @@ def main(config: Config) -> Path:
         ImageBank(corpus.without_unseen(source), runtime.device)
         for source in (concatenate(handwriting), corpus.fonts)
     ]
-    network = Classifier(
-        settings.network, settings.width, config.size_px, len(corpus.characters)
-    )
+    network = Classifier(settings.network, settings.width, config.size_px, len(corpus.characters))
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()

@@ -1,4 +1,4 @@
-"""What a training step of the generator sees: content, style and target images, drawn on the device.
+"""What a training step of the generator sees: content, style and target, drawn on the device.
 
 A target is what the style's hand made of the content's character. In the original the style image
 is the target itself (``style_character=same``); with ``any`` it is another character by that hand,
@@ -95,7 +95,8 @@ class PairFeed:
             batch_size, generator, self._settings.max_angle, free=step_type != "step1"
         )
         placed = place(images, placement)
-        return Batch(*(placed[:, i : i + 1] for i in range(3)), labels=labels)
+        content_images, style_images, targets = placed.split(1, dim=1)
+        return Batch(content_images, style_images, targets, labels)
 
     def _draw_of(
         self, labels: Tensor, shares: dict[str, float], generator: torch.Generator

@@ -51,8 +51,7 @@ def main(config: Config) -> Path:
     run = Run(config, settings.output or f"generated/{mode}", sections, inputs)
     if run.is_done:
         return run.folder
-    if list(weights.facts["characters"]) != list(corpus.characters):
-        raise InputError(f"{weights.path} was trained on other characters than this study's")
+    weights.require_characters(corpus.characters)
     characters = class_list(settings.characters) if settings.characters else corpus.characters
     unknown = [c for c in characters if c not in corpus.characters]
     report_problems(
@@ -83,7 +82,8 @@ def main(config: Config) -> Path:
         starts = range(0, len(waiting), settings.batch_size)
         for start in progress(starts, len(starts), f"generating {mode}"):
             batch = waiting[start : start + settings.batch_size]
-            picks = [_pick(config.seed, *jobs[i], attempt, contents, styles) for i in batch]
+            seeds = [(config.seed, ord(jobs[i][0]), jobs[i][1], attempt) for i in batch]
+            picks = [pick(seed, contents, styles) for seed in seeds]
             content, style = (list(column) for column in zip(*picks, strict=True))
             made = generate(generator, contents, styles, content, style, corpus, runtime)
             style_of[batch] = style
@@ -130,12 +130,17 @@ def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> Packe
     return everyone.by(matching(everyone, names))
 
 
-def _pick(
-    seed: int, character: str, k: int, attempt: int, contents: PackedImages, styles: PackedImages
+def pick(
+    seed: tuple[int, int, int, int], contents: PackedImages, styles: PackedImages
 ) -> tuple[int, int]:
-    """The content and the style image of the k-th image of a character."""
-    rng = np.random.default_rng([seed, ord(character), k, attempt])
-    label = contents.characters.index(character)
+    """The content and the style image of one generated image.
+
+    Args:
+        seed: of the run, the character's code point, the image's number, the attempt.
+        contents, styles: to pick from.
+    """
+    rng = np.random.default_rng(seed)
+    label = contents.characters.index(chr(seed[1]))
     return (
         _any_hand(np.flatnonzero(contents.labels == label), contents.writers, rng),
         _any_hand(np.arange(len(styles)), styles.writers, rng),

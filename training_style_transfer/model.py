@@ -6,6 +6,7 @@ X. Huang, S. Belongie, Arbitrary Style Transfer in Real-time with Adaptive Insta
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -216,7 +217,8 @@ class Generator(nn.Module):
             frozen text embedding).
         num_classes: K.
         text_dim: size of the text embeddings, for ``adain_clip``.
-        dim, dim_mults, num_blocks, patch_px, full_attention: see :class:`handwriting.config.StyleTransfer`.
+        dim, dim_mults, num_blocks, patch_px, full_attention: see
+            :class:`handwriting.config.StyleTransfer`.
     """
 
     text_embeddings: Tensor
@@ -226,7 +228,7 @@ class Generator(nn.Module):
         num_blocks: int, patch_px: int, full_attention: bool,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "mode": mode, "num_classes": num_classes, "text_dim": text_dim, "dim": dim,
             "dim_mults": list(dim_mults), "num_blocks": num_blocks, "patch_px": patch_px,
             "full_attention": full_attention,
@@ -301,7 +303,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, dim: int, num_layers: int) -> None:
         super().__init__()
-        self.arguments = {"dim": dim, "num_layers": num_layers}
+        self.arguments: dict[str, Any] = {"dim": dim, "num_layers": num_layers}
         layers: list[nn.Module] = [nn.Conv2d(1, dim, 4, 2, 1), nn.LeakyReLU(0.2)]
         channels = dim
         for i in range(1, num_layers + 1):

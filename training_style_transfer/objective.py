@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from handwriting.networks import ImageEncoder
 from training_clip.model import Clip
-from training_style_transfer.model import Discriminator, Generator, statistics
+from training_style_transfer.model import Discriminator, Generator
 
 MAX_ADAPTIVE_WEIGHT = 1e4
 

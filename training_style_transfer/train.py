@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Adam
 
-from handwriting.augment import to_uint8
+from handwriting.augment import to_uint8, uniform
 from handwriting.config import Config, ModelMode, StepType, run_script
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
@@ -25,7 +26,6 @@ from handwriting.networks import Classifier
 from handwriting.optimize import average
 from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
-from training_clip.model import Clip
 from training_clip.retrieval import class_embeddings, load_clip
 from training_style_transfer.feed import Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator
@@ -42,7 +42,9 @@ def main(config: Config) -> Path:
     if config.step_type is not StepType.all:
         return train_step(config, config.step_type.value, config.gen_weight, config.disc_weight)
     if config.gen_weight or config.disc_weight:
-        raise InputError("gen_weight and disc_weight start one step: name it, such as step_type=step2")
+        raise InputError(
+            "gen_weight and disc_weight start one step: name it, such as step_type=step2"
+        )
     for step_type in STEP_ORDER:
         folder = train_step(config, step_type, None, None)
     return folder
@@ -52,102 +54,76 @@ def train_step(
     config: Config, step_type: str, gen_weight: str | None, disc_weight: str | None
 ) -> Path:
     """One of the four steps, from the weights of the one before."""
-    mode = config.model_mode.value
-    folder = run_folder(config)
-    home = folder / "style_transfer" / mode
-    before = STEP_ORDER.index(step_type) - 1
-    start: list[Weights] = []
-    if before >= 0 or gen_weight or disc_weight:
-        previous = home / STEP_ORDER[before]
-        made_by = f"training_style_transfer/train.py model_mode={mode} " + (
-            f"step_type={STEP_ORDER[before]}"
-        )
-        start = [
-            load_weights(gen_weight or previous, "generator", made_by),
-            load_weights(disc_weight or previous, "discriminator", made_by),
-        ]
-    corpus = open_corpus(config)
+    mode, settings = config.model_mode.value, config.style_transfer
+    start = start_weights(config, step_type, gen_weight, disc_weight)
     clip_weights = load_weights(
-        config.clip_weight or folder / "clip", "clip", "training_clip/train_clip.py"
+        config.clip_weight or run_folder(config) / "clip", "clip", "training_clip/train_clip.py"
     )
     encoder_weights = load_weights(
-        config.image_weight or folder / "image_encoder", "image_encoder",
+        config.image_weight or run_folder(config) / "image_encoder",
+        "image_encoder",
         "training_clip/train_image_encoder.py",
-    )  # fmt: skip
-    inputs = {w.kind: w.path for w in [*start, clip_weights, encoder_weights]}
+    )
+    corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "structure", "model_mode", "style_transfer")
+    inputs = {w.kind: w.path for w in [*start, clip_weights, encoder_weights]}
     run = Run(
-        config, f"style_transfer/{mode}/{step_type}", sections,
+        config,
+        f"style_transfer/{mode}/{step_type}",
+        sections,
         {**inputs, "corpus": corpus.key, "step": step_type},
-    )  # fmt: skip
+    )
     if run.is_done:
         return run.folder
-    settings = config.style_transfer
     runtime = Runtime(config.runtime)
-    clip, texts = load_clip(clip_weights, config, corpus)
-    by_class = class_embeddings(runtime.freeze(clip), texts.to(runtime.device), runtime)
-    classifier = Classifier(**encoder_weights.arguments)
-    classifier.load_state_dict(encoder_weights.state)
-    run.begin()
-    generator_rng = runtime.seed(config.seed)
+    rng = runtime.seed(config.seed)
     feed = PairFeed(corpus, config.fonts.reference, settings, runtime.device)
-
-    generator = Generator(
-        mode, len(corpus.characters), by_class.shape[1], settings.dim, settings.dim_mults,
-        settings.num_blocks, settings.patch_px, settings.full_attention,
-    )  # fmt: skip
-    if config.model_mode is ModelMode.adain_clip:
-        generator.text_embeddings.copy_(by_class)
-    discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
-    for network, weights in zip((generator, discriminator), start, strict=False):
-        check_same(network.arguments, weights, corpus)
-        network.load_state_dict(weights.state)
-    runtime.to_device(generator), runtime.to_device(discriminator)
+    objective = build_objective(config, corpus, clip_weights, encoder_weights, runtime)
+    generator, discriminator = build_networks(config, corpus, objective.by_class, start)
+    run.begin()
+    runtime.to_device(generator)
+    runtime.to_device(discriminator)
     averaged = average(generator, settings.ema_decay)
-    optimizers = {
-        name: torch.optim.Adam(network.parameters(), rate, betas=tuple(settings.betas), fused=True)
-        for name, network, rate in (
-            ("generator", generator, settings.learning_rate),
-            ("discriminator", discriminator, settings.discriminator_learning_rate),
-        )
-    }
-    objective = GeneratorObjective(
-        runtime.freeze(PerceptualLoss(classifier.encoder)), clip, by_class, settings.weights
+    betas = (settings.betas[0], settings.betas[1])
+    generator_optimizer = Adam(
+        generator.parameters(), settings.learning_rate, betas=betas, fused=True
+    )
+    discriminator_optimizer = Adam(
+        discriminator.parameters(), settings.discriminator_learning_rate, betas=betas, fused=True
     )
     show = feed.draw(step_type, settings.num_samples, runtime.seed(config.seed))
 
     stateful = {
-        "generator": generator, "discriminator": discriminator, "averaged": averaged,
-        "generator_optimizer": optimizers["generator"],
-        "discriminator_optimizer": optimizers["discriminator"],
-    }  # fmt: skip
+        "generator": generator,
+        "discriminator": discriminator,
+        "averaged": averaged,
+        "generator_optimizer": generator_optimizer,
+        "discriminator_optimizer": discriminator_optimizer,
+    }
     num_steps = settings.num_steps[step_type]
-    for step in run.steps(num_steps, stateful, generator_rng):
-        batch = feed.draw(step_type, settings.batch_size, generator_rng)
-        dropped = (
-            torch.rand(len(batch.labels), generator=generator_rng, device=runtime.device)
-            < settings.condition_dropout
-        )
+    for step in run.steps(num_steps, stateful, rng):
+        batch = feed.draw(step_type, settings.batch_size, rng)
+        dropped = uniform(0, 1, len(batch.labels), rng) < settings.condition_dropout
+
+        # (1) The generator: one gradient at its output, then back through it.
         with runtime.autocast():
             style = generator.style(batch.style)
             output = generator(batch.content, style, batch.labels, dropped)
-
-            # (1) The generator: one gradient at its output, then back through it.
             gradient, terms = objective.gradient(
                 generator, discriminator, output, batch.target, style, batch.labels
             )
-        optimizers["generator"].zero_grad()
+        generator_optimizer.zero_grad()
         output.backward(gradient)
-        optimizers["generator"].step()
+        generator_optimizer.step()
         averaged.update_parameters(generator)
 
         # (2) The critic: real against generated, generated without its graph.
         with runtime.autocast():
-            both = discriminator(torch.cat([batch.target, output.detach()])).float()
-            critic_loss = hinge_discriminator_loss(*both.chunk(2))
-        optimizers["discriminator"].zero_grad()
+            logits = discriminator(torch.cat([batch.target, output.detach()])).float()
+            critic_loss = hinge_discriminator_loss(*logits.chunk(2))
+        discriminator_optimizer.zero_grad()
         runtime.backward(critic_loss)
-        optimizers["discriminator"].step()
+        discriminator_optimizer.step()
 
         run.log(discriminator=critic_loss, **terms)
         if step % settings.sample_every == 0 or step == num_steps:
@@ -155,39 +131,94 @@ def train_step(
 
     facts = {
         "characters": corpus.characters,
+        "mode": mode,
         "step_type": step_type,
         "size_px": config.size_px,
         "writers_seen": corpus.train.present_writers(),
     }
+    trained = {"generator": averaged.module, "discriminator": discriminator}
     paths = [
-        save_weights(run.folder / "generator.pt", "generator", generator.arguments, facts,
-                     averaged.module.state_dict()),
-        save_weights(run.folder / "discriminator.pt", "discriminator", discriminator.arguments,
-                     {**facts, "mode": mode}, discriminator.state_dict()),
-    ]  # fmt: skip
+        save_weights(
+            run.folder / f"{kind}.pt", kind, network.arguments, facts, network.state_dict()
+        )
+        for kind, network in trained.items()
+    ]
     return run.finish({name: float(term.detach()) for name, term in terms.items()}, paths)
 
 
-def check_same(arguments: dict[str, object], weights: Weights, corpus: Corpus) -> None:
-    """Check that weights fit the network that this configuration builds.
+def start_weights(
+    config: Config, step_type: str, gen_weight: str | None, disc_weight: str | None
+) -> list[Weights]:
+    """The generator's and the critic's weights to start from; none for step1.
 
     Raises:
-        InputError: another mode, other sizes, or other characters.
+        InputError: the step before has not been trained.
     """
-    found = {**weights.arguments, "mode": weights.arguments.get("mode", weights.facts.get("mode"))}
-    for name, expected in arguments.items():
-        if found.get(name) != expected:
-            raise InputError(
-                f"{weights.path} was trained with {name}={found.get(name)}, this run has "
-                f"{name}={expected}: give the weights of a run of this {name}"
-            )
-    if list(weights.facts["characters"]) != list(corpus.characters):
-        raise InputError(f"{weights.path} was trained on other characters than this study's")
+    place = STEP_ORDER.index(step_type)
+    if place == 0 and not (gen_weight or disc_weight):
+        return []
+    mode, before = config.model_mode.value, STEP_ORDER[max(place - 1, 0)]
+    previous = run_folder(config) / "style_transfer" / mode / before
+    made_by = f"training_style_transfer/train.py model_mode={mode} step_type={before}"
+    return [
+        load_weights(gen_weight or previous, "generator", made_by),
+        load_weights(disc_weight or previous, "discriminator", made_by),
+    ]
+
+
+def build_objective(
+    config: Config, corpus: Corpus, clip: Weights, encoder: Weights, runtime: Runtime
+) -> GeneratorObjective:
+    """The objective with its frozen networks and the classes' text embeddings."""
+    network, texts = load_clip(clip, config, corpus)
+    by_class = class_embeddings(runtime.freeze(network), texts.to(runtime.device), runtime)
+    classifier = Classifier(**encoder.arguments)
+    classifier.load_state_dict(encoder.state)
+    perceptual = runtime.freeze(PerceptualLoss(classifier.encoder))
+    return GeneratorObjective(perceptual, network, by_class, config.style_transfer.weights)
+
+
+def build_networks(
+    config: Config, corpus: Corpus, by_class: Tensor, start: list[Weights]
+) -> tuple[Generator, Discriminator]:
+    """Generator and critic, with the weights to start from if there are any.
+
+    Raises:
+        InputError: the weights are of another mode, other sizes or other characters.
+    """
+    settings = config.style_transfer
+    generator = Generator(
+        config.model_mode.value,
+        len(corpus.characters),
+        by_class.shape[1],
+        settings.dim,
+        settings.dim_mults,
+        settings.num_blocks,
+        settings.patch_px,
+        settings.full_attention,
+    )
+    if config.model_mode is ModelMode.adain_clip:
+        generator.text_embeddings.copy_(by_class)
+    discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
+    networks: list[Generator | Discriminator] = [generator, discriminator]
+    for network, weights in zip(networks, start, strict=False):
+        found = {**weights.arguments, "mode": weights.facts["mode"]}
+        expected = {**network.arguments, "mode": config.model_mode.value}
+        for name, value in expected.items():
+            if found.get(name) != value:
+                raise InputError(
+                    f"{weights.path} was trained with {name}={found.get(name)}, this run has "
+                    f"{name}={value}: give the weights of a run with this {name}"
+                )
+        weights.require_characters(corpus.characters)
+        network.load_state_dict(weights.state)
+    return generator, discriminator
 
 
 @torch.no_grad()
-def samples(generator: Generator, show: Batch, runtime: Runtime) -> Uint8:
+def samples(generator: nn.Module, show: Batch, runtime: Runtime) -> Uint8:
     """A sheet of content, style, output and target, from top to bottom."""
+    assert isinstance(generator, Generator)
     generator.eval()
     with runtime.autocast():
         output = generator(show.content, generator.style(show.style), show.labels)

@@ -1,0 +1,262 @@
+"""Bad input: a clear message that names the file, the key or the character, and nothing lost."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from fontTools.subset import Subsetter
+from fontTools.ttLib import TTFont
+
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError
+from handwriting.fonts import find_fonts
+from handwriting.run import load_weights
+from training_clip import train_clip, train_image_encoder
+from training_style_transfer import generate_images, train
+
+ROOT = Path(__file__).resolve().parents[1]
+Write = Callable[..., Path]
+
+
+def of_manifest(path: Path) -> list[str]:
+    return ["data=manifest", f"data.manifest='{path}'", "data.helper_writers=0"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"あ": 1}', "{}", "\ufffe", '{"あ": ["x"'])
+def test_a_manifest_that_is_not_one(content: str, tmp_path: Path, smoke: ComposeSmoke) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        open_corpus(smoke(*of_manifest(path)))
+    assert str(path) in str(caught.value)
+
+
+def test_a_manifest_that_is_not_there(tmp_path: Path, smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match=rf"no such file: {tmp_path}/gone\.json"):
+        open_corpus(smoke(*of_manifest(tmp_path / "gone.json")))
+
+
+def test_a_missing_image(write_images: Write, smoke: ComposeSmoke) -> None:
+    path = write_images()
+    image = path.parent / f"U+{ord('林'):04X}" / "writer_03.png"
+    image.unlink()
+    with pytest.raises(InputError) as caught:
+        open_corpus(smoke(*of_manifest(path)))
+    assert f"林: missing image {image}" in str(caught.value)
+
+
+def test_an_unreadable_image(write_images: Write, smoke: ComposeSmoke) -> None:
+    path = write_images()
+    image = path.parent / f"U+{ord('林'):04X}" / "writer_03.png"
+    image.write_bytes(image.read_bytes()[:100])
+    with pytest.raises(InputError) as caught:
+        open_corpus(smoke(*of_manifest(path)))
+    assert f"unreadable image: {image}" in str(caught.value)
+
+
+def test_an_unknown_character(write_images: Write, smoke: ComposeSmoke) -> None:
+    parts = {
+        "manifest": write_images(characters="木林", writers=["writer_01"], name="a"),
+        "validation_manifest": write_images(characters="木林", writers=["writer_02"], name="b"),
+        "test_manifest": write_images(characters="木林明", writers=["writer_03"], name="c"),
+    }
+    overrides = [f"data.{name}={path}" for name, path in parts.items()]
+    with pytest.raises(InputError, match=r"c/manifest\.json.*\n.*unknown character 明 \(U\+660E\)"):
+        open_corpus(smoke("data=manifest", "data.characters=null", *overrides))
+    chosen = open_corpus(smoke("data=manifest", "data.characters=木林", *overrides))
+    assert (chosen.test.characters, len(chosen.test)) == (("木", "林"), 2)
+
+
+def test_an_empty_class(write_images: Write, smoke: ComposeSmoke) -> None:
+    path = write_images()
+    listing = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(listing | {"休": []}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"休: no images \(empty class\)"):
+        open_corpus(smoke(*of_manifest(path)))
+
+
+def test_a_class_that_no_training_writer_wrote(write_images: Write, smoke: ComposeSmoke) -> None:
+    path = write_images()
+    listing = json.loads(path.read_text(encoding="utf-8"))
+    people = open_corpus(smoke(*of_manifest(path))).test.present_writers()
+    listing["休"] = [file for file in listing["休"] if any(name in file for name in people)]
+    path.write_text(json.dumps(listing), encoding="utf-8")
+    with pytest.raises(InputError, match="休: the training writers have no image"):
+        open_corpus(smoke(*of_manifest(path)))
+
+
+def test_the_same_file_in_train_and_test(write_images: Write, smoke: ComposeSmoke) -> None:
+    train_path = write_images(writers=["writer_01"])
+    other = write_images(writers=["writer_02"], name="other")
+    shared = f"../own/U+{ord('木'):04X}/writer_01.png"
+    listing = json.loads(other.read_text(encoding="utf-8")) | {"木": [shared]}
+    test_path = other.with_name("test.json")
+    test_path.write_text(json.dumps(listing), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        open_corpus(
+            smoke("data=manifest", f"data.manifest={train_path}",
+                  f"data.validation_manifest={other}", f"data.test_manifest={test_path}")
+        )  # fmt: skip
+    image = train_path.parent / f"U+{ord('木'):04X}" / "writer_01.png"
+    assert f"{image} is in train and in test" in str(caught.value)
+    assert "writer writer_01 is in train and in test" in str(caught.value)
+
+
+@pytest.fixture
+def partial_font(tmp_path: Path) -> Path:
+    """A real font without 休, under a name of its own."""
+    subsetter = Subsetter()
+    subsetter.populate(text=SMOKE.replace("休", ""))
+    with TTFont(find_fonts()[0].path) as font:
+        subsetter.subset(font)
+        for number in (1, 4, 16):
+            font["name"].setName("Partial", number, 3, 1, 0x409)
+        font.save(tmp_path / "partial.ttf")
+    return tmp_path / "partial.ttf"
+
+
+def test_a_font_without_the_glyph_that_all_fonts_lack(
+    partial_font: Path, smoke: ComposeSmoke
+) -> None:
+    config = smoke("fonts.packages=[]", f"fonts.folders=[{partial_font}]", "fonts.min_coverage=0.5")
+    with pytest.raises(InputError, match=r"none of the fonts(.|\n)*休 \(U\+4F11\)"):
+        open_corpus(config)
+
+
+def test_a_reference_font_without_the_glyph(
+    partial_font: Path, trained: Path, smoke: ComposeSmoke
+) -> None:
+    config = smoke(
+        f"fonts.folders=[{partial_font}]", "fonts.min_coverage=0.5", "fonts.reference=Partial",
+        "step_type=step1", f"clip_weight={trained}/smoke/clip",
+        f"image_weight={trained}/smoke/image_encoder",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="reference: no image of 休"):
+        train.main(config)
+
+
+@pytest.fixture
+def step1(trained: Path, smoke: ComposeSmoke) -> Path:
+    """The folder of a trained first step of the adain mode."""
+    return train.main(smoke("model_mode=adain", "step_type=step1", *given(trained)))
+
+
+def given(trained: Path) -> list[str]:
+    return [f"clip_weight={trained}/smoke/clip", f"image_weight={trained}/smoke/image_encoder"]
+
+
+def test_a_content_font_without_the_glyph(
+    partial_font: Path, step1: Path, smoke: ComposeSmoke
+) -> None:
+    config = smoke(
+        f"fonts.folders=[{partial_font}]", "fonts.min_coverage=0.5", "model_mode=adain",
+        f"gen_weight={step1}", "generation.contents=[fonts]", "generation.content_names=[Partial]",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="休"):
+        generate_images.main(config)
+
+
+def test_a_font_that_is_not_a_font(tmp_path: Path, smoke: ComposeSmoke) -> None:
+    path = tmp_path / "letter.ttf"
+    path.write_text("Dear reader")
+    with pytest.raises(InputError, match=rf"{path}: not a readable font"):
+        open_corpus(smoke(f"fonts.folders=[{path}]"))
+
+
+def test_clip_weights_of_another_vocabulary(
+    trained: Path, tmp_path: Path, smoke: ComposeSmoke
+) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({c: [c] for c in SMOKE}), encoding="utf-8")
+    config = smoke(f"structure.path={path}", "step_type=step1", *given(trained))
+    with pytest.raises(InputError) as caught:
+        train.main(config)
+    assert f"clip_weight {trained}/smoke/clip/clip.pt has another vocabulary" in str(caught.value)
+
+
+def test_generator_weights_of_another_mode(step1: Path, trained: Path, smoke: ComposeSmoke) -> None:
+    config = smoke(
+        "model_mode=adain_mlp", "step_type=step2", f"gen_weight={step1}", f"disc_weight={step1}",
+        *given(trained),
+    )  # fmt: skip
+    with pytest.raises(InputError, match=rf"{step1}/generator\.pt was trained with mode=adain, "):
+        train.main(config)
+
+
+def test_generator_weights_of_other_sizes(step1: Path, trained: Path, smoke: ComposeSmoke) -> None:
+    config = smoke("model_mode=adain", "step_type=step2", "style_transfer.dim=16", *given(trained))
+    with pytest.raises(InputError, match=r"was trained with dim=8, this run has dim=16"):
+        train.main(config)
+
+
+@pytest.mark.parametrize(("step", "before"), [("step2", "step1"), ("step_end", "step3")])
+def test_a_step_without_its_predecessor(
+    step: str, before: str, trained: Path, smoke: ComposeSmoke
+) -> None:
+    with pytest.raises(InputError) as caught:
+        train.main(smoke(f"step_type={step}", *given(trained)))
+    assert f"adain_clip/{before}" in str(caught.value)
+    assert f"step_type={before}" in str(caught.value)
+
+
+def test_weights_for_all_steps_at_once(smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match="gen_weight and disc_weight start one step"):
+        train.main(smoke("gen_weight=x", "step_type=all"))
+
+
+def test_clip_without_its_encoders(smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match=r"train_image_encoder\.py"):
+        train_clip.main(smoke())
+
+
+@pytest.mark.parametrize("at", ["checkpoint.pt", "image_encoder.pt", "metrics.json"])
+def test_no_space_left_while_writing(
+    at: str, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train_image_encoder.main(smoke())
+    config = smoke("seed=5", "runtime.checkpoint_every_s=-1")
+    before = load_weights(folder, "image_encoder", "").state
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=rf"cannot write {folder}/{at}: No space left on device"):
+        train_image_encoder.main(config)
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    if at != "metrics.json":
+        after = load_weights(folder, "image_encoder", "").state
+        assert all(bool((after[name] == value).all()) for name, value in before.items())
+    monkeypatch.undo()
+    assert train_image_encoder.main(config) == folder  # with space again, it goes on
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("training_clip/train_clip.py", [], "error: no image_encoder weights at "),
+        ("training_clip/train_text_encoder.py", ["text_encoder.widht=3"], "widht"),
+        ("training_clip/train_image_encoder.py", ["data.characters=日本日"], "日 (U+65E5)"),
+    ],
+)
+def test_a_script_says_what_is_wrong_without_a_traceback(
+    script: str, arguments: list[str], message: str, tmp_path: Path, cache_dir: Path
+) -> None:
+    path = ROOT / script
+    ended = subprocess.run(
+        [sys.executable, path.name, *smoke_overrides(tmp_path / "runs", cache_dir, *arguments)],
+        cwd=path.parent, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "runs").exists()
