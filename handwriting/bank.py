@@ -62,7 +62,7 @@ class ImageBank:
             )
 
     def take(self, indices: Tensor) -> Tensor:
-        """Images (B, H, W) uint8 at (B,) indices."""
+        """Images (..., H, W) uint8 at (...) indices."""
         return self.images[indices]
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:

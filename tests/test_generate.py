@@ -150,7 +150,7 @@ def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
     contents = corpus.fonts
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(keep)
-    picks = [generate_images._pick(0, "木", k, 0, contents, styles) for k in range(600)]
+    picks = [generate_images.pick(0, "木", k, 0, contents, styles) for k in range(600)]
     assert {int(contents.labels[i]) for i, _ in picks} == {SMOKE.index("木")}
     share = np.mean([styles.writers[i] == 0 for _, i in picks])
     assert 0.42 < share < 0.58
@@ -185,7 +185,7 @@ def test_generation_is_not_repeated_until_its_inputs_change(
         ("generation.style_names=[nobody]", "named like 'nobody'"),
         ("generation.styles=[helpers]", r"generation.styles=\['helpers'\]"),
         ("generation.styles=[]", r"generation.styles=\[\]"),
-        ("data.characters=あシツ木林明", "trained on other characters"),
+        ("data.characters=あシツ木林明", "trained on .*other characters"),
         ("model_mode=adain", "trained with model_mode=adain_mlp, this run has model_mode=adain"),
         ("gen_weight=nowhere", "no generator weights at nowhere"),
     ],

@@ -87,16 +87,14 @@ class PairFeed:
         labels = self._seen[drawn]
         content = self._draw_of(labels, content_from, generator)
         target = self._draw_of(labels, style_from, generator)
-        style = target
+        drawn = [content, target]
         if self._settings.style_character == "any":
-            style = self._bank.draw_by(self._bank.writers[target], generator)
-        images = torch.stack([self._bank.take(i) for i in (content, style, target)], dim=1)
+            drawn.append(self._bank.draw_by(self._bank.writers[target], generator))
         placement = random_placement(
             batch_size, generator, self._settings.max_angle, free=step_type != "step1"
         )
-        placed = place(images, placement)
-        content_images, style_images, targets = placed.split(1, dim=1)
-        return Batch(content_images, style_images, targets, labels)
+        placed = place(self._bank.take(torch.stack(drawn, dim=1)), placement)  # (B, 2 or 3, H, W)
+        return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _draw_of(
         self, labels: Tensor, shares: dict[str, float], generator: torch.Generator

@@ -136,12 +136,12 @@ def train_step(
         "size_px": config.size_px,
         "writers_seen": corpus.train.present_writers(),
     }
-    trained = {"generator": averaged.module, "discriminator": discriminator}
     paths = [
-        save_weights(
-            run.folder / f"{kind}.pt", kind, network.arguments, facts, network.state_dict()
+        save_weights(run.folder / f"{kind}.pt", kind, network.arguments, facts, state)
+        for kind, network, state in (
+            ("generator", generator, averaged.module.state_dict()),
+            ("discriminator", discriminator, discriminator.state_dict()),
         )
-        for kind, network in trained.items()
     ]
     return run.finish({name: float(term.detach()) for name, term in terms.items()}, paths)
 
