@@ -16,6 +16,7 @@ from typing import Any
 from handwriting.config import Config, StepType, run_script
 from handwriting.run import run_folder
 from training_character_classification import judge, test, train as train_classifier
+from training_character_classification.arms import arm_name, judge_arm
 from training_character_classification.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import generate_images, train as train_generator
@@ -35,14 +36,14 @@ def main(config: Config) -> Path:
         of_mode = replace(config, model_mode=mode)
         train_generator.main(of_mode)
         manifests[mode.value] = generate_images.main(of_mode) / "manifest.json"
+    train_classifier.main(judge_arm(config))
     judge.main(replace(config, use_gen=[str(path) for path in manifests.values()]))
 
     arms = all_arms(config, manifests)
     for arm in arms:
         train_classifier.main(arm)
     recognisers = [
-        str(run_folder(config) / "classifier" / train_classifier.arm_name(arm) / f"seed_{arm.seed}")
-        for arm in arms
+        str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}") for arm in arms
     ]
     test.main(replace(config, evaluation=replace(config.evaluation, recognisers=recognisers)))
     report = write_study_report(config)

@@ -13,7 +13,7 @@ from handwriting.errors import InputError, report_problems
 from handwriting.files import content_key
 from handwriting.fonts import find_fonts, font_images, skipped_table
 from handwriting.manifest import Manifest, check_disjoint, read_manifest, split_by_writer
-from handwriting.packed import PackedImages, pack_manifest
+from handwriting.packed import FORM, PackedImages, files_key, pack_manifest
 
 HELPER_SEED = 1_000_003  # helpers are other people than the simulated writers of any split
 
@@ -95,7 +95,12 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
         helpers = replace(helpers, writer_names=names)
     unseen = _choose_unseen(characters, data)
     stats = [(face.name, face.path.stat()) for face in faces]
-    key = content_key(files, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    key = content_key(
+        FORM,
+        strokes.VERSION,
+        files,
+        [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+    )
     is_real = data.source == "manifest"
     return Corpus(
         characters, unseen, **splits, fonts=renders, helpers=helpers, is_real=is_real, key=key
@@ -135,8 +140,8 @@ def _from_strokes(data: Data, size_px: int, cache_dir: Path) -> dict[str, Packed
 
 def _from_manifests(
     data: Data, size_px: int, cache_dir: Path
-) -> tuple[dict[str, PackedImages], list[tuple[str, int, int]]]:
-    """The splits of the user's manifests, and the files behind them."""
+) -> tuple[dict[str, PackedImages], list[str]]:
+    """The splits of the user's manifests, and the keys of the files behind them."""
     if not data.manifest:
         raise InputError("data=manifest needs data.manifest=path/to/manifest.json")
     wanted = class_list(data.characters) if data.characters else None
@@ -163,9 +168,7 @@ def _from_manifests(
         [f"{c}: the training writers have no image of it (empty class)" for c in absent],
         "Take more training writers (data.train_writers) or fewer characters (data.characters).",
     )
-    entries = [entry for manifest in splits.values() for entry in manifest.entries]
-    stats = [(str(entry.path), entry.path.stat()) for entry in entries]
-    return packed, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return packed, [files_key(manifest) for manifest in splits.values()]
 
 
 def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:

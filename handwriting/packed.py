@@ -119,14 +119,19 @@ def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:
     return open_packed(folder)
 
 
-def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedImages:
-    """The canonical images of a manifest, packed once per content.
+def files_key(manifest: Manifest) -> str:
+    """A key of the files behind a manifest: path, size, time of change, character and writer."""
+    stats = [(entry, entry.path.stat()) for entry in manifest.entries]
+    return content_key(
+        [
+            (str(entry.path), stat.st_size, stat.st_mtime_ns, entry.character, entry.writer)
+            for entry, stat in stats
+        ]
+    )
 
-    The key covers every path with its size and time of change: an edited image is packed again.
-    """
-    stats = [(entry.path, entry.path.stat()) for entry in manifest.entries]
-    files = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    labelled = [(entry.character, entry.writer) for entry in manifest.entries]
+
+def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedImages:
+    """The canonical images of a manifest, packed once per content."""
 
     def make() -> PackedImages:
         characters, writers = manifest.characters, manifest.writers
@@ -140,4 +145,5 @@ def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedIm
             writers,
         )
 
-    return cached(cache_dir / "packed" / content_key(FORM, size_px, files, labelled), make)
+    key = content_key(FORM, size_px, files_key(manifest))
+    return cached(cache_dir / "packed" / key, make)

@@ -25,7 +25,14 @@ from torch import Tensor
 
 from handwriting.config import Config, Tracking
 from handwriting.errors import InputError
-from handwriting.files import content_key, read_json, write_atomically, write_json, write_text
+from handwriting.files import (
+    append_line,
+    content_key,
+    read_json,
+    write_atomically,
+    write_json,
+    write_text,
+)
 from handwriting.images import Uint8, save_png
 from handwriting.progress import progress
 
@@ -141,6 +148,11 @@ class Run:
         for name, value in values.items():
             self._waiting.setdefault(name, []).append(value.detach())
 
+    def last_logged(self) -> dict[str, float]:
+        """The means of the last logged steps, by name."""
+        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return {name: value for name, value in json.loads(lines[-1]).items() if name != "step"}
+
     def _flush(self, step: int) -> None:
         means = {k: float(torch.stack(v).float().mean()) for k, v in self._waiting.items()}
         self._waiting.clear()
@@ -150,8 +162,7 @@ class Run:
                 f"{self.folder.name}: {', '.join(broken)} not finite at or before step {step}"
             )
         line = json.dumps({"step": step, **{k: round(v, 5) for k, v in means.items()}})
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self.folder / "metrics.jsonl", line)
         if self._tracker is not None:
             self._tracker.log(means, step=step)
 
@@ -161,6 +172,7 @@ class Run:
             "step": step,
             "torch_rng": torch.get_rng_state(),
             "data_rng": self._generator.get_state(),
+            "elapsed_s": time.perf_counter() - self._started,
             "waiting": {name: torch.stack(values) for name, values in self._waiting.items()},
             "states": {name: item.state_dict() for name, item in self._stateful.items()},
         }
@@ -178,6 +190,7 @@ class Run:
         assert self._generator is not None
         self._generator.set_state(state["data_rng"])
         self._waiting = {name: list(values) for name, values in state["waiting"].items()}
+        self._started -= state["elapsed_s"]
         step: int = state["step"]
         print(f"  resumed at step {step}", flush=True)
         return step

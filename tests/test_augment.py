@@ -1,6 +1,7 @@
 """Augmentation: exact where it must be, random only through its generator."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -119,17 +120,23 @@ def test_classical_augmentation_keeps_shape_range_and_paper(
     assert (paper == -1).all()
 
 
-def test_classical_augmentation_changes_each_image_on_its_own(
-    glyphs: Tensor, rng: torch.Generator
+NOTHING = {field.name: 0.0 for field in fields(Classical)}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_each_kind_of_change_is_drawn_for_each_image_on_its_own(
+    name: str, glyphs: Tensor, rng: torch.Generator
 ) -> None:
-    out = Classical()(glyphs[:1].repeat(32, 1, 1), rng)
-    assert len(torch.unique(out.flatten(1), dim=0)) == 32
+    strength = getattr(Classical(), name)
+    out = Classical(**NOTHING | {name: strength})(glyphs[:1].repeat(32, 1, 1), rng)
+    num_changed = 8 if name in ("thickness", "thinness") else 32
+    assert len(torch.unique(out.flatten(1), dim=0)) >= num_changed
 
 
 def test_classical_augmentation_turned_off_is_the_identity(
     glyphs: Tensor, rng: torch.Generator
 ) -> None:
-    nothing = Classical(0, 0, 0, 0, 0, 0, 0)
+    nothing = Classical(**NOTHING)
     torch.testing.assert_close(nothing(glyphs, rng), to_float(glyphs), atol=1e-4, rtol=0)
 
 

@@ -82,11 +82,7 @@ def test_the_primary_file_gives_every_value() -> None:
         ("clip.targets=similarty", "similarty"),
         ("style_transfer.style_character=smae", "smae"),
         ("pipeline.model_modes=[adain,gan]", "gan"),
-        pytest.param(
-            "experiment=papr",
-            "papr",
-            marks=pytest.mark.xfail(reason="conf/study.yaml says `optional experiment`"),
-        ),
+        ("experiment=papr", "papr"),
         ("data=simulatd", "simulatd"),
         ("runtime=tpu", "tpu"),
     ],

@@ -150,7 +150,7 @@ def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
     contents = corpus.fonts
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(keep)
-    picks = [generate_images.pick(0, "木", k, 0, contents, styles) for k in range(600)]
+    picks = [generate_images.pick((0, ord("木"), k, 0), contents, styles) for k in range(600)]
     assert {int(contents.labels[i]) for i, _ in picks} == {SMOKE.index("木")}
     share = np.mean([styles.writers[i] == 0 for _, i in picks])
     assert 0.42 < share < 0.58

@@ -60,9 +60,7 @@ def test_imports_run_down_the_pipeline(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_no_module_imports_a_script(path: Path, request: pytest.FixtureRequest) -> None:
-    if path == Path("training_character_classification/judge.py"):
-        request.applymarker(pytest.mark.xfail(reason="it imports train.py and test.py"))
+def test_no_module_imports_a_script(path: Path) -> None:
     scripts = {".".join(script.with_suffix("").parts) for script in SCRIPTS}
     assert imported(path) & scripts == set()
 

@@ -427,16 +427,7 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
         torch.testing.assert_close(states[1][name], value, msg=name)
 
 
-@pytest.mark.parametrize(
-    "stop",
-    [
-        "in a step",
-        pytest.param(
-            "after the last step",
-            marks=pytest.mark.xfail(reason="train.py reports terms that only a step defines"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("stop", ["in a step", "after the last step"])
 def test_a_stopped_step_resumes_to_the_same_weights(
     stop: str, trained: Path, smoke: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,15 +1,16 @@
 """Judge generated images by a recogniser that never saw one, and tell them from real ones.
 
-    python training_character_classification/judge.py model_mode=adain_clip
+    python training_character_classification/train.py classifier.name=judge \
+        classifier.splits=[validation,test] classifier.use_fonts=true
+    python training_character_classification/judge.py
     python training_character_classification/judge.py use_gen=[PATH,PATH]
 
-The judge is trained on the writers that no generator sees (validation and test), fonts and helpers.
+The judge is trained first, on the writers that no generator sees (validation and test) and fonts.
 For every source of images it reports how many are read as the intended character, and the domain
 probe: the area under the ROC curve of a linear probe that tells the source from the judge's real
 handwriting; 0.5 is indistinguishable. The training writers' own images are the reference row.
 """
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -25,31 +26,28 @@ from handwriting.evaluate import outputs, predict
 from handwriting.manifest import read_manifest
 from handwriting.metrics import Float64
 from handwriting.networks import Classifier
-from handwriting.packed import PackedImages, concatenate, pack_manifest
-from handwriting.run import Run, file_key, load_weights, run_folder
+from handwriting.packed import PackedImages, concatenate, files_key, pack_manifest
+from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
-from training_character_classification import train
-from training_character_classification.test import JUDGE
+from training_character_classification.arms import JUDGE, generated_manifests
 
 MOST_PROBED = 2000  # images per side of the probe
 
 
 def main(config: Config) -> Path:
-    judge_config = copy.deepcopy(config)
-    judge_config.aug = True
-    judge_config.use_gen = ""
-    judge_config.classifier.name = JUDGE
-    judge_config.classifier.splits = ["validation", "test"]
-    judge_config.classifier.use_real = judge_config.classifier.use_fonts = True
-    judge_config.classifier.use_helpers = config.data.helper_writers > 0
-    weights = load_weights(train.main(judge_config), "classifier", train.__name__)
-
-    corpus = open_corpus(config)
-    manifests = train.generated_manifests(config.use_gen) or sorted(
-        (run_folder(config) / "generated").glob("*/manifest.json")
+    weights = load_weights(
+        run_folder(config) / "classifier" / JUDGE / f"seed_{config.seed}",
+        "classifier",
+        "training_character_classification/train.py classifier.name=judge "
+        "classifier.splits=[validation,test] classifier.use_fonts=true",
     )
+    corpus = open_corpus(config)
+    weights.require_characters(corpus.characters)
+    found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))
+    paths = generated_manifests(config.use_gen) or found
+    manifests = [read_manifest(path, corpus.characters) for path in paths]
     inputs = {"judge": weights.path, "corpus": corpus.key,
-              "generated": [file_key(path) for path in manifests]}  # fmt: skip
+              "generated": [files_key(manifest) for manifest in manifests]}  # fmt: skip
     run = Run(config, "judge", ("seed", "size_px", "data"), inputs)
     if run.is_done:
         return run.folder
@@ -58,11 +56,9 @@ def main(config: Config) -> Path:
     sources["font renders"] = corpus.fonts
     if corpus.helpers is not None:
         sources["simulated helpers"] = corpus.helpers
-    for path in manifests:
-        packed = pack_manifest(
-            read_manifest(path), config.size_px, Path(config.cache_dir).absolute()
-        )
-        sources[path.absolute().parent.name] = packed.of(corpus.characters)
+    for manifest in manifests:
+        packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
+        sources[manifest.path.parent.name] = packed.of(corpus.characters)
 
     runtime = Runtime(config.runtime)
     judge = Classifier(**weights.arguments)

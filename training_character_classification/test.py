@@ -23,12 +23,12 @@ from handwriting.files import write_text
 from handwriting.manifest import read_manifest
 from handwriting.metrics import by_writer, interval, score
 from handwriting.networks import Classifier
-from handwriting.packed import PackedImages, pack_manifest
+from handwriting.packed import PackedImages, files_key, pack_manifest
 from handwriting.run import Run, Weights, file_key, load_weights, run_folder
 from handwriting.runtime import Runtime
+from training_character_classification.arms import JUDGE
 from training_character_classification.plots import per_character_bars
 
-JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
 MADE_BY = "training_character_classification/train.py"
 
 
@@ -37,9 +37,12 @@ def main(config: Config) -> Path:
     recognisers = find_recognisers(config)
     corpus = open_corpus(config)
     sections = ("size_px", "data", "evaluation")
-    inputs = {"recognisers": [file_key(w.path) for w in recognisers], "corpus": corpus.key}
+    inputs: dict[str, Any] = {
+        "recognisers": [file_key(w.path) for w in recognisers],
+        "corpus": corpus.key,
+    }
     if settings.manifest:
-        inputs["manifest"] = file_key(read_manifest(settings.manifest).path)
+        inputs["manifest"] = files_key(read_manifest(settings.manifest))
     run = Run(config, "test", sections, inputs)
     if run.is_done:
         return run.folder

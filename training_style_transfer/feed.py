@@ -87,13 +87,13 @@ class PairFeed:
         labels = self._seen[drawn]
         content = self._draw_of(labels, content_from, generator)
         target = self._draw_of(labels, style_from, generator)
-        drawn = [content, target]
+        shown = [content, target]
         if self._settings.style_character == "any":
-            drawn.append(self._bank.draw_by(self._bank.writers[target], generator))
+            shown.append(self._bank.draw_by(self._bank.writers[target], generator))
         placement = random_placement(
             batch_size, generator, self._settings.max_angle, free=step_type != "step1"
         )
-        placed = place(self._bank.take(torch.stack(drawn, dim=1)), placement)  # (B, 2 or 3, H, W)
+        placed = place(self._bank.take(torch.stack(shown, dim=1)), placement)  # (B, 2 or 3, H, W)
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _draw_of(

@@ -143,7 +143,7 @@ def train_step(
             ("discriminator", discriminator, discriminator.state_dict()),
         )
     ]
-    return run.finish({name: float(term.detach()) for name, term in terms.items()}, paths)
+    return run.finish(run.last_logged(), paths)
 
 
 def start_weights(
@@ -187,6 +187,12 @@ def build_networks(
         InputError: the weights are of another mode, other sizes or other characters.
     """
     settings = config.style_transfer
+    fold_px = settings.patch_px * 2 ** (len(settings.dim_mults) - 1)
+    if config.size_px % fold_px:
+        raise InputError(
+            f"size_px={config.size_px} is not a multiple of {fold_px}, which the generator's "
+            "patch_px and levels (dim_mults) need"
+        )
     generator = Generator(
         config.model_mode.value,
         len(corpus.characters),
