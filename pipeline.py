@@ -9,11 +9,14 @@ Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from joblib import Parallel, delayed
 
 from handwriting.config import Config, StepType, run_script
+from handwriting.errors import InputError
 from handwriting.run import run_folder
 from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.arms import arm_name, judge_arm
@@ -21,29 +24,35 @@ from training_character_classification.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import generate_images, train as train_generator
 
+Job = tuple[Callable[[Config], Path], Config]
+Sources = tuple[dict[str, bool], str]  # fields of config.classifier, and use_gen
+
 
 def main(config: Config) -> Path:
     started = time.perf_counter()
+    for key in ("model_modes", "seeds", "augmentations"):
+        if not getattr(config.pipeline, key):
+            raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
     # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
     config = replace(
-        config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True
-    )
-    train_image_encoder.main(config)
-    train_text_encoder.main(config)
+        config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True,
+        generation=replace(config.generation, output=None),
+    )  # fmt: skip
+    side_by_side([(train_image_encoder.main, config), (train_text_encoder.main, config)])
     train_clip.main(config)
-    manifests = {}
-    for mode in config.pipeline.model_modes:
-        of_mode = replace(config, model_mode=mode)
-        train_generator.main(of_mode)
-        manifests[mode.value] = generate_images.main(of_mode) / "manifest.json"
-    train_classifier.main(judge_arm(config))
-    judge.main(replace(config, use_gen=[str(path) for path in manifests.values()]))
-
-    arms = all_arms(config, manifests)
-    for arm in arms:
-        train_classifier.main(arm)
+    modes = [replace(config, model_mode=mode) for mode in config.pipeline.model_modes]
+    controls = arms(config, control_sources(config))
+    jobs: list[Job] = [(train_generator.main, of_mode) for of_mode in modes]
+    jobs += [(train_classifier.main, arm) for arm in [judge_arm(config), *controls]]
+    side_by_side(jobs)
+    manifests = [generate_images.main(of_mode) / "manifest.json" for of_mode in modes]
+    judge.main(replace(config, use_gen=[str(path) for path in manifests]))
+    sources: list[Sources] = [({}, str(path)) for path in manifests]
+    generated = arms(config, sources)
+    side_by_side([(train_classifier.main, arm) for arm in generated])
     recognisers = [
-        str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}") for arm in arms
+        str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}")
+        for arm in [*controls, *generated]
     ]
     test.main(replace(config, evaluation=replace(config.evaluation, recognisers=recognisers)))
     report = write_study_report(config)
@@ -51,23 +60,42 @@ def main(config: Config) -> Path:
     return report
 
 
-def all_arms(config: Config, manifests: dict[str, Path]) -> list[Config]:
-    """The configurations of every arm: controls and generators, augmentation, seeds.
+def side_by_side(jobs: list[Job]) -> None:
+    """Run stages that do not need each other, ``pipeline.num_workers`` processes at a time.
 
-    Args:
-        manifests: of generated images, by the name of their generator.
+    Small networks gain more from a process per core than from threads that wait for each other.
     """
-    sees: list[tuple[dict[str, Any], str]] = [({}, ""), ({"use_fonts": True}, "")]
+    num_workers = jobs[0][1].pipeline.num_workers
+    Parallel(n_jobs=num_workers)(delayed(stage)(config) for stage, config in jobs)
+
+
+def control_sources(config: Config) -> list[Sources]:
+    """What the arms without generated images see."""
+    sources: list[Sources] = [({}, ""), ({"use_fonts": True}, "")]
     if config.data.helper_writers:
-        sees += [({"use_helpers": True}, ""), ({"use_fonts": True, "use_helpers": True}, "")]
-    sees += [({}, str(path)) for path in manifests.values()]
+        sources += [({"use_helpers": True}, ""), ({"use_fonts": True, "use_helpers": True}, "")]
+    return sources
+
+
+def arms(config: Config, sources: list[Sources]) -> list[Config]:
+    """The configurations of every arm: sources, classical augmentation, seeds."""
+    # What an arm sees is decided here alone: an override would give several arms one name.
+    alone = replace(
+        config.classifier, name=None, splits=["train"], use_real=True, use_fonts=False,
+        use_helpers=False,
+    )  # fmt: skip
     return [
-        replace(config, classifier=replace(config.classifier, **sources), use_gen=use_gen,
-                aug=aug, seed=seed)
-        for sources, use_gen in sees
+        replace(
+            config,
+            classifier=replace(alone, **fields),  # type: ignore[arg-type]
+            use_gen=use_gen,
+            aug=aug,
+            seed=seed,
+        )
+        for fields, use_gen in sources
         for aug in config.pipeline.augmentations
         for seed in config.pipeline.seeds
-    ]  # fmt: skip
+    ]
 
 
 def cli() -> None:

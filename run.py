@@ -35,8 +35,6 @@ STRAYS += ["PIP_USER"]
 def main(arguments: list[str]) -> None:
     for name in STRAYS:
         os.environ.pop(name, None)
-    # With another busy process, spinning at barriers makes two threads three times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     set_up()
     if arguments[:1] == ["test"]:
         os.chdir(ROOT)

@@ -188,6 +188,7 @@ class Pipeline:
     model_modes: list[ModelMode] = MISSING
     seeds: list[int] = MISSING
     augmentations: list[bool] = MISSING  # each arm without and with classical augmentation
+    num_workers: int = MISSING  # processes that train generators, then classifiers, side by side
 
 
 @dataclass

@@ -130,6 +130,8 @@ def _introduction(
         verdict = "a gain"
     elif high < 0:
         verdict = "a loss"
+    elif np.isnan(low):
+        verdict = "one writer is no sample, nothing is shown"
     return Section(
         "",
         paragraphs=[

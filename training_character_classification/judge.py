@@ -32,6 +32,7 @@ from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE, generated_manifests
 
 MOST_PROBED = 2000  # images per side of the probe
+NUM_FOLDS = 5  # of its cross-validation
 
 
 def main(config: Config) -> Path:
@@ -58,7 +59,10 @@ def main(config: Config) -> Path:
         sources["simulated helpers"] = corpus.helpers
     for manifest in manifests:
         packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
-        sources[manifest.path.parent.name] = packed.of(corpus.characters)
+        name = manifest.path.parent.name
+        # Another study's generator may have the same name.
+        name = name if name not in sources else str(manifest.path.parent)
+        sources[name] = packed.of(corpus.characters)
 
     runtime = Runtime(config.runtime)
     judge = Classifier(**weights.arguments)
@@ -94,13 +98,15 @@ def domain_auc(real: Float64, other: Float64) -> float:
         real, other: (N, D) and (M, D); the larger is cut to the smaller's size.
 
     Returns:
-        Area under the ROC curve: 0.5 indistinguishable, 1 apart.
+        Area under the ROC curve: 0.5 indistinguishable, 1 apart; NaN for fewer images than folds.
     """
     size = min(len(real), len(other))
+    if size < NUM_FOLDS:
+        return float("nan")
     values = np.concatenate([real[:size], other[:size]])
     labels = np.repeat([0, 1], size)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
     likelihood = cross_val_predict(probe, values, labels, cv=folds, method="predict_proba")
     return float(roc_auc_score(labels, likelihood[:, 1]))
 

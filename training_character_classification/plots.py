@@ -16,37 +16,42 @@ from matplotlib.figure import Figure
 from handwriting.files import write_atomically
 
 MOST_CHARACTERS = 60  # bars that can still be read
+MOST_ARMS = 16  # rows of them
 
 
 def save(figure: Figure, path: Path) -> None:
-    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=110))
-    plt.close(figure)
+    try:
+        write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=110))
+    finally:
+        plt.close(figure)
 
 
 def per_character_bars(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Accuracy of each character, one row of bars per recogniser; the hardest characters first.
+    """Accuracy of each character, one row of bars per arm; the hardest characters first.
 
     Args:
-        results: recogniser -> ``per_character`` -> character -> ``accuracy``.
+        results: ``arm/seed_n`` -> ``per_character`` -> character -> ``accuracy``.
         path: of the PNG.
     """
-    first = next(iter(results.values()))["per_character"]
-    means = {
-        c: np.mean([result["per_character"][c]["accuracy"] for result in results.values()])
-        for c in first
+    seeds: dict[str, list[Mapping[str, Any]]] = {}
+    for name, result in results.items():
+        seeds.setdefault(name.rsplit("/seed_", 1)[0], []).append(result["per_character"])
+    accuracy = {
+        arm: {c: float(np.mean([each[c]["accuracy"] for each in found])) for c in found[0]}
+        for arm, found in list(seeds.items())[:MOST_ARMS]
     }
+    first = next(iter(accuracy.values()))
+    means = {c: np.mean([of_arm[c] for of_arm in accuracy.values()]) for c in first}
     characters = sorted(means, key=lambda c: float(means[c]))[:MOST_CHARACTERS]
-    shown = list(results)[:12]
     figure, axes = plt.subplots(
-        len(shown), 1, figsize=(max(6.0, 0.22 * len(characters)), 0.8 + 0.75 * len(shown)),
+        len(accuracy), 1, figsize=(max(6.0, 0.22 * len(characters)), 0.8 + 0.75 * len(accuracy)),
         sharex=True, squeeze=False, layout="constrained",
     )  # fmt: skip
-    for axis, name in zip(axes[:, 0], shown, strict=True):
-        heights = [results[name]["per_character"][c]["accuracy"] for c in characters]
-        axis.bar(range(len(characters)), heights, color="#3b6ea5")
+    for axis, (arm, of_arm) in zip(axes[:, 0], accuracy.items(), strict=True):
+        axis.bar(range(len(characters)), [of_arm[c] for c in characters], color="#3b6ea5")
         axis.set_ylim(0, 1)
         axis.set_yticks([0, 1])
-        axis.set_title(name, loc="left", fontsize=8, pad=2)
+        axis.set_title(arm, loc="left", fontsize=8, pad=2)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xticks(range(len(characters)), characters)
     save(figure, path)

@@ -52,15 +52,17 @@ def main(config: Config) -> Path:
     run.begin()
     runtime = Runtime(config.runtime)
 
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for weights in recognisers:
+        # Another study's arm may have the same name.
+        name = name_of(weights) if name_of(weights) not in results else str(weights.path)
         network = Classifier(**weights.arguments)
         network.load_state_dict(weights.state)
         predicted = predict(runtime.freeze(network), images, runtime)
         scores = score(images.labels, predicted, corpus.characters, settings.num_confusions)
         right: npt.NDArray[np.bool_] = predicted == images.labels
         per_writer = by_writer(right, images.writers)
-        results[name_of(weights)] = {
+        results[name] = {
             "accuracy": scores.accuracy,
             "interval": interval(per_writer, settings.num_resamples),
             "macro_f1": scores.macro_f1,
@@ -82,7 +84,7 @@ def find_recognisers(config: Config) -> list[Weights]:
     Raises:
         InputError: none, or one of them cannot be read.
     """
-    paths = [Path(path) for path in config.evaluation.recognisers]
+    paths = [Path(path) for path in dict.fromkeys(config.evaluation.recognisers)]
     home = run_folder(config) / "classifier"
     if not paths:
         found = sorted(home.glob("*/seed_*/classifier.pt"))
@@ -97,10 +99,22 @@ def name_of(weights: Weights) -> str:
 
 
 def test_images(config: Config, corpus: Corpus) -> PackedImages:
-    """The test writers' images, or those of the manifest that takes their place."""
+    """The test writers' images, or those of the manifest that takes their place.
+
+    Raises:
+        InputError: the manifest shows none of the study's characters.
+    """
     if not config.evaluation.manifest:
         return corpus.test
     manifest = read_manifest(config.evaluation.manifest)
+    others = "".join(c for c in manifest.characters if c not in corpus.characters)
+    if len(others) == len(manifest.characters):
+        raise InputError(
+            f"{manifest.path}: none of this study's {len(corpus.characters)} characters "
+            f"({''.join(corpus.characters[:10])}...), only {others[:10]}..."
+        )
+    if others:
+        print(f"  left out, unknown to the study: {others}", flush=True)
     packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
     return packed.of(corpus.characters)
 

@@ -1,0 +1,210 @@
+"""Testing recognisers: side by side, on people whom none of them has seen."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from PIL import Image
+
+from handwriting.augment import to_float
+from handwriting.config import Config, compose
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError
+from handwriting.files import read_json
+from handwriting.networks import Classifier
+from handwriting.run import load_weights, run_folder
+from training_character_classification import test, train
+from training_character_classification.arms import judge_arm
+
+Write = Callable[..., Path]
+ARMS = ("real/seed_0", "real/seed_1", "real+fonts+classical/seed_0")
+
+
+@pytest.fixture(scope="module")
+def recognisers(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """A ``runs_dir`` with three arms of a study, its judge, and a study that saw test writers."""
+    runs_dir = tmp_path_factory.mktemp("recognisers")
+
+    def config(*more: str) -> Config:
+        return compose(smoke_overrides(runs_dir, cache_dir, "data.split_seed=0", *more))
+
+    train.main(config("aug=false"))
+    train.main(config("aug=false", "seed=1"))
+    train.main(config("classifier.use_fonts=true", "classifier.num_steps=60"))
+    train.main(judge_arm(config()))
+    train.main(config("name=leak", "classifier.splits=[train,test]"))
+    return runs_dir
+
+
+@pytest.fixture
+def study(recognisers: Path, smoke: ComposeSmoke) -> Callable[..., Config]:
+    return lambda *more: smoke(*more, runs_dir=recognisers)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = read_json(folder / "metrics.json")
+    return metrics
+
+
+def test_all_of_the_studys_recognisers_stand_side_by_side_but_judges(
+    study: ComposeSmoke,
+) -> None:
+    config = study()
+    folder = test.main(config)
+    metrics = read(folder)
+    assert metrics["of"] == "test writers"
+    assert metrics["images"] == len(open_corpus(config).test) == 12
+    results = metrics["recognisers"]
+    assert set(results) == set(ARMS)
+    heading, *lines = (folder / "table.txt").read_text("utf-8").splitlines()
+    assert " ".join(heading.split()) == "recogniser accuracy 95 % over writers macro F1"
+    for line, name in zip(lines, results, strict=True):
+        low, high = results[name]["interval"]
+        assert line.split() == [
+            name, f"{results[name]['accuracy']:.3f}", f"{low:.3f}", "..", f"{high:.3f}",
+            f"{results[name]['macro_f1']:.3f}",
+        ]  # fmt: skip
+        for scores in results[name]["per_character"].values():
+            assert scores.keys() == {"accuracy", "precision", "recall", "f1", "support"}
+    with Image.open(folder / "per_character.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 200
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_scores_are_those_of_the_saved_network_on_the_test_writers(
+    name: str, study: ComposeSmoke
+) -> None:
+    config = study()
+    found = read(test.main(config))["recognisers"][name]
+    images = open_corpus(config).test
+    weights = load_weights(run_folder(config) / "classifier" / name, "classifier", "")
+    network = Classifier(**weights.arguments).eval()
+    network.load_state_dict(weights.state)
+    with torch.no_grad():
+        logits = network(to_float(torch.from_numpy(np.array(images.images))))
+    right = logits.argmax(1).numpy() == images.labels
+    assert found["accuracy"] == pytest.approx(right.mean())
+    for i, character in enumerate(SMOKE):
+        expected = right[images.labels == i].mean()
+        assert found["per_character"][character]["accuracy"] == pytest.approx(expected)
+    people = [right[images.writers == writer].mean() for writer in np.unique(images.writers)]
+    assert found["per_writer"] == pytest.approx(people)
+    low, high = found["interval"]
+    assert low <= np.mean(people) <= high
+    assert sum(count for *_, count in found["confusions"]) == (~right).sum()
+
+
+def test_recognisers_may_be_chosen_by_folder_or_file(study: ComposeSmoke) -> None:
+    home = run_folder(study()) / "classifier"
+    one, other = home / ARMS[2], home / ARMS[0] / "classifier.pt"
+    config = study(f"evaluation.recognisers=['{one}','{other}','{one}']")
+    assert list(read(test.main(config))["recognisers"]) == [ARMS[2], ARMS[0]]
+
+
+def test_recognisers_of_the_same_name_are_both_told(
+    study: ComposeSmoke, smoke: ComposeSmoke
+) -> None:
+    own = run_folder(study()) / "classifier" / ARMS[0]
+    other = train.main(smoke("aug=false", "classifier.num_steps=3"))  # another study's arm
+    results = read(test.main(study(f"evaluation.recognisers=['{own}','{other}']")))["recognisers"]
+    assert list(results) == [ARMS[0], str(other / "classifier.pt")]
+
+
+def test_a_recogniser_that_saw_test_writers_is_refused_by_name(study: ComposeSmoke) -> None:
+    leak = run_folder(study("name=leak")) / "classifier" / "real+classical" / "seed_0"
+    judge = run_folder(study()) / "classifier" / "judge" / "seed_0"
+    for path in (leak, judge):
+        config = study("name=refuses", f"evaluation.recognisers=['{path}']")
+        writers = ", ".join(sorted(open_corpus(config).test.present_writers()))
+        with pytest.raises(InputError, match=f"{path.name}/.* trained on test writers: {writers}"):
+            test.main(config)
+        assert not run_folder(config).exists()
+
+
+def test_a_manifest_takes_the_place_of_the_test_writers(
+    study: ComposeSmoke, write_images: Write
+) -> None:
+    path = write_images(characters=tuple(reversed(SMOKE[:4])), writers=["writer_1", "writer_2"])
+    leak = run_folder(study("name=leak")) / "classifier" / "real+classical" / "seed_0"
+    fonts = run_folder(study()) / "classifier" / ARMS[2]
+    config = study(
+        "name=elsewhere", f"evaluation.manifest={path}",
+        f"evaluation.recognisers=['{fonts}','{leak}']",
+    )  # fmt: skip
+    metrics = read(test.main(config))
+    assert (metrics["images"], metrics["of"]) == (8, "the manifest's images")
+    by_fonts = metrics["recognisers"][ARMS[2]]
+    assert set(by_fonts["per_character"]) == set(SMOKE[:4])  # no image, no line
+    assert len(by_fonts["per_writer"]) == 2
+    # It has seen this font, and the labels survive another order of the classes.
+    assert by_fonts["accuracy"] > 0.6
+
+
+def test_what_a_study_does_not_know_is_told_and_left_out(
+    study: ComposeSmoke, write_images: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_images(characters="木明")
+    metrics = read(test.main(study("name=elsewhere", f"evaluation.manifest={path}",
+                                   f"evaluation.recognisers=['{run_folder(study())}/classifier/"
+                                   f"{ARMS[0]}']")))  # fmt: skip
+    assert metrics["images"] == 5
+    assert "left out, unknown to the study: 明" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("characters", "message"),
+    [
+        (
+            "明日",
+            r"manifest.json: none of this study's 6 characters \(あシツ木林休...\), only 明日",
+        ),
+        ("", "is not a manifest"),
+    ],
+)
+def test_a_manifest_of_other_characters_is_refused(
+    characters: str, message: str, study: ComposeSmoke, write_images: Write
+) -> None:
+    path = write_images(characters=characters) if characters else write_images()
+    if not characters:
+        path.write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        test.main(study(f"evaluation.manifest={path}"))
+
+
+def test_a_recogniser_of_other_characters_is_refused(study: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match=r"classifier.pt was trained on 6 other characters"):
+        test.main(study("data.characters=あシツ木林明"))
+
+
+def test_without_recognisers_the_command_that_trains_them_is_told(smoke: ComposeSmoke) -> None:
+    command = "run training_character_classification/train.py first"
+    with pytest.raises(InputError, match=f"no recognisers in .*runs/smoke/classifier: {command}"):
+        test.main(smoke())
+    train.main(judge_arm(smoke()))
+    with pytest.raises(InputError, match="no recognisers in"):  # a judge alone is none
+        test.main(smoke())
+    with pytest.raises(InputError, match="no classifier weights at nowhere"):
+        test.main(smoke("evaluation.recognisers=[nowhere]"))
+
+
+def test_testing_is_not_repeated_until_a_recogniser_changes(smoke: ComposeSmoke) -> None:
+    train.main(smoke("aug=false"))
+    done = test.main(smoke()) / "done.json"
+    before = done.stat().st_mtime_ns
+    test.main(smoke())
+    assert done.stat().st_mtime_ns == before
+    train.main(smoke("aug=false", "classifier.num_steps=3"))
+    test.main(smoke())
+    assert done.stat().st_mtime_ns != before
+
+
+def test_metrics_are_json_with_the_characters_as_they_are(study: ComposeSmoke) -> None:
+    text = (test.main(study()) / "metrics.json").read_text("utf-8")
+    assert "休" in text
+    assert json.loads(text)["recognisers"].keys() == set(ARMS)

@@ -1,0 +1,120 @@
+"""Scores and intervals: parity with scikit-learn, closed forms, people as the sample."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+
+from handwriting.metrics import by_writer, interval, score
+
+CHARACTERS = "アイウエオカキ"
+PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=80)
+
+
+@given(PAIRS)
+def test_scores_equal_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = np.array(pairs).T
+    found = score(labels, predicted, CHARACTERS, 100)
+    tested = np.unique(labels)
+    options = {"labels": tested, "zero_division": 0.0}
+    assert found.accuracy == pytest.approx(accuracy_score(labels, predicted))
+    assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro", **options))
+    for name, function in (
+        ("precision", precision_score), ("recall", recall_score), ("f1", f1_score),
+        ("accuracy", recall_score),
+    ):  # fmt: skip
+        expected = function(labels, predicted, average=None, **options)
+        values = [scores[name] for scores in found.per_character.values()]
+        np.testing.assert_allclose(values, expected)
+    assert list(found.per_character) == [CHARACTERS[i] for i in tested]
+    supports = [scores["support"] for scores in found.per_character.values()]
+    assert supports == [int((labels == i).sum()) for i in tested]
+
+
+def test_a_perfect_recogniser() -> None:
+    labels = np.arange(7).repeat(3)
+    found = score(labels, labels, CHARACTERS, 10)
+    assert (found.accuracy, found.macro_f1, found.confusions) == (1.0, 1.0, [])
+    assert all(scores["precision"] == 1.0 for scores in found.per_character.values())
+
+
+@pytest.mark.parametrize("num_classes", [2, 5, 7])
+def test_a_constant_recogniser_has_the_scores_of_the_closed_form(num_classes: int) -> None:
+    labels = np.arange(num_classes).repeat(4)
+    found = score(labels, np.full_like(labels, 1), CHARACTERS[:num_classes], 10)
+    # Of its class: precision 1/K, recall 1, so F1 = 2 / (K + 1); 0 of all others.
+    assert found.accuracy == pytest.approx(1 / num_classes)
+    assert found.per_character["イ"]["f1"] == pytest.approx(2 / (num_classes + 1))
+    assert found.macro_f1 == pytest.approx(2 / (num_classes + 1) / num_classes)
+    assert {read for _, read, _ in found.confusions} == {"イ"}
+
+
+def test_classes_without_test_images_count_nowhere() -> None:
+    labels = np.array([0, 0, 2, 2])
+    found = score(labels, np.array([0, 0, 2, 5]), CHARACTERS, 10)
+    assert list(found.per_character) == ["ア", "ウ"]
+    assert found.macro_f1 == pytest.approx((1 + 2 / 3) / 2)
+    assert found.confusions == [("ウ", "カ", 1)]  # but what was read is told
+
+
+def test_confusions_go_from_written_to_read_most_frequent_first() -> None:
+    labels = np.array([0] * 6 + [1] * 4 + [2] * 2)
+    predicted = np.array([1, 1, 1, 2, 0, 0, 0, 0, 1, 1, 2, 2])
+    found = score(labels, predicted, CHARACTERS, 10).confusions
+    assert found == [("ア", "イ", 3), ("イ", "ア", 2), ("ア", "ウ", 1)]
+    assert score(labels, predicted, CHARACTERS, 2).confusions == found[:2]
+    assert score(labels, predicted, CHARACTERS, 0).confusions == []
+
+
+@given(PAIRS)
+def test_all_confusions_are_the_images_read_wrong(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = np.array(pairs).T
+    counts = [count for *_, count in score(labels, predicted, CHARACTERS, 49).confusions]
+    assert sum(counts) == (labels != predicted).sum()
+    assert counts == sorted(counts, reverse=True)
+    assert 0 not in counts
+
+
+def test_every_writer_gets_a_mean_of_the_own_images() -> None:
+    right = np.array([True, False, True, True, False, False, False])
+    writers = np.array([4, 4, 2, 2, 9, 9, 9])
+    np.testing.assert_allclose(by_writer(right, writers), [1.0, 0.5, 0.0])
+
+
+def test_an_interval_is_the_one_of_the_normal_distribution_for_many_writers() -> None:
+    values = np.random.default_rng(0).normal(0.7, 0.1, 400)
+    low, high = interval(values, 4000)
+    assert low < values.mean() < high
+    half = 1.96 * values.std() / 20
+    assert low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.15 * half)
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(200):
+        low, high = interval(rng.normal(0.5, 0.1, 20), 300)
+        hits += low <= 0.5 <= high
+    assert 0.87 <= hits / 200 <= 0.98  # a percentile bootstrap of 20 is a little too narrow
+
+
+def test_equal_writers_have_no_spread_and_one_writer_has_no_interval() -> None:
+    assert interval(np.full(5, 0.25), 100) == (0.25, 0.25)
+    assert np.isnan(interval(np.array([0.9]), 100)).all()
+
+
+def test_an_interval_is_over_writers_not_over_images() -> None:
+    """More images by the same people say nothing new about other people."""
+    rng = np.random.default_rng(2)
+    writers = np.arange(8).repeat(10)
+    right = rng.random(80) < np.linspace(0.2, 0.9, 8).repeat(10)
+    few = interval(by_writer(right, writers), 500)
+    many = interval(by_writer(np.tile(right, 25), np.tile(writers, 25)), 500)
+    assert many == pytest.approx(few)
+    assert few[1] - few[0] > 0.2
+
+
+def test_an_interval_is_the_same_each_time() -> None:
+    values = np.random.default_rng(3).random(12)
+    assert interval(values, 200) == interval(values, 200)

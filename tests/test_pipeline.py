@@ -1,0 +1,351 @@
+"""The whole line at toy sizes: runs to its report, runs nothing twice, goes on after a stop."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import SMOKE, WRITERS, ComposeSmoke, smoke_overrides
+
+import pipeline
+from handwriting.config import Config, ModelMode, StepType, compose
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError
+from handwriting.files import read_json
+from handwriting.manifest import read_manifest
+from handwriting.run import Run, load_weights, run_folder
+from pipeline import arms, control_sources, side_by_side
+from training_character_classification import train as train_classifier
+from training_character_classification.arms import arm_name, judge_arm
+from training_clip import train_image_encoder
+from training_style_transfer import generate_images
+
+Write = Callable[..., Path]
+ONE_MODE = "pipeline.model_modes=[adain]"
+ENCODERS = ["image_encoder", "text_encoder", "clip"]
+STEPS = [f"style_transfer/adain/{step}" for step in ("step1", "step2", "step3", "step_end")]
+ARMS = [
+    f"classifier/{sees}{augmented}/seed_0"
+    for sees in ("real", "real+fonts", "real+adain")
+    for augmented in ("", "+classical")
+]
+JUDGE = "classifier/judge/seed_0"
+CONTROLS, GENERATED = ARMS[:4], ARMS[4:]
+BEFORE = [*ENCODERS, *STEPS, JUDGE, *CONTROLS]  # images are generated
+STAGES = [*BEFORE, "generated/adain", "judge", *GENERATED, "test"]
+
+
+@contextmanager
+def begun() -> Iterator[list[str]]:
+    """The stages that begin inside, in order."""
+    stages: list[str] = []
+    begin = Run.begin
+
+    def noted(self: Run) -> Run:
+        stages.append(self.folder.relative_to(run_folder(self._config)).as_posix())
+        return begin(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "begin", noted)
+        yield stages
+
+
+def stamps(folder: Path, stages: Sequence[str] = STAGES) -> dict[str, int]:
+    """When each file that a stage hands on was written."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for stage in stages
+        for path in (folder / stage).rglob("*")
+        if path.is_file()
+    }
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study, and how it got there."""
+
+    config: Config
+    folder: Path
+    stopped: list[str]  # stages that the first call began; it was stopped in the last one
+    kept: dict[str, int]  # files of the finished ones
+    resumed: list[str]  # stages that the second call began
+    report: Path
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Study:
+    """The smoke study with one generator, stopped while images are generated, then finished."""
+    config = compose(smoke_overrides(tmp_path_factory.mktemp("runs"), cache_dir, ONE_MODE))
+    folder = run_folder(config)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with begun() as stopped, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate_images, "generate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.main(config)
+    kept = stamps(folder, stopped[:-1])
+    with begun() as resumed:
+        report = pipeline.main(config)
+    return Study(config, folder, stopped, kept, resumed, report)
+
+
+def test_the_line_ends_with_the_report_and_its_figures(study: Study) -> None:
+    assert study.report == study.folder / "report.html"
+    assert "real+adain+classical" in study.report.read_text("utf-8")
+    metrics = read_json(study.folder / "metrics.json")
+    arms = {name.split("/")[1] for name in ARMS}
+    assert metrics["arms"].keys() == arms
+    assert metrics["is_real"] is False
+    assert metrics["best_control"] in {name for name in arms if "adain" not in name}
+    assert metrics["gains_per_character"]["gains"].keys() == set(SMOKE)
+    assert metrics["sources"].keys() == {"training writers", "font renders", "adain"}
+    assert metrics["duration_s"].keys() == set(STAGES)
+
+
+def test_a_stopped_line_goes_on_where_it_stopped(study: Study) -> None:
+    assert study.stopped == [*BEFORE, "generated/adain"]
+    assert study.resumed == STAGES[len(BEFORE) :]
+    assert len(study.kept) > 3 * len(BEFORE)
+    assert stamps(study.folder, study.stopped[:-1]) == study.kept
+
+
+def test_the_judge_and_the_arms_are_told_apart(study: Study) -> None:
+    tested = read_json(study.folder / "test" / "metrics.json")["recognisers"]
+    assert [f"classifier/{name}" for name in tested] == ARMS
+
+
+def test_no_weights_but_the_judges_have_seen_a_test_writer(study: Study) -> None:
+    corpus = open_corpus(study.config)
+    tested = set(corpus.test.present_writers())
+    seen: dict[str, set[str]] = {}
+    for path in study.folder.rglob("*.pt"):
+        facts = torch.load(path, weights_only=True)["facts"]
+        if "writers_seen" in facts:
+            name = path.relative_to(study.folder).parent.as_posix()
+            seen[name] = set(facts["writers_seen"])
+    assert seen.keys() == {"image_encoder", "clip", *STEPS, JUDGE, *ARMS}
+    assert [name for name, writers in seen.items() if writers & tested] == [JUDGE]
+    generated = read_manifest(study.folder / "generated" / "adain" / "manifest.json")
+    trained = {*corpus.train.present_writers(), *corpus.fonts.present_writers()}
+    assert set(generated.writers) <= trained
+
+
+def test_a_second_call_runs_nothing(study: Study) -> None:
+    pipeline.main(study.config)
+    before = stamps(study.folder)
+    started = time.perf_counter()
+    with begun() as stages:
+        pipeline.main(study.config)
+    assert time.perf_counter() - started < 20  # two, on a machine that does nothing else
+    assert stages == []
+    assert stamps(study.folder) == before
+
+
+def test_an_override_runs_only_what_depends_on_it(study: Study) -> None:
+    pipeline.main(study.config)
+    upstream = [*ENCODERS, *STEPS, "generated/adain"]
+    before = stamps(study.folder, upstream)
+    settings = replace(study.config.classifier, num_steps=4)
+    with begun() as stages:
+        pipeline.main(replace(study.config, classifier=settings))
+    assert stages == [JUDGE, *CONTROLS, "judge", *GENERATED, "test"]
+    assert stamps(study.folder, upstream) == before
+    resamples = replace(study.config.evaluation, num_resamples=60)
+    with begun() as stages:
+        pipeline.main(replace(study.config, classifier=settings, evaluation=resamples))
+    assert stages == ["test"]
+
+
+def test_weights_that_were_deleted_are_made_again_with_what_follows(study: Study) -> None:
+    pipeline.main(study.config)
+    arm = study.folder / ARMS[3]
+    (arm / "classifier.pt").unlink()
+    with begun() as stages:
+        pipeline.main(study.config)
+    assert stages[0] == ARMS[3]
+    assert set(stages) <= {ARMS[3], "test"}
+    assert (arm / "classifier.pt").is_file()
+
+
+def test_the_line_runs_on_a_manifest(smoke: ComposeSmoke, write_images: Write) -> None:
+    path = write_images()
+    config = smoke(
+        "data=manifest", f"data.manifest={path}", "data.helper_writers=2", ONE_MODE,
+        "pipeline.augmentations=[false]",
+    )  # fmt: skip
+    page = pipeline.main(config).read_text("utf-8")
+    metrics = read_json(run_folder(config) / "metrics.json")
+    assert metrics["is_real"] is True
+    assert metrics["arms"].keys() == {
+        "real", "real+fonts", "real+helpers", "real+fonts+helpers", "real+adain",
+    }  # fmt: skip
+    assert metrics["sources"].keys() == {
+        "training writers (real)", "font renders", "simulated helpers", "adain",
+    }  # fmt: skip
+    assert "stand in for people" not in page
+    corpus = open_corpus(config)
+    writers = {name: getattr(corpus, name).present_writers() for name in ("train", "test")}
+    assert [len(people) for people in writers.values()] == [2, 2]
+    assert set(writers["train"]) | set(writers["test"]) < set(WRITERS)
+
+
+# The arms -----------------------------------------------------------------------------------------
+
+
+def arms_of(config: Config) -> list[Config]:
+    """The controls, then the arms with generated images."""
+    modes = [mode.value for mode in config.pipeline.model_modes]
+    generated: list[pipeline.Sources] = [({}, f"generated/{mode}/manifest.json") for mode in modes]
+    return arms(config, [*control_sources(config), *generated])
+
+
+@pytest.mark.parametrize("helpers", [0, 3])
+def test_arms_are_sources_times_augmentation_times_seeds(helpers: int, smoke: ComposeSmoke) -> None:
+    config = smoke("pipeline.seeds=[0,1,7]", f"data.helper_writers={helpers}")
+    sees = ["real", "real+fonts", "real+adain", "real+adain_mlp", "real+adain_clip"]
+    sees += ["real+helpers", "real+fonts+helpers"] if helpers else []
+    expected = {
+        (f"{source}{'+classical' if augmented else ''}", seed)
+        for source, augmented, seed in product(sees, (False, True), (0, 1, 7))
+    }
+    found = [(arm_name(arm), arm.seed) for arm in arms_of(config)]
+    assert len(found) == len(expected)
+    assert set(found) == expected
+
+
+def test_arms_differ_in_what_they_see_and_in_nothing_else(smoke: ComposeSmoke) -> None:
+    config = smoke("pipeline.seeds=[0,1]", "data.helper_writers=3")
+    first, *others = arms_of(config)
+    for arm in others:
+        training = replace(arm.classifier, use_fonts=False, use_helpers=False)
+        assert training == first.classifier
+        assert replace(arm, classifier=training, use_gen="", aug=False, seed=0) == first
+    assert (first.classifier.num_steps, first.classifier.batch_size) == (10, 16)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "classifier.use_fonts=true", "classifier.name=mine", "classifier.use_real=false",
+        "classifier.splits=[train,test]",
+    ],
+)  # fmt: skip
+def test_what_an_arm_sees_cannot_be_overridden(override: str, smoke: ComposeSmoke) -> None:
+    assert arms_of(smoke(override)) == arms_of(smoke())
+
+
+def test_the_judge_sees_all_real_people_whom_no_generator_sees(smoke: ComposeSmoke) -> None:
+    judge = judge_arm(smoke("data.helper_writers=3", "use_gen=generated/adain/manifest.json"))
+    assert judge.classifier.splits == ["validation", "test"]
+    assert (judge.use_gen, judge.aug) == ("", True)
+    assert judge.classifier.use_fonts
+    assert judge.classifier.use_helpers
+
+
+@pytest.mark.parametrize("key", ["model_modes", "seeds", "augmentations"])
+def test_nothing_to_compare_is_named_before_anything_runs(key: str, smoke: ComposeSmoke) -> None:
+    config = smoke(f"pipeline.{key}=[]")
+    with pytest.raises(InputError, match=rf"pipeline.{key}=\[\]"):
+        pipeline.main(config)
+    assert not run_folder(config).exists()
+
+
+def test_what_belongs_to_single_scripts_does_not_reach_the_line(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached: list[Config] = []
+
+    def stop(config: Config) -> None:
+        reached.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_image_encoder, "main", stop)
+    config = smoke(
+        "step_type=step2", "gen_weight=a", "disc_weight=b", "use_gen=c", "generation.output=d",
+        "aug=false",
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.main(config)
+    (found,) = reached
+    assert (found.step_type, found.gen_weight, found.disc_weight) == (StepType.all, None, None)
+    assert (found.use_gen, found.generation.output, found.aug) == ("", None, True)
+
+
+def test_a_generator_of_each_mode_is_trained_and_used(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[tuple[str, Any]] = []
+
+    def noted(name: str) -> Callable[[Config], Path]:
+        def main(config: Config) -> Path:
+            calls.append((name, config))
+            return tmp_path / config.model_mode.value
+
+        return main
+
+    for name in ("train_image_encoder", "train_text_encoder", "train_clip", "train_generator",
+                 "generate_images", "train_classifier", "judge", "test"):  # fmt: skip
+        monkeypatch.setattr(getattr(pipeline, name), "main", noted(name))
+    monkeypatch.setattr(pipeline, "write_study_report", noted("report"))
+    pipeline.main(smoke())
+    of = {name: [config for called, config in calls if called == name] for name, _ in calls}
+    assert [c.model_mode for c in of["train_generator"]] == list(ModelMode)
+    assert [c.model_mode for c in of["generate_images"]] == list(ModelMode)
+    manifests = [str(tmp_path / mode.value / "manifest.json") for mode in ModelMode]
+    assert of["judge"][0].use_gen == manifests
+    assert {c.use_gen for c in of["train_classifier"]} == {"", *manifests}
+    assert len(of["test"][0].evaluation.recognisers) == 10
+    order = [name for name, _ in calls]
+    assert order.index("train_clip") < order.index("train_generator")
+    assert order.index("generate_images") < order.index("judge")
+    assert order[-2:] == ["test", "report"]
+    judge_first = [c.classifier.name for c in of["train_classifier"]].index("judge")
+    assert order.index("train_classifier") + judge_first < order.index("judge")
+
+
+def test_processes_side_by_side_change_no_weights(smoke: ComposeSmoke, tmp_path: Path) -> None:
+    states = []
+    for num_workers in (1, 2):
+        config = smoke(f"pipeline.num_workers={num_workers}", runs_dir=tmp_path / str(num_workers))
+        seeds = [replace(config, seed=seed) for seed in (0, 1)]
+        side_by_side([(train_classifier.main, of_seed) for of_seed in seeds])
+        states.append([
+            load_weights(run_folder(config) / f"classifier/real+classical/seed_{seed}",
+                         "classifier", "").state
+            for seed in (0, 1)
+        ])  # fmt: skip
+    alone, together = states
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+# Tracking -----------------------------------------------------------------------------------------
+
+
+def test_offline_tracking_writes_a_run_that_can_be_sent_later(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wandb = pytest.importorskip("wandb")
+    for name in ("CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR"):
+        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "wandb"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # were it to send, it would fail
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    try:
+        folder = train_image_encoder.main(smoke("tracking=offline", "image_encoder.num_steps=3"))
+    except wandb.errors.Error as error:
+        pytest.skip(f"wandb cannot start here: {error}")
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    (written,) = run.glob("*.wandb")
+    content = written.read_bytes()
+    assert b"validation_top1" in content
+    assert b"image_encoder" in content
+    assert b"loss" in content
