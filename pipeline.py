@@ -54,7 +54,8 @@ def main(config: Config) -> Path:
         str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}")
         for arm in [*controls, *generated]
     ]
-    test.main(replace(config, evaluation=replace(config.evaluation, recognisers=recognisers)))
+    evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
+    test.main(replace(config, evaluation=evaluation))
     report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report

@@ -11,12 +11,15 @@ from pathlib import Path
 
 from handwriting.characters import class_list
 from handwriting.config import Config, run_script
+from handwriting.errors import InputError
 from handwriting.run import run_folder
 from handwriting.strokes import simulated, write_corpus
 
 
 def main(config: Config) -> Path:
     data = config.data
+    if not data.num_writers:
+        raise InputError("data.num_writers=0: nobody to write, take data=simulated")
     packed = simulated(
         class_list(data.characters or "demo"), data.num_writers, data.samples_per_writer,
         data.split_seed, config.size_px, Path(config.cache_dir).absolute(),

@@ -35,10 +35,11 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = True) -> None:
     """Call ``write`` on a temporary name beside ``path``, flush it to disk, rename it.
 
-    A reader sees the old file or the new one, never half of one.
+    A reader sees the old file or the new one, never half of one. Thousands of images need no flush
+    each: the manifest, written last, is what makes them count.
 
     Raises:
         InputError: the disk is full or the folder cannot be written; ``path`` is as it was before.
@@ -48,8 +49,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)

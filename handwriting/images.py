@@ -140,9 +140,9 @@ def read_canonical(path: Path, size_px: int) -> Uint8:
         raise InputError(f"{path}: {error}") from None
 
 
-def save_png(path: Path, ink: Uint8) -> None:
+def save_png(path: Path, ink: Uint8, flush: bool = True) -> None:
     """Write bright-on-dark ink as black ink on white paper, as people expect to see it."""
-    write_atomically(path, Image.fromarray(255 - ink).save)
+    write_atomically(path, Image.fromarray(255 - ink).save, flush)
 
 
 def sheet(rows: list[Uint8], gap_px: int = 2) -> Uint8:

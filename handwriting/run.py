@@ -294,7 +294,10 @@ def save_weights(
 def _save_tensors(path: Path, value: Any) -> None:
     def write(temporary: Path) -> None:
         try:
-            torch.save(value, temporary)
+            # By an open file: by a path, torch writes the file's temporary name into it, and equal
+            # weights would have unequal bytes.
+            with open(temporary, "wb") as file:
+                torch.save(value, file)
         except RuntimeError as error:  # what torch makes of a full disk
             raise OSError(
                 errno.EIO, f"torch cannot write it, is the disk full? ({error})"

@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw
 
 from handwriting import kanjivg
 from handwriting.files import content_key
-from handwriting.images import Uint8, canonical
+from handwriting.images import Uint8, canonical, save_png
 from handwriting.kanjivg import Component
 from handwriting.manifest import Entry, Manifest, write_manifest
 from handwriting.packed import PackedImages, cached
@@ -457,8 +457,6 @@ def write_corpus(folder: Path, packed: PackedImages) -> Manifest:
         writer = packed.writer_names[packed.writers[i]]
         count[character, writer] = number = count.get((character, writer), -1) + 1
         path = folder / f"U+{ord(character):04X}" / f"{writer}_{number:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not flushed one by one: the manifest, written last, is what makes them count.
-        Image.fromarray(255 - packed.images[i]).save(path)
+        save_png(path, packed.images[i], flush=False)
         entries.append(Entry(character, path, writer))
     return write_manifest(folder / "manifest.json", entries)

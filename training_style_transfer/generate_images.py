@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from handwriting.augment import to_float, to_uint8
 from handwriting.characters import class_list
 from handwriting.config import Config, run_script
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.images import Uint8, canonical, sheet
+from handwriting.images import Uint8, canonical, save_png, sheet
 from handwriting.manifest import Entry, write_manifest
 from handwriting.packed import Int64, PackedImages, concatenate
 from handwriting.progress import progress
@@ -102,9 +101,7 @@ def main(config: Config) -> Path:
     entries = []
     for (character, k), image, style_index in zip(jobs, images, style_of, strict=True):
         path = run.folder / f"U+{ord(character):04X}" / f"{k:05d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not flushed one by one: the manifest, written last, is what makes them count.
-        Image.fromarray(255 - image).save(path)
+        save_png(path, image, flush=False)
         writer = styles.writer_names[styles.writers[style_index]]
         entries.append(Entry(character, path, writer))
     write_manifest(run.folder / "manifest.json", entries)
