@@ -283,6 +283,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_equal_weights_have_equal_bytes(tmp_path: Path) -> None:
+    first, second = (
+        save_weights(tmp_path / name, "clip", {"a": 1}, {}, {"w": torch.ones(3)})
+        for name in ("one.pt", "two.pt")
+    )
+    assert first.read_bytes() == second.read_bytes()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_named_when_weights_are_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -291,10 +299,9 @@ def test_a_full_disk_is_named_when_weights_are_saved(
     old = path.read_bytes()
     save = torch.save
 
-    def on_a_full_disk(value: object, target: Path) -> None:
-        target.unlink(missing_ok=True)
-        target.symlink_to("/dev/full")
-        save(value, target)
+    def on_a_full_disk(value: object, _: object) -> None:
+        with open("/dev/full", "wb") as full:
+            save(value, full)
 
     monkeypatch.setattr(torch, "save", on_a_full_disk)
     with pytest.raises(InputError, match=f"cannot write {path}"):
