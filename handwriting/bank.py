@@ -1,10 +1,13 @@
-"""Packed images on a device, drawn in batches: by class, by writer, or any."""
+"""Packed images on a device, drawn in batches: by class, by writer, by source, or any."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.packed import PackedImages
+from handwriting.packed import PackedImages, concatenate
 
 
 class Groups:
@@ -43,23 +46,10 @@ class ImageBank:
         self.writers = torch.from_numpy(packed.writers).to(device)
         self.characters = packed.characters
         self.writer_names = packed.writer_names
-        self.classes = Groups(self.labels, len(packed.characters))
         self._by_writer = Groups(self.writers, len(packed.writer_names))
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def require_all_classes(self, source: str) -> None:
-        """Check that every class can be drawn.
-
-        Raises:
-            InputError: naming the characters without an image in this source.
-        """
-        empty = (self.classes.counts == 0).nonzero().flatten().tolist()
-        if empty:
-            raise InputError(
-                f"{source}: no image of " + " ".join(self.characters[i] for i in empty)
-            )
 
     def take(self, indices: Tensor) -> Tensor:
         """Images (..., H, W) uint8 at (...) indices."""
@@ -68,10 +58,6 @@ class ImageBank:
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
         """(size,) indices, every image equally likely."""
         return torch.randint(len(self), (size,), generator=generator, device=generator.device)
-
-    def draw_of(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """One image's index for each of (B,) classes."""
-        return self.classes.draw(labels, generator)
 
     def draw_by(self, writers: Tensor, generator: torch.Generator) -> Tensor:
         """One image's index for each of (B,) writers: any character by the same hand."""
@@ -85,3 +71,64 @@ def _read_only_tensor(array: object) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)
+
+
+class Mixture:
+    """Several sources as one bank: a class, then a source by its share, then any such image.
+
+    A source with few images (five people) is thus drawn as often as its share says, and every class
+    is equally likely, however many images either has.
+
+    Args:
+        corpus: whose characters are drawn; the unseen ones never are.
+        sources: packed images over the corpus's characters, by name.
+
+    Raises:
+        InputError: a source lacks a seen character.
+    """
+
+    def __init__(
+        self, corpus: Corpus, sources: Mapping[str, PackedImages], device: torch.device
+    ) -> None:
+        parts = [corpus.without_unseen(source) for source in sources.values()]
+        self.names = tuple(sources)
+        self.bank = ImageBank(concatenate(parts), device)
+        self._num_classes = len(corpus.characters)
+        self._seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=device)
+        source_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
+        group_of = source_of.to(device) * self._num_classes + self.bank.labels
+        self._groups = Groups(group_of, self._num_classes * len(parts))
+        for i, name in enumerate(self.names):
+            empty = self._groups.counts[i * self._num_classes + self._seen] == 0
+            if bool(empty.any()):
+                characters = " ".join(corpus.characters[j] for j in self._seen[empty].tolist())
+                raise InputError(f"{name}: no image of {characters}")
+
+    def draw_labels(self, size: int, generator: torch.Generator) -> Tensor:
+        """(size,) classes, every seen one equally likely."""
+        drawn = torch.randint(
+            len(self._seen), (size,), generator=generator, device=generator.device
+        )
+        return self._seen[drawn]
+
+    def draw(
+        self, labels: Tensor, shares: Mapping[str, float], generator: torch.Generator
+    ) -> Tensor:
+        """One image's index in the bank for each of (B,) classes.
+
+        Args:
+            labels: (B,).
+            shares: how often each source is drawn from, relative to the others; a source that is
+                not named gives nothing, one that is not there is left out.
+            generator: on the labels' device.
+
+        Raises:
+            InputError: no source that is here has a share.
+        """
+        weights = torch.tensor([float(shares.get(name, 0)) for name in self.names])
+        if not bool((weights > 0).any()):
+            raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
+        source = torch.multinomial(
+            weights.to(labels.device), len(labels), replacement=True, generator=generator
+        )
+        return self._groups.draw(source * self._num_classes + labels, generator)

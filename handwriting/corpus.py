@@ -47,8 +47,16 @@ class Corpus:
         """The characters that encoders and generators are trained on."""
         return tuple(c for c in self.characters if c not in self.unseen)
 
+    @property
+    def sources(self) -> dict[str, PackedImages]:
+        """The hands that encoders and generators may learn from, by kind."""
+        found = {"writers": self.train, "fonts": self.fonts}
+        return found if self.helpers is None else {**found, "helpers": self.helpers}
+
     def without_unseen(self, packed: PackedImages) -> PackedImages:
         """The images of seen characters, labelled as before."""
+        if not self.unseen:
+            return packed
         hidden = [self.characters.index(c) for c in self.unseen]
         return packed.select(np.flatnonzero(~np.isin(packed.labels, hidden)))
 
@@ -185,3 +193,16 @@ def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Ma
         "choose the classes with data.characters.",
     )
     return manifest.only(entry for entry in manifest.entries if entry.character in characters)
+
+
+def matching(packed: PackedImages, parts: list[str]) -> list[str]:
+    """The writers, or fonts, whose names hold one of the parts; all of them if there are no parts.
+
+    Raises:
+        InputError: a part that nobody's name holds.
+    """
+    names = packed.present_writers()
+    for part in parts:
+        if not any(part in name for name in names):
+            raise InputError(f"nobody is named like {part!r}: there are {', '.join(names)}")
+    return [name for name in names if not parts or any(part in name for part in parts)]

@@ -43,8 +43,8 @@ class PackedImages:
     def size_px(self) -> int:
         return int(self.images.shape[-1])
 
-    def select(self, keep: npt.NDArray[Any]) -> "PackedImages":
-        """The images that a mask or an index array names."""
+    def select(self, keep: npt.NDArray[Any] | list[int]) -> "PackedImages":
+        """The images that a mask or indices name."""
         return replace(
             self, images=self.images[keep], labels=self.labels[keep], writers=self.writers[keep]
         )

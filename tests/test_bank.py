@@ -1,15 +1,16 @@
 """Drawing from a bank: uniform, only from the group that is asked for, the same for a seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
-from handwriting.bank import Groups, ImageBank
+from handwriting.bank import Groups, ImageBank, Mixture
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.packed import PackedImages
 
 NUM_DRAWS = 20_000
 
@@ -36,14 +37,11 @@ def test_only_members_of_the_asked_group_are_drawn(groups: list[int], seed: int)
     assert torch.equal(group_of[drawn], asked)
 
 
-@pytest.mark.parametrize("kind", ["classes", "writers", "images"])
+@pytest.mark.parametrize("kind", ["writers", "images"])
 def test_every_image_of_the_asked_kind_is_equally_likely(kind: str, corpus: Corpus) -> None:
     bank = ImageBank(corpus.train, torch.device("cpu"))
     if kind == "images":
         drawn, expected = bank.draw(NUM_DRAWS, seeded()), torch.ones(len(bank), dtype=torch.bool)
-    elif kind == "classes":
-        drawn = bank.draw_of(torch.full((NUM_DRAWS,), 4), seeded())
-        expected = bank.labels == 4
     else:
         drawn = bank.draw_by(torch.full((NUM_DRAWS,), 1), seeded())
         expected = bank.writers == 1
@@ -65,9 +63,33 @@ def test_images_are_taken_as_they_were_packed(corpus: Corpus) -> None:
     np.testing.assert_array_equal(bank.take(indices), corpus.test.images[indices.numpy()])
 
 
-def test_a_class_without_images_is_named() -> None:
-    packed = PackedImages(
-        np.zeros((1, 2, 2), np.uint8), np.array([1]), np.array([0]), tuple("木林休"), ("a",)
-    )
-    with pytest.raises(InputError, match="handwriting: no image of 木 休"):
-        ImageBank(packed, torch.device("cpu")).require_all_classes("handwriting")
+def test_a_mixture_draws_the_class_that_is_asked_for_by_its_shares(corpus: Corpus) -> None:
+    mixture = Mixture(corpus, corpus.sources, torch.device("cpu"))
+    labels = mixture.draw_labels(NUM_DRAWS, seeded())
+    assert chisquare(torch.bincount(labels)).pvalue > 1e-3
+    drawn = mixture.draw(labels, {"writers": 3, "fonts": 1, "helpers": 9}, seeded(1))
+    assert torch.equal(mixture.bank.labels[drawn], labels)
+    num_writers = int((drawn < len(corpus.train)).sum())
+    assert chisquare([num_writers, NUM_DRAWS - num_writers], [15_000, 5_000]).pvalue > 1e-3
+    of_one = drawn[(labels == 4) & (drawn < len(corpus.train))]
+    counts = torch.bincount(of_one, minlength=len(corpus.train))
+    assert chisquare(counts[mixture.bank.labels[: len(corpus.train)] == 4]).pvalue > 1e-3
+
+
+def test_a_mixture_never_draws_an_unseen_character(corpus: Corpus) -> None:
+    hidden = replace(corpus, unseen=tuple("木休"))
+    mixture = Mixture(hidden, hidden.sources, torch.device("cpu"))
+    labels = mixture.draw_labels(2_000, seeded())
+    assert {hidden.characters[i] for i in labels.tolist()} == set("あシツ林")
+
+
+def test_a_source_that_lacks_a_class_is_named(corpus: Corpus) -> None:
+    without = corpus.train.select(np.flatnonzero(corpus.train.labels != 2))
+    with pytest.raises(InputError, match="writers: no image of ツ"):
+        Mixture(corpus, {"writers": without}, torch.device("cpu"))
+
+
+def test_shares_of_absent_sources_alone_are_refused(corpus: Corpus) -> None:
+    mixture = Mixture(corpus, {"fonts": corpus.fonts}, torch.device("cpu"))
+    with pytest.raises(InputError, match="none for fonts"):
+        mixture.draw(torch.zeros(3, dtype=torch.long), {"writers": 1.0, "fonts": 0.0}, seeded())

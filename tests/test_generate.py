@@ -13,8 +13,10 @@ from PIL import Image
 from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
+from handwriting.generation import Made, Wanted
 from handwriting.images import Uint8, canonical, read_canonical, read_grey
 from handwriting.manifest import read_manifest
+from handwriting.packed import PackedImages
 from handwriting.run import save_weights
 from training_style_transfer import generate_images
 from training_style_transfer.model import Generator
@@ -132,13 +134,13 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
     )  # fmt: skip
     corpus = open_corpus(config)
     used: list[str] = []
-    generate = generate_images.generate
+    transfer = generate_images.transfer
 
-    def noted(generator: object, contents: object, *rest: object) -> Uint8:
-        used.extend(contents.writer_names[contents.writers[i]] for i in rest[1])  # type: ignore
-        return generate(generator, contents, *rest)  # type: ignore[arg-type]
+    def noted(generator: Generator, contents: PackedImages, *rest: Any) -> Made:
+        used.extend(contents.present_writers())
+        return transfer(generator, contents, *rest)
 
-    monkeypatch.setattr(generate_images, "generate", noted)
+    monkeypatch.setattr(generate_images, "transfer", noted)
     manifest = read_manifest(generate_images.main(config) / "manifest.json")
     assert manifest.writers == ("simulated_0001",)
     assert {name for name in used if "Serif" not in name} == set()
@@ -150,7 +152,8 @@ def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
     contents = corpus.fonts
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(keep)
-    picks = [generate_images.pick((0, ord("木"), k, 0), contents, styles) for k in range(600)]
+    wood = [Wanted("木", SMOKE.index("木"), np.random.default_rng(k)) for k in range(600)]
+    picks = [generate_images.pick(wanted, contents, styles) for wanted in wood]
     assert {int(contents.labels[i]) for i, _ in picks} == {SMOKE.index("木")}
     share = np.mean([styles.writers[i] == 0 for _, i in picks])
     assert 0.42 < share < 0.58
@@ -201,7 +204,8 @@ def test_blank_outputs_are_reported_with_their_characters(
     study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        generate_images, "generate", lambda *a: np.zeros((len(a[3]), 16, 16), np.uint8)
-    )
+        generate_images, "transfer",
+        lambda generator, contents, styles, runtime: Made(0 * contents.images, styles.writer_names),
+    )  # fmt: skip
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

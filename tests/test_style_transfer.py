@@ -13,13 +13,13 @@ from conftest import SMOKE, ComposeSmoke
 from torch import Tensor
 
 from handwriting.config import StyleCharacter
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
 from handwriting.networks import SmallResNet
 from handwriting.run import Run, load_weights
 from training_clip.model import Clip
 from training_style_transfer import feed as feed_module, train
-from training_style_transfer.feed import STEPS, PairFeed, matching
+from training_style_transfer.feed import STEPS, PairFeed
 from training_style_transfer.model import Discriminator, Generator, adain, statistics
 from training_style_transfer.objective import (
     GeneratorObjective,

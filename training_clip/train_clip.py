@@ -58,8 +58,8 @@ def main(config: Config) -> Path:
     vocabulary = Vocabulary.from_list(text.facts["vocabulary"])
     texts = class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
     texts = texts.to(runtime.device)
-    sources = [corpus.train, corpus.fonts] + ([corpus.helpers] if corpus.helpers else [])
-    bank = ImageBank(corpus.without_unseen(concatenate(sources)), runtime.device)
+    everything = concatenate(list(corpus.sources.values()))
+    bank = ImageBank(corpus.without_unseen(everything), runtime.device)
     image_arguments = {k: v for k, v in image.arguments.items() if k != "num_classes"}
     network = Clip(
         image_arguments, text.arguments["text"], settings.embedding_dim,

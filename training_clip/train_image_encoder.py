@@ -35,7 +35,7 @@ def main(config: Config) -> Path:
     generator = runtime.seed(config.seed)
     settings = config.image_encoder
 
-    handwriting = [corpus.train] + ([corpus.helpers] if corpus.helpers else [])
+    handwriting = [images for kind, images in corpus.sources.items() if kind != "fonts"]
     banks = [
         ImageBank(corpus.without_unseen(source), runtime.device)
         for source in (concatenate(handwriting), corpus.fonts)

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from handwriting.augment import place, random_placement
-from handwriting.bank import Groups, ImageBank
+from handwriting.bank import Mixture
 from handwriting.config import StyleTransfer
-from handwriting.corpus import Corpus
-from handwriting.errors import InputError
-from handwriting.packed import PackedImages, concatenate
+from handwriting.corpus import Corpus, matching
 
 # How often content and style come from each kind of source.
 REFERENCE = {"reference": 1.0}
@@ -54,73 +52,28 @@ class PairFeed:
     def __init__(
         self, corpus: Corpus, reference: str, settings: StyleTransfer, device: torch.device
     ) -> None:
-        parts = {
-            "fonts": corpus.fonts,
-            "reference": corpus.fonts.by(matching(corpus.fonts, [reference])),
-            "train": corpus.train,
-        }
-        if corpus.helpers is not None:
-            parts["helpers"] = corpus.helpers
-        parts = {name: corpus.without_unseen(part) for name, part in parts.items()}
-        self._sources = list(parts)
+        reference_font = corpus.fonts.by(matching(corpus.fonts, [reference]))
         self._settings = settings
-        self._bank = ImageBank(concatenate(list(parts.values())), device)
-        self._num_classes = len(corpus.characters)
-        source_of = torch.cat(
-            [torch.full((len(part),), i) for i, part in enumerate(parts.values())]
-        ).to(device)
-        num_groups = self._num_classes * len(parts)
-        self._members = Groups(source_of * self._num_classes + self._bank.labels, num_groups)
-        self._seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=device)
-        for i, name in enumerate(parts):
-            empty = self._members.counts[i * self._num_classes + self._seen] == 0
-            if bool(empty.any()):
-                names = " ".join(corpus.characters[j] for j in self._seen[empty].tolist())
-                raise InputError(f"{name}: no image of {names}")
+        self._mixture = Mixture(corpus, {**corpus.sources, "reference": reference_font}, device)
 
     def draw(self, step_type: str, batch_size: int, generator: torch.Generator) -> Batch:
         """One batch of a training step; every class is equally likely."""
-        content_from, style_from = STEPS[step_type]
-        drawn = torch.randint(
-            len(self._seen), (batch_size,), generator=generator, device=generator.device
-        )
-        labels = self._seen[drawn]
-        content = self._draw_of(labels, content_from, generator)
-        target = self._draw_of(labels, style_from, generator)
+        content_from, style_from = (self._shares(kinds) for kinds in STEPS[step_type])
+        bank = self._mixture.bank
+        labels = self._mixture.draw_labels(batch_size, generator)
+        content = self._mixture.draw(labels, content_from, generator)
+        target = self._mixture.draw(labels, style_from, generator)
         shown = [content, target]
         if self._settings.style_character == "any":
-            shown.append(self._bank.draw_by(self._bank.writers[target], generator))
+            shown.append(bank.draw_by(bank.writers[target], generator))
         placement = random_placement(
             batch_size, generator, self._settings.max_angle, free=step_type != "step1"
         )
-        placed = place(self._bank.take(torch.stack(shown, dim=1)), placement)  # (B, 2 or 3, H, W)
+        placed = place(bank.take(torch.stack(shown, dim=1)), placement)  # (B, 2 or 3, H, W)
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
-    def _draw_of(
-        self, labels: Tensor, shares: dict[str, float], generator: torch.Generator
-    ) -> Tensor:
-        """An image of each class from sources with the given shares."""
-        weights = torch.tensor([self._share(name, shares) for name in self._sources])
-        source = torch.multinomial(
-            weights.to(labels.device), len(labels), replacement=True, generator=generator
-        )
-        return self._members.draw(source * self._num_classes + labels, generator)
-
-    def _share(self, source: str, shares: dict[str, float]) -> float:
-        """A source's share; people and helpers halve handwriting's, however few people are."""
-        if source in ("train", "helpers"):
-            return shares.get("handwriting", 0.0) / (2 if "helpers" in self._sources else 1)
-        return shares.get(source, 0.0)
-
-
-def matching(fonts: PackedImages, parts: list[str]) -> list[str]:
-    """The fonts whose names hold one of the parts; all of them if there are no parts.
-
-    Raises:
-        InputError: a part that no font's name holds.
-    """
-    names = fonts.present_writers()
-    for part in parts:
-        if not any(part in name for name in names):
-            raise InputError(f"no font named like {part!r}: there are {', '.join(names)}")
-    return [name for name in names if not parts or any(part in name for part in parts)]
+    def _shares(self, kinds: dict[str, float]) -> dict[str, float]:
+        """Shares by source; people and helpers halve handwriting's, however few people are."""
+        hands = [name for name in self._mixture.names if name in ("writers", "helpers")]
+        each = kinds.get("handwriting", 0.0) / len(hands)
+        return {**kinds, **dict.fromkeys(hands, each)}

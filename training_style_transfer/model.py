@@ -1,8 +1,7 @@
 """The generator: content and style encoders, AdaIN at the bottleneck, a decoder; a PatchGAN critic.
 
 X. Huang, S. Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization,
-2017; residual blocks and attention as in J. Ho et al., Denoising Diffusion Probabilistic Models,
-2020; P. Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017.
+2017; P. Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017.
 """
 
 from collections.abc import Sequence
@@ -12,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HEADS, HEAD_DIM = 4, 32
-GROUPS = 8
+from handwriting.blocks import GROUPS, Attention, ModulatedBlock
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,68 +28,13 @@ def adain(content: Tensor, style_mean: Tensor, style_deviation: Tensor) -> Tenso
     return normal * style_deviation[..., None, None] + style_mean[..., None, None]
 
 
-class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with group norm, the first scaled and shifted by a condition."""
-
-    def __init__(self, in_channels: int, out_channels: int, condition_dim: int | None) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm1 = nn.GroupNorm(GROUPS, out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(GROUPS, out_channels)
-        self.modulate = nn.Linear(condition_dim, 2 * out_channels) if condition_dim else None
-        self.shortcut: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        hidden = self.norm1(self.conv1(x))
-        if self.modulate is not None:
-            assert condition is not None
-            scale, shift = self.modulate(F.silu(condition))[..., None, None].chunk(2, dim=1)
-            hidden = hidden * (1 + scale) + shift
-        hidden = F.silu(self.norm2(self.conv2(F.silu(hidden))))
-        return hidden + self.shortcut(x)
-
-
-class Attention(nn.Module):
-    """Multi-head attention over positions, pre-normed, residual.
-
-    Args:
-        channels: of the features.
-        linear: linear in the number of positions (A. Katharopoulos et al. 2020; softmax over keys
-            and queries apart as in Z. Shen et al. 2021), else full.
-    """
-
-    def __init__(self, channels: int, linear: bool) -> None:
-        super().__init__()
-        self.linear = linear
-        self.norm = nn.GroupNorm(1, channels)
-        self.to_qkv = nn.Conv2d(channels, 3 * HEADS * HEAD_DIM, 1, bias=False)
-        self.to_out = nn.Conv2d(HEADS * HEAD_DIM, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
-        qkv = self.to_qkv(self.norm(x)).view(batch, 3, HEADS, HEAD_DIM, height * width)
-        q, k, v = qkv.unbind(dim=1)  # (B, heads, D, N)
-        if self.linear:
-            q = q.softmax(dim=2) * HEAD_DIM**-0.5
-            k = k.softmax(dim=3)
-            context = k @ v.transpose(2, 3)  # (B, heads, D, D)
-            mixed = context.transpose(2, 3) @ q
-        else:
-            q, k, v = (item.transpose(2, 3) for item in (q, k, v))
-            mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3)
-        return x + self.to_out(mixed.reshape(batch, HEADS * HEAD_DIM, height, width))
-
-
 class Level(nn.Module):
     """Residual blocks, linear attention where asked for, and a change of resolution.
 
     Args:
         channels: (in, out); the blocks work on ``in``, the resize leads to ``out``.
         num_blocks: 2 in the original.
-        condition_dim: see :class:`ResidualBlock`.
+        condition_dim: see :class:`ModulatedBlock`.
         attention: whether linear attention follows the blocks.
         resize: "down", "up" or "keep".
     """
@@ -103,7 +46,7 @@ class Level(nn.Module):
         super().__init__()
         inside, outside = channels
         self.blocks = nn.ModuleList(
-            ResidualBlock(inside, inside, condition_dim) for _ in range(num_blocks)
+            ModulatedBlock(inside, inside, condition_dim) for _ in range(num_blocks)
         )
         self.attention = Attention(inside, linear=True) if attention else nn.Identity()
         self.resize: nn.Module
@@ -129,9 +72,9 @@ class Middle(nn.Module):
 
     def __init__(self, channels: int, condition_dim: int | None) -> None:
         super().__init__()
-        self.block1 = ResidualBlock(channels, channels, condition_dim)
+        self.block1 = ModulatedBlock(channels, channels, condition_dim)
         self.attention = Attention(channels, linear=False)
-        self.block2 = ResidualBlock(channels, channels, condition_dim)
+        self.block2 = ModulatedBlock(channels, channels, condition_dim)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         mixed: Tensor = self.block2(self.attention(self.block1(x, condition)), condition)

@@ -1,0 +1,170 @@
+"""What every generator does the same way: which images to make, and how they are written.
+
+An image is decided by the seed, its character and its number alone, so that making more of them,
+or only some of the characters, changes none of the others. Each generator only says how it makes a
+batch of them; all write canonical images, ``manifest.json`` with ``writers.json``, and a sheet.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handwriting.characters import class_list
+from handwriting.config import Config
+from handwriting.corpus import Corpus, matching
+from handwriting.errors import InputError, report_problems
+from handwriting.images import Uint8, canonical, save_png, sheet
+from handwriting.manifest import UNKNOWN_WRITER, Entry, write_manifest
+from handwriting.packed import Int64, PackedImages, concatenate
+from handwriting.progress import progress
+from handwriting.run import Run, Weights
+
+MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One image to make.
+
+    Attributes:
+        character: that it shows.
+        label: of the character among the study's.
+        rng: what is random about the image comes from here.
+    """
+
+    character: str
+    label: int
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Made:
+    """A batch of made images.
+
+    Attributes:
+        images: (B, H, W) uint8 ink.
+        writers: (B,) whose hand each has; UNKNOWN_WRITER for nobody's.
+    """
+
+    images: Uint8
+    writers: Sequence[str]
+
+
+Make = Callable[[list[Wanted]], Made]
+
+
+def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple[str, ...]:
+    """The characters of ``generation.characters``, or all of the study.
+
+    Raises:
+        InputError: one that the generator does not know, or a generator of other characters.
+    """
+    weights.require_characters(corpus.characters)
+    named = config.generation.characters
+    characters = class_list(named) if named else corpus.characters
+    report_problems(
+        "generation.characters",
+        [
+            f"{c} (U+{ord(c):04X}): unknown to the generator"
+            for c in characters
+            if c not in corpus.characters
+        ],
+        f"{weights.path} was trained on {len(corpus.characters)} characters.",
+    )
+    return characters
+
+
+def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> PackedImages:
+    """The images of the kinds of hands, and of the hands among them, that a setting names.
+
+    Raises:
+        InputError: an unknown kind of hand, or a name that no hand has.
+    """
+    parts = [images for kind, images in corpus.sources.items() if kind in kinds]
+    if not parts or len(parts) < len(kinds):
+        raise InputError(
+            f"generation.{key}={kinds}: choose from writers, fonts and, where "
+            "data.helper_writers is not 0, helpers"
+        )
+    everyone = concatenate(parts)
+    return everyone.by(matching(everyone, names))
+
+
+def any_hand(indices: Int64, writers: Int64, rng: np.random.Generator) -> int:
+    """One of some images, by hand first: a hand with many is no likelier than one with few."""
+    hand = rng.choice(np.unique(writers[indices]))
+    return int(rng.choice(indices[writers[indices] == hand]))
+
+
+def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
+    """Standard normal values (B, *shape) float32, each image's from its own generator."""
+    return torch.from_numpy(np.stack([w.rng.standard_normal(shape, np.float32) for w in wanted]))
+
+
+def write_generated(run: Run, config: Config, characters: Sequence[str], corpus: Corpus,
+                    make: Make) -> Path:  # fmt: skip
+    """Make ``generation.num_per_character`` images of each character and write them.
+
+    Args:
+        run: begun; its folder gets the images, the manifest and a sheet with a row per character.
+        config: the study.
+        characters: to make.
+        corpus: whose labels ``make`` knows.
+        make: a batch of images.
+
+    Raises:
+        InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
+    """
+    count = config.generation.num_per_character
+    jobs = [(character, number) for character in characters for number in range(count)]
+    images, writers, seconds = _make_all(config, jobs, corpus, make, run.folder.name)
+    entries = []
+    for (character, number), image, writer in zip(jobs, images, writers, strict=True):
+        path = run.folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
+        save_png(path, image, flush=False)
+        entries.append(Entry(character, path, writer))
+    write_manifest(run.folder / "manifest.json", entries)
+    shown = images.reshape(len(characters), count, *images.shape[1:])
+    run.sample("sheet", sheet(list(shown[:20, :24])))
+    metrics = {"num_images": len(images), "images_per_s": round(len(images) / seconds, 1)}
+    return run.finish(metrics, [run.folder / "manifest.json"])
+
+
+def _make_all(
+    config: Config, jobs: list[tuple[str, int]], corpus: Corpus, make: Make, name: str
+) -> tuple[Uint8, list[str], float]:
+    """The canonical images of all jobs, whose hand each has, and the seconds of making them."""
+    batch_size = config.generation.batch_size
+    images = np.zeros((len(jobs), config.size_px, config.size_px), np.uint8)
+    writers = [UNKNOWN_WRITER] * len(jobs)
+    waiting, seconds = list(range(len(jobs))), 0.0
+    for attempt in range(MAX_ATTEMPTS):
+        blank = []
+        starts = range(0, len(waiting), batch_size)
+        for start in progress(starts, len(starts), f"generating {name}"):
+            batch = waiting[start : start + batch_size]
+            wanted = [_wanted(config.seed, *jobs[i], attempt, corpus) for i in batch]
+            began = time.perf_counter()
+            made = make(wanted)
+            seconds += time.perf_counter() - began
+            for i, image, writer in zip(batch, made.images, made.writers, strict=True):
+                writers[i] = writer
+                try:
+                    images[i] = canonical(image, config.size_px)
+                except InputError:
+                    blank.append(i)
+        waiting = blank
+        if not blank:
+            return images, writers, seconds
+    names = " ".join(sorted({jobs[i][0] for i in waiting}))
+    raise InputError(f"the generator makes blank images of {names}: train it for longer")
+
+
+def _wanted(seed: int, character: str, number: int, attempt: int, corpus: Corpus) -> Wanted:
+    rng = np.random.default_rng((seed, ord(character), number, attempt))
+    return Wanted(character, corpus.characters.index(character), rng)
