@@ -1,0 +1,109 @@
+"""How fast ETL files are read, on one core, beside a loop over the records.
+
+    python benchmarks/etl.py
+
+Prints records a second of synthetic files: images in full scale; the metadata, the characters, and
+everything with the writers, these three from opening the file on; and a plain reader that unpacks
+each record with ``struct`` and its image with Pillow, as public readers do, without decoding the
+character.
+"""
+
+import argparse
+import statistics
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from handwriting.characters import kanji
+from handwriting.etl import SETS, EtlFile
+
+RECORDS = {
+    "ETL9G_01": 6_000,
+    "ETL6C_01": 13_830,
+    "ETL2_1": 9_056,
+    "ETL5C": 10_608,
+    "ETL9B_1": 40_001,
+}
+# The fields of a record up to its image; those of ETL2 and ETL5 are no whole bytes.
+PLAIN_RECORD = {
+    "ETL9G": ">2H8sI4B4H2B34x8128s7x",
+    "ETL6": ">H2sH6BI4H4B4x2016s4x",
+    "ETL2": ">45s2700s",
+    "ETL5": ">216s2736s",
+    "ETL9B": ">2H4s504s64x",
+}
+LOW_BYTE_OF_SHEET = {"M": 5, "K": 4, "C": 8, "B": 1, "G": 1}  # ETL2 has none: of its serial number
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """The median time of a call, after one to warm up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def write_records(path: Path, num_records: int) -> EtlFile:
+    """A file of random pixels, 256 sheets, and characters that exist."""
+    rng = np.random.default_rng(0)
+    form = next(form for form in SETS.values() if path.name in form.files)
+    records = rng.integers(0, 256, (num_records, form.record_bytes), np.uint8)
+    sheet = records[:, 0].copy()
+    records[:, : form.image_byte] = 0
+    records[:, LOW_BYTE_OF_SHEET[form.family]] = sheet
+    if form.family in "BG":
+        codes = np.frombuffer("".join(kanji()).encode("euc_jp"), np.uint8).reshape(-1, 2) & 0x7F
+        records[:, 2:4] = rng.choice(codes, num_records)
+        records[: form.dummy_records] = 0
+    elif form.family in "MC":
+        records[:, 6 if form.family == "M" else 9] = rng.integers(0xB1, 0xDD, num_records)
+    records.tofile(path)
+    return EtlFile(path)
+
+
+def plain_images(file: EtlFile) -> list[np.ndarray]:
+    """The images record by record."""
+    form = file.etl_set
+    size = (form.width_px, form.height_px)
+    record = struct.Struct(PLAIN_RECORD[form.name])
+    images = []
+    with file.path.open("rb") as stream:
+        while data := stream.read(form.record_bytes):
+            packed = record.unpack(data)[-1]
+            image = Image.frombytes("F", size, packed, "bit", form.bits)
+            images.append((np.asarray(image) * (255 / (2**form.bits - 1)) + 0.5).astype(np.uint8))
+    return images[form.dummy_records :]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--repeats", type=int, default=5, help="of which the median is printed")
+    repeats = parser.parse_args().repeats
+    names = ("images", "metadata", "characters", "all", "plain images")
+    print("records/s " + "".join(f"{name:>14}" for name in names) + "  images : plain  all : plain")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, num_records in RECORDS.items():
+            file = write_records(Path(folder) / name, num_records)
+            assert np.array_equal(file.images(), plain_images(file))
+            work = (
+                file.images,
+                lambda path=file.path: EtlFile(path).metadata,
+                lambda path=file.path: EtlFile(path).characters,
+                lambda path=file.path: EtlFile(path)[:],
+                lambda file=file: plain_images(file),
+            )
+            rates = [len(file) / seconds(one, repeats) for one in work]
+            print(f"{file.etl_set.name:10}" + "".join(f"{rate:14,.0f}" for rate in rates), end="")
+            print(f"{rates[0] / rates[-1]:16.1f}{rates[3] / rates[-1]:13.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

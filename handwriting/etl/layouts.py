@@ -1,0 +1,212 @@
+"""What the files of the ETL Character Database look like: sets, files, records and fields.
+
+The facts are those of the official form sheets (Electrotechnical Laboratory, Japanese Technical
+Committee for Optical Character Recognition, ETL Character Database, 1973-1984). A file is nothing
+but records of one length, big endian, the most significant bit first; pixels run left to right and
+top to bottom without padding, and high levels are ink.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class EtlSet:
+    """One of the eleven sets.
+
+    Attributes:
+        name: "ETL1" to "ETL9G".
+        family: the record's form: "M", "K", "C", "B" or "G".
+        record_bytes: length of a record.
+        width_px: pixels in a row.
+        height_px: rows of an image.
+        bits: of a pixel.
+        image_byte: where the packed image begins in the record.
+        files: file name -> records in the file as it is on disk, dummy records included.
+        model_records: file name -> how many of its last records the organisers printed themselves.
+        sha256: file name -> hash, as published by users of the files; unconfirmed.
+    """
+
+    name: str
+    family: str
+    record_bytes: int
+    width_px: int
+    height_px: int
+    bits: int
+    image_byte: int
+    files: dict[str, int]
+    model_records: dict[str, int] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def image_bytes(self) -> int:
+        """Length of the packed image."""
+        return self.width_px * self.height_px * self.bits // 8
+
+    @property
+    def dummy_records(self) -> int:
+        """Records at the start of every file that hold nothing."""
+        return 1 if self.family == "B" else 0
+
+
+# Families M, B and G: whole bytes, one field after the other from the start of the record.
+BYTE_FIELDS = {
+    "M": np.dtype(
+        [
+            ("data_number", ">u2"),
+            ("character_code", "S2"),  # the space matters: "A " is the letter, " A" is ア
+            ("sheet", ">u2"),
+            ("jis", "u1"),  # JIS X 0201
+            ("ebcdic", "u1"),
+            ("quality", "u1"),  # 0 (clean) to 3
+            ("group_quality", "u1"),  # 0 to 2
+            ("sex", "u1"),  # 1 male, 2 female
+            ("age", "u1"),
+            ("serial", ">u4"),
+            ("industry", ">u2"),  # JIS X 0403
+            ("occupation", ">u2"),  # JIS X 0404
+            ("sheet_date", ">u2"),  # decimal YYMM
+            ("scan_date", ">u2"),
+            ("y", "u1"),  # position on the sheet, y before x
+            ("x", "u1"),
+            ("min_level", "u1"),  # of the scan, 0 to 255
+            ("max_level", "u1"),
+        ]
+    ),
+    "B": np.dtype([("sheet", ">u2"), ("jis", ">u2"), ("reading", "S4")]),  # JIS X 0208
+    "G": np.dtype(
+        [
+            ("sheet", ">u2"),
+            ("jis", ">u2"),  # JIS X 0208
+            ("reading", "S8"),
+            ("serial", ">u4"),
+            ("quality", "u1"),
+            ("group_quality", "u1"),
+            ("sex", "u1"),
+            ("age", "u1"),
+            ("industry", ">u2"),
+            ("occupation", ">u2"),
+            ("sheet_date", ">u2"),  # decimal YYMM
+            ("scan_date", ">u2"),
+            ("x", "u1"),  # x before y
+            ("y", "u1"),
+        ]
+    ),
+}
+
+# Families K and C come from a machine with words of six 6-bit characters. A field is its name, its
+# first character, how many it has, and its type: text in the code T56, digits as they are ("2u1"),
+# or a number of base 64, of which a type with fewer bits keeps the leftmost.
+_C_WORDS = (
+    ("serial", "u8"),
+    ("sheet", "u8"),
+    ("jis", "u1"),  # JIS X 0201
+    ("ebcdic", "u1"),
+    ("character_code", "U4"),
+    ("quality", "u8"),
+    ("group_quality", "u8"),
+    ("y", "u8"),  # y before x
+    ("x", "u8"),
+    ("sex", "u8"),
+    ("age", "u8"),
+    ("industry", "u8"),
+    ("occupation", "u8"),
+    ("sheet_date", "u8"),  # decimal YYMMDD
+    ("scan_date", "u8"),
+    ("x_samples", "u8"),
+    ("y_samples", "u8"),
+    ("num_levels", "u8"),
+    ("magnification", "u8"),
+    ("old_serial", "u8"),
+)
+SIX_BIT_FIELDS = {
+    "K": (
+        ("serial", 0, 6, "u8"),
+        ("mark", 6, 1, "U1"),
+        ("contents", 12, 6, "U6"),
+        ("style", 18, 6, "U6"),
+        ("co59", 28, 2, "2u1"),
+    ),
+    "C": tuple(
+        (name, 6 * word, 4 if kind == "U4" else 6, kind)
+        for word, (name, kind) in enumerate(_C_WORDS)
+    ),
+}
+
+
+def _numbered(form: str, count: int, records: int) -> dict[str, int]:
+    """``count`` files of equal length, numbered from 1."""
+    return {form.format(number): records for number in range(1, count + 1)}
+
+
+_SETS = (
+    EtlSet(
+        "ETL1", "M", 2052, 64, 63, 4, 32,
+        # A file holds eight characters; from 07 on there are 1411 writers, and ナ of sheet 2672 and
+        # リ of sheet 2708 are missing.
+        files=_numbered("ETL1C_{:02}", 13, 11288)
+        | _numbered("ETL1C_{:02}", 6, 11560)
+        | {"ETL1C_09": 11287, "ETL1C_12": 11287, "ETL1C_13": 4233},
+        sha256={
+            "ETL1C_01": "45f58f7f88acf181ee6e716747bcea8155539ca0e19d06c805b0e6eb67f30ebf",
+            "ETL1C_02": "77fedabbf0280926a674d0a383d795649967528684e989a98091e5feb3e059c3",
+            "ETL1C_03": "fee2ed428c4dccaefcbdbda938c5c2ff4e8ab5dad8ccd3d84cb33288158f0999",
+            "ETL1C_04": "db10de1106c89b10e43a5c795f6ae99f580a4b5a62fb4b19197b85a0050b970b",
+            "ETL1C_05": "cbc352c46713ab4346ed96126d387ebdd3fab43aea8b3fe14534fd84a888b31c",
+            "ETL1C_06": "1e48cc363effb789bd2974eb343891b30fe59802b43af75a7e9682ff656e79d4",
+            "ETL1C_07": "3b14ae052b23379a75f5c04782dd8f09f6a09ee3475a1150e316eb4853d3d199",
+            "ETL1C_08": "13a838d10f5ec7aa6a401ae48732704cb0e512008a7e8b53c5d0cf8cde97a46c",
+            "ETL1C_09": "d1763c357a541dfe8988c84adb45b9b632b155ed2d40fc9c0060c0f201a2f3d2",
+            "ETL1C_10": "f01b07331a249d21c8819b59666c6318fca0a3eeeffc1dd02fcdc7f2cfe44641",
+            "ETL1C_11": "6b4d538303a04c233728a31a15c90fbc31ba5eaa7f731c8d0ba10d1acbe07a16",
+            "ETL1C_12": "a55244358eaf159b710b787b1bbfd6c3acc5101015429e3561ad01233fa3f1ce",
+            "ETL1C_13": "d65822dbf9e19f2cb533c431e55fb7aef21b4319c987537c280e59a2428320ed",
+        },
+    ),
+    EtlSet(
+        "ETL2", "K", 2745, 60, 60, 6, 45,
+        files={
+            "ETL2_1": 9056, "ETL2_2": 10480, "ETL2_3": 11360, "ETL2_4": 10480, "ETL2_5": 11420,
+        },
+    ),
+    EtlSet("ETL3", "C", 2952, 72, 76, 4, 216, files=_numbered("ETL3C_{}", 2, 4800)),
+    EtlSet("ETL4", "C", 2952, 72, 76, 4, 216, files={"ETL4C": 6120}),
+    EtlSet("ETL5", "C", 2952, 72, 76, 4, 216, files={"ETL5C": 10608}),
+    # The official total of 157,662 leaves out a block of 1,383 records without a code.
+    EtlSet(
+        "ETL6", "M", 2052, 64, 63, 4, 32,
+        files=_numbered("ETL6C_{:02}", 11, 13830) | {"ETL6C_12": 6915},
+    ),
+    # The official total of 16,800 is half of what the files hold.
+    EtlSet(
+        "ETL7", "M", 2052, 64, 63, 4, 32,
+        files={"ETL7LC_1": 9600, "ETL7LC_2": 7200, "ETL7SC_1": 9600, "ETL7SC_2": 7200},
+        sha256={
+            "ETL7LC_1": "348ab2afebecbce74012773aff3037a284ae6bfcce6755d5371e2b200fb22bf4",
+            "ETL7LC_2": "1b7d76cfe1b72c65fbddf32f29a09701de7cbf6defe789fc04c6779622986480",
+            "ETL7SC_1": "bd0a232f3047c2fdc7980c7b97f0d0353c53fb1472f337c3d930ad1a72c40851",
+            "ETL7SC_2": "f8b5d57f022d93b6539fc6b470f474da64ca6eecd293621f05a28f07e9bdb8bc",
+        },
+    ),
+    EtlSet(
+        "ETL8B2", "B", 512, 64, 63, 1, 8,
+        files={"ETL8B2C1": 51201, "ETL8B2C2": 51201, "ETL8B2C3": 51517},
+        model_records={"ETL8B2C3": 956},
+    ),
+    EtlSet(
+        "ETL8G", "G", 8199, 128, 127, 4, 60,
+        files=_numbered("ETL8G_{:02}", 32, 4780) | {"ETL8G_33": 956},
+        model_records={"ETL8G_33": 956},
+    ),
+    EtlSet(
+        "ETL9B", "B", 576, 64, 63, 1, 8,
+        files=_numbered("ETL9B_{}", 4, 121441) | {"ETL9B_5": 124477},
+        model_records={"ETL9B_5": 3036},
+    ),
+    EtlSet(
+        "ETL9G", "G", 8199, 128, 127, 4, 64,
+        files=_numbered("ETL9G_{:02}", 50, 12144),
+    ),
+)  # fmt: skip
+SETS = {etl_set.name: etl_set for etl_set in _SETS}
