@@ -15,22 +15,34 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
-from handwriting.config import Config, StepType, run_script
+from handwriting.config import Config, GeneratorName, ModelMode, StepType, run_script
 from handwriting.errors import InputError
 from handwriting.run import run_folder
+from training_cdiffusion_model import (
+    generate_images as generate_cdiffusion,
+    train as train_cdiffusion,
+)
 from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.arms import arm_name, judge_arm
 from training_character_classification.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
-from training_style_transfer import generate_images, train as train_generator
+from training_style_transfer import (
+    generate_images as generate_style_transfer,
+    train as train_style_transfer,
+)
 
-Job = tuple[Callable[[Config], Path], Config]
+Stage = Callable[[Config], Path]
+Job = tuple[Stage, Config]
 Sources = tuple[dict[str, bool], str]  # fields of config.classifier, and use_gen
+
+OTHER_GENERATORS: dict[GeneratorName, tuple[Stage, Stage]] = {
+    GeneratorName.cdiffusion: (train_cdiffusion.main, generate_cdiffusion.main),
+}
 
 
 def main(config: Config) -> Path:
     started = time.perf_counter()
-    for key in ("model_modes", "seeds", "augmentations"):
+    for key in ("generators", "seeds", "augmentations"):
         if not getattr(config.pipeline, key):
             raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
     # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
@@ -40,12 +52,12 @@ def main(config: Config) -> Path:
     )  # fmt: skip
     side_by_side([(train_image_encoder.main, config), (train_text_encoder.main, config)])
     train_clip.main(config)
-    modes = [replace(config, model_mode=mode) for mode in config.pipeline.model_modes]
     controls = arms(config, control_sources(config))
-    jobs: list[Job] = [(train_generator.main, of_mode) for of_mode in modes]
+    generators = [stages_of(name, config) for name in config.pipeline.generators]
+    jobs: list[Job] = [(train, of_one) for train, _, of_one in generators]
     jobs += [(train_classifier.main, arm) for arm in [judge_arm(config), *controls]]
     side_by_side(jobs)
-    manifests = [generate_images.main(of_mode) / "manifest.json" for of_mode in modes]
+    manifests = [generate(of_one) / "manifest.json" for _, generate, of_one in generators]
     judge.main(replace(config, use_gen=[str(path) for path in manifests]))
     sources: list[Sources] = [({}, str(path)) for path in manifests]
     generated = arms(config, sources)
@@ -59,6 +71,14 @@ def main(config: Config) -> Path:
     report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
+
+
+def stages_of(name: GeneratorName, config: Config) -> tuple[Stage, Stage, Config]:
+    """What trains a generator, what generates with it, and the configuration for both."""
+    if name in OTHER_GENERATORS:
+        return *OTHER_GENERATORS[name], config
+    mode = replace(config, model_mode=ModelMode(name.value))
+    return train_style_transfer.main, generate_style_transfer.main, mode
 
 
 def side_by_side(jobs: list[Job]) -> None:

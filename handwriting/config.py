@@ -28,6 +28,17 @@ class ModelMode(Enum):
     adain_clip = "adain_clip"  # the frozen CLIP text embedding of the character's components
 
 
+class GeneratorName(StrEnum):
+    """What makes images for recognisers: a generator, or one mode of style transfer."""
+
+    adain = "adain"
+    adain_mlp = "adain_mlp"
+    adain_clip = "adain_clip"
+    dcgan = "dcgan"
+    vae = "vae"
+    cdiffusion = "cdiffusion"
+
+
 class StepType(Enum):
     """The training steps of a generator, each starting from the last one's weights."""
 
@@ -50,6 +61,13 @@ class StyleCharacter(StrEnum):
 
     same = "same"  # the target itself (paper)
     any = "any"  # another by that writer
+
+
+class Condition(StrEnum):
+    """What tells the diffusion model which character to draw."""
+
+    character = "character"  # a learned embedding of the class
+    text = "text"  # the frozen CLIP text embedding of its components
 
 
 class Tracking(Enum):
@@ -151,6 +169,48 @@ class StyleTransfer:
 
 
 @dataclass
+class CDiffusion(Training):
+    condition: Condition = MISSING
+    dim: int = MISSING  # channels of the first level, at half the image's size
+    dim_mults: list[int] = MISSING  # channels per level, as multiples of dim
+    num_blocks: int = MISSING  # per level
+    num_style_images: int = MISSING  # by one hand, whose style is their mean
+    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, helpers
+    condition_dropout: float = MISSING  # how often the null condition is trained
+    ema_decay: float = MISSING
+    num_evaluations: int = MISSING  # of the network, for one image
+    guidance: float = MISSING  # 1: none
+    num_samples: int = MISSING  # characters on a sample sheet
+    sample_every: int = MISSING
+
+
+@dataclass
+class Dcgan(Training):
+    class_conditional: bool = MISSING  # without, it cannot label what it makes
+    z_dim: int = MISSING
+    dim: int = MISSING  # channels at half the image's side, twice as many at a quarter
+    discriminator_dim: int = MISSING  # likewise
+    discriminator_learning_rate: float = MISSING
+    betas: list[float] = MISSING
+    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, helpers
+    ema_decay: float = MISSING
+    num_samples: int = MISSING  # characters on a sample sheet
+    sample_every: int = MISSING
+
+
+@dataclass
+class Vae(Training):
+    class_conditional: bool = MISSING  # without, it cannot label what it makes
+    num_latents: int = MISSING
+    dim: int = MISSING  # channels at half the image's side, up to four times as many at an eighth
+    dropout: float = MISSING
+    smooth: bool = MISSING  # training images blurred and thresholded first, as in the original
+    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, helpers
+    num_samples: int = MISSING  # characters on a sample sheet
+    sample_every: int = MISSING
+
+
+@dataclass
 class Generation:
     num_per_character: int = MISSING
     characters: str | None = MISSING  # null: the study's
@@ -179,13 +239,14 @@ class CharacterClassification(Training):
 class Evaluation:
     recognisers: list[str] = MISSING  # run folders or weights; empty: all of the study
     manifest: str | None = MISSING  # images to read instead of the test writers'
+    judge_steps: int = MISSING  # the judge is trained for longer than an arm
     num_confusions: int = MISSING
     num_resamples: int = MISSING  # of the bootstrap over writers
 
 
 @dataclass
 class Pipeline:
-    model_modes: list[ModelMode] = MISSING
+    generators: list[GeneratorName] = MISSING
     seeds: list[int] = MISSING
     augmentations: list[bool] = MISSING  # each arm without and with classical augmentation
     num_workers: int = MISSING  # processes that train generators, then classifiers, side by side
@@ -228,6 +289,9 @@ class Config:
     text_encoder: TextEncoder = MISSING
     clip: Clip = MISSING
     style_transfer: StyleTransfer = MISSING
+    dcgan: Dcgan = MISSING
+    vae: Vae = MISSING
+    cdiffusion: CDiffusion = MISSING
     generation: Generation = MISSING
     classifier: CharacterClassification = MISSING
     evaluation: Evaluation = MISSING

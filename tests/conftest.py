@@ -13,7 +13,7 @@ from handwriting.config import Config, compose
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.fonts import find_fonts
 from handwriting.images import Uint8
-from handwriting.run import run_folder
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
 
 SMOKE = "あシツ木林休"
@@ -22,6 +22,7 @@ KATAKANA = Path(__file__).resolve().parents[2] / "shared/data/omniglot_katakana/
 
 ComposeSmoke = Callable[..., Config]
 DrawGlyph = Callable[..., Uint8]
+Interrupt = Callable[[str, int], None]
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     for stage in (train_image_encoder, train_text_encoder, train_clip):
         stage.main(config)
     return runs_dir
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
+    """Kill the stage at the n-th call of a method of its run; what is called later goes on."""
+
+    def at(method: str, call: int) -> None:
+        original, calls = getattr(Run, method), []
+
+        def interrupted(self: Run, *arguments: object, **values: object) -> object:
+            calls.append(method)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+            return original(self, *arguments, **values)
+
+        monkeypatch.setattr(Run, method, interrupted)
+
+    return at
 
 
 @pytest.fixture

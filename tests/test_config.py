@@ -81,7 +81,7 @@ def test_the_primary_file_gives_every_value() -> None:
         ("tracking=on", "on"),
         ("clip.targets=similarty", "similarty"),
         ("style_transfer.style_character=smae", "smae"),
-        ("pipeline.model_modes=[adain,gan]", "gan"),
+        ("pipeline.generators=[adain,gan]", "gan"),
         ("experiment=papr", "papr"),
         ("data=simulatd", "simulatd"),
         ("runtime=tpu", "tpu"),

@@ -205,7 +205,7 @@ def test_blank_outputs_are_reported_with_their_characters(
 ) -> None:
     monkeypatch.setattr(
         generate_images, "transfer",
-        lambda generator, contents, styles, runtime: Made(0 * contents.images, styles.writer_names),
+        lambda generator, contents, styles, runtime: Made(0 * contents.images, ["a"] * len(styles)),
     )  # fmt: skip
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

@@ -26,7 +26,7 @@ from training_clip import train_image_encoder
 from training_style_transfer import generate_images
 
 Write = Callable[..., Path]
-ONE_MODE = "pipeline.model_modes=[adain]"
+ONE_MODE = "pipeline.generators=[adain]"
 ENCODERS = ["image_encoder", "text_encoder", "clip"]
 STEPS = [f"style_transfer/adain/{step}" for step in ("step1", "step2", "step3", "step_end")]
 ARMS = [
@@ -201,7 +201,7 @@ def test_the_line_runs_on_a_manifest(smoke: ComposeSmoke, write_images: Write) -
 
 def arms_of(config: Config) -> list[Config]:
     """The controls, then the arms with generated images."""
-    modes = [mode.value for mode in config.pipeline.model_modes]
+    modes = [name.value for name in config.pipeline.generators]
     generated: list[pipeline.Sources] = [({}, f"generated/{mode}/manifest.json") for mode in modes]
     return arms(config, [*control_sources(config), *generated])
 
@@ -249,7 +249,7 @@ def test_the_judge_sees_all_real_people_whom_no_generator_sees(smoke: ComposeSmo
     assert judge.classifier.use_helpers
 
 
-@pytest.mark.parametrize("key", ["model_modes", "seeds", "augmentations"])
+@pytest.mark.parametrize("key", ["generators", "seeds", "augmentations"])
 def test_nothing_to_compare_is_named_before_anything_runs(key: str, smoke: ComposeSmoke) -> None:
     config = smoke(f"pipeline.{key}=[]")
     with pytest.raises(InputError, match=rf"pipeline.{key}=\[\]"):

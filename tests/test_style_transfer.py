@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMOKE, ComposeSmoke
+from conftest import SMOKE, ComposeSmoke, Interrupt
 from torch import Tensor
 
 from handwriting.config import StyleCharacter
 from handwriting.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
 from handwriting.networks import SmallResNet
-from handwriting.run import Run, load_weights
+from handwriting.run import load_weights
 from training_clip.model import Clip
 from training_style_transfer import feed as feed_module, train
 from training_style_transfer.feed import STEPS, PairFeed
@@ -378,7 +378,7 @@ def test_classes_are_equally_likely_and_a_seed_decides(whole: Corpus, smoke: Com
 
 
 def test_an_unknown_reference_font_is_named(whole: Corpus, smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match=r"no font named like 'Comic Sans'.*Noto"):
+    with pytest.raises(InputError, match=r"nobody is named like 'Comic Sans'.*Noto"):
         matching(whole.fonts, ["Comic Sans"])
     assert matching(whole.fonts, []) == whole.fonts.present_writers()
 
@@ -429,23 +429,14 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
 
 @pytest.mark.parametrize("stop", ["in a step", "after the last step"])
 def test_a_stopped_step_resumes_to_the_same_weights(
-    stop: str, trained: Path, smoke: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: str, trained: Path, smoke: ComposeSmoke, tmp_path: Path, interrupt: Interrupt
 ) -> None:
     overrides = [
         "model_mode=adain_mlp", "step_type=step1", "runtime.checkpoint_every_s=-1", *given(trained)
     ]  # fmt: skip
     whole = train.main(smoke(*overrides, runs_dir=tmp_path / "whole"))
     config = smoke(*overrides, runs_dir=tmp_path / "stopped")
-    name = "log" if stop == "in a step" else "finish"
-    original, calls = getattr(Run, name), []
-
-    def interrupted(self: Run, *arguments: object, **values: object) -> object:
-        calls.append(1)
-        if len(calls) == (3 if stop == "in a step" else 1):
-            raise KeyboardInterrupt
-        return original(self, *arguments, **values)
-
-    monkeypatch.setattr(Run, name, interrupted)
+    interrupt("log", 3) if stop == "in a step" else interrupt("finish", 1)
     with pytest.raises(KeyboardInterrupt):
         train.main(config)
     folder = train.main(config)

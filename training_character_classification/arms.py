@@ -63,6 +63,7 @@ def judge_arm(config: Config) -> Config:
     settings = replace(
         config.classifier,
         name=JUDGE,
+        num_steps=config.evaluation.judge_steps,
         splits=["validation", "test"],
         use_real=True,
         use_fonts=True,

@@ -1,0 +1,333 @@
+"""Conditional diffusion: the flow against closed forms, the network, its feed, its two scripts."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMOKE, ComposeSmoke, Interrupt
+from scipy.stats import kstest
+from torch import Tensor, nn
+
+from handwriting.config import Config
+from handwriting.corpus import Corpus, open_corpus
+from handwriting.errors import InputError
+from handwriting.images import canonical, read_grey
+from handwriting.manifest import read_manifest
+from handwriting.run import load_weights
+from training_cdiffusion_model import generate_images, train
+from training_cdiffusion_model.feed import HandFeed
+from training_cdiffusion_model.flow import draw_times, euler, flow_matching_loss, interpolate
+from training_cdiffusion_model.model import Denoiser, time_features
+
+CLASSES = 6
+
+
+def make_network(condition: str = "character") -> Denoiser:
+    torch.manual_seed(0)
+    network = Denoiser(condition, CLASSES, 16, dim=8, dim_mults=[1, 2], num_blocks=1)
+    if condition == "text":
+        network.text_embeddings.copy_(torch.randn(CLASSES, 16))
+    nn.init.normal_(network.last.weight, std=0.1)  # it starts at zero, and would hide the rest
+    return network
+
+
+class KnownVelocity(nn.Module):
+    """A velocity field in closed form, in place of the network."""
+
+    def __init__(self, velocity: Any, null: float = 0.0) -> None:
+        super().__init__()
+        self.velocity, self.null_condition, self.batches = velocity, torch.tensor([null]), []
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+        self.batches.append(len(x_t))
+        velocity: Tensor = self.velocity(x_t, t[:, None, None, None], condition[:, :, None, None])
+        return velocity
+
+
+# The flow -----------------------------------------------------------------------------------------
+
+
+def test_the_path_leads_from_noise_to_the_image(rng: torch.Generator) -> None:
+    x_0, x_1 = torch.randn(2, 3, 1, 4, 4, generator=rng)
+    torch.testing.assert_close(interpolate(x_0, x_1, torch.zeros(3)), x_0)
+    torch.testing.assert_close(interpolate(x_0, x_1, torch.ones(3)), x_1)
+    middle = interpolate(x_0, x_1, torch.tensor([0.5, 0.5, 0.25]))
+    torch.testing.assert_close(middle[:2], (x_0 + x_1)[:2] / 2)
+    torch.testing.assert_close(middle[2], 0.75 * x_0[2] + 0.25 * x_1[2])
+
+
+def test_times_are_logit_normal(rng: torch.Generator) -> None:
+    times = draw_times(5000, rng).numpy().astype(np.float64)
+    assert kstest(np.log(times / (1 - times)), "norm").pvalue > 1e-3
+
+
+def test_the_loss_of_the_true_velocity_is_zero(rng: torch.Generator) -> None:
+    x_1 = torch.full((8, 1, 4, 4), 0.3)
+    # From x_t alone: x_1 - x_0 = (x_1 - x_t) / (1 - t).
+    true = KnownVelocity(lambda x, t, _: (0.3 - x) / (1 - t))
+    condition = torch.zeros(8, 1)
+    assert float(flow_matching_loss(true, x_1, condition, rng)) < 1e-6  # type: ignore[arg-type]
+    still = KnownVelocity(lambda x, t, _: 0 * x)
+    # E |x_1 - x_0|^2 = x_1^2 + 1
+    losses = [float(flow_matching_loss(still, x_1, condition, rng)) for _ in range(50)]  # type: ignore[arg-type]
+    assert np.mean(losses) == pytest.approx(1.09, abs=0.05)
+
+
+@pytest.mark.parametrize("num_evaluations", [1, 2, 5])
+def test_straight_paths_are_followed_exactly_in_any_number_of_steps(
+    num_evaluations: int, rng: torch.Generator
+) -> None:
+    x_0 = torch.randn(4, 1, 4, 4, generator=rng)
+    true = KnownVelocity(lambda x, t, _: (0.3 - x) / (1 - t))
+    found = euler(true, x_0, torch.zeros(4, 1), num_evaluations, 1.0)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, torch.full_like(x_0, 0.3), atol=1e-5, rtol=0)
+    assert true.batches == [4] * num_evaluations
+
+
+def test_noise_becomes_the_gaussian_whose_velocity_is_known(rng: torch.Generator) -> None:
+    """The best velocity to N(m, s^2) is m + (t s^2 - (1 - t)) (x - t m) / ((1 - t)^2 + t^2 s^2)."""
+    mean, deviation = 2.0, 0.5
+
+    def velocity(x: Tensor, t: Tensor, _: Tensor) -> Tensor:
+        variance = (1 - t) ** 2 + t**2 * deviation**2
+        return mean + (t * deviation**2 - (1 - t)) / variance * (x - t * mean)
+
+    x_0 = torch.randn(4000, 1, 1, 1, generator=rng)
+    network: Any = KnownVelocity(velocity)
+    found = euler(network, x_0, torch.zeros(4000, 1), 200, 1.0).flatten().double().numpy()
+    assert kstest(found, "norm", args=(mean, deviation)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.5, 3.0])
+def test_guidance_goes_beyond_the_condition_from_the_null(
+    guidance: float, rng: torch.Generator
+) -> None:
+    x_0 = torch.randn(3, 1, 2, 2, generator=rng)
+    network: Any = KnownVelocity(lambda x, t, condition: condition.expand_as(x), null=0.2)
+    condition = torch.tensor([[1.0], [2.0], [-1.0]])
+    found = euler(network, x_0, condition, 4, guidance)
+    expected = x_0 + (0.2 + guidance * (condition - 0.2))[..., None, None]
+    torch.testing.assert_close(found, expected)
+    assert network.batches == [6] * 4
+
+
+# The network --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mults", [[1], [1, 2], [1, 2, 4]])
+@pytest.mark.parametrize("num_blocks", [1, 2])
+def test_the_velocity_has_the_shape_of_the_image(
+    mults: list[int], num_blocks: int, rng: torch.Generator
+) -> None:
+    network = Denoiser("character", CLASSES, 0, 8, mults, num_blocks)
+    x_t = torch.randn(3, 1, 32, 32, generator=rng)
+    condition = network.condition(
+        torch.tensor([0, 5, 2]), torch.randn(3, 4, 32, 32), torch.zeros(3) > 0
+    )
+    velocity = network(x_t, torch.rand(3), condition)
+    assert velocity.shape == x_t.shape
+    assert not velocity.any()  # the last layer starts at zero: the mean of all images
+    again = Denoiser(**network.arguments)
+    again.load_state_dict(network.state_dict())
+
+
+def test_times_are_told_apart() -> None:
+    features = time_features(torch.linspace(0, 1, 1001))
+    distances = torch.cdist(features, features) + 10 * torch.eye(1001)
+    assert float(distances.min()) > 0.1
+
+
+def test_a_style_is_of_the_hand_and_not_of_the_order_of_its_images(rng: torch.Generator) -> None:
+    network = make_network()
+    images = torch.rand(2, 3, 16, 16, generator=rng) * 2 - 1
+    torch.testing.assert_close(network.style(images), network.style(images.flip(1)))
+    torch.testing.assert_close(
+        network.style(images[:, :1]), network.style(images[:, :1].expand(-1, 4, -1, -1))
+    )
+    difference = network.style(images) - network.style(images.flip(0))
+    assert float(difference.detach().abs().max()) > 1e-3
+
+
+def test_a_dropped_condition_tells_neither_character_nor_hand(rng: torch.Generator) -> None:
+    network = make_network()
+    images = torch.rand(2, 3, 16, 16, generator=rng)
+    labels, dropped = torch.tensor([0, 3]), torch.tensor([True, False])
+    condition = network.condition(labels, images, dropped)
+    torch.testing.assert_close(condition[0], network.null_condition)
+    torch.testing.assert_close(
+        condition[1], network.condition(labels, images, torch.zeros(2) > 0)[1]
+    )
+
+
+@pytest.mark.parametrize("condition", ["character", "text"])
+def test_every_weight_gets_a_gradient_and_no_text_embedding(
+    condition: str, rng: torch.Generator
+) -> None:
+    network = make_network(condition)
+    labels, dropped = torch.arange(6), torch.tensor([True, *[False] * 5])
+    given = network.condition(labels, torch.randn(6, 2, 16, 16, generator=rng), dropped)
+    flow_matching_loss(network, torch.randn(6, 1, 16, 16, generator=rng), given, rng).backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert ("text_embeddings" in network.state_dict()) == (condition == "text")
+    assert "text_embeddings" not in dict(network.named_parameters())
+
+
+def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: torch.Generator) -> None:
+    network = make_network()
+    images = corpus.train.select(np.flatnonzero(corpus.train.writers == 0))
+    x_1 = torch.from_numpy(images.images).unsqueeze(1) / 127.5 - 1
+    labels, keep = torch.from_numpy(images.labels), torch.zeros(len(images)) > 0
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    losses = []
+    for _ in range(250):
+        condition = network.condition(labels, x_1.transpose(0, 1).expand(6, -1, -1, -1), keep)
+        loss = flow_matching_loss(network, x_1, condition, rng)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-20:]) < np.mean(losses[:5]) / 3
+    made = euler(network, torch.randn(x_1.shape, generator=rng), condition.detach(), 8, 1.0)
+    nearest = torch.cdist(made.flatten(1), x_1.flatten(1)).argmin(dim=1)
+    assert torch.equal(nearest, torch.arange(6))
+
+
+# The feed -----------------------------------------------------------------------------------------
+
+
+def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: torch.Generator) -> None:
+    config = smoke("data.helper_writers=2", "data.unseen_characters=1")
+    corpus = open_corpus(config)
+    facts: dict[bytes, set[tuple[int, str]]] = {}
+    for packed in corpus.sources.values():
+        for image, label, writer in zip(packed.images, packed.labels, packed.writers, strict=True):
+            facts.setdefault(image.tobytes(), set()).add((int(label), packed.writer_names[writer]))
+
+    def told(image: Tensor) -> set[tuple[int, str]]:
+        return facts[((image + 1) * 127.5).round().to(torch.uint8).numpy().tobytes()]
+
+    batch = HandFeed(corpus, config.cdiffusion, torch.device("cpu")).draw(200, rng)
+    assert batch.styles.shape == (200, config.cdiffusion.num_style_images, 16, 16)
+    hidden = SMOKE.index(corpus.unseen[0])
+    shown: Counter[int] = Counter()
+    for target, styles, label in zip(
+        batch.target, batch.styles, batch.labels.tolist(), strict=True
+    ):
+        hands = {hand for shape, hand in told(target[0]) if shape == label}
+        for style in styles:
+            assert hands & {hand for _, hand in told(style)}
+            shown[label] += label not in {shape for shape, _ in told(style)}
+            assert {shape for shape, _ in told(style)} != {hidden}
+    assert hidden not in shown
+    assert len(shown) == 5
+    assert sum(shown.values()) > 200  # mostly other characters than the target's
+
+
+# The stage ----------------------------------------------------------------------------------------
+
+
+def test_a_stopped_training_resumes_to_the_same_weights(
+    smoke: ComposeSmoke, tmp_path: Path, interrupt: Interrupt
+) -> None:
+    overrides = ["runtime.checkpoint_every_s=-1"]
+    whole = train.main(smoke(*overrides, runs_dir=tmp_path / "whole"))
+    config = smoke(*overrides, runs_dir=tmp_path / "stopped")
+    interrupt("log", 4)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(config)
+    first, second = (load_weights(f, "cdiffusion", "").state for f in (whole, train.main(config)))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert (whole / "samples" / "step_000010.png").is_file()
+
+
+@pytest.fixture
+def study(smoke: ComposeSmoke, tmp_path: Path) -> ComposeSmoke:
+    """The smoke study with an untrained network whose outputs are not blank."""
+    train.main(smoke("cdiffusion.num_steps=1", "name=made"))
+    weights = f"gen_weight={tmp_path / 'runs' / 'made' / 'cdiffusion'}"
+    return lambda *more, **keywords: smoke(weights, *more, **keywords)
+
+
+def pixels(folder: Path) -> dict[str, np.ndarray]:
+    manifest = read_manifest(folder / "manifest.json")
+    return {e.path.relative_to(folder).as_posix(): read_grey(e.path) for e in manifest.entries}
+
+
+def test_images_are_canonical_and_credited_to_hands_that_may_be_seen(study: ComposeSmoke) -> None:
+    config: Config = study("generation.num_per_character=3")
+    folder = generate_images.main(config)
+    manifest = read_manifest(folder / "manifest.json", tuple(SMOKE))
+    assert [e.character for e in manifest.entries] == [c for c in SMOKE for _ in range(3)]
+    assert set(manifest.writers) <= set(open_corpus(config).train.present_writers())
+    for image in pixels(folder).values():
+        np.testing.assert_array_equal(255 - image, canonical(255 - image, 16))
+
+
+def test_an_image_depends_on_the_seed_and_its_number_alone(
+    study: ComposeSmoke, tmp_path: Path
+) -> None:
+    many = pixels(
+        generate_images.main(study("generation.num_per_character=4", runs_dir=tmp_path / "a"))
+    )
+    few = pixels(
+        generate_images.main(
+            study("generation.num_per_character=2", "generation.characters=木休",
+                  "generation.batch_size=3", runs_dir=tmp_path / "b")
+        )
+    )  # fmt: skip
+    other = pixels(
+        generate_images.main(study("seed=1", "data.split_seed=0", runs_dir=tmp_path / "c"))
+    )
+    assert len(few) == 4
+    for name, image in few.items():  # another batch size may round the last bit differently
+        assert np.abs(image.astype(int) - many[name]).mean() < 2
+        assert np.abs(image.astype(int) - other[name]).mean() > 5
+
+
+def test_the_sampler_is_part_of_what_went_in(study: ComposeSmoke) -> None:
+    config = study("cdiffusion.num_evaluations=1")
+    first = pixels(generate_images.main(config))
+    second = pixels(generate_images.main(study("cdiffusion.num_evaluations=3")))
+    assert any((first[name] != second[name]).any() for name in first)
+
+
+def test_the_text_of_components_may_be_the_condition(
+    smoke: ComposeSmoke, clip_folder: Path
+) -> None:
+    config = smoke("cdiffusion.condition=text", f"clip_weight={clip_folder}")
+    state = load_weights(train.main(config), "cdiffusion", "").state
+    assert state["text_embeddings"].shape == (6, 16)
+    assert len(read_manifest(generate_images.main(config) / "manifest.json").entries) == 24
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("cdiffusion.num_evaluations=0", "num_evaluations=0: at least 1"),
+        ("generation.characters=木明", r"明 \(U\+660E\): unknown to the generator"),
+        ("generation.styles=[people]", r"generation.styles=\['people'\]"),
+        ("data.characters=あシツ木林明", "trained on .*other characters"),
+        ("gen_weight=nowhere", "no cdiffusion weights at nowhere"),
+    ],
+)
+def test_what_cannot_be_generated_is_named(
+    override: str, message: str, study: ComposeSmoke
+) -> None:
+    with pytest.raises(InputError, match=message):
+        generate_images.main(study(override))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("cdiffusion.dim_mults=[1,2,4,8,16]", "size_px=16 is not a multiple of 32"),
+        ("cdiffusion.shares={writers:0,fonts:0}", "none for writers, fonts"),
+        ("cdiffusion.condition=text", "no clip weights at"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(override: str, message: str, smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match=message):
+        train.main(smoke(override))

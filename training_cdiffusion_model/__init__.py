@@ -1,0 +1,1 @@
+"""Conditional diffusion: characters in a hand, from noise in few steps."""

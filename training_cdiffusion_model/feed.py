@@ -1,0 +1,49 @@
+"""What a training step sees: images of characters, and others by the same hands."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handwriting.augment import to_float
+from handwriting.bank import Mixture
+from handwriting.config import CDiffusion
+from handwriting.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images in [-1, 1] and their classes.
+
+    Attributes:
+        target: (B, 1, H, W).
+        styles: (B, S, H, W), any characters by the targets' hands.
+        labels: (B,).
+    """
+
+    target: Tensor
+    styles: Tensor
+    labels: Tensor
+
+
+class HandFeed:
+    """Batches of characters with images of the hand that wrote them.
+
+    Raises:
+        InputError: a source lacks a seen character, or no source has a share.
+    """
+
+    def __init__(self, corpus: Corpus, settings: CDiffusion, device: torch.device) -> None:
+        self._mixture = Mixture(corpus, corpus.sources, device)
+        self._settings = settings
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """One batch; every class is equally likely."""
+        bank = self._mixture.bank
+        labels = self._mixture.draw_labels(batch_size, generator)
+        target = self._mixture.draw(labels, self._settings.shares, generator)
+        hands = bank.writers[target].repeat_interleave(self._settings.num_style_images)
+        styles = to_float(bank.take(bank.draw_by(hands, generator)))
+        return Batch(
+            to_float(bank.take(target)), styles.view(batch_size, -1, *styles.shape[2:]), labels
+        )

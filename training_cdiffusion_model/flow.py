@@ -1,0 +1,63 @@
+"""Flow matching: straight paths from noise to images, and the way along them.
+
+Y. Lipman et al., Flow Matching for Generative Modeling, 2023; X. Liu et al., Flow Straight and
+Fast, 2023. With x_0 noise and x_1 an image, x_t = (1 - t) x_0 + t x_1 moves at x_1 - x_0. Times are
+logit-normal (P. Esser et al., Scaling Rectified Flow Transformers, 2024, eq. 19): the middle of the
+path is the hardest to tell.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training_cdiffusion_model.model import Denoiser
+
+
+def interpolate(x_0: Tensor, x_1: Tensor, t: Tensor) -> Tensor:
+    """x_t (B, 1, H, W) on the straight path at times t (B,)."""
+    t = t[:, None, None, None]
+    return (1 - t) * x_0 + t * x_1
+
+
+def draw_times(size: int, generator: torch.Generator) -> Tensor:
+    """(size,) logit-normal times in (0, 1)."""
+    return torch.randn(size, generator=generator, device=generator.device).sigmoid()
+
+
+def flow_matching_loss(
+    network: Denoiser, x_1: Tensor, condition: Tensor, generator: torch.Generator
+) -> Tensor:
+    """The mean squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
+    x_0 = torch.randn(x_1.shape, generator=generator, device=x_1.device)
+    t = draw_times(len(x_1), generator)
+    return F.mse_loss(network(interpolate(x_0, x_1, t), t, condition), x_1 - x_0)
+
+
+@torch.no_grad()
+def euler(
+    network: Denoiser, x_0: Tensor, condition: Tensor, num_evaluations: int, guidance: float
+) -> Tensor:
+    """Images from noise, in equal steps.
+
+    Args:
+        network: gives the velocity.
+        x_0: (B, 1, H, W) standard normal noise.
+        condition: (B, D).
+        num_evaluations: steps; each evaluates the network once, on twice the batch when guided.
+        guidance: 1 follows the condition as learnt, more exaggerates it (J. Ho, T. Salimans,
+            Classifier-Free Diffusion Guidance, 2022, eq. 6 with w = guidance - 1).
+
+    Returns:
+        (B, 1, H, W), about in [-1, 1].
+    """
+    null = network.null_condition.expand_as(condition)
+    conditions = torch.cat([condition, null]) if guidance != 1 else condition
+    x = x_0
+    for step in range(num_evaluations):
+        t = torch.full((len(conditions),), step / num_evaluations, device=x.device)
+        velocity = network(x.repeat(len(conditions) // len(x), 1, 1, 1), t, conditions)
+        if guidance != 1:
+            conditional, unconditional = velocity.chunk(2)
+            velocity = unconditional + guidance * (conditional - unconditional)
+        x = x + velocity / num_evaluations
+    return x

@@ -1,0 +1,135 @@
+"""Train a conditional diffusion model: characters in a hand, by flow matching.
+
+    python training_cdiffusion_model/train.py
+    python training_cdiffusion_model/train.py cdiffusion.condition=text clip_weight=PATH
+    python training_cdiffusion_model/train.py experiment=smoke
+
+A target is an image of a character by a training writer, a font or a simulated helper (``shares``);
+its condition is the character, and other images by the same hand. Writes
+``runs/<name>/cdiffusion/cdiffusion.pt`` and sample sheets: an image by the hand, the generated
+image, the target, from top to bottom.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handwriting.augment import to_uint8, uniform
+from handwriting.config import CDiffusion, Condition, Config, run_script
+from handwriting.corpus import Corpus, open_corpus
+from handwriting.errors import InputError
+from handwriting.images import Uint8, sheet
+from handwriting.optimize import average, one_cycle
+from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
+from handwriting.runtime import Runtime
+from training_cdiffusion_model.feed import Batch, HandFeed
+from training_cdiffusion_model.flow import euler, flow_matching_loss
+from training_cdiffusion_model.model import STEM_PX, Denoiser
+from training_clip.retrieval import class_embeddings, load_clip
+
+
+def main(config: Config) -> Path:
+    settings = config.cdiffusion
+    clip = clip_weights(config)
+    corpus = open_corpus(config)
+    sections = ("seed", "size_px", "data", "fonts", "structure", "cdiffusion")
+    inputs = {"corpus": corpus.key} | ({"clip": clip.path} if clip else {})
+    run = Run(config, "cdiffusion", sections, inputs)
+    if run.is_done:
+        return run.folder
+    runtime = Runtime(config.runtime)
+    rng = runtime.seed(config.seed)
+    feed = HandFeed(corpus, settings, runtime.device)
+    network = build_network(config, corpus, clip, runtime)
+    run.begin()
+    runtime.to_device(network)
+    averaged = average(network, settings.ema_decay)
+    optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
+    show = feed.draw(settings.num_samples, runtime.seed(config.seed))
+
+    stateful = {
+        "network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule,
+    }  # fmt: skip
+    for step in run.steps(settings.num_steps, stateful, rng):
+        batch = feed.draw(settings.batch_size, rng)
+        dropped = uniform(0, 1, settings.batch_size, rng) < settings.condition_dropout
+        with runtime.autocast():
+            condition = network.condition(batch.labels, batch.styles, dropped)
+            loss = flow_matching_loss(network, batch.target, condition, rng)
+        optimizer.zero_grad()
+        runtime.backward(loss)
+        optimizer.step()
+        schedule.step()
+        averaged.update_parameters(network)
+        run.log(loss=loss)
+        if step % settings.sample_every == 0 or step == settings.num_steps:
+            assert isinstance(averaged.module, Denoiser)
+            run.sample(f"step_{step:06d}", samples(averaged.module, show, settings, runtime))
+
+    facts = {
+        "characters": corpus.characters,
+        "size_px": config.size_px,
+        "num_style_images": settings.num_style_images,
+        "writers_seen": corpus.train.present_writers(),
+    }
+    path = save_weights(
+        run.folder / "cdiffusion.pt", "cdiffusion", network.arguments, facts,
+        averaged.module.state_dict(),
+    )  # fmt: skip
+    return run.finish(run.last_logged(), [path])
+
+
+def clip_weights(config: Config) -> Weights | None:
+    """The CLIP whose text embeddings are the condition, None where the class is."""
+    if config.cdiffusion.condition is Condition.character:
+        return None
+    path = config.clip_weight or run_folder(config) / "clip"
+    return load_weights(path, "clip", "training_clip/train_clip.py")
+
+
+def build_network(
+    config: Config, corpus: Corpus, clip: Weights | None, runtime: Runtime
+) -> Denoiser:
+    """The untrained network, with the text embeddings of the classes if they are its condition.
+
+    Raises:
+        InputError: a size that the levels cannot halve.
+    """
+    settings = config.cdiffusion
+    fold_px = STEM_PX * 2 ** (len(settings.dim_mults) - 1)
+    if config.size_px % fold_px:
+        raise InputError(
+            f"size_px={config.size_px} is not a multiple of {fold_px}, which the levels of "
+            "cdiffusion.dim_mults need"
+        )
+    by_class = torch.zeros(0, 0)
+    if clip:
+        text_network, texts = load_clip(clip, config, corpus)
+        runtime.freeze(text_network)
+        by_class = class_embeddings(text_network, texts.to(runtime.device), runtime)
+    network = Denoiser(
+        settings.condition.value, len(corpus.characters), by_class.shape[1], settings.dim,
+        settings.dim_mults, settings.num_blocks,
+    )  # fmt: skip
+    if clip:
+        network.text_embeddings.copy_(by_class)
+    return network
+
+
+@torch.no_grad()
+def samples(network: Denoiser, show: Batch, settings: CDiffusion, runtime: Runtime) -> Uint8:
+    """A sheet of one style image, the output and the target, from top to bottom."""
+    network.eval()
+    rng = torch.Generator(runtime.device).manual_seed(0)
+    x_0 = torch.randn(show.target.shape, generator=rng, device=runtime.device)
+    keep = torch.zeros(len(show.labels), dtype=torch.bool, device=runtime.device)
+    with runtime.autocast():
+        condition = network.condition(show.labels, show.styles, keep)
+        output = euler(network, x_0, condition, settings.num_evaluations, settings.guidance)
+    rows = [show.styles[:, :1], output, show.target]
+    return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
+
+
+if __name__ == "__main__":
+    run_script(main)
