@@ -182,6 +182,7 @@ def test_the_encoder_gives_the_first_record_of_etl2() -> None:
     assert record[9:14] == bytes.fromhex("8919616509")  # KANJI, space, the first 4 bits of M
     assert record[18:21] == bytes(3)
     assert record[21:23] == bytes.fromhex("1040")  # a = byte 21 >> 2
+    assert encoded("ETL2", co59=(5, 12))[21:23] == bytes.fromhex("14c0")
 
 
 def test_the_encoder_gives_the_words_of_etl4s_first_record_and_of_a_k() -> None:
@@ -189,7 +190,7 @@ def test_the_encoder_gives_the_words_of_etl4s_first_record_and_of_a_k() -> None:
     assert int.from_bytes(first[:9], "big") == 500100 << 36 | 5001
     assert first[9] == 0xB1
     assert first[13:15] == bytes.fromhex("0810")  # EBCDIC 0x81 from the middle of byte 13
-    assert first[18:23] == bytes.fromhex("6104114100")[:3] + bytes.fromhex("4100")
+    assert first[18:23] == bytes.fromhex("6104114100")  # "H  A", 2 spaces, quality 0
     letter = int.from_bytes(encoded("ETL3", jis=0x4B)[9:14], "big") >> 4
     assert letter == 20132659200
 

@@ -12,7 +12,7 @@ from handwriting.etl.layouts import EtlSet
 ETL8_CLASSES, ETL9_CLASSES = 956, 3036
 ETL8_DATA_SETS = 160
 ETL9_SHEETS = 20
-ETL5_SHEETS = 208  # if each of its writers filled two
+ETL5_WRITERS = 104
 _PERSON = ("sex", "age", "industry", "occupation", "sheet_date")
 
 
@@ -42,10 +42,10 @@ def writer_keys(
         return _keys("ETL9", file_number * 4 + position // ETL9_CLASSES, digits=3)
     if name == "ETL9B":  # sheet numbers go on from file to file
         return _keys("ETL9", (metadata["sheet"].astype(int) - 1) // ETL9_SHEETS, digits=3)
-    # A writer of ETL7 filled large and small sheets, and one of ETL5 two sheets if there are twice
-    # as many as the 104 writers. Nothing names the writer then: everybody of the same sex, age,
-    # industry, occupation and date is taken for one, which may merge people but splits nobody.
-    if name == "ETL7" or (name == "ETL5" and len(np.unique(metadata["sheet"])) == ETL5_SHEETS):
+    # A writer of ETL7 filled large and small sheets, and one of ETL5 several if there are more than
+    # writers. Nothing names the writer then: everybody of the same sex, age, industry, occupation
+    # and date is taken for one, which may merge people but splits nobody.
+    if name == "ETL7" or (name == "ETL5" and len(np.unique(metadata["sheet"])) > ETL5_WRITERS):
         return _keys(name, *(metadata[field] for field in _PERSON))
     return _keys(name, metadata["sheet"])
 
