@@ -26,17 +26,21 @@ from training_character_classification import judge, test, train as train_classi
 from training_character_classification.arms import arm_name, judge_arm
 from training_character_classification.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
+from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
 from training_style_transfer import (
     generate_images as generate_style_transfer,
     train as train_style_transfer,
 )
+from training_vae import generate_images as generate_vae, train as train_vae
 
 Stage = Callable[[Config], Path]
 Job = tuple[Stage, Config]
 Sources = tuple[dict[str, bool], str]  # fields of config.classifier, and use_gen
 
-OTHER_GENERATORS: dict[GeneratorName, tuple[Stage, Stage]] = {
-    GeneratorName.cdiffusion: (train_cdiffusion.main, generate_cdiffusion.main),
+OTHER_GENERATORS = {
+    GeneratorName.dcgan: (train_dcgan, generate_dcgan),
+    GeneratorName.vae: (train_vae, generate_vae),
+    GeneratorName.cdiffusion: (train_cdiffusion, generate_cdiffusion),
 }
 
 
@@ -76,7 +80,8 @@ def main(config: Config) -> Path:
 def stages_of(name: GeneratorName, config: Config) -> tuple[Stage, Stage, Config]:
     """What trains a generator, what generates with it, and the configuration for both."""
     if name in OTHER_GENERATORS:
-        return *OTHER_GENERATORS[name], config
+        train, generate = OTHER_GENERATORS[name]
+        return train.main, generate.main, config
     mode = replace(config, model_mode=ModelMode(name.value))
     return train_style_transfer.main, generate_style_transfer.main, mode
 

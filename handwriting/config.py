@@ -70,6 +70,14 @@ class Condition(StrEnum):
     text = "text"  # the frozen CLIP text embedding of its components
 
 
+class Preparation(StrEnum):
+    """What becomes of the images of the ETL Character Database."""
+
+    canonical = "canonical"  # the one form of every source
+    plain = "plain"  # padded to a square, resized
+    smooth = "smooth"  # blurred, Otsu's threshold to zero, cut to a square
+
+
 class Tracking(Enum):
     """The wandb mode."""
 
@@ -79,10 +87,32 @@ class Tracking(Enum):
 
 
 @dataclass
+class Etl:
+    """What is taken from the ETL Character Database, and who is in which split.
+
+    A count of writers that is null is an equal share of the people whom the other splits leave.
+    """
+
+    folder: str = MISSING  # the unpacked files lie in it, at any depth
+    output: str = MISSING
+    train_sets: list[str] = MISSING  # such as ETL9G
+    train_writers: int | None = MISSING  # of each set
+    evaluation_sets: list[str] = MISSING  # may be the same: the people are others
+    validation_writers: int | None = MISSING  # of each set
+    test_writers: int | None = MISSING
+    samples_per_class: int | None = MISSING  # at most, in training; by as many writers as there are
+    max_quality: int | None = MISSING  # of every split: 0 (clean) to 3; null takes all
+    model_sets: bool = MISSING  # the organisers' prints in ETL8 and ETL9, as one more writer
+    co59: str | None = MISSING  # euc_co59.dat, which only ETL2 needs
+    preparation: Preparation = MISSING
+    png: bool = MISSING  # also the original images as files with manifests
+
+
+@dataclass
 class Data:
     """Handwriting, split by writer."""
 
-    source: str = MISSING  # simulated | manifest
+    source: str = MISSING  # simulated | manifest | etl
     characters: str | None = MISSING  # a class list; null takes the manifest's characters
     manifest: str | None = MISSING
     validation_manifest: str | None = MISSING  # null: split `manifest` by writer
@@ -94,6 +124,7 @@ class Data:
     helper_writers: int = MISSING  # simulated hands beside real ones; never tested on
     unseen_characters: int = MISSING  # kanji kept from encoders and generators (zero-shot)
     split_seed: int = MISSING
+    etl: Etl | None = None
 
 
 @dataclass

@@ -10,6 +10,7 @@ from handwriting import strokes
 from handwriting.characters import class_list
 from handwriting.config import Config, Data, Fonts
 from handwriting.errors import InputError, report_problems
+from handwriting.etl.prepared import open_prepared
 from handwriting.files import content_key
 from handwriting.fonts import find_fonts, font_images, skipped_table
 from handwriting.manifest import Manifest, check_disjoint, read_manifest, split_by_writer
@@ -72,6 +73,7 @@ def open_corpus(config: Config) -> Corpus:
     """
     data = config.data
     paths = [Path(p) for p in (data.manifest, data.validation_manifest, data.test_manifest) if p]
+    paths += [Path(data.etl.output, "prepared.json")] if data.etl else []
     stats = [path.stat() if path.is_file() else None for path in paths]
     stamps = [stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]
     key = content_key(asdict(data), asdict(config.fonts), config.size_px, config.cache_dir, stamps)
@@ -85,8 +87,10 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
         splits, files = _from_manifests(data, size_px, cache_dir)
     elif data.source == "simulated":
         splits, files = _from_strokes(data, size_px, cache_dir), []
+    elif data.source == "etl":
+        splits, files = open_prepared(data, size_px)
     else:
-        raise InputError(f"data.source={data.source}: expected simulated or manifest")
+        raise InputError(f"data.source={data.source}: expected simulated or manifest or etl")
     characters = splits["train"].characters
 
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
@@ -109,7 +113,7 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
         files,
         [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
     )
-    is_real = data.source == "manifest"
+    is_real = data.source != "simulated"
     return Corpus(
         characters, unseen, **splits, fonts=renders, helpers=helpers, is_real=is_real, key=key
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import correlate1d
 
 from handwriting.errors import InputError
 from handwriting.files import write_atomically
@@ -21,6 +22,7 @@ INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
 MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
 MAX_PIXELS = 64_000_000  # a scan at 600 dpi of A4 is 35 million
 MAX_REFITS = 16  # a speckled scan may lose its outermost specks several times
+SMOOTHED_AT_ONCE = 1024  # images: the histograms of all of them would be large
 
 
 def margin_px(size_px: int) -> int:
@@ -143,6 +145,46 @@ def read_canonical(path: Path, size_px: int) -> Uint8:
 def save_png(path: Path, ink: Uint8, flush: bool = True) -> None:
     """Write bright-on-dark ink as black ink on white paper, as people expect to see it."""
     write_atomically(path, Image.fromarray(255 - ink).save, flush)
+
+
+def smooth(images: Uint8) -> Uint8:
+    """Blur images and set to zero what is not ink by Otsu's threshold; strokes keep their grey.
+
+    A 3 x 3 Gaussian kernel, then N. Otsu, A Threshold Selection Method from Gray-Level Histograms,
+    1979, for each image.
+
+    Args:
+        images: (N, H, W) uint8 ink, bright on dark.
+
+    Returns:
+        (N, H, W) uint8.
+    """
+    smoothed = np.empty_like(images, order="C", subok=False)
+    for start in range(0, len(images), SMOOTHED_AT_ONCE):
+        chunk = slice(start, start + SMOOTHED_AT_ONCE)
+        blurred = images[chunk].astype(np.float32)
+        for axis in (1, 2):
+            blurred = correlate1d(blurred, [0.25, 0.5, 0.25], axis=axis, mode="mirror")
+        grey = np.rint(blurred).astype(np.uint8)
+        smoothed[chunk] = np.where(grey > otsu_thresholds(grey)[:, None, None], grey, 0)
+    return smoothed
+
+
+def otsu_thresholds(images: Uint8) -> npt.NDArray[np.int64]:
+    """The grey level of each image (N, H, W) above which a pixel is ink (Otsu 1979, eq. 18): (N,).
+
+    The first of the levels that part the image's grey levels into two classes of the largest
+    variance between them; 0 for an image of one level.
+    """
+    num_images, pixels = len(images), images[0].size
+    levels = images.reshape(num_images, -1) + 256 * np.arange(num_images)[:, None]
+    histograms = np.bincount(levels.ravel(), minlength=256 * num_images).reshape(-1, 256)
+    below = histograms.cumsum(axis=1) / pixels  # the share of pixels up to each level
+    mean_below = (histograms * np.arange(256)).cumsum(axis=1) / pixels
+    mean = mean_below[:, -1:]
+    apart = (mean * below - mean_below) ** 2
+    between = np.divide(apart, below * (1 - below), out=np.zeros_like(apart), where=apart > 0)
+    return between.argmax(axis=1)
 
 
 def sheet(rows: list[Uint8], gap_px: int = 2) -> Uint8:

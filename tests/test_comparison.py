@@ -20,12 +20,17 @@ from handwriting.errors import InputError
 from handwriting.files import read_json, write_json
 from handwriting.report import Picture, Section, write_report
 from handwriting.run import run_folder
-from training_character_classification import plots
-from training_character_classification.comparison import STAND_IN, read_arms, write_study_report
+from training_character_classification import comparison, plots
+from training_character_classification.comparison import STAND_IN, write_study_report
+from training_character_classification.results import read_arms
 
 Write = Callable[..., Path]
 BASE = [0.2, 0.5, 0.9, 0.4]  # four test writers who differ much
 EVEN = dict.fromkeys(SMOKE, 0.5)
+MEASURED = {
+    "content_accuracy": 0.875, "diversity": 0.5, "style_match": None, "domain_auc": 0.625,
+    "nearest_distance": 0.75, "images": 24,
+}  # fmt: skip
 
 
 def result(
@@ -50,8 +55,16 @@ def write_study(config: Config, recognisers: Mapping[str, Any]) -> Config:
     """What the stages before the report leave in a study's folder."""
     folder = run_folder(config)
     write_json(folder / "test" / "metrics.json", {"recognisers": recognisers, "duration_s": 2.0})
-    judged = {"adain": {"content_accuracy": 0.875, "domain_auc": 0.625, "images": 24}}
-    write_json(folder / "judge" / "metrics.json", {"sources": judged, "duration_s": 1.0})
+    judged = {"judge": {"accuracy": 0.75, "style_chance": 0.2},
+              "sources": {"training writers": MEASURED, "adain": MEASURED}}  # fmt: skip
+    write_json(folder / "judge" / "metrics.json", {**judged, "duration_s": 1.0})
+    for step in range(4):
+        trained = folder / "style_transfer" / "adain" / f"step{step}" / "metrics.json"
+        write_json(trained, {"duration_s": 10.0})
+    # A mode whose name begins in the same way is another generator.
+    write_json(folder / "style_transfer/adain_mlp/step1/metrics.json", {"duration_s": 500.0})
+    generated = folder / "generated" / "adain" / "metrics.json"
+    write_json(generated, {"images_per_s": 123.4, "duration_s": 7.0})
     retrieval = {"image_to_text_top1": 0.75, "duration_s": 3.0}
     write_json(folder / "clip" / "metrics.json", retrieval)
     for i in range(2):
@@ -68,7 +81,7 @@ def study(smoke: ComposeSmoke) -> Callable[..., Config]:
     """A study of one generator with the results of some recognisers."""
 
     def written(recognisers: Mapping[str, Any], *more: str) -> Config:
-        return write_study(smoke("pipeline.model_modes=[adain]", *more), recognisers)
+        return write_study(smoke("pipeline.generators=[adain]", *more), recognisers)
 
     return written
 
@@ -163,7 +176,12 @@ def test_the_verdict_follows_the_interval(
 
 
 def test_one_test_writer_shows_nothing(study: Callable[..., Config]) -> None:
-    page, _ = report_of(study({"real/seed_0": result([0.1]), "real+adain/seed_0": result([0.9])}))
+    page, metrics = report_of(
+        study({"real/seed_0": result([0.1]), "real+adain/seed_0": result([0.9])})
+    )
+    assert metrics["arms"]["real"]["interval"] is metrics["arms"]["real"]["gain_interval"] is None
+    assert "<td>real+adain</td><td>0.900</td><td>–</td>" in page
+    assert "nan" not in page.split("</style>")[1].partition("base64")[0]
     assert "one writer is no sample, nothing is shown" in page
     assert ": a gain" not in page
     assert "holds zero" not in page
@@ -223,12 +241,51 @@ def test_every_part_of_the_study_is_in_the_report(study: Callable[..., Config]) 
     page, metrics = report_of(
         study({"real/seed_0": result(BASE), "real+adain/seed_0": result(better(0.1))})
     )
-    assert "<td>adain</td><td>0.875</td><td>0.625</td><td>24</td>" in page
     assert "<td>image to text top1</td><td>0.750</td>" in page
     assert "<td>2 classifiers</td><td>20 s</td>" in page
     assert metrics["duration_s"]["classifier/real/seed_1"] == 10
     assert metrics["retrieval"] == {"image_to_text_top1": 0.75}
     assert page.index("<td>real+adain</td>") < page.index("<td>real</td>")  # the best first
+
+
+def test_a_generator_is_measured_beside_handwriting(study: Callable[..., Config]) -> None:
+    page, metrics = report_of(
+        study(
+            {
+                "real/seed_0": result(BASE),
+                "real+adain/seed_0": result(better(0.05)),
+                "real+adain+classical/seed_0": result(better(0.1)),
+            }
+        )
+    )
+    measures = "<td>0.875</td><td>0.500</td><td>–</td><td>0.625</td><td>0.750</td>"
+    cost = "<td>123</td><td>40</td><td>+0.100</td><td>+0.100 .. +0.100</td>"
+    assert f"<td>adain</td>{measures}{cost}<td>24</td>" in page
+    dashes = "<td>–</td>" * 4
+    assert f"<td>training writers</td>{measures}{dashes}<td>24</td>" in page
+    assert "reads 0.750 of the training writers" in page
+    assert "0.20 by chance" in page
+    assert metrics["judge"] == {"accuracy": 0.75, "style_chance": 0.2}
+    found = metrics["sources"]["adain"]
+    assert found["best_arm"] == "real+adain+classical"
+    assert found["gain"] == pytest.approx(0.1)
+    assert metrics["sources"]["training writers"] == MEASURED
+
+
+@pytest.mark.parametrize(
+    ("name", "home"),
+    [("adain", "style_transfer/adain/step_end"), ("dcgan", "dcgan"), ("vae", "vae"),
+     ("cdiffusion", "cdiffusion")],
+)  # fmt: skip
+def test_the_last_sheet_of_training_is_shown(name: str, home: str, tmp_path: Path) -> None:
+    samples = tmp_path / home / "samples"
+    samples.mkdir(parents=True)
+    for picture in ("step_000050.png", "step_000100.png", "traversal.png"):
+        (samples / picture).touch()
+    trained, generated = comparison._pictures(tmp_path, [name]).pictures
+    assert trained.path == samples / "step_000100.png"
+    assert trained.caption.startswith(f"{name}, training: ")
+    assert generated.path == tmp_path / "generated" / name / "samples" / "sheet.png"
 
 
 class Outside(HTMLParser):
@@ -359,6 +416,13 @@ def test_controls_have_a_color_of_their_own(figures: list[Figure]) -> None:
     np.testing.assert_allclose(ends, np.array([(0.3, 0.6), (0.6, 0.9), (0.7, 1.0)]))
     colors = [point.get_color() for point in points]
     assert colors[0] == colors[2] != colors[1]
+
+
+def test_an_arm_without_an_interval_is_a_point(figures: list[Figure]) -> None:
+    arms = {"real": {"accuracy": 0.5, "interval": None}}
+    plots.arm_intervals(arms, ["real"], Path("unused"))
+    (point,) = figures[0].axes[0].lines
+    assert list(point.get_xdata()) == [0.5]  # type: ignore[arg-type]
 
 
 def test_pictures_are_png_and_leave_nothing_behind(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
-"""The judge: the domain probe on known distributions, readings of every source of images."""
+"""The judge: its readings and measures of every source of images."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 
@@ -15,12 +13,13 @@ from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.evaluate import predict
 from handwriting.files import write_json
+from handwriting.images import save_png
+from handwriting.manifest import Entry, write_manifest
 from handwriting.networks import Classifier
 from handwriting.run import load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
-from training_character_classification.judge import domain_auc
 
 Write = Callable[..., Path]
 
@@ -30,45 +29,13 @@ def read(folder: Path) -> dict[str, Any]:
     return sources
 
 
-def test_two_samples_of_one_distribution_cannot_be_told_apart() -> None:
-    rng = np.random.default_rng(0)
-    # Many features: a probe that is tested on what it was trained on finds 0.8.
-    found = [domain_auc(*rng.normal(size=(2, 300, 60))) for _ in range(6)]
-    assert np.mean(found) == pytest.approx(0.5, abs=0.05)
-
-
-@pytest.mark.parametrize("distance", [0.5, 1.0, 2.0, 6.0])
-def test_the_area_is_the_one_of_two_gaussians(distance: float) -> None:
-    """The best linear probe of N(0, I) and N(d, I) has an area of Phi(|d| / sqrt 2)."""
-    rng = np.random.default_rng(1)
-    real, other = rng.normal(size=(2, 1500, 6))
-    other[:, 0] += distance
-    assert domain_auc(real, other) == pytest.approx(NormalDist().cdf(distance / 2**0.5), abs=0.03)
-    assert domain_auc(other, real) == pytest.approx(domain_auc(real, other), abs=0.02)
-
-
-def test_the_units_of_the_features_do_not_matter() -> None:
-    rng = np.random.default_rng(2)
-    real, other = rng.normal(size=(300, 4)), rng.normal(0.4, 1, size=(300, 4))
-    units = np.array([1e-4, 1, 1e3, 30])
-    assert domain_auc(real * units, other * units) == pytest.approx(domain_auc(real, other))
-
-
-def test_unequal_samples_are_cut_to_the_smaller() -> None:
-    rng = np.random.default_rng(3)
-    real, other = rng.normal(size=(900, 4)), rng.normal(1, 1, size=(60, 4))
-    assert domain_auc(real, other) == domain_auc(real[:60], other)
-
-
-def test_too_few_images_to_probe_have_no_area() -> None:
-    assert np.isnan(domain_auc(np.zeros((3, 4)), np.ones((100, 4))))
-
-
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     """A ``runs_dir`` in which the judge is trained until it reads what it has seen."""
     runs_dir = tmp_path_factory.mktemp("judged")
-    train.main(judge_arm(compose(smoke_overrides(runs_dir, cache_dir, "classifier.num_steps=60"))))
+    train.main(
+        judge_arm(compose(smoke_overrides(runs_dir, cache_dir, "evaluation.judge_steps=60")))
+    )
     return runs_dir
 
 
@@ -110,6 +77,49 @@ def test_every_source_is_read_as_the_judge_reads_it(
     assert sources["font renders"]["content_accuracy"] > 0.9
     assert sources["own"]["content_accuracy"] > 0.6
     assert all(0 <= source["domain_auc"] <= 1 for source in sources.values())
+
+
+def test_the_judge_says_how_far_to_trust_it(study: ComposeSmoke) -> None:
+    metrics = json.loads((judge.main(study()) / "metrics.json").read_text("utf-8"))
+    accuracy = metrics["sources"]["training writers"]["content_accuracy"]
+    assert metrics["judge"] == {"accuracy": accuracy, "style_chance": 0.5}
+
+
+def test_copies_of_the_training_writers_are_known_as_copies(
+    study: ComposeSmoke, tmp_path: Path
+) -> None:
+    config = study()
+    train_images = open_corpus(config).train
+    path = tmp_path / "copies" / "manifest.json"
+    entries = []
+    for i in range(len(train_images)):
+        character = train_images.characters[train_images.labels[i]]
+        writer = train_images.writer_names[train_images.writers[i]]
+        entries.append(Entry(character, path.parent / f"{i}.png", writer))
+        save_png(entries[-1].path, train_images.images[i])
+    write_manifest(path, entries)
+    sources = read(judge.main(study(f"use_gen={path}")))
+    own, copies = sources["training writers"], sources["copies"]
+    assert copies["nearest_distance"] == 0 < own["nearest_distance"]
+    for measure in ("content_accuracy", "diversity", "style_match"):
+        assert copies[measure] == pytest.approx(own[measure])
+
+
+def test_images_in_nobodys_hand_match_none(study: ComposeSmoke, write_images: Write) -> None:
+    sources = read(judge.main(study(f"use_gen={write_images(writers=['a', 'b'])}")))
+    assert sources["own"]["style_match"] is sources["font renders"]["style_match"] is None
+    assert sources["training writers"]["style_match"] is not None
+
+
+def test_one_training_writer_is_told_from_nobody(smoke: ComposeSmoke) -> None:
+    config = smoke("data.train_writers=1", "evaluation.judge_steps=2")
+    train.main(judge_arm(config))
+    metrics = json.loads((judge.main(config) / "metrics.json").read_text("utf-8"), parse_constant=
+                         lambda name: pytest.fail(f"{name} is not JSON"))  # fmt: skip
+    assert metrics["judge"]["style_chance"] is None
+    # One writer with one image of each character has no pair, and nobody to be mistaken for.
+    own = metrics["sources"]["training writers"]
+    assert own["diversity"] is own["style_match"] is None
 
 
 def test_images_of_the_wrong_characters_are_not_readable(
@@ -159,7 +169,7 @@ def test_judging_is_not_repeated_until_the_judge_changes(study: ComposeSmoke) ->
     before = done.stat().st_mtime_ns
     judge.main(config)
     assert done.stat().st_mtime_ns == before
-    train.main(judge_arm(study("name=again", "classifier.num_steps=4")))
+    train.main(judge_arm(study("name=again", "evaluation.judge_steps=4")))
     judge.main(config)
     assert done.stat().st_mtime_ns != before
 

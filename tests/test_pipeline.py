@@ -13,7 +13,7 @@ import torch
 from conftest import SMOKE, WRITERS, ComposeSmoke, smoke_overrides
 
 import pipeline
-from handwriting.config import Config, ModelMode, StepType, compose
+from handwriting.config import Config, GeneratorName, ModelMode, StepType, compose
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
@@ -87,7 +87,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Study:
         raise KeyboardInterrupt
 
     with begun() as stopped, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generate_images, "generate", stop)
+        patch.setattr(generate_images, "transfer", stop)
         with pytest.raises(KeyboardInterrupt):
             pipeline.main(config)
     kept = stamps(folder, stopped[:-1])
@@ -155,7 +155,7 @@ def test_an_override_runs_only_what_depends_on_it(study: Study) -> None:
     settings = replace(study.config.classifier, num_steps=4)
     with begun() as stages:
         pipeline.main(replace(study.config, classifier=settings))
-    assert stages == [JUDGE, *CONTROLS, "judge", *GENERATED, "test"]
+    assert stages == [*CONTROLS, *GENERATED, "test"]
     assert stamps(study.folder, upstream) == before
     resamples = replace(study.config.evaluation, num_resamples=60)
     with begun() as stages:
@@ -209,7 +209,7 @@ def arms_of(config: Config) -> list[Config]:
 @pytest.mark.parametrize("helpers", [0, 3])
 def test_arms_are_sources_times_augmentation_times_seeds(helpers: int, smoke: ComposeSmoke) -> None:
     config = smoke("pipeline.seeds=[0,1,7]", f"data.helper_writers={helpers}")
-    sees = ["real", "real+fonts", "real+adain", "real+adain_mlp", "real+adain_clip"]
+    sees = ["real", "real+fonts", *(f"real+{name.value}" for name in GeneratorName)]
     sees += ["real+helpers", "real+fonts+helpers"] if helpers else []
     expected = {
         (f"{source}{'+classical' if augmented else ''}", seed)
@@ -278,7 +278,7 @@ def test_what_belongs_to_single_scripts_does_not_reach_the_line(
     assert (found.use_gen, found.generation.output, found.aug) == ("", None, True)
 
 
-def test_a_generator_of_each_mode_is_trained_and_used(
+def test_every_generator_is_trained_and_used(
     smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calls: list[tuple[str, Any]] = []
@@ -286,25 +286,33 @@ def test_a_generator_of_each_mode_is_trained_and_used(
     def noted(name: str) -> Callable[[Config], Path]:
         def main(config: Config) -> Path:
             calls.append((name, config))
-            return tmp_path / config.model_mode.value
+            mode = config.model_mode.value
+            return tmp_path / (mode if name.endswith("style_transfer") else name)
 
         return main
 
-    for name in ("train_image_encoder", "train_text_encoder", "train_clip", "train_generator",
-                 "generate_images", "train_classifier", "judge", "test"):  # fmt: skip
+    names = [name.value for name in GeneratorName]
+    others = [name for name in names if name not in {mode.value for mode in ModelMode}]
+    kinds = ["style_transfer", *others]
+    jobs = [f"{job}_{kind}" for job in ("train", "generate") for kind in kinds]
+    stages = ["train_image_encoder", "train_text_encoder", "train_clip", "train_classifier",
+              "judge", "test", *jobs]  # fmt: skip
+    for name in stages:
         monkeypatch.setattr(getattr(pipeline, name), "main", noted(name))
     monkeypatch.setattr(pipeline, "write_study_report", noted("report"))
-    pipeline.main(smoke())
+    pipeline.main(smoke(f"pipeline.generators=[{','.join(names)}]"))
     of = {name: [config for called, config in calls if called == name] for name, _ in calls}
-    assert [c.model_mode for c in of["train_generator"]] == list(ModelMode)
-    assert [c.model_mode for c in of["generate_images"]] == list(ModelMode)
-    manifests = [str(tmp_path / mode.value / "manifest.json") for mode in ModelMode]
+    for job in ("train", "generate"):
+        assert [c.model_mode for c in of[f"{job}_style_transfer"]] == list(ModelMode)
+        assert all(len(of[f"{job}_{name}"]) == 1 for name in others)
+    made = [mode.value for mode in ModelMode] + [f"generate_{name}" for name in others]
+    manifests = [str(tmp_path / name / "manifest.json") for name in made]
     assert of["judge"][0].use_gen == manifests
     assert {c.use_gen for c in of["train_classifier"]} == {"", *manifests}
-    assert len(of["test"][0].evaluation.recognisers) == 10
+    assert len(of["test"][0].evaluation.recognisers) == 2 * (2 + len(names))
     order = [name for name, _ in calls]
-    assert order.index("train_clip") < order.index("train_generator")
-    assert order.index("generate_images") < order.index("judge")
+    assert order.index("train_clip") < order.index("train_style_transfer")
+    assert order.index("generate_cdiffusion") < order.index("judge")
     assert order[-2:] == ["test", "report"]
     judge_first = [c.classifier.name for c in of["train_classifier"]].index("judge")
     assert order.index("train_classifier") + judge_first < order.index("judge")

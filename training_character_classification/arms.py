@@ -59,7 +59,11 @@ def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
 
 
 def judge_arm(config: Config) -> Config:
-    """The configuration that trains the judge: on the writers that no generator sees."""
+    """The configuration that trains the judge: on the writers that no generator sees.
+
+    A quarter of its batches is theirs, the rest fonts and simulated hands: people it never met
+    are read better so than with half (96 % for 94-95 % of katakana).
+    """
     settings = replace(
         config.classifier,
         name=JUDGE,
@@ -69,7 +73,7 @@ def judge_arm(config: Config) -> Config:
         use_fonts=True,
         use_helpers=config.data.helper_writers > 0,
     )
-    return replace(config, classifier=settings, aug=True, use_gen="")
+    return replace(config, classifier=settings, aug=True, use_gen="", gen_ratio=0.75)
 
 
 def training_sources(

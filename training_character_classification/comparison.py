@@ -1,63 +1,28 @@
-"""The arms of a study compared: means over seeds, intervals over writers, gains over a control."""
+"""The report of a study: arms and generators compared, characters, confusions, pictures, times."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.files import read_json, write_json
-from handwriting.metrics import Float64, interval
 from handwriting.report import Picture, Section, write_report
 from handwriting.run import run_folder
 from training_character_classification.plots import arm_intervals, gains_and_losses
+from training_character_classification.quality import MEASURES
+from training_character_classification.results import Arm, bounds, cost_and_gain, read_arms
 
 STAND_IN = (
     "Simulated writers stand in for people here: these numbers show that the pipeline works. They "
     "are not results on handwriting. Bring a manifest (data=manifest) for those."
 )
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A recogniser's results over its seeds.
-
-    Attributes:
-        accuracy, macro_f1: means over seeds.
-        per_writer: accuracy on each test writer, mean over seeds, (W,).
-        per_character: accuracy of each character, mean over seeds.
-        is_generated: whether it sees generated images.
-    """
-
-    name: str
-    accuracy: float
-    macro_f1: float
-    per_writer: Float64
-    per_character: dict[str, float]
-    is_generated: bool
-
-
-def read_arms(recognisers: dict[str, Any], generators: list[str]) -> list[Arm]:
-    """The arms of ``test/metrics.json``: recognisers are named ``arm/seed_n`` there."""
-    of_arm: dict[str, list[dict[str, Any]]] = {}
-    for name, result in recognisers.items():
-        of_arm.setdefault(name.rsplit("/", 1)[0], []).append(result)
-    return [
-        Arm(
-            name,
-            accuracy=float(np.mean([r["accuracy"] for r in results])),
-            macro_f1=float(np.mean([r["macro_f1"] for r in results])),
-            per_writer=np.mean([r["per_writer"] for r in results], axis=0),
-            per_character={
-                c: float(np.mean([r["per_character"][c]["accuracy"] for r in results]))
-                for c in results[0]["per_character"]
-            },
-            is_generated=any(part in generators for part in name.split("+")),
-        )
-        for name, results in of_arm.items()
-    ]
+NOTHING = "–"  # where there is no number
+STYLE_TRANSFER_ROWS = "content, style, output, target from top to bottom"
+TRAINING_ROWS = {
+    "cdiffusion": "an image by the hand, output, target from top to bottom",
+    "dcgan": "a column per character, each time another noise",
+    "vae": "images, reconstructions, samples from the prior from top to bottom",
+}
 
 
 def write_study_report(config: Config) -> Path:
@@ -65,7 +30,7 @@ def write_study_report(config: Config) -> Path:
     folder = run_folder(config)
     corpus = open_corpus(config)
     tested = read_json(folder / "test" / "metrics.json")
-    generators = [mode.value for mode in config.pipeline.model_modes]
+    generators = [name.value for name in config.pipeline.generators]
     arms = read_arms(tested["recognisers"], generators)
     control = max((a for a in arms if not a.is_generated), key=lambda arm: arm.accuracy)
     generated = [arm for arm in arms if arm.is_generated]
@@ -74,29 +39,33 @@ def write_study_report(config: Config) -> Path:
     table = {
         arm.name: {
             "accuracy": arm.accuracy,
-            "interval": interval(arm.per_writer, num_resamples),
+            "interval": bounds(arm.per_writer, num_resamples),
             "macro_f1": arm.macro_f1,
             "gain": arm.accuracy - control.accuracy,
             # Paired: the same writers and seeds on both sides.
-            "gain_interval": interval(arm.per_writer - control.per_writer, num_resamples),
+            "gain_interval": bounds(arm.per_writer - control.per_writer, num_resamples),
         }
         for arm in arms
     }
     gains = {c: best.per_character[c] - control.per_character[c] for c in best.per_character}
-    judged = read_json(folder / "judge" / "metrics.json")["sources"]
+    judged = read_json(folder / "judge" / "metrics.json")
     retrieval = read_json(folder / "clip" / "metrics.json")
     durations = {
         path.parent.relative_to(folder).as_posix(): read_json(path)["duration_s"]
         for path in sorted(folder.glob("**/metrics.json"))
         if path.parent != folder
     }
+    costs = {name: cost_and_gain(name, folder, durations, generated, table) for name in generators}
     metrics = {
         "is_real": corpus.is_real,
         "seeds": config.pipeline.seeds,
         "best_control": control.name,
         "arms": table,
         "gains_per_character": {"arm": best.name, "over": control.name, "gains": gains},
-        "sources": judged,
+        "judge": judged["judge"],
+        "sources": {
+            name: {**found, **costs.get(name, {})} for name, found in judged["sources"].items()
+        },
         "retrieval": {k: v for k, v in retrieval.items() if k != "duration_s"},
         "duration_s": durations,
     }
@@ -109,7 +78,7 @@ def write_study_report(config: Config) -> Path:
         _arms(table, control, folder),
         _characters(gains, best, control, tested, folder),
         _pictures(folder, generators),
-        _sources(judged),
+        _sources(metrics["judge"], metrics["sources"], control),
         Section("Retrieval by CLIP on validation writers", columns=("measure", "value"),
                 rows=[(k.replace("_", " "), f"{v:.3f}") for k, v in metrics["retrieval"].items()]),
         _times(durations),
@@ -123,15 +92,7 @@ def _introduction(
     """What was compared, on whom, and the answer in a sentence."""
     people = "people" if corpus.is_real else "simulated writers"
     train, tested = (len(split.present_writers()) for split in (corpus.train, corpus.test))
-    low, high = table[best.name]["gain_interval"]
-    gain = table[best.name]["gain"]
-    verdict = "the interval holds zero: no difference is shown"
-    if low > 0:
-        verdict = "a gain"
-    elif high < 0:
-        verdict = "a loss"
-    elif np.isnan(low):
-        verdict = "one writer is no sample, nothing is shown"
+    gain, interval_of_gain = table[best.name]["gain"], table[best.name]["gain_interval"]
     return Section(
         "",
         paragraphs=[
@@ -141,10 +102,19 @@ def _introduction(
             f"{len(config.pipeline.seeds)} seeds per arm, equal numbers of steps.",
             f"Best arm with generated images: {best.name}, {best.accuracy:.3f}. Best control: "
             f"{control.name}, {control.accuracy:.3f}. Difference {gain:+.3f}, 95 % interval over "
-            f"test writers {low:+.3f} to {high:+.3f}: {verdict}.",
+            f"test writers {_range(interval_of_gain, '+.3f')}: {_verdict(interval_of_gain)}.",
         ],
         notice="" if corpus.is_real else STAND_IN,
     )
+
+
+def _verdict(gain_interval: tuple[float, float] | None) -> str:
+    if gain_interval is None:
+        return "one writer is no sample, nothing is shown"
+    low, high = gain_interval
+    if low > 0:
+        return "a gain"
+    return "a loss" if high < 0 else "the interval holds zero: no difference is shown"
 
 
 def _arms(table: dict[str, Any], control: Arm, folder: Path) -> Section:
@@ -168,8 +138,12 @@ def _arms(table: dict[str, Any], control: Arm, folder: Path) -> Section:
     )
 
 
-def _range(bounds: tuple[float, float], form: str) -> str:
-    return f"{bounds[0]:{form}} .. {bounds[1]:{form}}"
+def _range(interval: tuple[float, float] | None, form: str) -> str:
+    return NOTHING if interval is None else f"{interval[0]:{form}} .. {interval[1]:{form}}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else f"{value:{form}}"
 
 
 def _characters(
@@ -199,37 +173,65 @@ def _characters(
 
 
 def _pictures(folder: Path, generators: list[str]) -> Section:
+    """The last sample sheet of each generator's training, and what it generated."""
     pictures = []
-    for mode in generators:
-        last = sorted((folder / "style_transfer" / mode / "step_end" / "samples").glob("*.png"))
-        if last:
-            caption = f"{mode}, training: content, style, output, target from top to bottom"
-            pictures.append(Picture(last[-1], caption, is_sheet=True))
-        sheet = folder / "generated" / mode / "samples" / "sheet.png"
-        pictures.append(Picture(sheet, f"{mode}: generated, a row per character", is_sheet=True))
+    for name in generators:
+        homes = (folder / "style_transfer" / name / "step_end", folder / name)
+        sheets = [sheet for home in homes for sheet in sorted(home.glob("samples/step_*.png"))]
+        if sheets:
+            rows = TRAINING_ROWS.get(name, STYLE_TRANSFER_ROWS)
+            pictures.append(Picture(sheets[-1], f"{name}, training: {rows}", is_sheet=True))
+        sheet = folder / "generated" / name / "samples" / "sheet.png"
+        pictures.append(Picture(sheet, f"{name}: generated, a row per character", is_sheet=True))
     return Section("Generated images", pictures=pictures)
 
 
-def _sources(judged: dict[str, Any]) -> Section:
+def _sources(judge: dict[str, Any], sources: dict[str, Any], control: Arm) -> Section:
+    """The generators side by side, with the real images and fonts as references."""
+    columns = _meanings(judge["style_chance"], control)
     rows = [
         (
             name,
-            f"{found['content_accuracy']:.3f}",
-            f"{found['domain_auc']:.3f}",
+            *(_number(found[measure], ".3f") for measure in MEASURES),
+            _number(found.get("images_per_s"), ".0f"),
+            _number(found.get("training_s"), ".0f"),
+            _number(found.get("gain"), "+.3f"),
+            _range(found.get("gain_interval"), "+.3f"),
             str(found["images"]),
         )
-        for name, found in judged.items()
+        for name, found in sources.items()
     ]
     return Section(
-        "Are the images readable, and do they look real?",
+        "Generators beside handwriting and fonts",
         paragraphs=[
-            "A recogniser that never saw a generated image reads them as the intended character; "
-            "a linear probe on its features tells them from handwriting (0.5: it cannot). The "
-            "training writers' own images are the reference."
+            "The judge is a recogniser that saw neither the training writers nor a generated "
+            f"image; it reads {judge['accuracy']:.3f} of the training writers' images.",
+            *(f"{name}: {meaning}." for name, meaning in columns.items()),
         ],
-        columns=("images", "read as intended", "probe AUC", "number"),
+        columns=("images", *columns, "95 % interval", "number"),
         rows=rows,
     )
+
+
+def _meanings(style_chance: float | None, control: Arm) -> dict[str, str]:
+    """What each column of the generators' table says."""
+    by_chance = "nothing to match with one training writer"
+    if style_chance is not None:
+        by_chance = f"{style_chance:.2f} by chance, the training writers' own images at best"
+    return {
+        "read as intended": "share that the judge reads as the intended character",
+        "diversity": "distance between images of one character, as a multiple of that between "
+        "different people's; 1: as diverse as people, 0: all the same",
+        "style match": f"share whose hand is told to be the one that it claims; {by_chance}",
+        "probe AUC": "how well a linear probe tells the images from handwriting; 0.5: not at all, "
+        "1: always",
+        "nearest": "distance to the nearest image that generators saw, as a multiple of that of "
+        "an unseen person's; 1: as new as another person, 0: copies",
+        "per s": "images generated in a second",
+        "training": "seconds that the generator was trained for, all its steps together",
+        "gain": f"accuracy of the best arm with these images minus {control.name}, with its 95 % "
+        "interval over test writers",
+    }
 
 
 def _times(durations: dict[str, float]) -> Section:

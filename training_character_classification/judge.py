@@ -1,4 +1,4 @@
-"""Judge generated images by a recogniser that never saw one, and tell them from real ones.
+"""Judge generated images by a recogniser that never saw one, and measure them beside real ones.
 
     python training_character_classification/train.py classifier.name=judge \
         classifier.splits=[validation,test] classifier.use_fonts=true
@@ -6,33 +6,44 @@
     python training_character_classification/judge.py use_gen=[PATH,PATH]
 
 The judge is trained first, on the writers that no generator sees (validation and test) and fonts.
-For every source of images it reports how many are read as the intended character, and the domain
-probe: the area under the ROC curve of a linear probe that tells the source from the judge's real
-handwriting; 0.5 is indistinguishable. The training writers' own images are the reference row.
+Its accuracy on the training writers, people whom it never met, says how far to trust it. Every
+source of images is measured (see ``quality.py``): how many are read as the intended character, how
+easily they are told from handwriting, how diverse they are, whether they are in the hand that they
+claim, and how far they are from what the generators saw. The training writers' own images are the
+reference row.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import numpy.typing as npt
+from torch import nn
 
 from handwriting.config import Config, run_script
-from handwriting.corpus import open_corpus
+from handwriting.corpus import Corpus, open_corpus
 from handwriting.evaluate import outputs, predict
-from handwriting.manifest import read_manifest
+from handwriting.manifest import Manifest, read_manifest
 from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, concatenate, files_key, pack_manifest
 from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE, generated_manifests
+from training_character_classification.quality import (
+    MEASURES,
+    MOST_CHARACTERS,
+    Hands,
+    StyleFeatures,
+    domain_auc,
+    nearest_distance,
+    ratio,
+    sampled,
+    spread,
+)
 
-MOST_PROBED = 2000  # images per side of the probe
-NUM_FOLDS = 5  # of its cross-validation
+MOST_PROBED = 2000  # images per side of the domain probe
+Measures = dict[str, float | None]  # by the names of MEASURES, and the number of images
 
 
 def main(config: Config) -> Path:
@@ -47,68 +58,123 @@ def main(config: Config) -> Path:
     found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))
     paths = generated_manifests(config.use_gen) or found
     manifests = [read_manifest(path, corpus.characters) for path in paths]
-    inputs = {"judge": weights.path, "corpus": corpus.key,
+    inputs = {"judge": weights.path, "corpus": corpus.key, "measures": MEASURES,
               "generated": [files_key(manifest) for manifest in manifests]}  # fmt: skip
     run = Run(config, "judge", ("seed", "size_px", "data"), inputs)
     if run.is_done:
         return run.folder
     run.begin()
-    sources = {"training writers (real)" if corpus.is_real else "training writers": corpus.train}
-    sources["font renders"] = corpus.fonts
-    if corpus.helpers is not None:
-        sources["simulated helpers"] = corpus.helpers
-    for manifest in manifests:
-        packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
-        name = manifest.path.parent.name
-        # Another study's generator may have the same name.
-        name = name if name not in sources else str(manifest.path.parent)
-        sources[name] = packed.of(corpus.characters)
-
     runtime = Runtime(config.runtime)
     judge = Classifier(**weights.arguments)
     judge.load_state_dict(weights.state)
-    runtime.freeze(judge)
-    handwriting = concatenate([corpus.validation, corpus.test])
-    reference = features(judge, handwriting, runtime)
-    results = {}
-    for name, images in sources.items():
-        right = predict(judge, images, runtime) == images.labels
-        results[name] = {
+    yardstick = Yardstick(runtime.freeze(judge), corpus, runtime)
+
+    own = own_sources(corpus)
+    results = {name: yardstick.measure(images, is_seen=True) for name, images in own.items()}
+    for name, manifest in named(manifests, own).items():
+        packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
+        results[name] = yardstick.measure(packed.of(corpus.characters), is_seen=False)
+    print(table(results))
+    first = next(iter(results.values()))
+    about = {"accuracy": first["content_accuracy"], "style_chance": yardstick.style_chance}
+    return run.finish({"judge": about, "sources": results})
+
+
+def own_sources(corpus: Corpus) -> dict[str, PackedImages]:
+    """What generators learn from, the training writers first."""
+    writers = "training writers (real)" if corpus.is_real else "training writers"
+    names = {"writers": writers, "fonts": "font renders", "helpers": "simulated helpers"}
+    return {names[kind]: images for kind, images in corpus.sources.items()}
+
+
+def named(manifests: list[Manifest], others: dict[str, PackedImages]) -> dict[str, Manifest]:
+    """Manifests by the name of their folder, or by all of its path where a name is taken."""
+    found: dict[str, Manifest] = {}
+    for manifest in manifests:
+        name = manifest.path.parent.name
+        # Another study's generator may have the same name.
+        free = name not in found and name not in others
+        found[name if free else str(manifest.path.parent)] = manifest
+    return found
+
+
+class Yardstick:
+    """What sources are measured by: people whom no generator saw, and everything that one saw.
+
+    Attributes:
+        style_chance: how often a hand is told by chance; None for one training writer.
+    """
+
+    def __init__(self, judge: Classifier, corpus: Corpus, runtime: Runtime) -> None:
+        self._judge, self._runtime = judge, runtime
+        people = concatenate([corpus.validation, corpus.test])
+        tested = np.unique(people.labels)
+        self._labels = np.random.default_rng(0).permutation(tested)[:MOST_CHARACTERS]
+        people = sampled(people, self._labels)
+        self._people = self._outputs(judge.encoder, people)
+        self._spread = spread(self._people, people.labels, people.writers)
+        known = [corpus.without_unseen(part) for part in corpus.sources.values()]
+        self._seen = concatenate(
+            [part.select(np.isin(part.labels, self._labels)) for part in known]
+        )
+        self._nearest = nearest_distance(people, self._seen, num_skipped=0)
+        self._style = StyleFeatures(judge.encoder)
+        own = sampled(corpus.train, self._labels)
+        self._hands = Hands(self._outputs(self._style, own), own.labels, hands_of(own))
+        num_hands = len(self._hands.names)
+        self.style_chance = 1 / num_hands if num_hands > 1 else None
+
+    def measure(self, images: PackedImages, is_seen: bool) -> Measures:
+        """All measures of a source.
+
+        Args:
+            images: of the source.
+            is_seen: whether they are themselves among what generators are trained on.
+        """
+        right = predict(self._judge, images, self._runtime) == images.labels
+        some = sampled(images, self._labels)
+        features = self._outputs(self._judge.encoder, some)
+        diversity = spread(features, some.labels, np.arange(len(some)))
+        nearest = nearest_distance(some, self._seen, num_skipped=int(is_seen))
+        return {
             "content_accuracy": float(right.mean()),
-            "domain_auc": domain_auc(reference, features(judge, images, runtime)),
+            "diversity": ratio(diversity, self._spread),
+            "style_match": self._style_match(some),
+            "domain_auc": domain_auc(self._people[:MOST_PROBED], features[:MOST_PROBED]),
+            "nearest_distance": ratio(nearest, self._nearest),
             "images": len(images),
         }
-        print(f"  {name:24} read as intended {results[name]['content_accuracy']:.3f}, "
-              f"domain probe AUC {results[name]['domain_auc']:.3f}")  # fmt: skip
-    return run.finish({"sources": results})
+
+    def _style_match(self, images: PackedImages) -> float | None:
+        writers = hands_of(images)
+        claimed = images.select(np.isin(writers, self._hands.names))
+        if not len(claimed):
+            return None
+        style = self._outputs(self._style, claimed)
+        return self._hands.match(style, claimed.labels, hands_of(claimed))
+
+    def _outputs(self, network: nn.Module, images: PackedImages) -> Float64:
+        return outputs(network, images, self._runtime).numpy().astype(np.float64)
 
 
-def features(judge: Classifier, images: PackedImages, runtime: Runtime) -> Float64:
-    """The judge's features of some of the images, (N, D)."""
-    rng = np.random.default_rng(0)
-    chosen = rng.permutation(len(images))[:MOST_PROBED]
-    found = outputs(judge.encoder, images.select(chosen), runtime)
-    return found.numpy().astype(np.float64)
+def hands_of(images: PackedImages) -> npt.NDArray[Any]:
+    """The name of each image's writer, (N,)."""
+    return np.array(images.writer_names)[images.writers]
 
 
-def domain_auc(real: Float64, other: Float64) -> float:
-    """How well a linear probe tells two sets of features apart, cross-validated.
+def table(results: dict[str, Measures]) -> str:
+    """The measures of every source as text; what the judge reads of the first says its worth."""
+    accuracy = next(iter(results.values()))["content_accuracy"]
+    lines = [f"the judge reads {shown(accuracy)} of people whom it never met",
+             f"{'':24}  {'  '.join(MEASURES)}"]  # fmt: skip
+    for name, found in results.items():
+        cells = [f"{shown(found[measure]):>{len(measure)}}" for measure in MEASURES]
+        lines.append(f"{name:24}  {'  '.join(cells)}")
+    return "\n".join(f"  {line}" for line in lines)
 
-    Args:
-        real, other: (N, D) and (M, D); the larger is cut to the smaller's size.
 
-    Returns:
-        Area under the ROC curve: 0.5 indistinguishable, 1 apart; NaN for fewer images than folds.
-    """
-    size = min(len(real), len(other))
-    if size < NUM_FOLDS:
-        return float("nan")
-    values = np.concatenate([real[:size], other[:size]])
-    labels = np.repeat([0, 1], size)
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
-    likelihood = cross_val_predict(probe, values, labels, cv=folds, method="predict_proba")
-    return float(roc_auc_score(labels, likelihood[:, 1]))
+def shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

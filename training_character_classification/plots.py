@@ -63,16 +63,16 @@ def arm_intervals(
     """The accuracy of each arm with its interval over test writers.
 
     Args:
-        arms: name -> ``accuracy`` and ``interval`` (low, high).
+        arms: name -> ``accuracy`` and ``interval`` (low, high), which is None for one writer.
         controls: names of the arms without generated images.
         path: of the PNG.
     """
     names = sorted(arms, key=lambda name: float(arms[name]["accuracy"]))
     figure, axis = plt.subplots(figsize=(7, 0.6 + 0.32 * len(names)), layout="constrained")
     for row, name in enumerate(names):
-        low, high = arms[name]["interval"]
         color = "#8a8a8a" if name in controls else "#c0392b"
-        axis.plot([low, high], [row, row], color=color, linewidth=3, alpha=0.4)
+        if arms[name]["interval"] is not None:
+            axis.plot(arms[name]["interval"], [row, row], color=color, linewidth=3, alpha=0.4)
         axis.plot(arms[name]["accuracy"], row, "o", color=color)
     axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("accuracy on test writers, 95 % interval over writers")

@@ -1,0 +1,92 @@
+"""What prepare_etl.py leaves for a study: an output folder and the settings it was made with.
+
+The folder holds ``train/``, ``validation/`` and ``test/`` in the form of ``handwriting/packed.py``.
+``prepared.json`` comes last and says with which settings; without it nothing there counts.
+"""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from handwriting.characters import class_list
+from handwriting.config import Data, Etl
+from handwriting.errors import InputError
+from handwriting.etl.selection import SPLITS
+from handwriting.files import content_key, read_json, write_json
+from handwriting.packed import FORM, PackedImages, open_packed
+
+_NOT_IN_THE_ARRAYS = ("folder", "output", "png")
+
+
+def etl_of(data: Data) -> Etl:
+    """The section of the ETL Character Database.
+
+    Raises:
+        InputError: there is none, or no class list.
+    """
+    if data.etl is None or data.characters is None:
+        raise InputError(
+            "data.etl and data.characters have no value: choose data=etl_paper, data=etl_fewshot, "
+            "data=etl_katakana28 or data=etl_hiragana72"
+        )
+    return data.etl
+
+
+def settings_of(data: Data, size_px: int) -> dict[str, Any]:
+    """What the arrays depend on, JSON-able."""
+    etl = asdict(etl_of(data))
+    return {
+        "form": FORM,
+        "size_px": size_px,
+        "split_seed": data.split_seed,
+        "characters": "".join(class_list(data.characters or "")),
+        **{key: value for key, value in etl.items() if key not in _NOT_IN_THE_ARRAYS},
+    }
+
+
+def is_prepared(output: Path, settings: dict[str, Any]) -> bool:
+    path = output / "prepared.json"
+    return path.is_file() and read_json(path)["settings"] == settings
+
+
+def open_prepared(data: Data, size_px: int) -> tuple[dict[str, PackedImages], list[str]]:
+    """The splits that prepare_etl.py made, memory-mapped, and the key of what is in them.
+
+    Raises:
+        InputError: not prepared, or with other settings.
+    """
+    output, settings = Path(etl_of(data).output), settings_of(data, size_px)
+    command = "run python prepare_etl.py with the same data=, size_px= and other options"
+    if not (output / "prepared.json").is_file():
+        raise InputError(f"nothing was prepared in {output}: {command} first")
+    found = read_json(output / "prepared.json")["settings"]
+    differing = [key for key in settings if found.get(key) != settings[key]]
+    if differing:
+        raise InputError(
+            f"{output} was prepared with other settings:\n  "
+            + "\n  ".join(
+                f"{key}: {_short(found.get(key))} there, {_short(settings[key])} asked for"
+                for key in differing
+            )
+            + f"\n{command}, or choose another data.etl.output"
+        )
+    return {name: open_packed(output / name) for name in SPLITS}, [content_key(settings)]
+
+
+def _short(value: Any) -> str:
+    """A value for an error message; thousands of characters are counted."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} characters)"
+
+
+def unmark(output: Path) -> None:
+    """What is prepared in a folder counts no longer."""
+    for name in ("prepared.json", *(f"png/{split}/manifest.json" for split in SPLITS)):
+        (output / name).unlink(missing_ok=True)
+
+
+def mark(output: Path, settings: dict[str, Any]) -> None:
+    """Everything is prepared, and what was left to go on from is not needed any more."""
+    write_json(output / "prepared.json", {"settings": settings})
+    shutil.rmtree(output / "unfinished")

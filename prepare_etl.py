@@ -1,0 +1,71 @@
+"""Turn files of the ETL Character Database into the images of a study, once.
+
+    python prepare_etl.py data=etl_paper data.etl.folder=PATH pipeline.num_workers=2
+    python prepare_etl.py data=etl_fewshot data.etl.folder=PATH data.etl.samples_per_class=5
+
+Checks the files, chooses records by writer, and writes to ``data.etl.output``: packed arrays of the
+three splits, a contact sheet of each set (``sheets/``: look whether labels and images match),
+``integrity.txt``, ``summary.txt`` and, with ``data.etl.png=true``, the original images as PNG files
+with manifests. Interrupted, it goes on; done, it is not done again. Then ``pipeline.py
+data=etl_paper`` opens the arrays. Get the files from AIST, under its terms (README).
+"""
+
+from pathlib import Path
+
+from handwriting.config import Config, run_script
+from handwriting.errors import InputError
+from handwriting.etl.integrity import (
+    DataFile,
+    inspect,
+    integrity_table,
+    require_whole,
+    write_integrity,
+)
+from handwriting.etl.originals import has_originals, write_originals
+from handwriting.etl.preparation import prepare
+from handwriting.etl.prepared import etl_of, is_prepared, mark, settings_of
+from handwriting.etl.selection import select
+from handwriting.etl.sheets import write_sheets
+from handwriting.etl.summary import write_summary
+from handwriting.fonts import find_fonts
+
+
+def main(config: Config) -> Path:
+    etl, settings = etl_of(config.data), settings_of(config.data, config.size_px)
+    output = Path(etl.output).absolute()
+    done = is_prepared(output, settings)
+    if not done or (etl.png and not has_originals(output)):
+        files = check(config, output)
+        if not done:
+            make(config, files, output)
+        if etl.png:
+            write_originals(output, files, config.pipeline.num_workers)
+    print((output / "summary.txt").read_text(encoding="utf-8") + f"\n{output}")
+    return output
+
+
+def check(config: Config, output: Path) -> list[DataFile]:
+    """The files of the study, after a report on all of them; stops at whatever is wrong."""
+    etl = etl_of(config.data)
+    if output.is_dir() and any(output.iterdir()) and not (output / "integrity.json").is_file():
+        raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
+    files = inspect(Path(etl.folder), [*etl.train_sets, *etl.evaluation_sets])
+    write_integrity(output, files)
+    print(integrity_table(files), flush=True)
+    require_whole(Path(etl.folder), files)
+    return files
+
+
+def make(config: Config, files: list[DataFile], output: Path) -> None:
+    """Arrays, sheets and summary; ``prepared.json`` last."""
+    fonts, settings = config.fonts, settings_of(config.data, config.size_px)
+    faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
+    selection = select(files, settings["characters"], etl_of(config.data), config.data.split_seed)
+    blank = prepare(selection, settings, output, config.pipeline.num_workers)
+    write_sheets(output, files, faces[0])
+    write_summary(output, selection.counts, blank)
+    mark(output, settings)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,364 @@
+"""The VAE: its two terms against references, its network, smoothing, its two scripts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMOKE, ComposeSmoke, DrawGlyph
+from PIL import Image
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence as reference_kl
+
+from handwriting.corpus import Corpus
+from handwriting.errors import InputError
+from handwriting.images import Uint8, canonical, otsu_thresholds, read_grey, smooth
+from handwriting.manifest import UNKNOWN_WRITER, read_manifest
+from handwriting.run import Run, load_weights, save_weights
+from training_vae import generate_images, train
+from training_vae.model import Encoded, Vae, kl_divergence, squared_error
+
+CLASSES = [None, len(SMOKE)]
+
+
+def build(num_classes: int | None, size_px: int = 16, dropout: float = 0.1) -> Vae:
+    torch.manual_seed(0)
+    return Vae(size_px, 5, num_classes, 8, dropout)
+
+
+def glyphs(corpus: Corpus, vae: Vae) -> tuple[Tensor, Tensor | None]:
+    """One image of each character, and its class if the network is told."""
+    chosen = [int(np.flatnonzero(corpus.train.labels == k)[0]) for k in range(len(SMOKE))]
+    images = torch.from_numpy(np.array(corpus.train.images[chosen])).unsqueeze(1) / 127.5 - 1
+    return images, torch.arange(len(SMOKE)) if vae.embedding is not None else None
+
+
+# The two terms ------------------------------------------------------------------------------------
+
+
+def test_the_kl_term_is_that_of_normal_distributions(rng: torch.Generator) -> None:
+    mean, log_var = torch.randn(2, 7, 5, generator=rng)
+    one = Normal(mean, (log_var / 2).exp())
+    expected = reference_kl(one, Normal(torch.zeros(7, 5), torch.ones(7, 5)))
+    torch.testing.assert_close(kl_divergence(mean, log_var), expected.sum() / 7)
+
+
+def test_the_kl_term_of_a_standard_normal_is_zero_and_the_smallest(rng: torch.Generator) -> None:
+    zero = torch.zeros(3, 5)
+    assert float(kl_divergence(zero, zero)) == 0
+    for _ in range(20):
+        mean, log_var = torch.randn(2, 3, 5, generator=rng) * 0.1
+        assert float(kl_divergence(mean, log_var)) > 0
+
+
+def test_the_reconstruction_term_is_the_sum_of_squared_errors_of_ink(rng: torch.Generator) -> None:
+    reconstructions, images = torch.rand(2, 4, 1, 6, 5, generator=rng) * 2 - 1
+    expected = sum(
+        float((reconstructions[b, 0, y, x] + 1) / 2 - (images[b, 0, y, x] + 1) / 2) ** 2
+        for b in range(4)
+        for y in range(6)
+        for x in range(5)
+    )
+    assert float(squared_error(reconstructions, images)) == pytest.approx(expected / 4, rel=1e-5)
+    assert float(squared_error(images, images)) == 0
+
+
+def test_samples_have_the_mean_and_variance_and_pass_gradients_on(rng: torch.Generator) -> None:
+    mean = torch.tensor([[-1.0, 2.0]]).expand(20000, 2).clone().requires_grad_()
+    log_var = torch.tensor([[0.0, -2.0]]).expand(20000, 2).clone().requires_grad_()
+    latents = Encoded(mean, log_var).sample(rng)
+    torch.testing.assert_close(latents.mean(dim=0), mean[0], atol=0.03, rtol=0)
+    torch.testing.assert_close(latents.var(dim=0).log(), log_var[0], atol=0.05, rtol=0)
+    of_mean, of_log_var = torch.autograd.grad(latents.sum(), (mean, log_var))
+    torch.testing.assert_close(of_mean, torch.ones_like(mean))
+    # d/d log_var of mean + exp(log_var / 2) * noise is half of what the noise added.
+    torch.testing.assert_close(of_log_var, (latents - mean).detach() / 2)
+
+
+# The network --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_classes", CLASSES)
+@pytest.mark.parametrize("size_px", [16, 32, 72])
+def test_images_come_back_in_their_shape(size_px: int, num_classes: int | None) -> None:
+    vae = build(num_classes, size_px)
+    labels = torch.tensor([0, 5, 3]) if num_classes else None
+    images, encoded = vae(torch.zeros(3, 1, size_px, size_px), labels)
+    assert images.shape == (3, 1, size_px, size_px)
+    assert float(images.abs().max()) <= 1
+    assert encoded.mean.shape == encoded.log_var.shape == (3, 5)
+
+
+@pytest.mark.parametrize("num_classes", CLASSES)
+def test_every_weight_gets_a_gradient(num_classes: int | None, corpus: Corpus) -> None:
+    vae = build(num_classes)
+    images, labels = glyphs(corpus, vae)
+    reconstructions, encoded = vae(images, labels)
+    loss = squared_error(reconstructions, images) + kl_divergence(encoded.mean, encoded.log_var)
+    loss.backward()
+    without = [n for n, p in vae.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+def test_reconstructions_are_those_of_drawn_latent_variables(corpus: Corpus) -> None:
+    vae = build(None, dropout=0.0)
+    images, _ = glyphs(corpus, vae)
+    first, again, other = (
+        vae(images, rng=torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("num_classes", CLASSES)
+def test_it_overfits_a_batch(num_classes: int | None, corpus: Corpus) -> None:
+    vae = build(num_classes, dropout=0.0)
+    images, labels = glyphs(corpus, vae)
+    optimizer = torch.optim.Adam(vae.parameters(), 5e-3)
+    errors = []
+    for _ in range(150):
+        reconstructions, encoded = vae(images, labels)
+        error = squared_error(reconstructions, images)
+        optimizer.zero_grad()
+        (error + 0.03 * kl_divergence(encoded.mean, encoded.log_var)).backward()
+        optimizer.step()
+        errors.append(float(error.detach()))
+    assert errors[-1] < errors[0] / 10
+
+
+def test_the_class_alone_decides_what_a_conditional_one_draws(corpus: Corpus) -> None:
+    vae = build(len(SMOKE), dropout=0.0)
+    images, labels = glyphs(corpus, vae)
+    optimizer = torch.optim.Adam(vae.parameters(), 5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        squared_error(vae(images, labels)[0], images).backward()
+        optimizer.step()
+    with torch.no_grad():
+        made = vae.eval().decode(torch.zeros(len(SMOKE), 5), labels)
+    distance = (made[:, None] - images[None]).square().sum(dim=(2, 3, 4))
+    assert distance.argmin(dim=1).tolist() == list(range(len(SMOKE)))
+
+
+def test_dropout_is_there_in_training_only() -> None:
+    vae = build(None, dropout=0.5)
+    latents = torch.ones(2, 5)
+    assert not torch.equal(vae.decode(latents), vae.decode(latents))
+    vae.eval()
+    assert torch.equal(vae.decode(latents), vae.decode(latents))
+
+
+def test_a_side_that_cannot_be_halved_three_times_is_refused(smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match="size_px=28: a VAE needs a multiple of 8"):
+        Vae(28)
+    with pytest.raises(InputError, match="size_px=20"):
+        train.main(smoke("size_px=20"))
+
+
+# Smoothing ----------------------------------------------------------------------------------------
+
+
+def plain_otsu(image: Uint8) -> int:
+    """The level with the largest variance between the classes at most and above it."""
+    best, threshold = 0.0, 0
+    values = image.ravel().astype(float)
+    for level in range(256):
+        low, high = values[values <= level], values[values > level]
+        if len(low) and len(high):
+            between = len(low) * len(high) * (low.mean() - high.mean()) ** 2
+            if between > best * (1 + 1e-9):
+                best, threshold = between, level
+    return threshold
+
+
+def plain_blur(image: Uint8) -> Uint8:
+    """Every pixel's neighbours weighted 1 2 1, 2 4 2, 1 2 1; the border mirrors what is inside."""
+    padded = np.pad(image.astype(float), 1, mode="reflect")
+    height, width = image.shape
+    weights = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    blurred = sum(
+        weights[y, x] * padded[y : y + height, x : x + width] for y in range(3) for x in range(3)
+    )
+    return np.rint(blurred).astype(np.uint8)
+
+
+@pytest.fixture
+def pictures(draw_glyph: DrawGlyph) -> Uint8:
+    """Glyphs with noise on the paper, noise alone, and two images of two grey levels."""
+    rng = np.random.default_rng(0)
+    ink = np.stack([255 - draw_glyph(c, 40) for c in SMOKE])
+    noisy = np.clip(ink * 0.8 + rng.integers(0, 40, ink.shape), 0, 255).astype(np.uint8)
+    plain = np.zeros((2, *ink.shape[1:]), np.uint8)
+    plain[0, 5:9], plain[1] = 200, 31
+    plain[1, ::2] = 32
+    noise = rng.integers(0, 256, (3, *ink.shape[1:]), np.uint8)
+    return np.concatenate([noisy, noise, plain])
+
+
+def test_otsu_equals_a_plain_computation(pictures: Uint8) -> None:
+    assert otsu_thresholds(pictures).tolist() == [plain_otsu(image) for image in pictures]
+    assert otsu_thresholds(np.full((2, 4, 4), 9, np.uint8)).tolist() == [0, 0]
+
+
+def test_smoothing_is_a_blur_and_a_threshold_to_zero(
+    pictures: Uint8, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smoothed = smooth(pictures)
+    assert smoothed.dtype == np.uint8
+    for image, result in zip(pictures, smoothed, strict=True):
+        blurred = plain_blur(image)
+        expected = np.where(blurred > plain_otsu(blurred), blurred, 0)
+        np.testing.assert_array_equal(result, expected)
+    monkeypatch.setattr("handwriting.images.SMOOTHED_AT_ONCE", 4)
+    np.testing.assert_array_equal(smooth(pictures), smoothed)
+
+
+def test_strokes_keep_their_grey_and_paper_its_zero(pictures: Uint8) -> None:
+    glyph, smoothed = pictures[0], smooth(pictures)[0]
+    assert len(np.unique(smoothed)) > 20
+    assert float((smoothed == 0).mean()) > float((glyph < 50).mean()) - 0.1
+    assert not smooth(np.zeros((1, 8, 8), np.uint8)).any()
+
+
+# The scripts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_training_writes_weights_and_pictures(conditional: bool, smoke: ComposeSmoke) -> None:
+    folder = train.main(smoke(f"vae.class_conditional={conditional}"))
+    weights = load_weights(folder, "vae", "")
+    vae = Vae(**weights.arguments)
+    vae.load_state_dict(weights.state)
+    assert weights.arguments["num_classes"] == (len(SMOKE) if conditional else None)
+    assert weights.facts["writers_seen"] == ["simulated_0000", "simulated_0001"]
+    sizes = {}
+    for name in ("step_000005", "step_000010", "traversal"):
+        with Image.open(folder / "samples" / f"{name}.png") as picture:
+            sizes[name] = picture.size
+    assert sizes["step_000010"] == (4 * 18 + 2, (2 + train.PRIOR_ROWS) * 18 + 2)
+    assert sizes["traversal"] == (13 * 18 + 2, 12 * 18 + 2)
+    before = (folder / "vae.pt").stat().st_mtime_ns
+    train.main(smoke(f"vae.class_conditional={conditional}"))
+    assert (folder / "vae.pt").stat().st_mtime_ns == before
+
+
+def test_a_traversal_moves_one_latent_variable_at_a_time(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    decode = Vae.decode
+
+    def noted(self: Vae, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        seen.append(latents)
+        return decode(self, latents, labels)
+
+    monkeypatch.setattr(Vae, "decode", noted)
+    train.main(smoke("vae.num_steps=1"))
+    rows = torch.stack(seen[-12:])  # (row, column, latent variable)
+    for variable in range(12):
+        torch.testing.assert_close(rows[variable, :, variable], torch.linspace(-3, 3, 13))
+    assert int((rows != 0).sum()) == 12 * 12
+
+
+def test_smoothing_reaches_the_images_that_it_trains_on(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    forward = Vae.forward
+
+    def noted(self: Vae, images: Tensor, *rest: Any) -> tuple[Tensor, Encoded]:
+        seen.append(images)
+        return forward(self, images, *rest)
+
+    monkeypatch.setattr(Vae, "forward", noted)
+    plain = train.main(smoke("vae.num_steps=1"))
+    smoothed = train.main(smoke("vae.num_steps=1", "vae.smooth=true"))
+    assert plain == smoothed
+    before, after = (((images[:, 0] + 1) * 127.5).round().to(torch.uint8) for images in seen)
+    np.testing.assert_array_equal(smooth(before.numpy()), after.numpy())
+
+
+def test_a_stopped_training_resumes_to_the_same_weights(
+    smoke: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, again = (train.main(smoke(runs_dir=tmp_path / name)) for name in ("whole", "again"))
+    config = smoke("runtime.checkpoint_every_s=-1", runs_dir=tmp_path / "stopped")
+    original, calls = Run.log, []
+
+    def interrupted(self: Run, **values: Tensor) -> None:
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        original(self, **values)
+
+    monkeypatch.setattr(Run, "log", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(config)
+    stopped = train.main(config)
+    assert len(calls) == 11  # steps 1 to 6, the one interrupted, 7 to 10
+    expected = (whole / "vae.pt").read_bytes()
+    assert (again / "vae.pt").read_bytes() == expected
+    assert (stopped / "vae.pt").read_bytes() == expected
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """An untrained network of the smoke study's characters."""
+    vae = build(len(SMOKE))
+    facts = {"characters": SMOKE, "characters_seen": SMOKE[:5], "size_px": 16, "writers_seen": []}
+    return save_weights(tmp_path / "vae.pt", "vae", vae.arguments, facts, vae.state_dict())
+
+
+def test_an_image_depends_on_seed_character_and_number_alone(
+    smoke: ComposeSmoke, weights: Path, tmp_path: Path
+) -> None:
+    def made(name: str, *more: str) -> dict[str, Uint8]:
+        config = smoke(
+            f"gen_weight={weights}", "generation.characters=木シ", *more, runs_dir=tmp_path / name
+        )
+        folder = generate_images.main(config)
+        manifest = read_manifest(folder / "manifest.json")
+        assert manifest.writers == (UNKNOWN_WRITER,)
+        entries = manifest.entries
+        return {e.path.relative_to(folder).as_posix(): 255 - read_grey(e.path) for e in entries}
+
+    many = made("many")
+    few = made("few", "generation.num_per_character=2", "generation.batch_size=3")
+    other = made("other", "seed=1", "data.split_seed=0")
+    assert len(few) == 4
+    for name, image in few.items():
+        np.testing.assert_array_equal(image, canonical(image, 16))
+        # Another batch size may round the last bit differently.
+        assert np.abs(image.astype(int) - many[name]).mean() < 2
+        assert not np.array_equal(image, other[name])
+    assert len({image.tobytes() for image in many.values()}) == len(many)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "kept unseen"),
+        (["generation.characters=木明"], r"明 \(U\+660E\): unknown to the generator"),
+        (["data.characters=あシツ木林明"], "trained on .*other characters"),
+        (["gen_weight=nowhere"], "no vae weights at nowhere: run training_vae/train.py"),
+    ],
+)
+def test_what_cannot_be_generated_is_named(
+    overrides: list[str], message: str, smoke: ComposeSmoke, weights: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        generate_images.main(smoke(f"gen_weight={weights}", *overrides))
+
+
+def test_an_unconditional_one_says_why_it_cannot_make_a_manifest(smoke: ComposeSmoke) -> None:
+    train.main(smoke("vae.class_conditional=false", "vae.num_steps=1"))
+    with pytest.raises(InputError, match=r"unconditional VAE.*vae\.class_conditional=true"):
+        generate_images.main(smoke("vae.class_conditional=false"))
+
+
+def test_what_was_trained_is_what_is_generated_from(smoke: ComposeSmoke) -> None:
+    train.main(smoke())
+    folder = generate_images.main(smoke())
+    counts = [e.character for e in read_manifest(folder / "manifest.json").entries]
+    assert counts == [c for c in SMOKE for _ in range(4)]

@@ -1,0 +1,1 @@
+"""Adversarial networks: characters from noise, one generator against one discriminator."""

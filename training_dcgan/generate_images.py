@@ -1,0 +1,66 @@
+"""Generate images with a trained class-conditional DCGAN: PNG files and a manifest.
+
+    python training_dcgan/generate_images.py
+    python training_dcgan/generate_images.py gen_weight=PATH generation.characters=アイウ
+
+Every image has noise of its own, decided by the seed, the character and the image's number alone,
+and nobody's hand. Writes canonical images, ``manifest.json`` with ``writers.json``, and a sheet to
+``runs/<name>/generated/dcgan/``.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handwriting.augment import to_uint8
+from handwriting.config import Config, run_script
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError, report_problems
+from handwriting.generation import Made, Wanted, noise, wanted_characters, write_generated
+from handwriting.manifest import UNKNOWN_WRITER
+from handwriting.run import Run, load_weights, run_folder
+from handwriting.runtime import Runtime
+from training_dcgan.model import Generator
+
+
+def main(config: Config) -> Path:
+    weights = load_weights(
+        config.gen_weight or run_folder(config) / "dcgan", "dcgan", "training_dcgan/train.py"
+    )
+    if not weights.arguments["num_classes"]:
+        raise InputError(
+            f"{weights.path} is an unconditional DCGAN, which cannot say what its images show: "
+            "train one with dcgan.class_conditional=true"
+        )
+    corpus = open_corpus(config)
+    sections = ("seed", "size_px", "data", "fonts", "generation")
+    inputs = {"generator": weights.path, "corpus": corpus.key}
+    run = Run(config, config.generation.output or "generated/dcgan", sections, inputs)
+    if run.is_done:
+        return run.folder
+    characters = wanted_characters(config, corpus, weights)
+    report_problems(
+        "generation.characters",
+        [f"{c}: kept unseen" for c in characters if c not in weights.facts["characters_seen"]],
+        "It draws only what it was trained on: name others, or train with data.unseen_characters=0",
+    )
+    run.begin()
+    runtime = Runtime(config.runtime)
+    generator = Generator(**weights.arguments)
+    generator.load_state_dict(weights.state)
+    runtime.freeze(generator)
+
+    @torch.no_grad()
+    def make(wanted: list[Wanted]) -> Made:
+        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+        z = noise(wanted, weights.arguments["z_dim"]).to(runtime.device)
+        with runtime.autocast():
+            images = generator(z, labels)
+        return Made(np.asarray(to_uint8(images).cpu()), [UNKNOWN_WRITER] * len(wanted))
+
+    return write_generated(run, config, characters, corpus, make)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,125 @@
+"""Train a DCGAN: characters from noise, by a generator and a discriminator against each other.
+
+    python training_dcgan/train.py
+    python training_dcgan/train.py dcgan.class_conditional=false
+    python training_dcgan/train.py experiment=smoke
+
+Real images are those of training writers, fonts and simulated helpers (``shares``). Writes
+``runs/<name>/dcgan/dcgan.pt``, sample sheets (a column per character, the same noise each time) and
+``samples/evolution.gif``, the sheets one after the other.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from handwriting.augment import to_float, to_uint8
+from handwriting.bank import Mixture
+from handwriting.config import Config, Dcgan, run_script
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError
+from handwriting.files import write_atomically
+from handwriting.images import Uint8, sheet
+from handwriting.run import Run, save_weights
+from handwriting.runtime import Runtime
+from training_dcgan.model import DCGAN, GROUP
+
+SHEET_ROWS = 4  # images of each character on a sample sheet
+FRAME_MS = 150
+LAST_FRAME_MS = 1500
+
+
+def main(config: Config) -> Path:
+    settings = config.dcgan
+    if settings.batch_size % GROUP:
+        raise InputError(f"dcgan.batch_size={settings.batch_size}: expected a multiple of {GROUP}")
+    corpus = open_corpus(config)
+    run = Run(config, "dcgan", ("seed", "size_px", "data", "fonts", "dcgan"),
+              {"corpus": corpus.key})  # fmt: skip
+    if run.is_done:
+        return run.folder
+    runtime = Runtime(config.runtime)
+    rng = runtime.seed(config.seed)
+    mixture = Mixture(corpus, corpus.sources, runtime.device)
+    num_classes = len(corpus.characters) if settings.class_conditional else None
+    dcgan = DCGAN(
+        config.size_px, settings.z_dim, num_classes, settings.dim, settings.discriminator_dim,
+        settings.learning_rate, settings.discriminator_learning_rate,
+        (settings.betas[0], settings.betas[1]), settings.ema_decay,
+    ).build(runtime)  # fmt: skip
+    run.begin()
+    show = mixture.draw_labels(settings.num_samples, rng)
+    noise = dcgan.generate_noise(SHEET_ROWS * settings.num_samples, rng)
+
+    for step in run.steps(settings.num_steps, dcgan.parts(), rng):
+        labels = draw_classes(mixture, settings, rng)
+        images = mixture.bank.take(mixture.draw(labels, settings.shares, rng))
+        given = labels if settings.class_conditional else None
+        run.log(**dcgan.train_on_batch(to_float(images), given, rng=rng))
+        if shows(step, config):
+            run.sample(sheet_name(step), samples(dcgan, noise, show))
+
+    steps = [step for step in range(1, settings.num_steps + 1) if shows(step, config)]
+    animate(run.folder / "samples", steps)
+    facts = {
+        "characters": corpus.characters,
+        "characters_seen": corpus.seen,
+        "size_px": config.size_px,
+        "writers_seen": corpus.train.present_writers(),
+    }
+    generator = dcgan.averaged.module
+    path = save_weights(
+        run.folder / "dcgan.pt", "dcgan", dcgan.generator.arguments, facts, generator.state_dict()
+    )
+    return run.finish(run.last_logged(), [path])
+
+
+def draw_classes(mixture: Mixture, settings: Dcgan, rng: torch.Generator) -> Tensor:
+    """(B,) classes to train on.
+
+    Groups of one class show the discriminator how much images of a class differ. An unconditional
+    generator's groups are of any classes, and so are the real ones beside them.
+    """
+    if not settings.class_conditional:
+        return mixture.draw_labels(settings.batch_size, rng)
+    return mixture.draw_labels(settings.batch_size // GROUP, rng).repeat_interleave(GROUP)
+
+
+def shows(step: int, config: Config) -> bool:
+    """Whether a sheet is made after a step."""
+    return step % config.dcgan.sample_every == 0 or step == config.dcgan.num_steps
+
+
+def sheet_name(step: int) -> str:
+    return f"step_{step:06d}"
+
+
+def samples(dcgan: DCGAN, noise: Tensor, show: Tensor) -> Uint8:
+    """A sheet of ``SHEET_ROWS`` images in a column for each class shown; (rows x columns, Z)."""
+    labels = show.repeat(SHEET_ROWS) if dcgan.num_classes else None
+    images = np.asarray(to_uint8(dcgan.generate(noise, labels)).cpu())
+    return sheet(np.split(images, SHEET_ROWS))
+
+
+def animate(folder: Path, steps: list[int]) -> Path:
+    """An animated GIF of the sheets after some steps: how the same noise comes to be characters."""
+    frames = []
+    for step in steps:
+        with Image.open(folder / f"{sheet_name(step)}.png") as picture:
+            frames.append(picture.convert("L"))
+    path = folder / "evolution.gif"
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
+    write_atomically(
+        path,
+        lambda temporary: frames[0].save(
+            temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0
+        ),
+    )
+    return path
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,1 @@
+"""Variational autoencoder: characters from a dozen latent variables."""

@@ -1,0 +1,133 @@
+"""The variational autoencoder: images to a few latent variables and back, and its two terms.
+
+D. Kingma, M. Welling, Auto-Encoding Variational Bayes, 2014. Given classes, encoder and decoder are
+both told the class (D. Kingma et al., Semi-supervised Learning with Deep Generative Models, 2014,
+M2), so that the latent variables are left with how it is written.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handwriting.blocks import GROUPS
+from handwriting.errors import InputError
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoder knows of images.
+
+    Attributes:
+        mean, log_var: (B, L) of the normal distribution of their latent variables.
+    """
+
+    mean: Tensor
+    log_var: Tensor
+
+    def sample(self, rng: torch.Generator | None = None) -> Tensor:
+        """Latent variables (B, L), through which gradients flow (eq. 4 and section 2.4)."""
+        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device)
+        return self.mean + (self.log_var / 2).exp() * noise
+
+
+def squared_error(reconstructions: Tensor, images: Tensor) -> Tensor:
+    """The squared error of images (B, 1, H, W) in [-1, 1] as of ink in [0, 1].
+
+    Summed over pixels, averaged over the batch. In the wider range it would weigh four times as
+    much beside the KL term: closer reconstructions, worse samples from the prior.
+    """
+    return ((reconstructions - images) / 2).square().sum(dim=(1, 2, 3)).mean()
+
+
+def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
+    """From normal distributions (B, L) to the standard normal one (appendix B).
+
+    Summed over latent variables, averaged over the batch.
+    """
+    return (mean.square() + log_var.exp() - 1 - log_var).sum(dim=1).mean() / 2
+
+
+class Vae(nn.Module):
+    """A convolutional encoder and decoder with latent variables between them.
+
+    Args:
+        size_px: S, the side of the images, a multiple of 8.
+        num_latents: L.
+        num_classes: K, for images of classes that are asked for by label; None for any.
+        dim: channels at half the side; twice and four times as many at a quarter and an eighth.
+        dropout: of the features on both sides of the latent variables.
+
+    Raises:
+        InputError: a side that cannot be halved three times.
+    """
+
+    def __init__(
+        self, size_px: int, num_latents: int = 12, num_classes: int | None = None, dim: int = 32,
+        dropout: float = 0.1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if size_px % 8 or size_px < 8:
+            raise InputError(f"size_px={size_px}: a VAE needs a multiple of 8")
+        self.arguments: dict[str, Any] = {
+            "size_px": size_px, "num_latents": num_latents, "num_classes": num_classes, "dim": dim,
+            "dropout": dropout,
+        }  # fmt: skip
+        self.embedding = nn.Embedding(num_classes, 4 * dim) if num_classes else None
+        class_dim = 4 * dim if num_classes else 0
+        shape = (4 * dim, size_px // 8, size_px // 8)
+        num_features = 4 * dim * (size_px // 8) ** 2
+        self.features = nn.Sequential(
+            *_halve(1, dim), *_halve(dim, 2 * dim), *_halve(2 * dim, 4 * dim),
+            nn.Flatten(), nn.Dropout(dropout),
+        )  # fmt: skip
+        self.distribution = nn.Linear(num_features + class_dim, 2 * num_latents)
+        self.decoder = nn.Sequential(
+            nn.Linear(num_latents + class_dim, num_features),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Unflatten(1, shape),
+            *_double(4 * dim, 2 * dim), *_double(2 * dim, dim),
+            nn.ConvTranspose2d(dim, 1, 4, stride=2, padding=1),
+            nn.Tanh(),
+        )  # fmt: skip
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Encoded:
+        """Images (B, 1, S, S) in [-1, 1], and classes (B,) if there are any."""
+        features = self._with_class(self.features(images), labels)
+        mean, log_var = self.distribution(features).float().chunk(2, dim=1)
+        return Encoded(mean, log_var)
+
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latent variables (B, L), and classes (B,), to images (B, 1, S, S) in [-1, 1]."""
+        images: Tensor = self.decoder(self._with_class(latents, labels))
+        return images.float()
+
+    def forward(
+        self, images: Tensor, labels: Tensor | None = None, rng: torch.Generator | None = None
+    ) -> tuple[Tensor, Encoded]:
+        """Reconstructions (B, 1, S, S) from drawn latent variables, and their distribution."""
+        encoded = self.encode(images, labels)
+        return self.decode(encoded.sample(rng), labels), encoded
+
+    def _with_class(self, values: Tensor, labels: Tensor | None) -> Tensor:
+        if self.embedding is None:
+            return values
+        return torch.cat([values, self.embedding(labels)], dim=1)
+
+
+def _halve(channels: int, out_channels: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels, out_channels, 4, stride=2, padding=1),
+        nn.GroupNorm(GROUPS, out_channels),
+        nn.SiLU(),
+    ]
+
+
+def _double(channels: int, out_channels: int) -> list[nn.Module]:
+    return [
+        nn.ConvTranspose2d(channels, out_channels, 4, stride=2, padding=1),
+        nn.GroupNorm(GROUPS, out_channels),
+        nn.SiLU(),
+    ]

@@ -1,0 +1,114 @@
+"""Train a variational autoencoder: characters from a dozen latent variables.
+
+    python training_vae/train.py
+    python training_vae/train.py vae.class_conditional=false vae.smooth=true
+    python training_vae/train.py experiment=smoke
+
+Images are those of training writers, fonts and simulated helpers (``shares``); ``vae.smooth`` blurs
+and thresholds them first, as the original did. Writes ``runs/<name>/vae/vae.pt`` and pictures:
+``step_*``, images over their reconstructions over samples from the prior; ``traversal``, a row per
+latent variable from -3 to 3.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handwriting.augment import to_float, to_uint8
+from handwriting.bank import Mixture
+from handwriting.config import Config, run_script
+from handwriting.corpus import open_corpus
+from handwriting.images import Uint8, sheet, smooth
+from handwriting.optimize import one_cycle
+from handwriting.run import Run, save_weights
+from handwriting.runtime import Runtime
+from training_vae.model import Vae, kl_divergence, squared_error
+
+PRIOR_ROWS = 3  # samples from the prior on a sheet, beside each image shown
+TRAVERSAL = torch.linspace(-3, 3, 13)  # standard deviations of the prior
+
+
+def main(config: Config) -> Path:
+    settings = config.vae
+    corpus = open_corpus(config)
+    run = Run(config, "vae", ("seed", "size_px", "data", "fonts", "vae"), {"corpus": corpus.key})
+    if run.is_done:
+        return run.folder
+    runtime = Runtime(config.runtime)
+    rng = runtime.seed(config.seed)
+    sources = corpus.sources
+    if settings.smooth:
+        sources = {name: replace(s, images=smooth(s.images)) for name, s in sources.items()}
+    mixture = Mixture(corpus, sources, runtime.device)
+    num_classes = len(corpus.characters) if settings.class_conditional else None
+    network = Vae(config.size_px, settings.num_latents, num_classes, settings.dim, settings.dropout)
+    run.begin()
+    runtime.to_device(network)
+    optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
+
+    def draw(size: int) -> tuple[Tensor, Tensor | None]:
+        labels = mixture.draw_labels(size, rng)
+        images = mixture.bank.take(mixture.draw(labels, settings.shares, rng))
+        return to_float(images), labels if settings.class_conditional else None
+
+    shown = draw(settings.num_samples)
+    stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    for step in run.steps(settings.num_steps, stateful, rng):
+        images, labels = draw(settings.batch_size)
+        with runtime.autocast():
+            reconstructions, encoded = network.train()(images, labels, rng)
+            error = squared_error(reconstructions, images)
+            kl = kl_divergence(encoded.mean, encoded.log_var)
+        optimizer.zero_grad()
+        runtime.backward(error + kl)
+        optimizer.step()
+        schedule.step()
+        run.log(squared_error=error, kl=kl)
+        if step % settings.sample_every == 0 or step == settings.num_steps:
+            run.sample(f"step_{step:06d}", samples(network, *shown, runtime))
+
+    run.sample("traversal", traversal(network, *shown, runtime))
+    facts = {
+        "characters": corpus.characters,
+        "characters_seen": corpus.seen,
+        "size_px": config.size_px,
+        "writers_seen": corpus.train.present_writers(),
+    }
+    path = save_weights(
+        run.folder / "vae.pt", "vae", network.arguments, facts, network.state_dict()
+    )
+    return run.finish(run.last_logged(), [path])
+
+
+@torch.no_grad()
+def samples(network: Vae, images: Tensor, labels: Tensor | None, runtime: Runtime) -> Uint8:
+    """A sheet of images, their reconstructions and samples of their classes from the prior."""
+    network.eval()
+    rng = torch.Generator(runtime.device).manual_seed(0)
+    shape = (PRIOR_ROWS, len(images), network.arguments["num_latents"])
+    latents = torch.randn(shape, generator=rng, device=runtime.device)
+    with runtime.autocast():
+        reconstructions = network.decode(network.encode(images, labels).mean, labels)
+        rows = [images, reconstructions, *(network.decode(row, labels) for row in latents)]
+    return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
+
+
+@torch.no_grad()
+def traversal(network: Vae, images: Tensor, labels: Tensor | None, runtime: Runtime) -> Uint8:
+    """The first image's class, one latent variable per row going from -3 to 3, the others 0."""
+    network.eval()
+    num_latents = network.arguments["num_latents"]
+    values = TRAVERSAL.to(runtime.device)
+    # (row, column, variable): each row's own variable alone differs from 0.
+    latents = torch.eye(num_latents, device=runtime.device)[:, None, :] * values[:, None]
+    label = None if labels is None else labels[:1].expand(len(values))
+    with runtime.autocast():
+        rows = [network.decode(row, label) for row in latents]
+    return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
+
+
+if __name__ == "__main__":
+    run_script(main)
