@@ -75,12 +75,26 @@ def by_writer(values: npt.NDArray[np.bool_], writers: Int64) -> Float64:
     return np.array([values[writers == writer].mean() for writer in np.unique(writers)])
 
 
-def interval(per_writer: Float64, num_resamples: int) -> tuple[float, float]:
-    """A 95 % interval of the mean over writers, by percentile bootstrap; NaN for one writer."""
-    if len(per_writer) < 2 or np.ptp(per_writer) == 0:
-        value = float(per_writer.mean()) if len(per_writer) > 1 else float("nan")
-        return value, value
+def interval(per_writer: Float64, num_resamples: int) -> tuple[float, float] | None:
+    """A 95 % interval of the mean over writers, by percentile bootstrap.
+
+    Args:
+        per_writer: (W,) a value for each writer.
+        num_resamples: of the bootstrap.
+
+    Returns:
+        Low and high; None for one writer, who is no sample.
+    """
+    if len(per_writer) < 2:
+        return None
+    if np.ptp(per_writer) == 0:
+        return float(per_writer.mean()), float(per_writer.mean())
     found = bootstrap(
         (per_writer,), np.mean, n_resamples=num_resamples, method="percentile", rng=0
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+def interval_text(bounds: tuple[float, float] | None, form: str = ".3f") -> str:
+    """``low .. high``; a dash where there is no interval."""
+    return f"{bounds[0]:{form}} .. {bounds[1]:{form}}" if bounds else "-"

@@ -180,7 +180,7 @@ def test_one_test_writer_shows_nothing(study: Callable[..., Config]) -> None:
         study({"real/seed_0": result([0.1]), "real+adain/seed_0": result([0.9])})
     )
     assert metrics["arms"]["real"]["interval"] is metrics["arms"]["real"]["gain_interval"] is None
-    assert "<td>real+adain</td><td>0.900</td><td>–</td>" in page
+    assert "<td>real+adain</td><td>0.900</td><td>-</td>" in page
     assert "nan" not in page.split("</style>")[1].partition("base64")[0]
     assert "one writer is no sample, nothing is shown" in page
     assert ": a gain" not in page
@@ -258,10 +258,10 @@ def test_a_generator_is_measured_beside_handwriting(study: Callable[..., Config]
             }
         )
     )
-    measures = "<td>0.875</td><td>0.500</td><td>–</td><td>0.625</td><td>0.750</td>"
+    measures = "<td>0.875</td><td>0.500</td><td>-</td><td>0.625</td><td>0.750</td>"
     cost = "<td>123</td><td>40</td><td>+0.100</td><td>+0.100 .. +0.100</td>"
     assert f"<td>adain</td>{measures}{cost}<td>24</td>" in page
-    dashes = "<td>–</td>" * 4
+    dashes = "<td>-</td>" * 4
     assert f"<td>training writers</td>{measures}{dashes}<td>24</td>" in page
     assert "reads 0.750 of the training writers" in page
     assert "0.20 by chance" in page

@@ -6,17 +6,18 @@ from typing import Any
 from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.files import read_json, write_json
+from handwriting.metrics import interval, interval_text
 from handwriting.report import Picture, Section, write_report
 from handwriting.run import run_folder
 from training_character_classification.plots import arm_intervals, gains_and_losses
 from training_character_classification.quality import MEASURES
-from training_character_classification.results import Arm, bounds, cost_and_gain, read_arms
+from training_character_classification.results import Arm, cost_and_gain, read_arms
 
 STAND_IN = (
     "Simulated writers stand in for people here: these numbers show that the pipeline works. They "
     "are not results on handwriting. Bring a manifest (data=manifest) for those."
 )
-NOTHING = "–"  # where there is no number
+NOTHING = "-"  # where there is no number
 STYLE_TRANSFER_ROWS = "content, style, output, target from top to bottom"
 TRAINING_ROWS = {
     "cdiffusion": "an image by the hand, output, target from top to bottom",
@@ -39,11 +40,11 @@ def write_study_report(config: Config) -> Path:
     table = {
         arm.name: {
             "accuracy": arm.accuracy,
-            "interval": bounds(arm.per_writer, num_resamples),
+            "interval": interval(arm.per_writer, num_resamples),
             "macro_f1": arm.macro_f1,
             "gain": arm.accuracy - control.accuracy,
             # Paired: the same writers and seeds on both sides.
-            "gain_interval": bounds(arm.per_writer - control.per_writer, num_resamples),
+            "gain_interval": interval(arm.per_writer - control.per_writer, num_resamples),
         }
         for arm in arms
     }
@@ -102,7 +103,8 @@ def _introduction(
             f"{len(config.pipeline.seeds)} seeds per arm, equal numbers of steps.",
             f"Best arm with generated images: {best.name}, {best.accuracy:.3f}. Best control: "
             f"{control.name}, {control.accuracy:.3f}. Difference {gain:+.3f}, 95 % interval over "
-            f"test writers {_range(interval_of_gain, '+.3f')}: {_verdict(interval_of_gain)}.",
+            f"test writers {interval_text(interval_of_gain, '+.3f')}: "
+            f"{_verdict(interval_of_gain)}.",
         ],
         notice="" if corpus.is_real else STAND_IN,
     )
@@ -124,10 +126,10 @@ def _arms(table: dict[str, Any], control: Arm, folder: Path) -> Section:
         arm = table[name]
         scores = [
             f"{arm['accuracy']:.3f}",
-            _range(arm["interval"], ".3f"),
+            interval_text(arm["interval"]),
             f"{arm['macro_f1']:.3f}",
         ]
-        gains = [f"{arm['gain']:+.3f}", _range(arm["gain_interval"], "+.3f")]
+        gains = [f"{arm['gain']:+.3f}", interval_text(arm["gain_interval"], "+.3f")]
         rows.append((name, *scores, *gains))
     return Section(
         "Recognisers on test writers",
@@ -136,10 +138,6 @@ def _arms(table: dict[str, Any], control: Arm, folder: Path) -> Section:
         rows=rows,
         pictures=[Picture(folder / "arms.png", "Grey: controls. Red: with generated images.")],
     )
-
-
-def _range(interval: tuple[float, float] | None, form: str) -> str:
-    return NOTHING if interval is None else f"{interval[0]:{form}} .. {interval[1]:{form}}"
 
 
 def _number(value: float | None, form: str) -> str:
@@ -196,7 +194,7 @@ def _sources(judge: dict[str, Any], sources: dict[str, Any], control: Arm) -> Se
             _number(found.get("images_per_s"), ".0f"),
             _number(found.get("training_s"), ".0f"),
             _number(found.get("gain"), "+.3f"),
-            _range(found.get("gain_interval"), "+.3f"),
+            interval_text(found.get("gain_interval"), "+.3f"),
             str(found["images"]),
         )
         for name, found in sources.items()

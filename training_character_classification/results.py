@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from handwriting.files import read_json
-from handwriting.metrics import Float64, interval
+from handwriting.metrics import Float64
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,6 @@ def read_arms(recognisers: dict[str, Any], generators: list[str]) -> list[Arm]:
         )
         for name, results in of_arm.items()
     ]
-
-
-def bounds(per_writer: Float64, num_resamples: int) -> tuple[float, float] | None:
-    """The 95 % interval over writers; None for one writer, who is no sample."""
-    found = interval(per_writer, num_resamples)
-    return None if np.isnan(found[0]) else found
 
 
 def cost_and_gain(

@@ -21,7 +21,7 @@ from handwriting.errors import InputError
 from handwriting.evaluate import predict
 from handwriting.files import write_text
 from handwriting.manifest import read_manifest
-from handwriting.metrics import by_writer, interval, score
+from handwriting.metrics import by_writer, interval, interval_text, score
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, files_key, pack_manifest
 from handwriting.run import Run, Weights, file_key, load_weights, run_folder
@@ -137,10 +137,9 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     width = max(len(name) for name in results)
     lines = [f"{'recogniser':{width}}  accuracy  95 % over writers  macro F1"]
     for name, result in results.items():
-        low, high = result["interval"]
+        bounds = interval_text(result["interval"])
         lines.append(
-            f"{name:{width}}  {result['accuracy']:8.3f}  {low:8.3f} .. {high:.3f}  "
-            f"{result['macro_f1']:8.3f}"
+            f"{name:{width}}  {result['accuracy']:8.3f}  {bounds:>17}  {result['macro_f1']:8.3f}"
         )
     return "\n".join(lines)
 
