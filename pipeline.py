@@ -15,7 +15,7 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
-from handwriting.config import Config, GeneratorName, ModelMode, StepType, run_script
+from handwriting.config import Condition, Config, GeneratorName, ModelMode, StepType, run_script
 from handwriting.errors import InputError
 from handwriting.run import run_folder
 from training_cdiffusion_model import (
@@ -49,6 +49,7 @@ def main(config: Config) -> Path:
     for key in ("generators", "seeds", "augmentations"):
         if not getattr(config.pipeline, key):
             raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
+    check_unseen(config)
     # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
     config = replace(
         config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True,
@@ -75,6 +76,24 @@ def main(config: Config) -> Path:
     report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
+
+
+def check_unseen(config: Config) -> None:
+    """Check that every generator can draw the characters that none is to see.
+
+    Raises:
+        InputError: one of them knows a character by its number alone.
+    """
+    by_number = {GeneratorName.adain_mlp, GeneratorName.dcgan, GeneratorName.vae}
+    if config.cdiffusion.condition is Condition.character:
+        by_number.add(GeneratorName.cdiffusion)
+    unable = [name.value for name in config.pipeline.generators if name in by_number]
+    if config.data.unseen_characters and unable:
+        raise InputError(
+            f"data.unseen_characters={config.data.unseen_characters}: {', '.join(unable)} can draw "
+            "only what they were trained on; leave them out of pipeline.generators (cdiffusion can "
+            "with cdiffusion.condition=text)"
+        )
 
 
 def stages_of(name: GeneratorName, config: Config) -> tuple[Stage, Stage, Config]:

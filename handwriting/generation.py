@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handwriting.augment import to_uint8
 from handwriting.characters import class_list
 from handwriting.config import Config
 from handwriting.corpus import Corpus, matching
@@ -23,6 +24,7 @@ from handwriting.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.packed import Int64, PackedImages, concatenate
 from handwriting.progress import progress
 from handwriting.run import Run, Weights
+from handwriting.runtime import Runtime
 
 MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
 
@@ -62,7 +64,7 @@ def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple
     """The characters of ``generation.characters``, or all of the study.
 
     Raises:
-        InputError: one that the generator does not know, or a generator of other characters.
+        InputError: one that the generator cannot draw, or a generator of other characters.
     """
     weights.require_characters(corpus.characters)
     named = config.generation.characters
@@ -72,9 +74,10 @@ def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple
         [
             f"{c} (U+{ord(c):04X}): unknown to the generator"
             for c in characters
-            if c not in corpus.characters
+            if c not in weights.facts["drawable"]
         ],
-        f"{weights.path} was trained on {len(corpus.characters)} characters.",
+        f"{weights.path} can draw {len(weights.facts['drawable'])} of its "
+        f"{len(corpus.characters)} characters.",
     )
     return characters
 
@@ -104,6 +107,24 @@ def any_hand(indices: Int64, writers: Int64, rng: np.random.Generator) -> int:
 def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
     """Standard normal values (B, *shape) float32, each image's from its own generator."""
     return torch.from_numpy(np.stack([w.rng.standard_normal(shape, np.float32) for w in wanted]))
+
+
+def from_noise(draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtime: Runtime) -> Make:
+    """How a generator that knows classes but no hands makes images.
+
+    Args:
+        draw: noise (B, Z) and classes (B,) to images (B, 1, H, W) in [-1, 1].
+        num_values: Z.
+    """
+
+    @torch.no_grad()
+    def make(wanted: list[Wanted]) -> Made:
+        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+        with runtime.autocast():
+            images = draw(noise(wanted, num_values).to(runtime.device), labels)
+        return Made(np.asarray(to_uint8(images).cpu()), [UNKNOWN_WRITER] * len(wanted))
+
+    return make
 
 
 def write_generated(run: Run, config: Config, characters: Sequence[str], corpus: Corpus,

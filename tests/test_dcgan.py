@@ -281,7 +281,7 @@ def weights(tmp_path: Path) -> Path:
     generator = Generator(16, 10, len(SMOKE), 8)
     for _ in range(20):
         generator(torch.randn(60, 10), torch.arange(60) % len(SMOKE))
-    facts = {"characters": SMOKE, "characters_seen": SMOKE[:5], "size_px": 16, "writers_seen": []}
+    facts = {"characters": SMOKE, "drawable": SMOKE[:5], "size_px": 16, "writers_seen": []}
     return save_weights(
         tmp_path / "dcgan.pt", "dcgan", generator.arguments, facts, generator.state_dict()
     )
@@ -315,7 +315,7 @@ def test_an_image_depends_on_seed_character_and_number_alone(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "kept unseen"),
+        ([], r"休 \(U\+4F11\): unknown to the generator"),
         (["generation.characters=木明"], r"明 \(U\+660E\): unknown to the generator"),
         (["data.characters=あシツ木林明"], "trained on .*other characters"),
         (["gen_weight=nowhere"], "no dcgan weights at nowhere: run training_dcgan/train.py"),

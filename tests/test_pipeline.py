@@ -249,6 +249,16 @@ def test_the_judge_sees_all_real_people_whom_no_generator_sees(smoke: ComposeSmo
     assert judge.classifier.use_helpers
 
 
+@pytest.mark.parametrize("name", ["adain_mlp", "dcgan", "vae", "cdiffusion"])
+def test_generators_that_cannot_draw_unseen_characters_are_named_before_anything_runs(
+    name: str, smoke: ComposeSmoke
+) -> None:
+    config = smoke(f"pipeline.generators=[adain,{name}]", "data.unseen_characters=1")
+    with pytest.raises(InputError, match=f"unseen_characters=1: {name} can draw only"):
+        pipeline.main(config)
+    assert not run_folder(config).exists()
+
+
 @pytest.mark.parametrize("key", ["generators", "seeds", "augmentations"])
 def test_nothing_to_compare_is_named_before_anything_runs(key: str, smoke: ComposeSmoke) -> None:
     config = smoke(f"pipeline.{key}=[]")

@@ -43,6 +43,10 @@ def is_script(path: Path) -> bool:
     return any(isinstance(node, ast.If) and "__main__" in ast.dump(node) for node in tree.body)
 
 
+READMES = [
+    Path("README.md"),
+    *(path.relative_to(ROOT) for path in ROOT.glob("training_*/README.md")),
+]
 SCRIPTS = [path for path in MODULES if path.parts[0] in STAGES and is_script(path)]
 
 
@@ -102,12 +106,28 @@ def test_a_script_has_a_main_and_a_docstring_with_a_command_that_composes(path: 
         assert_composes(words)
 
 
-def test_the_commands_of_the_pipeline_and_the_readme_compose() -> None:
-    assert commands(docstring(Path("pipeline.py")))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for words in [*commands(docstring(Path("pipeline.py"))), *commands(readme)]:
-        if words[0] not in ("run.py", "prepare_simulated.py", "prepare_etl.py"):
+@pytest.mark.parametrize("path", ["pipeline.py", "prepare_etl.py", "prepare_simulated.py"])
+def test_the_commands_of_a_script_at_the_root_compose(path: str) -> None:
+    found = commands(docstring(Path(path)))
+    assert path in {words[0] for words in found}
+    for words in found:
+        assert_composes(words)
+
+
+@pytest.mark.parametrize("path", READMES, ids=str)
+def test_the_commands_of_a_readme_compose(path: Path) -> None:
+    found = commands((ROOT / path).read_text(encoding="utf-8"))
+    assert found
+    for words in found:
+        if words[0] != "run.py":
             assert_composes(words)
+
+
+@pytest.mark.parametrize("path", READMES, ids=str)
+def test_what_a_readme_links_to_is_there(path: Path) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert [link for link in links if not (ROOT / path).parent.joinpath(link).exists()] == []
 
 
 def test_every_experiment_begins_with_its_command() -> None:

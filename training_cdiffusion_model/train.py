@@ -69,6 +69,7 @@ def main(config: Config) -> Path:
 
     facts = {
         "characters": corpus.characters,
+        "drawable": corpus.characters if clip else corpus.seen,
         "size_px": config.size_px,
         "num_style_images": settings.num_style_images,
         "writers_seen": corpus.train.present_writers(),

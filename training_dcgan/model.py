@@ -26,7 +26,7 @@ from training_dcgan.augment import shift
 SLOPE = 0.2  # of LeakyReLU below zero (Radford et al. 2016, section 4)
 NUM_FEATURES = 128  # of an image, as the discriminator sees it before its verdict
 GROUP = 4  # images that follow each other in a batch and are compared; best of one class
-DEVIATION_WEIGHT = 0.5  # of how they differ, beside each one's features; 1 cost legibility
+DEVIATION_WEIGHT = 0.5  # of how they differ beside what each shows: diversity against legibility
 
 
 class Generator(nn.Module):
@@ -210,10 +210,10 @@ class DCGAN:
             x: (B, 1, S, S) real images in [-1, 1], B a multiple of ``GROUP``.
             labels: (B,) their classes, for a conditional model and for no other; the generated
                 images are of these classes too.
-            freeze_discriminator: whether the generator's step leaves the discriminator alone. In
-                the Keras original False left it trainable in the joint model, where it learnt from
-                the generator's loss to call generated images real, against its own step. So it
-                does here: for comparison, not for use.
+            freeze_discriminator: whether the generator's step leaves the discriminator alone. Left
+                trainable in a joint Keras model, it learns there from the generator's loss to call
+                generated images real, against its own step. False does the same here: for
+                comparison, not for use.
             rng: that draws noise and augmentation, on the model's device.
 
         Returns:

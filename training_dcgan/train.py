@@ -66,7 +66,7 @@ def main(config: Config) -> Path:
     animate(run.folder / "samples", steps)
     facts = {
         "characters": corpus.characters,
-        "characters_seen": corpus.seen,
+        "drawable": corpus.seen,
         "size_px": config.size_px,
         "writers_seen": corpus.train.present_writers(),
     }

@@ -131,6 +131,7 @@ def train_step(
 
     facts = {
         "characters": corpus.characters,
+        "drawable": corpus.characters,
         "mode": mode,
         "step_type": step_type,
         "size_px": config.size_px,

@@ -10,15 +10,10 @@ the image's number alone, and nobody's hand. Writes canonical images, ``manifest
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from handwriting.augment import to_uint8
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
-from handwriting.errors import InputError, report_problems
-from handwriting.generation import Made, Wanted, noise, wanted_characters, write_generated
-from handwriting.manifest import UNKNOWN_WRITER
+from handwriting.errors import InputError
+from handwriting.generation import from_noise, wanted_characters, write_generated
 from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_vae.model import Vae
@@ -40,25 +35,12 @@ def main(config: Config) -> Path:
     if run.is_done:
         return run.folder
     characters = wanted_characters(config, corpus, weights)
-    report_problems(
-        "generation.characters",
-        [f"{c}: kept unseen" for c in characters if c not in weights.facts["characters_seen"]],
-        "It draws only what it was trained on: name others, or train with data.unseen_characters=0",
-    )
     run.begin()
     runtime = Runtime(config.runtime)
     network = Vae(**weights.arguments)
     network.load_state_dict(weights.state)
     runtime.freeze(network)
-
-    @torch.no_grad()
-    def make(wanted: list[Wanted]) -> Made:
-        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-        latents = noise(wanted, weights.arguments["num_latents"]).to(runtime.device)
-        with runtime.autocast():
-            images = network.decode(latents, labels)
-        return Made(np.asarray(to_uint8(images).cpu()), [UNKNOWN_WRITER] * len(wanted))
-
+    make = from_noise(network.decode, weights.arguments["num_latents"], runtime)
     return write_generated(run, config, characters, corpus, make)
 
 

@@ -73,7 +73,7 @@ def main(config: Config) -> Path:
     run.sample("traversal", traversal(network, *shown, runtime))
     facts = {
         "characters": corpus.characters,
-        "characters_seen": corpus.seen,
+        "drawable": corpus.seen,
         "size_px": config.size_px,
         "writers_seen": corpus.train.present_writers(),
     }
