@@ -68,4 +68,4 @@ def make(config: Config, files: list[DataFile], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, data="etl_paper")

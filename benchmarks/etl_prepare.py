@@ -13,6 +13,7 @@ set takes ten times as long.
 import argparse
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -127,6 +128,7 @@ def main() -> None:
 
 def measure(folder: Path, num_workers: int) -> None:
     """Prepare the files once and print what it took."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
     etl = Etl(
         folder=str(folder), output=str(folder / "out"), train_sets=["ETL9G"], train_writers=None,
         evaluation_sets=["ETL9G"], validation_writers=1, test_writers=1, samples_per_class=None,

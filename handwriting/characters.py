@@ -59,6 +59,13 @@ def _read_list(path: Path) -> tuple[str, ...]:
     return tuple(c for line in lines for word in line.split() for c in word)
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # thousands of characters are too long for a name
+        return False
+
+
 def named_lists() -> dict[str, tuple[str, ...]]:
     """Every class list that has a name."""
     education = _read_list(INFORMATION_DIR / "classes" / "education_1948.txt")
@@ -83,7 +90,7 @@ def class_list(name_or_path: str) -> tuple[str, ...]:
     lists = named_lists()
     if name_or_path in lists:
         characters = lists[name_or_path]
-    elif Path(name_or_path).is_file():
+    elif _is_file(name_or_path):
         characters = _read_list(Path(name_or_path))
     elif name_or_path and not any(c.isascii() for c in name_or_path):
         characters = tuple(name_or_path)

@@ -365,10 +365,18 @@ def compose(overrides: Sequence[str] = ()) -> Config:
         return typed(hydra_compose("study", [quoted(o) for o in overrides]))
 
 
-def run_script(main: Callable[[Config], Any]) -> None:
-    """Run a stage's ``main`` on the study composed from the command line."""
+def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
+    """Run a stage's ``main`` on the study composed from the command line.
+
+    Args:
+        main: the stage.
+        data: the choice of ``data=`` where the command line makes none; None: the study's.
+    """
     _register()
-    sys.argv[1:] = [quoted(argument) for argument in sys.argv[1:]]
+    overrides = [quoted(argument) for argument in sys.argv[1:]]
+    if data and not any(override.startswith("data=") for override in overrides):
+        overrides.insert(0, f"data={data}")
+    sys.argv[1:] = overrides
 
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:

@@ -60,6 +60,10 @@ def test_a_byte_order_mark_is_not_a_class(tmp_path: Path) -> None:
     assert class_list(str(path)) == tuple(SMOKE)
 
 
+def test_thousands_of_characters_may_be_given_themselves() -> None:
+    assert class_list("".join(kanji())) == kanji()
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -385,7 +387,8 @@ def test_parts_that_are_there_are_not_made_again(
 
 def test_other_settings_are_made_again_and_refused_until_then(study: Study) -> None:
     prepare_etl.main(study("data.etl.png=true"))
-    other = study("size_px=20", "data.split_seed=5", "data.etl.png=true", characters="あいアイ")
+    other = study("size_px=20", "data.split_seed=5", "data.etl.png=true",
+                  "data.etl.evaluation_sets=[ETL8G,ETL1]", characters="あいアイ")  # fmt: skip
     with pytest.raises(InputError) as caught:
         open_corpus(other)
     message = str(caught.value)
@@ -396,8 +399,27 @@ def test_other_settings_are_made_again_and_refused_until_then(study: Study) -> N
     assert "train_sets" not in message
     output = prepare_etl.main(other)
     assert open_corpus(other).train.size_px == 20
+    assert not (output / "sheets" / "ETL6.png").exists()
     manifest = read_manifest(output / "png" / "train" / "manifest.json")
     assert set(manifest.characters) == set("あいアイ")
+
+
+def test_interrupted_with_other_settings_the_old_arrays_do_not_count(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = study("data.etl.png=true")
+    output = prepare_etl.main(first)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_etl, "write_sheets", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_etl.main(study("size_px=20"))
+    with pytest.raises(InputError, match="nothing was prepared"):
+        open_corpus(first)
+    assert not list(output.glob("png/*/manifest.json"))
 
 
 # The corpus ---------------------------------------------------------------------------------------
@@ -414,6 +436,8 @@ def test_a_study_opens_what_was_prepared(study: Study) -> None:
         np.testing.assert_array_equal(getattr(corpus, split).images, packed.images)
     assert open_corpus(config) is corpus
     prepare_etl.main(study("data.split_seed=3"))
+    with pytest.raises(InputError, match="split_seed: 3 there, 0 asked for"):
+        open_corpus(config)
     prepare_etl.main(config)
     assert open_corpus(config).key == corpus.key
 
@@ -443,21 +467,39 @@ def test_all_missing_and_broken_files_are_in_one_error(study: Study, etl_folder:
     (etl_folder / "ETL9G" / "ETL9G_03").unlink()
     cut = etl_folder / "ETL5" / "ETL5C"
     cut.write_bytes(cut.read_bytes()[:-100])
-    short = etl_folder / "ETL6" / "ETL6C_05"
-    short.write_bytes(short.read_bytes()[: -SETS["ETL6"].record_bytes])
     twice = etl_folder / "ETL1" / "ETL1C_07"
     (etl_folder / "copy").mkdir()
     shutil.copy(twice, etl_folder / "copy")
     with pytest.raises(InputError) as caught:
         prepare_etl.main(study())
     message = str(caught.value)
-    assert "4 problem(s)" in message
+    assert "3 problem(s)" in message
     assert "ETL9G: 2 of 3 files missing: ETL9G_02, ETL9G_03" in message
     assert f"{cut}: expected whole records of 2952 bytes (ETL5)" in message
-    assert f"{short}: expected 8 records (16,416 bytes), found 7" in message
     assert f"found again as {etl_folder / 'copy' / 'ETL1C_07'}" in message or str(twice) in message
     assert '"ETL Character Database" of AIST' in message
     assert "http" not in message
+
+
+def test_another_number_of_records_is_a_warning(
+    study: Study, etl_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = etl_folder / "ETL6" / "ETL6C_05"
+    short.write_bytes(short.read_bytes()[: -SETS["ETL6"].record_bytes])
+    prepare_etl.main(study())
+    expected = f"{short}: expected 8 records (16,416 bytes), found 7 (a warning)"
+    assert expected in capsys.readouterr().out
+
+
+def test_without_data_the_papers_protocol_is_prepared(tmp_path: Path) -> None:
+    command = [sys.executable, str(prepare_etl.__file__), f"data.etl.folder={tmp_path}"]
+    found = subprocess.run(
+        [*command, f"data.etl.output={tmp_path / 'out'}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert "ETL9G: 50 of 50 files missing" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_an_integrity_report_is_written_before_the_error(
@@ -504,6 +546,8 @@ def test_another_hash_is_a_warning(
         (["data.etl.samples_per_class=0"], "6 problem"),
         (["data.etl.train_sets=[ETL9B,ETL5]", "data.etl.max_quality=1"], "ETL9B says nothing of"),
         (["data.etl.train_sets=[ETL2]"], "ETL2 needs its table"),
+        (["data.characters=アイ", "data.etl.evaluation_sets=[ETL8G]"], "ETL8G: none of these"),
+        (["data.characters=右"], "1 problem.*\n.*no image of 右"),
         (["data.characters=null"], "choose data=etl_paper"),
     ],
 )

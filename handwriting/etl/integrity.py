@@ -13,7 +13,7 @@ from pathlib import Path
 
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.layouts import SETS
-from handwriting.etl.records import EtlFile
+from handwriting.etl.records import EtlFile, official_name
 from handwriting.files import write_json, write_text
 from handwriting.progress import progress
 
@@ -87,13 +87,8 @@ def _find(folder: Path) -> dict[str, list[Path]]:
     found = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            found[_official_name(path)].append(path)
+            found[official_name(path)].append(path)
     return found
-
-
-def _official_name(path: Path) -> str:
-    """``ETL8B2C1``, also for ``etl8b2c1`` and for ``ETL8B2-1`` of the official tables."""
-    return path.name.upper().replace("-", "_").replace("ETL8B2_", "ETL8B2C")
 
 
 def _inspected(set_name: str, name: str, paths: list[Path]) -> DataFile:
@@ -110,13 +105,14 @@ def _inspected(set_name: str, name: str, paths: list[Path]) -> DataFile:
         return DataFile(set_name, name, path, 0, str(error).removeprefix(f"{path}: "))
     form = SETS[set_name]
     expected = form.files[name] - form.dummy_records
-    problem = warning = ""
+    warning = ""
     if num_records != expected:
+        # Not an error: the counts of some files are inferred from those of their set.
         size = form.files[name] * form.record_bytes
-        problem = f"expected {expected:,} records ({size:,} bytes), found {num_records:,} records"
+        warning = f"expected {expected:,} records ({size:,} bytes), found {num_records:,}"
     elif name in form.sha256 and _sha256(path) != form.sha256[name]:
         warning = "another SHA-256 than users of the database have published"
-    return DataFile(set_name, name, path, num_records, problem, warning)
+    return DataFile(set_name, name, path, num_records, warning=warning)
 
 
 def _sha256(path: Path) -> str:
@@ -130,11 +126,13 @@ def _missing(files: Sequence[DataFile]) -> list[str]:
     for file in files:
         if file.path is None:
             names[file.set_name].append(file.name)
-    return [
-        f"{set_name}: {len(missing)} of {len(SETS[set_name].files)} files missing: "
-        + ", ".join(missing)
-        for set_name, missing in names.items()
-    ]
+    lines = []
+    for set_name, missing in names.items():
+        num_files = len(SETS[set_name].files)
+        is_range = len(missing) == num_files > 2
+        listed = f"{missing[0]} to {missing[-1]}" if is_range else ", ".join(missing)
+        lines.append(f"{set_name}: {len(missing)} of {num_files} files missing: {listed}")
+    return lines
 
 
 def _broken(files: Sequence[DataFile]) -> list[str]:

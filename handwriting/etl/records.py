@@ -186,7 +186,7 @@ class EtlFile(Sequence[Record]):
     def _file_number(self) -> int:
         """The place of the file among those of its set, from 0."""
         names = list(self.etl_set.files)
-        if (name := _official_name(self.path)) in names:
+        if (name := official_name(self.path)) in names:
             return names.index(name)
         raise InputError(
             f"{self.path}: who wrote a record of {self.etl_set.name} follows from its file's name; "
@@ -219,10 +219,9 @@ class EtlFile(Sequence[Record]):
         return pixels.reshape(-1, form.height_px, form.width_px)
 
 
-def _official_name(path: Path) -> str:
-    """The name as it is on disk: ETL8B2C1, also where the official tables print ETL8B2-1."""
-    name = path.name.replace("-", "_")
-    return name.replace("ETL8B2_", "ETL8B2C")
+def official_name(path: Path) -> str:
+    """``ETL8B2C1``, also for ``etl8b2c1`` and for ``ETL8B2-1`` of the official tables."""
+    return path.name.upper().replace("-", "_").replace("ETL8B2_", "ETL8B2C")
 
 
 def _set_of(path: Path, set_name: str | None) -> EtlSet:
@@ -238,7 +237,7 @@ def _set_of(path: Path, set_name: str | None) -> EtlSet:
             raise InputError(f"no set {set_name!r}: give one of {', '.join(SETS)}")
         return SETS[set_name]
     for etl_set in SETS.values():
-        if _official_name(path) in etl_set.files:
+        if official_name(path) in etl_set.files:
             return etl_set
     raise InputError(
         f"{path}: expected a file name of the ETL Character Database such as ETL1C_01, ETL8B2C1 "

@@ -66,8 +66,8 @@ def select(files: Sequence[DataFile], characters: Sequence[str], etl: Etl, seed:
         seed: who is in which split, and which samples of a class that has too many.
 
     Raises:
-        InputError: too few writers, a class without training images, a limit that a set knows
-            nothing of, ETL2 without its table, or records with impossible codes.
+        InputError: too few writers, a class without training images, nothing to evaluate on, a
+            limit that a set knows nothing of, ETL2 without its table, or impossible codes.
     """
     _check_limits(files, etl)
     usable = _usable(files, tuple(characters), etl)
@@ -81,7 +81,7 @@ def select(files: Sequence[DataFile], characters: Sequence[str], etl: Etl, seed:
         for i, name in [*enumerate(SPLITS), (_NO_SPLIT, "not drawn")]:
             usable.counts[file.set_name][name] += found[i]
     chosen = replace(usable, split=split).only(split != _NO_SPLIT)
-    _check_classes(chosen, etl)
+    _check_splits(chosen, etl)
     return chosen
 
 
@@ -185,7 +185,7 @@ def _counts_of_people(family: str, num_people: int, etl: Etl) -> list[int]:
 def _first_of_each(label: Int64, writer: Int64, most: int, seed: int) -> Bool:
     """At most so many of each class (n,): one by every writer before a second by anybody."""
     chance = np.random.default_rng(seed).permutation(len(label))
-    turn = _place_in_group(label * (writer.max() + 1) + writer, chance)
+    turn = _place_in_group(label * (writer.max(initial=0) + 1) + writer, chance)
     return _place_in_group(label, turn * len(label) + chance) < most
 
 
@@ -200,7 +200,8 @@ def _place_in_group(group: Int64, rank: Int64) -> Int64:
     return place
 
 
-def _check_classes(chosen: Selection, etl: Etl) -> None:
+def _check_splits(chosen: Selection, etl: Etl) -> None:
+    """Every class must be in training, and somebody in each split."""
     trained = np.unique(chosen.label[chosen.split == SPLITS.index("train")])
     absent = np.setdiff1d(np.arange(len(chosen.characters)), trained)
     report_problems(
@@ -209,3 +210,8 @@ def _check_classes(chosen: Selection, etl: Etl) -> None:
         "Take other sets (data.etl.train_sets), more writers (data.etl.train_writers) or fewer "
         "characters (data.characters).",
     )
+    if len(np.unique(chosen.split)) < len(SPLITS):
+        raise InputError(
+            f"{', '.join(etl.evaluation_sets)}: none of these characters; take other sets "
+            "(data.etl.evaluation_sets) or characters (data.characters)"
+        )

@@ -1,5 +1,6 @@
 """Contact sheets: do labels and images match? A row per class, beginning with a font's glyph."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> Non
         name: _spread(np.unique(label[set_name == name]), NUM_ROWS)
         for name in np.unique(set_name).tolist()
     }
+    shutil.rmtree(output / "sheets", ignore_errors=True)  # perhaps of other sets, or half done
     glyphs = _glyphs(face, np.unique(np.concatenate([*classes.values()])), splits[0])
     for name, shown in classes.items():
         rows, of_set = [], set_name == name
