@@ -9,15 +9,13 @@ character.
 """
 
 import argparse
-import statistics
 import struct
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from timing import seconds
 
 from handwriting.characters import kanji
 from handwriting.etl import SETS, EtlFile
@@ -38,17 +36,6 @@ PLAIN_RECORD = {
     "ETL9B": ">2H4s504s64x",
 }
 LOW_BYTE_OF_SHEET = {"M": 5, "K": 4, "C": 8, "B": 1, "G": 1}  # ETL2 has none: of its serial number
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The median time of a call, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 def write_records(path: Path, num_records: int) -> EtlFile:

@@ -8,15 +8,13 @@ to render and pack one font of 3,057 classes; the time to open a packed set.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from timing import seconds
 
 from handwriting.characters import class_list
 from handwriting.config import compose
@@ -27,17 +25,6 @@ from handwriting.packed import PackedImages, open_packed, save_packed
 from training_style_transfer.feed import PairFeed
 
 BATCH_SIZE = 256
-
-
-def seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """The median time of a call, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 def plain_pairs(paths: list[Path], size_px: int, rng: np.random.Generator) -> torch.Tensor:

@@ -200,45 +200,45 @@ class StyleTransfer:
 
 
 @dataclass
-class CDiffusion(Training):
-    condition: Condition = MISSING
-    dim: int = MISSING  # channels of the first level, at half the image's size
-    dim_mults: list[int] = MISSING  # channels per level, as multiples of dim
-    num_blocks: int = MISSING  # per level
-    num_style_images: int = MISSING  # by one hand, whose style is their mean
+class GeneratorTraining(Training):
+    """What the generators that learn from one mixture of sources have in common."""
+
     shares: dict[str, float] = MISSING  # of the sources: writers, fonts, helpers
-    condition_dropout: float = MISSING  # how often the null condition is trained
-    ema_decay: float = MISSING
-    num_evaluations: int = MISSING  # of the network, for one image
-    guidance: float = MISSING  # 1: none
     num_samples: int = MISSING  # characters on a sample sheet
     sample_every: int = MISSING
 
 
 @dataclass
-class Dcgan(Training):
+class CDiffusion(GeneratorTraining):
+    condition: Condition = MISSING
+    dim: int = MISSING  # channels of the first level, at half the image's size
+    dim_mults: list[int] = MISSING  # channels per level, as multiples of dim
+    num_blocks: int = MISSING  # per level
+    num_style_images: int = MISSING  # by one hand, whose style is their mean
+    condition_dropout: float = MISSING  # how often the null condition is trained
+    ema_decay: float = MISSING
+    num_evaluations: int = MISSING  # of the network, for one image
+    guidance: float = MISSING  # 1: none
+
+
+@dataclass
+class Dcgan(GeneratorTraining):
     class_conditional: bool = MISSING  # without, it cannot label what it makes
     z_dim: int = MISSING
     dim: int = MISSING  # channels at half the image's side, twice as many at a quarter
     discriminator_dim: int = MISSING  # likewise
     discriminator_learning_rate: float = MISSING
     betas: list[float] = MISSING
-    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, helpers
     ema_decay: float = MISSING
-    num_samples: int = MISSING  # characters on a sample sheet
-    sample_every: int = MISSING
 
 
 @dataclass
-class Vae(Training):
+class Vae(GeneratorTraining):
     class_conditional: bool = MISSING  # without, it cannot label what it makes
     num_latents: int = MISSING
     dim: int = MISSING  # channels at half the image's side, up to four times as many at an eighth
     dropout: float = MISSING
     smooth: bool = MISSING  # training images blurred and thresholded first, as in the original
-    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, helpers
-    num_samples: int = MISSING  # characters on a sample sheet
-    sample_every: int = MISSING
 
 
 @dataclass

@@ -163,13 +163,21 @@ def _make_all(
     batch_size = config.generation.batch_size
     images = np.zeros((len(jobs), config.size_px, config.size_px), np.uint8)
     writers = [UNKNOWN_WRITER] * len(jobs)
+    label_of = {character: i for i, character in enumerate(corpus.characters)}
     waiting, seconds = list(range(len(jobs))), 0.0
     for attempt in range(MAX_ATTEMPTS):
         blank = []
         starts = range(0, len(waiting), batch_size)
         for start in progress(starts, len(starts), f"generating {name}"):
             batch = waiting[start : start + batch_size]
-            wanted = [_wanted(config.seed, *jobs[i], attempt, corpus) for i in batch]
+            wanted = [
+                Wanted(
+                    character,
+                    label_of[character],
+                    np.random.default_rng((config.seed, ord(character), number, attempt)),
+                )
+                for character, number in (jobs[i] for i in batch)
+            ]
             began = time.perf_counter()
             made = make(wanted)
             seconds += time.perf_counter() - began
@@ -184,8 +192,3 @@ def _make_all(
             return images, writers, seconds
     names = " ".join(sorted({jobs[i][0] for i in waiting}))
     raise InputError(f"the generator makes blank images of {names}: train it for longer")
-
-
-def _wanted(seed: int, character: str, number: int, attempt: int, corpus: Corpus) -> Wanted:
-    rng = np.random.default_rng((seed, ord(character), number, attempt))
-    return Wanted(character, corpus.characters.index(character), rng)

@@ -44,7 +44,7 @@ def _tight(ink: Uint8) -> Uint8:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _resize(ink: Uint8, long_side_px: int) -> Uint8:
+def resize(ink: Uint8, long_side_px: int) -> Uint8:
     """Resize so that the longer side has ``long_side_px``, keeping the aspect."""
     height, width = ink.shape
     scale = long_side_px / max(height, width)
@@ -58,11 +58,11 @@ def _resize(ink: Uint8, long_side_px: int) -> Uint8:
 
 def _fit(glyph: Uint8, inner_px: int) -> Uint8:
     """Resize a glyph so that its ink, floored again, has a longer side of at most ``inner_px``."""
-    fitted = _tight(_levels(_resize(glyph, inner_px)))
+    fitted = _tight(_levels(resize(glyph, inner_px)))
     for extra_px in range(1, 4):
         if max(fitted.shape) == inner_px:
             break
-        larger = _tight(_levels(_resize(glyph, inner_px + extra_px)))
+        larger = _tight(_levels(resize(glyph, inner_px + extra_px)))
         if max(larger.shape) > inner_px:
             break
         fitted = larger

@@ -22,7 +22,7 @@ KATAKANA = Path(__file__).resolve().parents[2] / "shared/data/omniglot_katakana/
 
 ComposeSmoke = Callable[..., Config]
 DrawGlyph = Callable[..., Uint8]
-Interrupt = Callable[[str, int], None]
+Interrupt = Callable[[str, int], list[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -112,10 +112,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
-    """Kill the stage at the n-th call of a method of its run; what is called later goes on."""
+    """Kill the stage at the n-th call of a method of its run; what is called later goes on.
 
-    def at(method: str, call: int) -> None:
-        original, calls = getattr(Run, method), []
+    Returns the list that every call is noted in.
+    """
+
+    def at(method: str, call: int) -> list[str]:
+        calls: list[str] = []
+        original = getattr(Run, method)
 
         def interrupted(self: Run, *arguments: object, **values: object) -> object:
             calls.append(method)
@@ -124,6 +128,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
             return original(self, *arguments, **values)
 
         monkeypatch.setattr(Run, method, interrupted)
+        return calls
 
     return at
 

@@ -5,17 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, ComposeSmoke
+from conftest import SMOKE, ComposeSmoke, Interrupt
 from PIL import Image
 from torch import Tensor
 
 from handwriting.bank import Mixture
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.images import Uint8, canonical, read_grey
-from handwriting.manifest import UNKNOWN_WRITER, read_manifest
-from handwriting.run import Run, load_weights, save_weights
-from training_dcgan import generate_images, train
+from handwriting.run import load_weights
+from training_dcgan import train
 from training_dcgan.augment import shift
 from training_dcgan.model import DCGAN, GROUP, Generator, deviations
 
@@ -249,21 +247,13 @@ def test_training_writes_weights_sheets_and_an_animation(
 
 
 def test_a_stopped_training_resumes_to_the_same_weights_and_animation(
-    smoke: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smoke: ComposeSmoke, tmp_path: Path, interrupt: Interrupt
 ) -> None:
     whole, again = (
         train.main(smoke(runs_dir=tmp_path / name)) for name in ("whole", "again")
     )  # fmt: skip
     config = smoke("runtime.checkpoint_every_s=-1", runs_dir=tmp_path / "stopped")
-    original, calls = Run.log, []
-
-    def interrupted(self: Run, **values: Tensor) -> None:
-        calls.append(1)
-        if len(calls) == 7:
-            raise KeyboardInterrupt
-        original(self, **values)
-
-    monkeypatch.setattr(Run, "log", interrupted)
+    calls = interrupt("log", 7)
     with pytest.raises(KeyboardInterrupt):
         train.main(config)
     stopped = train.main(config)
@@ -272,70 +262,3 @@ def test_a_stopped_training_resumes_to_the_same_weights_and_animation(
         expected = (whole / file).read_bytes()
         assert (again / file).read_bytes() == expected
         assert (stopped / file).read_bytes() == expected
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """An untrained generator of the smoke study's characters, its batch norms settled."""
-    torch.manual_seed(3)
-    generator = Generator(16, 10, len(SMOKE), 8)
-    for _ in range(20):
-        generator(torch.randn(60, 10), torch.arange(60) % len(SMOKE))
-    facts = {"characters": SMOKE, "drawable": SMOKE[:5], "size_px": 16, "writers_seen": []}
-    return save_weights(
-        tmp_path / "dcgan.pt", "dcgan", generator.arguments, facts, generator.state_dict()
-    )
-
-
-def test_an_image_depends_on_seed_character_and_number_alone(
-    smoke: ComposeSmoke, weights: Path, tmp_path: Path
-) -> None:
-    def made(name: str, *more: str) -> dict[str, Uint8]:
-        config = smoke(
-            f"gen_weight={weights}", "generation.characters=木シ", *more, runs_dir=tmp_path / name
-        )
-        folder = generate_images.main(config)
-        manifest = read_manifest(folder / "manifest.json")
-        assert manifest.writers == (UNKNOWN_WRITER,)
-        entries = manifest.entries
-        return {e.path.relative_to(folder).as_posix(): 255 - read_grey(e.path) for e in entries}
-
-    many = made("many")
-    few = made("few", "generation.num_per_character=2", "generation.batch_size=3")
-    other = made("other", "seed=1", "data.split_seed=0")
-    assert len(few) == 4
-    for name, image in few.items():
-        np.testing.assert_array_equal(image, canonical(image, 16))
-        # Another batch size may round the last bit differently.
-        assert np.abs(image.astype(int) - many[name]).mean() < 2
-        assert not np.array_equal(image, other[name])
-    assert len({image.tobytes() for image in many.values()}) == len(many)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ([], r"休 \(U\+4F11\): unknown to the generator"),
-        (["generation.characters=木明"], r"明 \(U\+660E\): unknown to the generator"),
-        (["data.characters=あシツ木林明"], "trained on .*other characters"),
-        (["gen_weight=nowhere"], "no dcgan weights at nowhere: run training_dcgan/train.py"),
-    ],
-)
-def test_what_cannot_be_generated_is_named(
-    overrides: list[str], message: str, smoke: ComposeSmoke, weights: Path
-) -> None:
-    with pytest.raises(InputError, match=message):
-        generate_images.main(smoke(f"gen_weight={weights}", *overrides))
-
-
-def test_an_unconditional_one_says_why_it_cannot_make_a_manifest(smoke: ComposeSmoke) -> None:
-    train.main(smoke("dcgan.class_conditional=false", "dcgan.num_steps=1"))
-    with pytest.raises(InputError, match=r"unconditional DCGAN.*dcgan\.class_conditional=true"):
-        generate_images.main(smoke("dcgan.class_conditional=false"))
-
-
-def test_what_was_trained_is_what_is_generated_from(smoke: ComposeSmoke) -> None:
-    train.main(smoke())
-    folder = generate_images.main(smoke())
-    counts = [e.character for e in read_manifest(folder / "manifest.json").entries]
-    assert counts == [c for c in SMOKE for _ in range(4)]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from PIL import Image
 
 from handwriting.config import Preparation
 from handwriting.errors import InputError
@@ -20,7 +19,7 @@ from handwriting.etl.prepared import unmark
 from handwriting.etl.records import EtlFile
 from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
 from handwriting.files import content_key, write_atomically, write_json
-from handwriting.images import MIN_CONTRAST, Uint8, canonical, smooth
+from handwriting.images import MIN_CONTRAST, Uint8, canonical, resize, smooth
 from handwriting.progress import progress
 
 _AT_ONCE = 512  # images decoded at a time
@@ -168,10 +167,4 @@ def _middle(sides: list[int], common: list[int]) -> tuple[slice, ...]:
 
 
 def _resized(squares: Uint8, size_px: int) -> Uint8:
-    side_px = squares.shape[1]
-    if side_px == size_px:
-        return squares
-    # A box filter is area averaging; it would be nearest-neighbour when enlarging.
-    method = Image.Resampling.BOX if size_px < side_px else Image.Resampling.BILINEAR
-    size = (size_px, size_px)
-    return np.stack([np.asarray(Image.fromarray(one).resize(size, method)) for one in squares])
+    return np.stack([resize(square, size_px) for square in squares])
