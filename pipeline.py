@@ -14,8 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from joblib import Parallel, delayed
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from handwriting.config import Condition, Config, GeneratorName, ModelMode, StepType, run_script
+from handwriting.audit import audit
+from handwriting.config import (
+    Condition,
+    Config,
+    GeneratorName,
+    ModelMode,
+    Recipe,
+    ScoredBy,
+    StepType,
+    run_script,
+)
 from handwriting.errors import InputError
 from handwriting.run import run_folder
 from training_cdiffusion_model import (
@@ -23,7 +35,7 @@ from training_cdiffusion_model import (
     train as train_cdiffusion,
 )
 from training_character_classification import judge, test, train as train_classifier
-from training_character_classification.arms import arm_name, judge_arm
+from training_character_classification.arms import arm_config, arm_name, judge_arm
 from training_character_classification.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
@@ -35,7 +47,6 @@ from training_vae import generate_images as generate_vae, train as train_vae
 
 Stage = Callable[[Config], Path]
 Job = tuple[Stage, Config]
-Sources = tuple[dict[str, bool], str]  # fields of config.classifier, and use_gen
 
 OTHER_GENERATORS = {
     GeneratorName.dcgan: (train_dcgan, generate_dcgan),
@@ -55,22 +66,26 @@ def main(config: Config) -> Path:
         config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True,
         generation=replace(config.generation, output=None),
     )  # fmt: skip
-    side_by_side([(train_image_encoder.main, config), (train_text_encoder.main, config)])
-    train_clip.main(config)
-    controls = arms(config, control_sources(config))
+    arms = study_arms(config)
+    num_workers = config.pipeline.num_workers
+    generated = [arm for arm in arms if arm.use_gen]
+    controls = [arm for arm in arms if not arm.use_gen]
+    if needs_clip(config, generated):
+        encoders = (train_image_encoder, train_text_encoder)
+        side_by_side([(stage.main, config) for stage in encoders], num_workers)
+        train_clip.main(config)
     generators = [stages_of(name, config) for name in config.pipeline.generators]
     jobs: list[Job] = [(train, of_one) for train, _, of_one in generators]
     jobs += [(train_classifier.main, arm) for arm in [judge_arm(config), *controls]]
-    side_by_side(jobs)
+    side_by_side(jobs, num_workers)
     manifests = [generate(of_one) / "manifest.json" for _, generate, of_one in generators]
     judge.main(replace(config, use_gen=[str(path) for path in manifests]))
-    sources: list[Sources] = [({}, str(path)) for path in manifests]
-    generated = arms(config, sources)
-    side_by_side([(train_classifier.main, arm) for arm in generated])
+    side_by_side([(train_classifier.main, arm) for arm in generated], num_workers)
     recognisers = [
         str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}")
         for arm in [*controls, *generated]
     ]
+    print(audit(config, recognisers), flush=True)  # nothing is tested when something has leaked
     evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
     test.main(replace(config, evaluation=evaluation))
     report = write_study_report(config)
@@ -105,42 +120,73 @@ def stages_of(name: GeneratorName, config: Config) -> tuple[Stage, Stage, Config
     return train_style_transfer.main, generate_style_transfer.main, mode
 
 
-def side_by_side(jobs: list[Job]) -> None:
-    """Run stages that do not need each other, ``pipeline.num_workers`` processes at a time.
+def side_by_side(jobs: list[Job], num_workers: int) -> None:
+    """Run stages that do not need each other, so many processes at a time.
 
     Small networks gain more from a process per core than from threads that wait for each other.
     """
-    num_workers = jobs[0][1].pipeline.num_workers
     Parallel(n_jobs=num_workers)(delayed(stage)(config) for stage, config in jobs)
 
 
-def control_sources(config: Config) -> list[Sources]:
-    """What the arms without generated images see."""
-    sources: list[Sources] = [({}, ""), ({"use_fonts": True}, "")]
-    if config.data.helper_writers:
-        sources += [({"use_helpers": True}, ""), ({"use_fonts": True, "use_helpers": True}, "")]
-    return sources
-
-
-def arms(config: Config, sources: list[Sources]) -> list[Config]:
-    """The configurations of every arm: sources, classical augmentation, seeds."""
-    # What an arm sees is decided here alone: an override would give several arms one name.
-    alone = replace(
-        config.classifier, name=None, splits=["train"], use_real=True, use_fonts=False,
-        use_helpers=False,
-    )  # fmt: skip
+def study_arms(config: Config) -> list[Config]:
+    """The configurations of all arms, for each seed."""
+    names = config.pipeline.arms or all_arms(config)
     return [
-        replace(
-            config,
-            classifier=replace(alone, **fields),  # type: ignore[arg-type]
-            use_gen=use_gen,
-            aug=aug,
-            seed=seed,
-        )
-        for fields, use_gen in sources
-        for aug in config.pipeline.augmentations
+        replace(study_arm(config, name), seed=seed)
+        for name in names
         for seed in config.pipeline.seeds
     ]
+
+
+def all_arms(config: Config) -> list[str]:
+    """The names of controls and generators, each without and with classical augmentation."""
+    sources = ["real", "real+fonts"]
+    if config.data.helper_writers:
+        sources += ["real+helpers", "real+fonts+helpers"]
+    sources += [f"real+{name}" for name in config.pipeline.generators]
+    augmented = {False: "", True: "+classical"}
+    return [name + augmented[aug] for name in sources for aug in config.pipeline.augmentations]
+
+
+def study_arm(config: Config, name: str) -> Config:
+    """The configuration of the arm of a name, such as ``real+vae+classical@top``.
+
+    Raises:
+        InputError: an unknown source, a generator that the study lacks, or an unknown recipe.
+    """
+    sees, _, recipe = name.partition("@")
+    arm = arm_config(config, sees)
+    absent = set(sees.split("+")) & (set(GeneratorName) - set(config.pipeline.generators))
+    if absent:
+        raise InputError(f"arm {name}: {', '.join(absent)} is not among pipeline.generators")
+    if not recipe:
+        return arm
+    if recipe not in config.evidence.recipes:
+        known = ", ".join(config.evidence.recipes) or "none"
+        raise InputError(f"arm {name}: no such recipe in evidence.recipes (there are: {known})")
+    fields = dict(config.evidence.recipes[recipe])
+    ratio = float(fields.pop("gen_ratio", config.gen_ratio))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(config.recipe), fields)
+    except OmegaConfBaseException as error:
+        raise InputError(f"evidence.recipes.{recipe}: {error}") from error
+    varied = OmegaConf.to_object(merged)
+    assert isinstance(varied, Recipe)
+    named = replace(arm.classifier, name=name)
+    return replace(arm, gen_ratio=ratio, recipe=varied, classifier=named)
+
+
+def needs_clip(config: Config, arms: list[Config]) -> bool:
+    """Whether a generator or a recipe of the study looks at CLIP or its encoders."""
+    modes = {mode.value for mode in ModelMode}
+    return (
+        any(name.value in modes for name in config.pipeline.generators)
+        or (
+            GeneratorName.cdiffusion in config.pipeline.generators
+            and config.cdiffusion.condition is Condition.text
+        )
+        or any(arm.recipe.scored_by is ScoredBy.clip for arm in arms)
+    )
 
 
 def cli() -> None:

@@ -75,6 +75,7 @@ def named_lists() -> dict[str, tuple[str, ...]]:
         "kanji": kanji(),
         "all": hiragana() + katakana() + kanji(),
         "evaluation": hiragana() + katakana() + education,
+        "kanji_300": education[:300],
     }
     for path in sorted((INFORMATION_DIR / "classes").glob("*.txt")):
         lists.setdefault(path.stem, _read_list(path))

@@ -78,6 +78,22 @@ class Preparation(StrEnum):
     smooth = "smooth"  # blurred, Otsu's threshold to zero, cut to a square
 
 
+class Keep(StrEnum):
+    """Which generated images of each character a recogniser sees."""
+
+    all = "all"
+    top = "top"  # those that score best
+    band = "band"  # those in the middle: neither trivial nor unreadable
+    random = "random"  # as many, whatever they score
+
+
+class ScoredBy(StrEnum):
+    """What says how good a generated image is."""
+
+    recogniser = "recogniser"  # the likelihood of its character by an independent recogniser
+    clip = "clip"  # the agreement of the image with the character's text
+
+
 class Tracking(Enum):
     """The wandb mode."""
 
@@ -112,18 +128,21 @@ class Etl:
 class Data:
     """Handwriting, split by writer."""
 
-    source: str = MISSING  # simulated | manifest | etl
+    source: str = MISSING  # simulated | manifest | fonts | etl
     characters: str | None = MISSING  # a class list; null takes the manifest's characters
     manifest: str | None = MISSING
     validation_manifest: str | None = MISSING  # null: split `manifest` by writer
     test_manifest: str | None = MISSING
     train_writers: int = MISSING
     validation_writers: int = MISSING  # the writers that remain are test writers
+    hands: list[str] = MISSING  # font files, or folders of one hand each, standing in for people
     num_writers: int = MISSING  # simulated people standing in for real ones
     samples_per_writer: int = MISSING  # of each character, by each simulated person
     helper_writers: int = MISSING  # simulated hands beside real ones; never tested on
     unseen_characters: int = MISSING  # kanji kept from encoders and generators (zero-shot)
     split_seed: int = MISSING
+    rotation: int = MISSING  # turns the order of people, so that all are tested in turn
+    people: int | None = MISSING  # of the training writers, so many are used; null: all
     etl: Etl | None = None
 
 
@@ -217,6 +236,7 @@ class CDiffusion(GeneratorTraining):
     num_style_images: int = MISSING  # by one hand, whose style is their mean
     condition_dropout: float = MISSING  # how often the null condition is trained
     ema_decay: float = MISSING
+    start: str | None = MISSING  # weights to start from; null: random ones
     num_evaluations: int = MISSING  # of the network, for one image
     guidance: float = MISSING  # 1: none
 
@@ -249,6 +269,7 @@ class Generation:
     content_names: list[str] = MISSING  # parts of names among them; empty: all
     styles: list[str] = MISSING  # likewise
     style_names: list[str] = MISSING
+    num_hands: int = MISSING  # whose styles are mixed in one image: 2 for hands between hands
     batch_size: int = MISSING
     output: str | None = MISSING  # null: in the run folder of the generator
 
@@ -267,6 +288,19 @@ class CharacterClassification(Training):
 
 
 @dataclass
+class Recipe:
+    """How a recogniser uses generated images."""
+
+    keep: Keep = MISSING
+    keep_share: float = MISSING  # of the generated images of each character, where not all are kept
+    scored_by: ScoredBy = MISSING
+    scorer: str | None = MISSING  # its weights; null: the study's control, or its CLIP
+    generated_first: float = MISSING  # share of the steps before which no real image is seen
+    separate_norm: bool = MISSING  # batch-norm statistics of generated images apart from real ones
+    by_confusion: bool = MISSING  # more generated images of characters that are confused
+
+
+@dataclass
 class Evaluation:
     recognisers: list[str] = MISSING  # run folders or weights; empty: all of the study
     manifest: str | None = MISSING  # images to read instead of the test writers'
@@ -280,7 +314,22 @@ class Pipeline:
     generators: list[GeneratorName] = MISSING
     seeds: list[int] = MISSING
     augmentations: list[bool] = MISSING  # each arm without and with classical augmentation
+    arms: list[str] | None = MISSING  # such as real+vae+classical; null: all of the above
     num_workers: int = MISSING  # processes that train generators, then classifiers, side by side
+
+
+@dataclass
+class Evidence:
+    """The grid of the experiment: arms x people x seeds, each cell a study of its own."""
+
+    arms: list[str] = MISSING  # such as real+fonts+cdiffusion+classical
+    control: str = MISSING  # the arm that a claim must beat; with all people it is the ceiling
+    people: list[int] = MISSING  # real samples per class: training people who wrote one of each
+    seeds: list[int] = MISSING  # which people are tested, and all that is random
+    adaptation: Training | None = MISSING  # of diffusion that learnt fonts and simulated hands
+    recipe_arm: str = MISSING  # that the recipes vary
+    recipe_people: list[int] = MISSING
+    recipes: dict[str, dict[str, Any]] = MISSING  # name -> fields of `recipe`, and gen_ratio
 
 
 @dataclass
@@ -325,8 +374,10 @@ class Config:
     cdiffusion: CDiffusion = MISSING
     generation: Generation = MISSING
     classifier: CharacterClassification = MISSING
+    recipe: Recipe = MISSING
     evaluation: Evaluation = MISSING
     pipeline: Pipeline = MISSING
+    evidence: Evidence = MISSING
     runtime: Runtime = MISSING
 
 

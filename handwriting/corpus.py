@@ -13,8 +13,8 @@ from handwriting.errors import InputError, report_problems
 from handwriting.etl.prepared import open_prepared
 from handwriting.files import content_key
 from handwriting.fonts import find_fonts, font_images, skipped_table
-from handwriting.manifest import Manifest, check_disjoint, read_manifest, split_by_writer
-from handwriting.packed import FORM, PackedImages, files_key, pack_manifest
+from handwriting.manifest import Manifest, check_disjoint, divide, read_manifest, split_by_writer
+from handwriting.packed import FORM, PackedImages, concatenate, files_key, pack_manifest
 
 HELPER_SEED = 1_000_003  # helpers are other people than the simulated writers of any split
 
@@ -51,8 +51,10 @@ class Corpus:
     @property
     def sources(self) -> dict[str, PackedImages]:
         """The hands that encoders and generators may learn from, by kind."""
-        found = {"writers": self.train, "fonts": self.fonts}
-        return found if self.helpers is None else {**found, "helpers": self.helpers}
+        found = {"writers": self.train, "fonts": self.fonts, "helpers": self.helpers}
+        return {
+            kind: images for kind, images in found.items() if images is not None and len(images)
+        }
 
     def without_unseen(self, packed: PackedImages) -> PackedImages:
         """The images of seen characters, labelled as before."""
@@ -87,11 +89,14 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
         splits, files = _from_manifests(data, size_px, cache_dir)
     elif data.source == "simulated":
         splits, files = _from_strokes(data, size_px, cache_dir), []
+    elif data.source == "fonts":
+        splits, files = _from_fonts(data, fonts, size_px, cache_dir), []
     elif data.source == "etl":
         splits, files = open_prepared(data, size_px)
     else:
-        raise InputError(f"data.source={data.source}: expected simulated or manifest or etl")
+        raise InputError(f"data.source={data.source}: expected simulated, manifest, fonts or etl")
     characters = splits["train"].characters
+    splits["train"] = _limited(splits["train"], data)
 
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
     renders, skipped = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
@@ -113,10 +118,33 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
         files,
         [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
     )
-    is_real = data.source != "simulated"
+    is_real = data.source in ("manifest", "etl")
     return Corpus(
         characters, unseen, **splits, fonts=renders, helpers=helpers, is_real=is_real, key=key
     )
+
+
+def _limited(train: PackedImages, data: Data) -> PackedImages:
+    """The images of ``data.people`` training writers: those of fewer are among those of more.
+
+    Raises:
+        InputError: more people than there are, or a character that none of them wrote.
+    """
+    names = train.present_writers()
+    if data.people == 0:
+        return train.select([])
+    if data.people is not None:
+        if not 0 <= data.people <= len(names):
+            raise InputError(f"data.people={data.people}: the training writers are {len(names)}")
+        order = np.random.default_rng([data.split_seed, data.rotation]).permutation(len(names))
+        train = train.by([names[i] for i in order[: data.people]])
+    report_problems(
+        data.manifest or data.source,
+        [f"{c}: the training writers have no image of it (empty class)" for c in train.absent()],
+        "Take more training writers (data.train_writers, data.people) or fewer characters "
+        "(data.characters).",
+    )
+    return train
 
 
 def _choose_unseen(characters: tuple[str, ...], data: Data) -> tuple[str, ...]:
@@ -135,19 +163,41 @@ def _from_strokes(data: Data, size_px: int, cache_dir: Path) -> dict[str, Packed
     """Simulated people: the first ones train, the next validate, the rest test."""
     if data.characters is None:
         raise InputError("data=simulated needs data.characters, such as data.characters=demo")
-    if data.num_writers <= data.train_writers + data.validation_writers:
-        raise InputError(
-            f"data.num_writers={data.num_writers} leaves nobody to test beside "
-            f"{data.train_writers} to train and {data.validation_writers} to validate"
-        )
     everyone = strokes.simulated(
         class_list(data.characters), data.num_writers, data.samples_per_writer, data.split_seed,
         size_px, cache_dir,
     )  # fmt: skip
-    bounds = np.array([data.train_writers, data.train_writers + data.validation_writers])
-    split_of = np.searchsorted(bounds, everyone.writers, side="right")
-    names = ("train", "validation", "test")
-    return {name: everyone.select(np.flatnonzero(split_of == i)) for i, name in enumerate(names)}
+    return _split(everyone, data, None, "data.num_writers")
+
+
+def _from_fonts(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> dict[str, PackedImages]:
+    """Fonts that look handwritten stand in for people: every file or folder of them is one hand.
+
+    Raises:
+        InputError: no classes, a hand that lacks one, or a hand that is among the fonts.
+    """
+    if data.characters is None:
+        raise InputError("data=handwritten_fonts needs data.characters, such as kanji_300")
+    characters = class_list(data.characters)
+    beside = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
+    problems, hands = [], []
+    for hand in data.hands:
+        faces = find_fonts([], [hand])
+        twice = {face.path for face in faces} & {face.path for face in beside}
+        problems += [f"{path} is a hand and a font" for path in sorted(twice)]
+        images, _ = font_images(faces, characters, size_px, cache_dir)
+        name = f"hand:{Path(hand).stem}"
+        hands.append(replace(images, writers=0 * images.writers, writer_names=(name,)))
+    report_problems("data.hands", problems, "Leave it out of fonts.* or of data.hands.")
+    return _split(concatenate(hands), data, data.split_seed, "data.hands")
+
+
+def _split(
+    everyone: PackedImages, data: Data, seed: int | None, where: str
+) -> dict[str, PackedImages]:
+    names = everyone.present_writers()
+    people = divide(names, data.train_writers, data.validation_writers, seed, data.rotation, where)
+    return {split: everyone.by(members) for split, members in people.items()}
 
 
 def _from_manifests(
@@ -166,7 +216,7 @@ def _from_manifests(
         raise InputError("give both data.validation_manifest and data.test_manifest, or neither")
     else:
         splits = split_by_writer(
-            first, data.train_writers, data.validation_writers, data.split_seed
+            first, data.train_writers, data.validation_writers, data.split_seed, data.rotation
         )
     check_disjoint(splits)
     characters = wanted or first.characters
@@ -174,12 +224,6 @@ def _from_manifests(
         name: pack_manifest(manifest, size_px, cache_dir).of(characters)
         for name, manifest in splits.items()
     }
-    absent = packed["train"].absent()
-    report_problems(
-        data.manifest,
-        [f"{c}: the training writers have no image of it (empty class)" for c in absent],
-        "Take more training writers (data.train_writers) or fewer characters (data.characters).",
-    )
     return packed, [files_key(manifest) for manifest in splits.values()]
 
 

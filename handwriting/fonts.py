@@ -217,6 +217,8 @@ def _face(path: Path, index: int, font: TTFont) -> FontFace:
 def character_map(face: FontFace) -> frozenset[int]:
     """The code points that a face has a glyph for."""
     with TTFont(face.path, lazy=True, fontNumber=face.index) as font:
+        # Names of glyphs are not needed, and making them up takes three quarters of the time.
+        font.setGlyphOrder([""] * font["maxp"].numGlyphs)
         return frozenset(font.getBestCmap() or {})
 
 

@@ -2,7 +2,8 @@
 
 An image is decided by the seed, its character and its number alone, so that making more of them,
 or only some of the characters, changes none of the others. Each generator only says how it makes a
-batch of them; all write canonical images, ``manifest.json`` with ``writers.json``, and a sheet.
+batch of them; all write canonical images, ``manifest.json`` with ``writers.json``, ``facts.json``
+that names all whose hands are behind the images, and a sheet.
 """
 
 import time
@@ -14,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handwriting.audit import FACTS
 from handwriting.augment import to_uint8
 from handwriting.characters import class_list
 from handwriting.config import Config
 from handwriting.corpus import Corpus, matching
 from handwriting.errors import InputError, report_problems
+from handwriting.files import write_json
 from handwriting.images import Uint8, canonical, save_png, sheet
 from handwriting.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.packed import Int64, PackedImages, concatenate
@@ -109,6 +112,30 @@ def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
     return torch.from_numpy(np.stack([w.rng.standard_normal(shape, np.float32) for w in wanted]))
 
 
+def hands_per_image(config: Config) -> int:
+    """How many hands are mixed in an image.
+
+    Raises:
+        InputError: none.
+    """
+    if config.generation.num_hands < 1:
+        raise InputError(f"generation.num_hands={config.generation.num_hands}: at least 1")
+    return config.generation.num_hands
+
+
+def hand_shares(wanted: Sequence[Wanted], num_hands: int) -> Tensor:
+    """How much of each of H hands is in each image's style, (B, H): uniform on what sums to one."""
+    if num_hands == 1:
+        return torch.ones(len(wanted), 1)
+    shares = [one.rng.dirichlet(np.ones(num_hands)) for one in wanted]
+    return torch.from_numpy(np.stack(shares).astype(np.float32))
+
+
+def claimed(hands_of: Sequence[Sequence[str]]) -> list[str]:
+    """Whose hand each image is in; nobody's where the styles of several are mixed."""
+    return [names[0] if len(set(names)) == 1 else UNKNOWN_WRITER for names in hands_of]
+
+
 def from_noise(draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtime: Runtime) -> Make:
     """How a generator that knows classes but no hands makes images.
 
@@ -128,7 +155,7 @@ def from_noise(draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtim
 
 
 def write_generated(run: Run, config: Config, characters: Sequence[str], corpus: Corpus,
-                    make: Make) -> Path:  # fmt: skip
+                    make: Make, seen: Sequence[str]) -> Path:  # fmt: skip
     """Make ``generation.num_per_character`` images of each character and write them.
 
     Args:
@@ -137,6 +164,8 @@ def write_generated(run: Run, config: Config, characters: Sequence[str], corpus:
         characters: to make.
         corpus: whose labels ``make`` knows.
         make: a batch of images.
+        seen: everyone whose hand is behind the images: those that the generator has seen, and those
+            whose images it is given as contents and styles.
 
     Raises:
         InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
@@ -149,6 +178,7 @@ def write_generated(run: Run, config: Config, characters: Sequence[str], corpus:
         path = run.folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
         save_png(path, image, flush=False)
         entries.append(Entry(character, path, writer))
+    write_json(run.folder / FACTS, {"writers_seen": list(seen)})
     write_manifest(run.folder / "manifest.json", entries)
     shown = images.reshape(len(characters), count, *images.shape[1:])
     run.sample("sheet", sheet(list(shown[:20, :24])))

@@ -6,7 +6,7 @@ manifest (``{"relative/path.png": "writer"}``) or in the path itself (``.../writ
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,8 +156,43 @@ def check_disjoint(splits: dict[str, Manifest]) -> None:
     report_problems("the splits overlap", problems, "Splits are by writer: move each to one side.")
 
 
+def divide(
+    writers: Sequence[str], num_train: int, num_validation: int, seed: int | None, rotation: int,
+    where: object,
+) -> dict[str, list[str]]:  # fmt: skip
+    """Divide people into those who train, who validate and who are tested.
+
+    Args:
+        writers: their names.
+        num_train: people to train on.
+        num_validation: people to choose checkpoints on; all others are test people.
+        seed: shuffles them; None leaves their order.
+        rotation: turns their order by as many as are tested: rotations 0, 1, 2... test everyone in
+            turn, some at most once more often than others.
+        where: they come from, for the error.
+
+    Raises:
+        InputError: too few writers for the counts.
+    """
+    num_tested = len(writers) - num_train - num_validation
+    if num_train < 1 or num_tested < 1:
+        raise InputError(
+            f"{where} has {len(writers)} writers: too few for {num_train} to train, "
+            f"{num_validation} to validate and at least one to test "
+            "(data.train_writers, data.validation_writers)"
+        )
+    order = np.arange(len(writers))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(order)
+    turned = [writers[int(i)] for i in np.roll(order, -rotation * num_tested)]
+    last = num_train + num_validation
+    return {
+        "train": turned[:num_train], "validation": turned[num_train:last], "test": turned[last:]
+    }  # fmt: skip
+
+
 def split_by_writer(
-    manifest: Manifest, num_train: int, num_validation: int, seed: int
+    manifest: Manifest, num_train: int, num_validation: int, seed: int, rotation: int = 0
 ) -> dict[str, Manifest]:
     """Divide a manifest into train, validation and test people.
 
@@ -166,6 +201,7 @@ def split_by_writer(
         num_train: people to train on.
         num_validation: people to choose checkpoints on; all others are test people.
         seed: which people; the same seed gives the same people whatever the counts' order.
+        rotation: see :func:`divide`.
 
     Raises:
         InputError: an image without a writer, or too few writers for the counts.
@@ -177,20 +213,7 @@ def split_by_writer(
         "Put a writers.json beside the manifest, or give one manifest per split "
         "(data.manifest, data.validation_manifest, data.test_manifest).",
     )
-    writers = manifest.writers
-    if num_train < 1 or len(writers) <= num_train + num_validation:
-        raise InputError(
-            f"{manifest.path} has {len(writers)} writers: too few for {num_train} to train, "
-            f"{num_validation} to validate and at least one to test "
-            "(data.train_writers, data.validation_writers)"
-        )
-    shuffled = np.random.default_rng(seed).permutation(len(writers))
-    order = [writers[i] for i in shuffled]
-    people = {
-        "train": set(order[:num_train]),
-        "validation": set(order[num_train : num_train + num_validation]),
-        "test": set(order[num_train + num_validation :]),
-    }
+    people = divide(manifest.writers, num_train, num_validation, seed, rotation, manifest.path)
     return {
         name: manifest.only(e for e in manifest.entries if e.writer in members)
         for name, members in people.items()

@@ -44,9 +44,11 @@ class Runtime:
 
     def to_device(self, network: nn.Module) -> nn.Module:
         """Move a network, its convolutions in the layout that is quickest there."""
-        # On a CPU group norm is ten times slower channels-last, and convolutions are no faster.
-        on_cpu = self.device.type == "cpu"
-        layout = torch.contiguous_format if on_cpu else torch.channels_last
+        # Channels-last convolutions are half as quick again, also on a CPU, but group norm on a CPU
+        # is then ten times slower.
+        has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
+        keeps = self.device.type == "cpu" and has_group_norm
+        layout = torch.contiguous_format if keeps else torch.channels_last
         return network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
 
     def freeze(self, network: Network) -> Network:

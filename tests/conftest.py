@@ -1,7 +1,8 @@
 """What the tests share: drawn glyphs, a small manifest, the smoke study, its trained encoders."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,21 @@ KATAKANA = Path(__file__).resolve().parents[2] / "shared/data/omniglot_katakana/
 ComposeSmoke = Callable[..., Config]
 DrawGlyph = Callable[..., Uint8]
 Interrupt = Callable[[str, int], list[str]]
+
+
+@contextmanager
+def begun() -> Iterator[list[str]]:
+    """The stages that begin inside, in order."""
+    stages: list[str] = []
+    begin = Run.begin
+
+    def noted(self: Run) -> Run:
+        stages.append(self.folder.relative_to(run_folder(self._config)).as_posix())
+        return begin(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "begin", noted)
+        yield stages
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,15 @@ from conftest import SMOKE, ComposeSmoke, Interrupt
 from scipy.stats import kstest
 from torch import Tensor, nn
 
+from handwriting.audit import writers_seen
 from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
+from handwriting.files import read_json
+from handwriting.generation import Wanted
 from handwriting.images import canonical, read_grey
 from handwriting.manifest import read_manifest
-from handwriting.run import load_weights
+from handwriting.run import load_weights, save_weights
 from training_cdiffusion_model import generate_images, train
 from training_cdiffusion_model.feed import HandFeed
 from training_cdiffusion_model.flow import draw_times, euler, flow_matching_loss, interpolate
@@ -295,12 +298,31 @@ def test_the_sampler_is_part_of_what_went_in(study: ComposeSmoke) -> None:
 
 
 def test_the_text_of_components_may_be_the_condition(
-    smoke: ComposeSmoke, clip_folder: Path
+    smoke: ComposeSmoke, clip_folder: Path, tmp_path: Path
 ) -> None:
-    config = smoke("cdiffusion.condition=text", f"clip_weight={clip_folder}")
-    state = load_weights(train.main(config), "cdiffusion", "").state
-    assert state["text_embeddings"].shape == (6, 16)
-    assert len(read_manifest(generate_images.main(config) / "manifest.json").entries) == 24
+    clip = load_weights(clip_folder, "clip", "")
+    path = tmp_path / "clip.pt"
+    save_weights(path, "clip", clip.arguments, {**clip.facts, "writers_seen": ["x"]}, clip.state)
+    config = smoke("cdiffusion.condition=text", f"clip_weight={path}")
+    weights = load_weights(train.main(config), "cdiffusion", "")
+    assert weights.state["text_embeddings"].shape == (6, 16)
+    folder = generate_images.main(config)
+    assert len(read_manifest(folder / "manifest.json").entries) == 24
+    everyone = sorted(["x", *writers_seen(*open_corpus(config).sources.values())])
+    assert weights.facts["writers_seen"] == everyone  # what CLIP saw, it has seen
+    assert read_json(folder / "facts.json") == {"writers_seen": everyone}
+
+
+def test_style_images_are_by_one_hand_and_every_hand_is_as_likely(corpus: Corpus) -> None:
+    keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
+    styles = corpus.train.select(np.random.default_rng(0).permutation(keep))
+    of_hand = generate_images.by_hand(styles)
+    assert sorted(np.concatenate(of_hand)) == list(range(len(styles)))
+    wood = [Wanted("木", SMOKE.index("木"), np.random.default_rng(k)) for k in range(600)]
+    picked = styles.writers[np.stack([generate_images.pick(w, of_hand, 3) for w in wood])]
+    assert picked.shape == (600, 3)
+    assert (picked == picked[:, :1]).all()
+    assert 0.42 < (picked[:, 0] == 0).mean() < 0.58
 
 
 @pytest.mark.parametrize(

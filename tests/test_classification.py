@@ -18,12 +18,14 @@ from handwriting.errors import InputError
 from handwriting.files import read_json, write_json
 from handwriting.manifest import read_manifest
 from handwriting.networks import Classifier
-from handwriting.run import load_weights
+from handwriting.run import load_weights, run_folder
 from training_character_classification import train
 from training_character_classification.arms import (
+    arm_config,
     arm_name,
     batch_shares,
     generated_manifests,
+    read_generated,
     training_sources,
 )
 
@@ -73,6 +75,62 @@ def test_an_arm_is_named_after_what_it_sees(
     overrides: list[str], name: str, smoke: ComposeSmoke
 ) -> None:
     assert arm_name(smoke(*overrides)) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "real",
+        "real+classical",
+        "fonts",
+        "real+fonts+helpers+classical",
+        "cdiffusion+classical",
+        "real+vae+dcgan",
+        "real+fonts+helpers+adain_clip+classical",
+    ],
+)
+def test_an_arm_is_configured_by_its_name(name: str, smoke: ComposeSmoke) -> None:
+    # What an arm sees is decided by its name alone.
+    other = smoke("use_gen=x.json", "classifier.name=mine", "classifier.splits=[test]")
+    arm = arm_config(other, name)
+    assert arm_name(arm) == name
+    assert arm.classifier.splits == ["train"]
+    assert (arm.seed, arm.gen_ratio) == (other.seed, other.gen_ratio)
+    words = name.split("+")
+    seen = arm.classifier
+    assert (seen.use_real, seen.use_fonts, seen.use_helpers, arm.aug) == tuple(
+        word in words for word in ("real", "fonts", "helpers", "classical")
+    )
+
+
+def test_a_generator_in_an_arms_name_stands_for_the_studys_images(smoke: ComposeSmoke) -> None:
+    home = run_folder(smoke()) / "generated"
+    found = generated_manifests(arm_config(smoke(), "real+vae+adain").use_gen)
+    assert found == [home / "vae/manifest.json", home / "adain/manifest.json"]
+
+
+def test_every_arm_of_the_evidence_can_be_configured(smoke: ComposeSmoke) -> None:
+    evidence = smoke().evidence
+    for name in (*evidence.arms, evidence.control, evidence.recipe_arm):
+        assert arm_name(arm_config(smoke(), name)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "arm '': expected one or more of real"),
+        ("classical", "arm 'classical': expected"),
+        ("real+font", "arm 'real.font': expected .* fonts"),
+        ("real++fonts", "expected"),
+        ("real+vae+vae", "each once"),
+        ("real+vae@top", "expected"),
+        ("fonts+real", "in the order of 'real.fonts'"),
+        ("real+classical+vae", "in the order of 'real.vae.classical'"),
+    ],
+)
+def test_a_name_that_is_no_arm_is_refused(name: str, message: str, smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match=message):
+        arm_config(smoke(), name)
 
 
 def test_batches_have_the_shares_that_were_asked_for(
@@ -174,6 +232,21 @@ def test_generated_images_in_a_test_writers_hand_are_refused(
     write_json(path.with_name("writers.json"), {first: tested})
     with pytest.raises(InputError, match=f"in the hand of {tested}, who is tested"):
         train.main(config)
+
+
+def test_images_in_nobodys_hand_are_taken_where_the_tested_people_are_unknown_too(
+    smoke: ComposeSmoke, write_images: Write
+) -> None:
+    train_, validation, test, made = (
+        write_images(name=name, writers="abcde") for name in ("train", "validation", "test", "made")
+    )
+    config = smoke(
+        "data=manifest", "data.characters=null", "data.helper_writers=0", f"use_gen={made}",
+        f"data.manifest={train_}", f"data.validation_manifest={validation}",
+        f"data.test_manifest={test}",
+    )  # fmt: skip
+    assert open_corpus(config).test.present_writers() == [""]
+    assert len(read_generated(config, open_corpus(config))) == 1
 
 
 def test_a_saved_recogniser_is_rebuilt_from_its_file(smoke: ComposeSmoke) -> None:

@@ -29,7 +29,9 @@ BASE = [0.2, 0.5, 0.9, 0.4]  # four test writers who differ much
 EVEN = dict.fromkeys(SMOKE, 0.5)
 MEASURED = {
     "content_accuracy": 0.875, "diversity": 0.5, "style_match": None, "domain_auc": 0.625,
-    "nearest_distance": 0.75, "images": 24,
+    "nearest_distance": 0.75, "frechet_distance": 0.25, "kernel_distance": -0.125,
+    "precision": 0.5, "recall": 0.25, "density": 1.5, "coverage": 0.375, "stroke_width": 2.0,
+    "grey_level": None, "centroid": 0.1, "images": 24,
 }  # fmt: skip
 
 
@@ -263,6 +265,10 @@ def test_a_generator_is_measured_beside_handwriting(study: Callable[..., Config]
     assert f"<td>adain</td>{measures}{cost}<td>24</td>" in page
     dashes = "<td>-</td>" * 4
     assert f"<td>training writers</td>{measures}{dashes}<td>24</td>" in page
+    apart = ("0.250", "-0.125", "0.500", "0.250", "1.500", "0.375", "2.000", "-", "0.100")
+    distances = "".join(f"<td>{value}</td>" for value in apart)
+    assert f"<td>adain</td>{distances}</tr>" in page
+    assert f"<td>training writers</td>{distances}</tr>" in page
     assert "reads 0.750 of the training writers" in page
     assert "0.20 by chance" in page
     assert metrics["judge"] == {"accuracy": 0.75, "style_chance": 0.2}

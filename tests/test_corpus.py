@@ -1,14 +1,16 @@
 """The corpus: one set of characters, other people in every split, nothing unseen in training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import KATAKANA, SMOKE, ComposeSmoke
+from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
 
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
+from handwriting.fonts import find_fonts
 from handwriting.packed import PackedImages
 
 Write = Callable[..., Path]
@@ -47,6 +49,63 @@ def test_simulated_writers_are_divided_as_configured(smoke: ComposeSmoke) -> Non
     assert counts[:3] == [3, 1, 2]
     assert not corpus.is_real
     assert_different_hands(corpus)
+
+
+def splits(corpus: Corpus) -> tuple[list[str], list[str], list[str]]:
+    parts = (corpus.train, corpus.validation, corpus.test)
+    return tuple(part.present_writers() for part in parts)  # type: ignore[return-value]
+
+
+def test_rotations_test_everyone_in_turn(smoke: ComposeSmoke, write_images: Write) -> None:
+    data = ["data=manifest", f"data.manifest={write_images()}", "data.train_writers=2",
+            "data.validation_writers=1", "data.split_seed=3"]  # fmt: skip
+    tested: list[str] = []
+    for rotation in range(5):
+        corpus = open_corpus(smoke(*data, f"data.rotation={rotation}"))
+        assert_different_hands(corpus)
+        assert [len(names) for names in splits(corpus)] == [2, 1, 2]
+        tested += splits(corpus)[2]
+    assert sorted(tested) == sorted([*WRITERS, *WRITERS])  # two of five, five times
+    assert splits(open_corpus(smoke(*data))) == splits(open_corpus(smoke(*data, "data.rotation=5")))
+
+
+def test_simulated_people_rotate_too(smoke: ComposeSmoke) -> None:
+    tested = [splits(open_corpus(smoke(f"data.rotation={r}")))[2] for r in range(5)]
+    assert len({name for names in tested for name in names}) == 5
+    assert all(len(names) == 2 for names in tested)
+
+
+def test_fewer_people_are_among_more_and_nobody_else_moves(smoke: ComposeSmoke) -> None:
+    everyone = ["data.num_writers=7", "data.train_writers=4"]
+    found = [splits(open_corpus(smoke(*everyone, f"data.people={n}"))) for n in range(5)]
+    for n, (train, validation, test) in enumerate(found):
+        assert len(train) == n
+        assert (validation, test) == found[0][1:]
+        assert set(train) <= set(found[min(n + 1, 4)][0])
+    assert found[4] == splits(open_corpus(smoke(*everyone)))
+    nobody = open_corpus(smoke(*everyone, "data.people=0"))
+    assert nobody.sources.keys() == {"fonts"}
+    with pytest.raises(InputError, match="data.people=5: the training writers are 4"):
+        open_corpus(smoke(*everyone, "data.people=5"))
+
+
+def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
+    faces = find_fonts()
+    hands = ",".join(f"'{face.path}'" for face in faces[:3])
+    config = smoke(
+        "data=handwritten_fonts", "data.characters=smoke", f"data.hands=[{hands}]",
+        "data.train_writers=1", "data.validation_writers=1", "data.helper_writers=0",
+        "fonts.packages=[]", f"fonts.folders=['{faces[3].path}']",
+        f"fonts.reference='{faces[3].family}'",
+    )  # fmt: skip
+    corpus = open_corpus(config)
+    assert not corpus.is_real
+    assert_different_hands(corpus)
+    found = {name for names in splits(corpus) for name in names}
+    assert found == {f"hand:{face.path.stem}" for face in faces[:3]}
+    both = replace(config, fonts=replace(config.fonts, folders=[str(faces[0].path)]))
+    with pytest.raises(InputError, match="is a hand and a font"):
+        open_corpus(both)
 
 
 def test_helpers_are_other_hands_than_the_writers_of_any_split(smoke: ComposeSmoke) -> None:
@@ -110,9 +169,9 @@ def test_the_key_follows_the_files_of_a_manifest(write_images: Write, smoke: Com
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.source=scanner"], "data.source=scanner: expected simulated or manifest"),
+        (["data.source=scanner"], "data.source=scanner: expected simulated, manifest"),
         (["data.characters=null"], "data=simulated needs data.characters"),
-        (["data.num_writers=3"], "data.num_writers=3 leaves nobody to test"),
+        (["data.num_writers=3"], "data.num_writers has 3 writers: too few"),
         (["data=manifest"], "data=manifest needs data.manifest"),
         (["fonts.packages=[no-such-font]"], "no-such-font"),
         (["fonts.packages=[]"], "no fonts"),

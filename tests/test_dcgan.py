@@ -9,6 +9,7 @@ from conftest import SMOKE, ComposeSmoke, Interrupt
 from PIL import Image
 from torch import Tensor
 
+from handwriting.audit import writers_seen
 from handwriting.bank import Mixture
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
@@ -230,14 +231,14 @@ def test_a_batch_that_does_not_part_into_groups_is_refused(smoke: ComposeSmoke) 
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_training_writes_weights_sheets_and_an_animation(
-    conditional: bool, smoke: ComposeSmoke
+    conditional: bool, smoke: ComposeSmoke, corpus: Corpus
 ) -> None:
     folder = train.main(smoke(f"dcgan.class_conditional={conditional}"))
     weights = load_weights(folder, "dcgan", "")
     generator = Generator(**weights.arguments)
     generator.load_state_dict(weights.state)
     assert weights.arguments["num_classes"] == (len(SMOKE) if conditional else None)
-    assert weights.facts["writers_seen"] == ["simulated_0000", "simulated_0001"]
+    assert weights.facts["writers_seen"] == writers_seen(corpus.train, corpus.fonts)
     with Image.open(folder / "samples" / "evolution.gif") as animation:
         assert animation.n_frames == 2  # type: ignore[attr-defined]
         assert animation.size == (4 * 18 + 2, train.SHEET_ROWS * 18 + 2)

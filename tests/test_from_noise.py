@@ -14,7 +14,10 @@ import training_dcgan.generate_images
 import training_dcgan.train
 import training_vae.generate_images
 import training_vae.train
+from handwriting.audit import writers_seen
+from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
+from handwriting.files import read_json
 from handwriting.images import Uint8, canonical, read_grey
 from handwriting.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.run import save_weights
@@ -120,7 +123,11 @@ def test_an_unconditional_one_says_why_it_cannot_make_a_manifest(
 
 
 def test_what_was_trained_is_what_is_generated_from(kind: Kind, smoke: ComposeSmoke) -> None:
-    kind.train.main(smoke())
-    folder = kind.generate.main(smoke())
+    config = smoke("data.helper_writers=2")
+    kind.train.main(config)
+    folder = kind.generate.main(config)
     counts = [e.character for e in read_manifest(folder / "manifest.json").entries]
     assert counts == [c for c in SMOKE for _ in range(4)]
+    everyone = writers_seen(*open_corpus(config).sources.values())
+    assert {name.partition(":")[0] for name in everyone} >= {"simulated_0000", "font", "helper"}
+    assert read_json(folder / "facts.json") == {"writers_seen": everyone}

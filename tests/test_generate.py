@@ -9,13 +9,14 @@ import pytest
 import torch
 from conftest import SMOKE, ComposeSmoke
 from PIL import Image
+from torch import Tensor
 
 from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.generation import Made, Wanted
 from handwriting.images import Uint8, canonical, read_canonical, read_grey
-from handwriting.manifest import read_manifest
+from handwriting.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.packed import PackedImages
 from handwriting.run import save_weights
 from training_style_transfer import generate_images
@@ -154,10 +155,46 @@ def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(keep)
     wood = [Wanted("木", SMOKE.index("木"), np.random.default_rng(k)) for k in range(600)]
-    picks = [generate_images.pick(wanted, contents, styles) for wanted in wood]
-    assert {int(contents.labels[i]) for i, _ in picks} == {SMOKE.index("木")}
-    share = np.mean([styles.writers[i] == 0 for _, i in picks])
-    assert 0.42 < share < 0.58
+    shown = {int(contents.labels[generate_images.pick_content(w, contents)]) for w in wood}
+    assert shown == {SMOKE.index("木")}
+    picked = np.array([generate_images.pick_style(wanted, styles) for wanted in wood])
+    assert 0.42 < np.mean(styles.writers[picked] == 0) < 0.58
+
+
+def test_mixed_hands_are_nobodys_and_lie_between(
+    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    forward, style_of = Generator.forward, Generator.style
+
+    def noted_style(self: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
+        found = style_of(self, images)
+        seen.append((found[0], torch.empty(0), torch.empty(0)))
+        return found
+
+    def noted(self: Generator, content: Tensor, style: tuple[Tensor, Tensor], *rest: Any) -> Tensor:
+        of_hands, *_ = seen.pop()
+        seen.append((of_hands.unflatten(0, (len(content), 2)), *style))
+        return forward(self, content, style, *rest)
+
+    monkeypatch.setattr(Generator, "style", noted_style)
+    monkeypatch.setattr(Generator, "forward", noted)
+    manifest = read_manifest(
+        generate_images.main(study("generation.num_hands=2")) / "manifest.json"
+    )
+    assert UNKNOWN_WRITER in manifest.writers
+    assert set(manifest.writers) <= {UNKNOWN_WRITER, *open_corpus(study()).train.present_writers()}
+    between = 0
+    for of_hands, mean, _ in seen:
+        low, high = of_hands.min(dim=1).values, of_hands.max(dim=1).values
+        assert bool(((mean >= low - 1e-5) & (mean <= high + 1e-5)).all())
+        between += int(((mean > low + 1e-4) & (mean < high - 1e-4)).any(dim=1).sum())
+    assert between > 3
+
+
+def test_an_image_needs_a_hand(study: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match="num_hands=0: at least 1"):
+        generate_images.main(study("generation.num_hands=0"))
 
 
 @pytest.mark.parametrize("place", ["absolute", "in the study"])
@@ -206,7 +243,7 @@ def test_blank_outputs_are_reported_with_their_characters(
 ) -> None:
     monkeypatch.setattr(
         generate_images, "transfer",
-        lambda generator, contents, styles, runtime: Made(0 * contents.images, ["a"] * len(styles)),
+        lambda generator, contents, styles, *_: Made(0 * contents.images, ["a"] * len(styles)),
     )  # fmt: skip
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

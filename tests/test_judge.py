@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 
@@ -16,10 +17,13 @@ from handwriting.files import write_json
 from handwriting.images import save_png
 from handwriting.manifest import Entry, write_manifest
 from handwriting.networks import Classifier
+from handwriting.packed import PackedImages, concatenate
 from handwriting.run import load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
+from training_character_classification.distances import DISTANCES, IN_FEATURES
+from training_character_classification.quality import MEASURES
 
 Write = Callable[..., Path]
 
@@ -42,6 +46,18 @@ def judged(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
 @pytest.fixture
 def study(judged: Path, smoke: ComposeSmoke) -> Callable[..., Config]:
     return lambda *more: smoke(*more, runs_dir=judged)
+
+
+def write_copies(folder: Path, packed: PackedImages) -> Path:
+    """The manifest of a source that has these very images."""
+    entries = []
+    for i in range(len(packed)):
+        character = packed.characters[packed.labels[i]]
+        writer = packed.writer_names[packed.writers[i]]
+        entries.append(Entry(character, folder / f"{i}.png", writer))
+        save_png(entries[-1].path, packed.images[i])
+    write_manifest(folder / "manifest.json", entries)
+    return folder / "manifest.json"
 
 
 def test_the_judge_saw_no_training_writer(study: ComposeSmoke) -> None:
@@ -88,21 +104,47 @@ def test_the_judge_says_how_far_to_trust_it(study: ComposeSmoke) -> None:
 def test_copies_of_the_training_writers_are_known_as_copies(
     study: ComposeSmoke, tmp_path: Path
 ) -> None:
-    config = study()
-    train_images = open_corpus(config).train
-    path = tmp_path / "copies" / "manifest.json"
-    entries = []
-    for i in range(len(train_images)):
-        character = train_images.characters[train_images.labels[i]]
-        writer = train_images.writer_names[train_images.writers[i]]
-        entries.append(Entry(character, path.parent / f"{i}.png", writer))
-        save_png(entries[-1].path, train_images.images[i])
-    write_manifest(path, entries)
+    path = write_copies(tmp_path / "copies", open_corpus(study()).train)
     sources = read(judge.main(study(f"use_gen={path}")))
     own, copies = sources["training writers"], sources["copies"]
     assert copies["nearest_distance"] == 0 < own["nearest_distance"]
     for measure in ("content_accuracy", "diversity", "style_match"):
         assert copies[measure] == pytest.approx(own[measure])
+
+
+def test_copies_of_the_held_out_people_are_at_no_distance(
+    study: ComposeSmoke, tmp_path: Path
+) -> None:
+    many = "data.num_writers=12"
+    corpus = open_corpus(study(many))
+    people = concatenate([corpus.validation, corpus.test])
+    path = write_copies(tmp_path / "copies", people)
+    found = read(judge.main(study(many, f"use_gen={path}")))["copies"]
+    assert found["precision"] == found["recall"] == found["coverage"] == 1
+    for distance in ("frechet_distance", "stroke_width", "grey_level", "centroid"):
+        assert found[distance] == pytest.approx(0, abs=1e-9)
+    assert found["kernel_distance"] < 0  # the nearest image is not left out of the other set
+
+
+@pytest.mark.parametrize(("train_writers", "compared"), [(2, [12, 24, 54]), (6, [36, 24, 36])])
+def test_rows_are_compared_with_as_many_as_the_training_writers_if_those_are_enough(
+    train_writers: int, compared: list[int], study: ComposeSmoke, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    sizes = []
+
+    def noted(real: Any, other: Any) -> dict[str, float | None]:
+        assert len(real) == len(other)
+        sizes.append(len(other))
+        # Of people's variance, whatever the judge's features are.
+        assert 0.5 < real.var(axis=0).sum() < 1.5
+        return dict.fromkeys(IN_FEATURES)
+
+    monkeypatch.setattr(judge, "in_features", noted)
+    many = [f"data.train_writers={train_writers}", f"data.num_writers={train_writers + 10}"]
+    path = write_copies(tmp_path / "copies", open_corpus(study(*many)).test)
+    judge.main(study(*many, f"use_gen={path}"))
+    assert sizes == compared
 
 
 def test_images_in_nobodys_hand_match_none(study: ComposeSmoke, write_images: Write) -> None:
@@ -191,3 +233,14 @@ def test_generated_images_that_lack_a_character_are_refused(
     path = write_images(characters=SMOKE[:-1])
     with pytest.raises(InputError, match=r"休 \(U\+4F11\)"):
         judge.main(study(f"use_gen={path}"))
+
+
+def test_the_table_has_every_measure_of_every_source() -> None:
+    numbers = dict(zip([*MEASURES, *DISTANCES], np.arange(14) / 8, strict=True))
+    lines = judge.table({"first": numbers, "second": dict.fromkeys(numbers)}).splitlines()
+    assert lines[0] == "  the judge reads 0.000 of people whom it never met"
+    words = [line.split() for line in lines[1:]]
+    assert words[0] + words[3] == list(numbers)
+    assert words[1][1:] + words[4][1:] == [f"{number:.3f}" for number in numbers.values()]
+    assert set(words[2][1:] + words[5][1:]) == {"-"}
+    assert len(set(map(len, lines[1:4]))) == len(set(map(len, lines[4:]))) == 1

@@ -1,11 +1,22 @@
 """Scores and intervals: parity with scikit-learn, closed forms, people as the sample."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from handwriting.metrics import Float64, by_writer, interval, score
+from handwriting.metrics import (
+    Float64,
+    by_writer,
+    holm,
+    interval,
+    interval_of_few,
+    score,
+    sign_flip_p,
+    worst_tenth,
+)
 
 CHARACTERS = "アイウエオカキ"
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=80)
@@ -124,3 +135,58 @@ def test_an_interval_is_over_writers_not_over_images() -> None:
 def test_an_interval_is_the_same_each_time() -> None:
     values = np.random.default_rng(3).random(12)
     assert interval(values, 200) == interval(values, 200)
+
+
+def test_the_interval_of_few_is_students() -> None:
+    half = 2.776445 * 2.5**0.5 / 5**0.5  # of four degrees of freedom
+    assert interval_of_few(np.arange(1.0, 6.0)) == pytest.approx((3 - half, 3 + half), abs=1e-5)
+    assert interval_of_few(np.full(3, 0.5)) == (0.5, 0.5)
+    assert interval_of_few(np.array([0.5])) is None
+
+
+@pytest.mark.parametrize("num_writers", [2, 5, 10])
+def test_the_smallest_p_is_that_of_one_sign(num_writers: int) -> None:
+    values = np.random.default_rng(0).random(num_writers) + 0.1
+    assert sign_flip_p(values) == pytest.approx(2 / 2**num_writers)
+    assert sign_flip_p(-values) == pytest.approx(2 / 2**num_writers)
+    assert sign_flip_p(np.full(num_writers, 0.05)) == pytest.approx(2 / 2**num_writers)
+
+
+def test_p_is_the_share_of_signs_with_as_large_a_mean() -> None:
+    values = np.array([0.05, -0.02, 0.01, 0.07, -0.01, 0.03])
+    flipped = [abs(np.dot(signs, values)) for signs in product((-1, 1), repeat=6)]
+    expected = np.mean(np.array(flipped) >= abs(values.sum()) - 1e-12)
+    assert sign_flip_p(values) == pytest.approx(expected)
+
+
+def test_no_gain_and_one_writer_show_nothing() -> None:
+    assert sign_flip_p(np.zeros(6)) == 1
+    assert sign_flip_p(np.array([0.3])) == 1
+
+
+def test_p_of_many_writers_is_the_same_each_time() -> None:
+    values = np.random.default_rng(4).normal(0.05, 0.1, 40)
+    assert sign_flip_p(values) == sign_flip_p(values) < 0.05
+
+
+def test_holm_is_the_example_by_hand() -> None:
+    # Sorted .005 .01 .03 .04 times 4 3 2 1: .02 .03 .06 .04, and none below one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.5, 0.9]) == [1, 1, 1]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(
+    values: list[float],
+) -> None:
+    found = np.array(holm(values))
+    assert np.all(found >= np.array(values))
+    assert np.all(found <= np.minimum(len(values) * np.array(values), 1) + 1e-12)
+    assert np.all(np.diff(found[np.argsort(values, kind="stable")]) >= 0)
+
+
+def test_the_worst_tenth_has_at_least_one_character() -> None:
+    assert worst_tenth([0.5, 0.1, 0.9]) == pytest.approx(0.1)
+    assert worst_tenth(list(np.linspace(1, 0, 30))) == pytest.approx(1 / 29)

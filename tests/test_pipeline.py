@@ -1,8 +1,7 @@
 """The whole line at toy sizes: runs to its report, runs nothing twice, goes on after a stop."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMOKE, WRITERS, ComposeSmoke, smoke_overrides
+from conftest import SMOKE, WRITERS, ComposeSmoke, begun, smoke_overrides
 
 import pipeline
 from handwriting.config import Config, GeneratorName, ModelMode, StepType, compose
@@ -18,8 +17,8 @@ from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
 from handwriting.manifest import read_manifest
-from handwriting.run import Run, load_weights, run_folder
-from pipeline import arms, control_sources, side_by_side
+from handwriting.run import load_weights, run_folder
+from pipeline import side_by_side, study_arms
 from training_character_classification import train as train_classifier
 from training_character_classification.arms import arm_name, judge_arm
 from training_clip import train_image_encoder
@@ -38,21 +37,6 @@ JUDGE = "classifier/judge/seed_0"
 CONTROLS, GENERATED = ARMS[:4], ARMS[4:]
 BEFORE = [*ENCODERS, *STEPS, JUDGE, *CONTROLS]  # images are generated
 STAGES = [*BEFORE, "generated/adain", "judge", *GENERATED, "test"]
-
-
-@contextmanager
-def begun() -> Iterator[list[str]]:
-    """The stages that begin inside, in order."""
-    stages: list[str] = []
-    begin = Run.begin
-
-    def noted(self: Run) -> Run:
-        stages.append(self.folder.relative_to(run_folder(self._config)).as_posix())
-        return begin(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "begin", noted)
-        yield stages
 
 
 def stamps(folder: Path, stages: Sequence[str] = STAGES) -> dict[str, int]:
@@ -127,14 +111,31 @@ def test_no_weights_but_the_judges_have_seen_a_test_writer(study: Study) -> None
     seen: dict[str, set[str]] = {}
     for path in study.folder.rglob("*.pt"):
         facts = torch.load(path, weights_only=True)["facts"]
-        if "writers_seen" in facts:
-            name = path.relative_to(study.folder).parent.as_posix()
-            seen[name] = set(facts["writers_seen"])
-    assert seen.keys() == {"image_encoder", "clip", *STEPS, JUDGE, *ARMS}
+        name = path.relative_to(study.folder).parent.as_posix()
+        seen[name] = set(facts["writers_seen"])
+    assert seen.keys() == {*ENCODERS, *STEPS, JUDGE, *ARMS}
     assert [name for name, writers in seen.items() if writers & tested] == [JUDGE]
     generated = read_manifest(study.folder / "generated" / "adain" / "manifest.json")
     trained = {*corpus.train.present_writers(), *corpus.fonts.present_writers()}
     assert set(generated.writers) <= trained
+
+
+def test_nothing_is_tested_when_a_test_writer_was_seen(study: Study) -> None:
+    pipeline.main(study.config)
+    path = study.folder / ARMS[0] / "classifier.pt"
+    kept = path.read_bytes()
+    value = torch.load(path, weights_only=True)
+    value["facts"]["writers_seen"] = open_corpus(study.config).test.present_writers()
+    torch.save(value, path)
+    try:
+        with (
+            begun() as stages,
+            pytest.raises(InputError, match=rf"{ARMS[0]}.* has seen .* \(test\)"),
+        ):
+            pipeline.main(study.config)
+    finally:
+        path.write_bytes(kept)
+    assert stages == []
 
 
 def test_a_second_call_runs_nothing(study: Study) -> None:
@@ -174,7 +175,9 @@ def test_weights_that_were_deleted_are_made_again_with_what_follows(study: Study
     assert (arm / "classifier.pt").is_file()
 
 
-def test_the_line_runs_on_a_manifest(smoke: ComposeSmoke, write_images: Write) -> None:
+def test_the_line_runs_on_a_manifest(
+    smoke: ComposeSmoke, write_images: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = write_images()
     config = smoke(
         "data=manifest", f"data.manifest={path}", "data.helper_writers=2", ONE_MODE,
@@ -190,6 +193,7 @@ def test_the_line_runs_on_a_manifest(smoke: ComposeSmoke, write_images: Write) -
         "training writers (real)", "font renders", "simulated helpers", "adain",
     }  # fmt: skip
     assert "stand in for people" not in page
+    assert "audit: 16 weights, 1 manifests, no test writer seen" in capsys.readouterr().out
     corpus = open_corpus(config)
     writers = {name: getattr(corpus, name).present_writers() for name in ("train", "test")}
     assert [len(people) for people in writers.values()] == [2, 2]
@@ -197,13 +201,6 @@ def test_the_line_runs_on_a_manifest(smoke: ComposeSmoke, write_images: Write) -
 
 
 # The arms -----------------------------------------------------------------------------------------
-
-
-def arms_of(config: Config) -> list[Config]:
-    """The controls, then the arms with generated images."""
-    modes = [name.value for name in config.pipeline.generators]
-    generated: list[pipeline.Sources] = [({}, f"generated/{mode}/manifest.json") for mode in modes]
-    return arms(config, [*control_sources(config), *generated])
 
 
 @pytest.mark.parametrize("helpers", [0, 3])
@@ -215,18 +212,18 @@ def test_arms_are_sources_times_augmentation_times_seeds(helpers: int, smoke: Co
         (f"{source}{'+classical' if augmented else ''}", seed)
         for source, augmented, seed in product(sees, (False, True), (0, 1, 7))
     }
-    found = [(arm_name(arm), arm.seed) for arm in arms_of(config)]
+    found = [(arm_name(arm), arm.seed) for arm in study_arms(config)]
     assert len(found) == len(expected)
     assert set(found) == expected
 
 
 def test_arms_differ_in_what_they_see_and_in_nothing_else(smoke: ComposeSmoke) -> None:
     config = smoke("pipeline.seeds=[0,1]", "data.helper_writers=3")
-    first, *others = arms_of(config)
+    first, *others = study_arms(config)
     for arm in others:
         training = replace(arm.classifier, use_fonts=False, use_helpers=False)
         assert training == first.classifier
-        assert replace(arm, classifier=training, use_gen="", aug=False, seed=0) == first
+        assert replace(arm, classifier=training, use_gen=[], aug=False, seed=0) == first
     assert (first.classifier.num_steps, first.classifier.batch_size) == (10, 16)
 
 
@@ -238,7 +235,7 @@ def test_arms_differ_in_what_they_see_and_in_nothing_else(smoke: ComposeSmoke) -
     ],
 )  # fmt: skip
 def test_what_an_arm_sees_cannot_be_overridden(override: str, smoke: ComposeSmoke) -> None:
-    assert arms_of(smoke(override)) == arms_of(smoke())
+    assert study_arms(smoke(override)) == study_arms(smoke())
 
 
 def test_the_judge_sees_all_real_people_whom_no_generator_sees(smoke: ComposeSmoke) -> None:
@@ -310,15 +307,19 @@ def test_every_generator_is_trained_and_used(
     for name in stages:
         monkeypatch.setattr(getattr(pipeline, name), "main", noted(name))
     monkeypatch.setattr(pipeline, "write_study_report", noted("report"))
+    monkeypatch.setattr(pipeline, "audit", lambda *_: "")
     pipeline.main(smoke(f"pipeline.generators=[{','.join(names)}]"))
     of = {name: [config for called, config in calls if called == name] for name, _ in calls}
     for job in ("train", "generate"):
         assert [c.model_mode for c in of[f"{job}_style_transfer"]] == list(ModelMode)
         assert all(len(of[f"{job}_{name}"]) == 1 for name in others)
     made = [mode.value for mode in ModelMode] + [f"generate_{name}" for name in others]
-    manifests = [str(tmp_path / name / "manifest.json") for name in made]
-    assert of["judge"][0].use_gen == manifests
-    assert {c.use_gen for c in of["train_classifier"]} == {"", *manifests}
+    assert of["judge"][0].use_gen == [str(tmp_path / name / "manifest.json") for name in made]
+    folder = tmp_path / "runs" / "smoke" / "generated"
+    own = [[str(folder / name.value / "manifest.json")] for name in GeneratorName]
+    used = [c.use_gen for c in of["train_classifier"] if c.use_gen]
+    assert [use_gen for use_gen in own if used.count(use_gen) == 2] == own
+    assert len(used) == 2 * len(own)
     assert len(of["test"][0].evaluation.recognisers) == 2 * (2 + len(names))
     order = [name for name, _ in calls]
     assert order.index("train_clip") < order.index("train_style_transfer")
@@ -333,7 +334,7 @@ def test_processes_side_by_side_change_no_weights(smoke: ComposeSmoke, tmp_path:
     for num_workers in (1, 2):
         config = smoke(f"pipeline.num_workers={num_workers}", runs_dir=tmp_path / str(num_workers))
         seeds = [replace(config, seed=seed) for seed in (0, 1)]
-        side_by_side([(train_classifier.main, of_seed) for of_seed in seeds])
+        side_by_side([(train_classifier.main, of_seed) for of_seed in seeds], num_workers)
         states.append([
             load_weights(run_folder(config) / f"classifier/real+classical/seed_{seed}",
                          "classifier", "").state
@@ -361,6 +362,7 @@ def test_offline_tracking_writes_a_run_that_can_be_sent_later(
         folder = train_image_encoder.main(smoke("tracking=offline", "image_encoder.num_steps=3"))
     except wandb.errors.Error as error:
         pytest.skip(f"wandb cannot start here: {error}")
+    wandb.teardown()  # a finished run may not be on the disk yet; at the latest at exit it is
     (run,) = (folder / "wandb").glob("offline-run-*")
     (written,) = run.glob("*.wandb")
     content = written.read_bytes()

@@ -233,3 +233,4 @@ def test_a_sample_is_of_the_chosen_characters_and_bounded(people: PackedImages) 
     assert counts.sum() == len(some) == counts[0] + counts[3]
     assert (np.diff(some.labels) != 0).sum() > 10  # shuffled: its beginning is a sample too
     np.testing.assert_array_equal(some.images, sampled(many, np.array([0, 3])).images)
+    assert np.bincount(sampled(many, np.array([0, 3]), 7).labels).tolist() == [7, 0, 0, 7]

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from conftest import SMOKE, ComposeSmoke, Interrupt
 from torch import Tensor
 
+from handwriting.audit import writers_seen
 from handwriting.config import StyleCharacter
 from handwriting.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
 from handwriting.networks import SmallResNet
 from handwriting.run import load_weights
+from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_clip.model import Clip
 from training_style_transfer import feed as feed_module, train
 from training_style_transfer.feed import STEPS, PairFeed
@@ -411,6 +413,21 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
             for step in ("step1", "step_end")
         ]
         torch.testing.assert_close(*frozen)
+
+
+def test_weights_say_what_they_can_draw_and_whose_hands_they_saw(smoke: ComposeSmoke) -> None:
+    overrides = ["step_type=step1", "data.helper_writers=2", "data.unseen_characters=1"]
+    config = smoke(*overrides)
+    corpus = open_corpus(config)
+    for stage in (train_image_encoder, train_text_encoder, train_clip):
+        stage.main(config)
+    for mode in MODES:
+        folder = train.main(smoke(f"model_mode={mode}", *overrides))
+        facts = load_weights(folder, "generator", "").facts
+        # It knows a character by its number alone.
+        drawable = corpus.seen if mode == "adain_mlp" else corpus.characters
+        assert tuple(facts["drawable"]) == drawable, mode
+        assert facts["writers_seen"] == writers_seen(*corpus.sources.values())
 
 
 def test_a_step_starts_from_the_weights_of_the_one_before(

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence as reference_kl
 
+from handwriting.audit import writers_seen
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images import Uint8, otsu_thresholds, smooth
@@ -224,13 +225,15 @@ def test_strokes_keep_their_grey_and_paper_its_zero(pictures: Uint8) -> None:
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_training_writes_weights_and_pictures(conditional: bool, smoke: ComposeSmoke) -> None:
+def test_training_writes_weights_and_pictures(
+    conditional: bool, smoke: ComposeSmoke, corpus: Corpus
+) -> None:
     folder = train.main(smoke(f"vae.class_conditional={conditional}"))
     weights = load_weights(folder, "vae", "")
     vae = Vae(**weights.arguments)
     vae.load_state_dict(weights.state)
     assert weights.arguments["num_classes"] == (len(SMOKE) if conditional else None)
-    assert weights.facts["writers_seen"] == ["simulated_0000", "simulated_0001"]
+    assert weights.facts["writers_seen"] == writers_seen(corpus.train, corpus.fonts)
     sizes = {}
     for name in ("step_000005", "step_000010", "traversal"):
         with Image.open(folder / "samples" / f"{name}.png") as picture:

@@ -13,12 +13,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from handwriting.audit import writers_seen
 from handwriting.augment import to_float, to_uint8
 from handwriting.config import CDiffusion, Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.generation import Made, Wanted, hands, noise, wanted_characters, write_generated
+from handwriting.generation import (
+    Made,
+    Wanted,
+    claimed,
+    hand_shares,
+    hands,
+    hands_per_image,
+    noise,
+    wanted_characters,
+    write_generated,
+)
 from handwriting.packed import PackedImages
 from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
@@ -43,42 +55,54 @@ def main(config: Config) -> Path:
         return run.folder
     characters = wanted_characters(config, corpus, weights)
     styles = hands(corpus, "styles", config.generation.styles, config.generation.style_names)
+    num_hands = hands_per_image(config)
     run.begin()
     runtime = Runtime(config.runtime)
     network = Denoiser(**weights.arguments)
     network.load_state_dict(weights.state)
     runtime.freeze(network)
     num_style_images = weights.facts["num_style_images"]
+    of_hand = by_hand(styles)
 
     def make(wanted: list[Wanted]) -> Made:
-        picks = np.stack([pick(one, styles, num_style_images) for one in wanted])  # (B, S)
-        return draw(network, wanted, styles, picks, settings, runtime)
+        picks = [[pick(one, of_hand, num_style_images) for _ in range(num_hands)] for one in wanted]
+        shares = hand_shares(wanted, num_hands)
+        return draw(network, wanted, styles, np.array(picks), shares, settings, runtime)
 
-    return write_generated(run, config, characters, corpus, make)
+    return write_generated(run, config, characters, corpus, make, writers_seen(weights, styles))
 
 
-def pick(wanted: Wanted, styles: PackedImages, num_style_images: int) -> np.ndarray:
-    """Images by one hand, every hand equally likely: (S,) indices into ``styles``."""
-    hand = wanted.rng.choice(np.unique(styles.writers))
-    return wanted.rng.choice(np.flatnonzero(styles.writers == hand), num_style_images)
+def by_hand(styles: PackedImages) -> list[np.ndarray]:
+    """The indices of each hand's images."""
+    _, counts = np.unique(styles.writers, return_counts=True)
+    return np.split(np.argsort(styles.writers, kind="stable"), np.cumsum(counts)[:-1])
+
+
+def pick(wanted: Wanted, of_hand: list[np.ndarray], num_style_images: int) -> np.ndarray:
+    """Images by one hand, every hand equally likely: (S,) of its indices."""
+    return wanted.rng.choice(of_hand[wanted.rng.integers(len(of_hand))], num_style_images)
 
 
 @torch.no_grad()
 def draw(
     network: Denoiser, wanted: list[Wanted], styles: PackedImages, picks: np.ndarray,
-    settings: CDiffusion, runtime: Runtime,
+    shares: Tensor, settings: CDiffusion, runtime: Runtime,
 ) -> Made:  # fmt: skip
-    """The wanted characters in the hands of the picked style images (B, S)."""
+    """The wanted characters in the hands of the picked style images (B, H, S), mixed by (B, H)."""
     device = runtime.device
     chosen = to_float(torch.from_numpy(styles.images[picks.ravel()])).to(device)
-    style_images = chosen.view(*picks.shape, *chosen.shape[2:])
+    size_px = chosen.shape[-1]
+    style_images = chosen.view(-1, picks.shape[2], size_px, size_px)  # (B H, S, H, W)
     labels = torch.tensor([one.label for one in wanted], device=device)
-    x_0 = noise(wanted, 1, *chosen.shape[2:]).to(device)
+    each = labels.repeat_interleave(picks.shape[1])
+    x_0 = noise(wanted, 1, size_px, size_px).to(device)
     with runtime.autocast():
-        condition = network.condition(labels, style_images, torch.zeros_like(labels).bool())
+        conditions = network.condition(each, style_images, torch.zeros_like(each).bool())
+        conditions = conditions.view(*shares.shape, -1)  # (B, H, D)
+        condition = (shares.to(device)[..., None] * conditions).sum(dim=1)
         images = euler(network, x_0, condition, settings.num_evaluations, settings.guidance)
-    writers = [styles.writer_names[i] for i in styles.writers[picks[:, 0]]]
-    return Made(np.asarray(to_uint8(images).cpu()), writers)
+    names = np.array(styles.writer_names)[styles.writers[picks[:, :, 0]]]  # (B, H)
+    return Made(np.asarray(to_uint8(images).cpu()), claimed(names.tolist()))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from handwriting.audit import writers_seen
 from handwriting.augment import to_uint8, uniform
 from handwriting.config import CDiffusion, Condition, Config, run_script
 from handwriting.corpus import Corpus, open_corpus
@@ -31,10 +32,11 @@ from training_clip.retrieval import class_embeddings, load_clip
 
 def main(config: Config) -> Path:
     settings = config.cdiffusion
-    clip = clip_weights(config)
+    clip, start = clip_weights(config), start_weights(config)
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "structure", "cdiffusion")
-    inputs = {"corpus": corpus.key} | ({"clip": clip.path} if clip else {})
+    before = [weights for weights in (clip, start) if weights]
+    inputs = {"corpus": corpus.key, **{weights.kind: weights.path for weights in before}}
     run = Run(config, "cdiffusion", sections, inputs)
     if run.is_done:
         return run.folder
@@ -42,6 +44,9 @@ def main(config: Config) -> Path:
     rng = runtime.seed(config.seed)
     feed = HandFeed(corpus, settings, runtime.device)
     network = build_network(config, corpus, clip, runtime)
+    if start:
+        load_start(network, start, corpus)
+    seen = writers_seen(*corpus.sources.values(), *before)
     run.begin()
     runtime.to_device(network)
     averaged = average(network, settings.ema_decay)
@@ -72,7 +77,7 @@ def main(config: Config) -> Path:
         "drawable": corpus.characters if clip else corpus.seen,
         "size_px": config.size_px,
         "num_style_images": settings.num_style_images,
-        "writers_seen": corpus.train.present_writers(),
+        "writers_seen": seen,
     }
     path = save_weights(
         run.folder / "cdiffusion.pt", "cdiffusion", network.arguments, facts,
@@ -87,6 +92,27 @@ def clip_weights(config: Config) -> Weights | None:
         return None
     path = config.clip_weight or run_folder(config) / "clip"
     return load_weights(path, "clip", "training_clip/train_clip.py")
+
+
+def start_weights(config: Config) -> Weights | None:
+    """The weights of ``cdiffusion.start``, such as those that saw no person's hand."""
+    if not config.cdiffusion.start:
+        return None
+    return load_weights(config.cdiffusion.start, "cdiffusion", "training_cdiffusion_model/train.py")
+
+
+def load_start(network: Denoiser, start: Weights, corpus: Corpus) -> None:
+    """Start from other weights.
+
+    Raises:
+        InputError: they are of another network, or of other characters.
+    """
+    start.require_characters(corpus.characters)
+    if start.arguments != network.arguments:
+        raise InputError(
+            f"{start.path} was trained with {start.arguments}, this run has {network.arguments}"
+        )
+    network.load_state_dict(start.state)
 
 
 def build_network(

@@ -3,13 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from handwriting.config import Config
+from handwriting.config import Config, GeneratorName
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.manifest import Manifest, read_manifest
+from handwriting.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.packed import PackedImages, concatenate, pack_manifest
+from handwriting.run import run_folder
 
 JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
+CONTROL_WORDS = frozenset({"real", "fonts", "helpers", "classical"})  # what a control may see
 
 
 def generated_manifests(use_gen: object) -> list[Path]:
@@ -38,6 +40,40 @@ def arm_name(config: Config) -> str:
     return "+".join(parts + (["classical"] if config.aug else []))
 
 
+def arm_config(config: Config, name: str) -> Config:
+    """The configuration of the arm that a name such as ``real+fonts+vae+classical`` describes.
+
+    A generator's name stands for the study's own images by it. :func:`arm_name` is the inverse.
+
+    Raises:
+        InputError: an unknown word, words in another order or twice, or nothing to train on.
+    """
+    words = name.split("+")
+    known = {*CONTROL_WORDS, *GeneratorName}
+    if words == ["classical"] or len(set(words)) < len(words) or not known.issuperset(words):
+        raise InputError(
+            f"arm {name!r}: expected one or more of real, fonts, helpers, "
+            f"{', '.join(GeneratorName)}, then classical or not, each once and joined by +"
+        )
+    settings = replace(
+        config.classifier, name=None, splits=["train"], use_real="real" in words,
+        use_fonts="fonts" in words, use_helpers="helpers" in words,
+    )  # fmt: skip
+    folder = run_folder(config) / "generated"
+    generators = [word for word in words if word not in CONTROL_WORDS]
+    use_gen = [str(folder / generator / "manifest.json") for generator in generators]
+    arm = replace(config, classifier=settings, use_gen=use_gen, aug="classical" in words)
+    if arm_name(arm) != name:
+        raise InputError(f"arm {name!r}: in the order of {arm_name(arm)!r}")
+    return arm
+
+
+def held_out(corpus: Corpus) -> set[str]:
+    """The names of everybody who validates or tests; of an image by nobody known there is none."""
+    names = {*corpus.validation.present_writers(), *corpus.test.present_writers()}
+    return names - {UNKNOWN_WRITER}
+
+
 def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
     """The manifests of ``use_gen``, checked to be in nobody's hand who is tested.
 
@@ -47,7 +83,7 @@ def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
     manifests = [
         read_manifest(path, corpus.characters) for path in generated_manifests(config.use_gen)
     ]
-    tested = {*corpus.test.present_writers(), *corpus.validation.present_writers()}
+    tested = held_out(corpus)
     problems = [
         f"{manifest.path}: in the hand of {writer}, who is tested"
         for manifest in manifests
@@ -118,3 +154,48 @@ def batch_shares(batch_size: int, ratio: float, first_is_real: bool, num_sources
     others = (round(batch_size * ratio) if first_is_real else batch_size) if num_others else 0
     shares = [others // num_others + (i < others % num_others) for i in range(num_others)]
     return [batch_size - others, *shares] if first_is_real else shares
+
+
+def phases(
+    config: Config, num_sources: int, num_generated: int
+) -> tuple[int, list[int], list[int]]:
+    """How many images of a batch each source gives: in so many first steps, and after them.
+
+    Generated images come last among the sources. With ``recipe.generated_first``, the first steps
+    see everything but real images, whose part goes to the others, and the steps after them what the
+    arm would see without generated images: pretraining on generated, fine-tuning on real images.
+
+    Args:
+        config: of the arm.
+        num_sources: real images, if it sees them, and all others.
+        num_generated: of the sources; with none, the recipe means nothing.
+
+    Returns:
+        How many steps are first, the shares in them, the shares after them.
+
+    Raises:
+        InputError: ``generated_first`` leaves a phase no steps or no real images, or
+            ``separate_norm`` leaves the main norms no images.
+    """
+    settings, recipe = config.classifier, config.recipe
+    num_own = num_sources - num_generated
+    usual = batch_shares(settings.batch_size, config.gen_ratio, settings.use_real, num_sources)
+    num_first, first, then = 0, usual, usual
+    if num_generated and recipe.generated_first:
+        num_steps = recipe.generated_first * settings.num_steps
+        if not 1 <= num_steps <= settings.num_steps - 1 or not settings.use_real:
+            raise InputError(
+                f"recipe.generated_first={recipe.generated_first}: expected a share that leaves "
+                f"some of {settings.num_steps} steps before and after, and an arm that sees real "
+                "images after (classifier.use_real)"
+            )
+        num_first = round(num_steps)
+        first = [0, *batch_shares(settings.batch_size, config.gen_ratio, False, num_sources - 1)]
+        own = batch_shares(settings.batch_size, config.gen_ratio, True, num_own)
+        then = [*own, *[0] * num_generated]
+    if num_generated and recipe.separate_norm and not any(first[:num_own] + then[:num_own]):
+        raise InputError(
+            "recipe.separate_norm: test images pass the norms of images that are not generated, "
+            "and this arm sees none (classifier.use_real, use_fonts, use_helpers, gen_ratio)"
+        )
+    return num_first, first, then

@@ -9,13 +9,14 @@ from handwriting.files import read_json, write_json
 from handwriting.metrics import interval, interval_text
 from handwriting.report import Picture, Section, write_report
 from handwriting.run import run_folder
+from training_character_classification.distances import DISTANCES
 from training_character_classification.plots import arm_intervals, gains_and_losses
 from training_character_classification.quality import MEASURES
 from training_character_classification.results import Arm, cost_and_gain, read_arms
 
 STAND_IN = (
-    "Simulated writers stand in for people here: these numbers show that the pipeline works. They "
-    "are not results on handwriting. Bring a manifest (data=manifest) for those."
+    "Simulated writers or fonts stand in for people here: these numbers show that the pipeline "
+    "works. They are not results on handwriting. Bring a manifest (data=manifest) for those."
 )
 NOTHING = "-"  # where there is no number
 STYLE_TRANSFER_ROWS = "content, style, output, target from top to bottom"
@@ -50,7 +51,8 @@ def write_study_report(config: Config) -> Path:
     }
     gains = {c: best.per_character[c] - control.per_character[c] for c in best.per_character}
     judged = read_json(folder / "judge" / "metrics.json")
-    retrieval = read_json(folder / "clip" / "metrics.json")
+    retrieved = folder / "clip" / "metrics.json"  # only where something needs CLIP
+    retrieval = read_json(retrieved) if retrieved.is_file() else {}
     durations = {
         path.parent.relative_to(folder).as_posix(): read_json(path)["duration_s"]
         for path in sorted(folder.glob("**/metrics.json"))
@@ -80,10 +82,10 @@ def write_study_report(config: Config) -> Path:
         _characters(gains, best, control, tested, folder),
         _pictures(folder, generators),
         _sources(metrics["judge"], metrics["sources"], control),
-        Section("Retrieval by CLIP on validation writers", columns=("measure", "value"),
-                rows=[(k.replace("_", " "), f"{v:.3f}") for k, v in metrics["retrieval"].items()]),
+        _distances(metrics["sources"]),
+        *_retrieval(metrics["retrieval"]),
         _times(durations),
-    ]  # fmt: skip
+    ]
     return write_report(folder / "report.html", f"Study {config.name}", sections)
 
 
@@ -91,7 +93,7 @@ def _introduction(
     config: Config, corpus: Corpus, best: Arm, control: Arm, table: dict[str, Any]
 ) -> Section:
     """What was compared, on whom, and the answer in a sentence."""
-    people = "people" if corpus.is_real else "simulated writers"
+    people = "people" if corpus.is_real else "stand-ins for people"
     train, tested = (len(split.present_writers()) for split in (corpus.train, corpus.test))
     gain, interval_of_gain = table[best.name]["gain"], table[best.name]["gain_interval"]
     return Section(
@@ -230,6 +232,48 @@ def _meanings(style_chance: float | None, control: Arm) -> dict[str, str]:
         "gain": f"accuracy of the best arm with these images minus {control.name}, with its 95 % "
         "interval over test writers",
     }
+
+
+def _retrieval(measures: dict[str, float]) -> list[Section]:
+    rows = [(name.replace("_", " "), f"{value:.3f}") for name, value in measures.items()]
+    title = "Retrieval by CLIP on validation writers"
+    return [Section(title, columns=("measure", "value"), rows=rows)] if rows else []
+
+
+def _distances(sources: dict[str, Any]) -> Section:
+    """How far each source is from the people whom no generator saw."""
+    columns = {
+        "Fréchet": "distance between the means and covariances of the judge's features, in units "
+        "of people's own variance; 0: the same",
+        "kernel": "distance between the distributions of those features, character by character; "
+        "0: the same",
+        "precision": "share of the images that are as near to one of people's as the next of "
+        "people's is: low where images are unlike handwriting",
+        "recall": "share of people's images that are as near to one of these as the next of these "
+        "is: low where people's variety is missing",
+        "density": "how many of people's images one of these is as near to as the next of people's "
+        "is, on average; 1: like other people's",
+        "coverage": "share of people's images that have one of these as near as the next of "
+        "people's; 0.5: like other people's",
+        "stroke width": "distance between the distributions of stroke widths, in deviations of "
+        "people's",
+        "grey level": "likewise, of the mean level of ink",
+        "centroid": "likewise, of where the ink is, across and down",
+    }
+    rows = [
+        (name, *(_number(found[distance], ".3f") for distance in DISTANCES))
+        for name, found in sources.items()
+    ]
+    return Section(
+        "Distance from people whom no generator saw",
+        paragraphs=[
+            "Rows can be compared if they have as many images: all are cut to as many of each "
+            "character as the training writers wrote, if those are enough.",
+            *(f"{name}: {meaning}." for name, meaning in columns.items()),
+        ],
+        columns=("images", *columns),
+        rows=rows,
+    )
 
 
 def _times(durations: dict[str, float]) -> Section:

@@ -9,8 +9,8 @@ The judge is trained first, on the writers that no generator sees (validation an
 Its accuracy on the training writers, people whom it never met, says how far to trust it. Every
 source of images is measured (see ``quality.py``): how many are read as the intended character, how
 easily they are told from handwriting, how diverse they are, whether they are in the hand that they
-claim, and how far they are from what the generators saw. The training writers' own images are the
-reference row.
+claim, how far they are from what the generators saw, and from the writers that no generator sees
+(see ``distances.py``). The training writers' own images are the reference row.
 """
 
 from pathlib import Path
@@ -30,6 +30,14 @@ from handwriting.packed import PackedImages, concatenate, files_key, pack_manife
 from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE, generated_manifests
+from training_character_classification.distances import (
+    DISTANCES,
+    CoarseFeatures,
+    as_many,
+    in_features,
+    in_looks,
+    kernel_distance,
+)
 from training_character_classification.quality import (
     MEASURES,
     MOST_CHARACTERS,
@@ -42,8 +50,8 @@ from training_character_classification.quality import (
     spread,
 )
 
-MOST_PROBED = 2000  # images per side of the domain probe
-Measures = dict[str, float | None]  # by the names of MEASURES, and the number of images
+MOST_COMPARED = 2000  # images per side of the domain probe and of the distances
+Measures = dict[str, float | None]  # by the names of MEASURES, DISTANCES, and the number of images
 
 
 def main(config: Config) -> Path:
@@ -58,7 +66,7 @@ def main(config: Config) -> Path:
     found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))
     paths = generated_manifests(config.use_gen) or found
     manifests = [read_manifest(path, corpus.characters) for path in paths]
-    inputs = {"judge": weights.path, "corpus": corpus.key, "measures": MEASURES,
+    inputs = {"judge": weights.path, "corpus": corpus.key, "measures": [*MEASURES, *DISTANCES],
               "generated": [files_key(manifest) for manifest in manifests]}  # fmt: skip
     run = Run(config, "judge", ("seed", "size_px", "data"), inputs)
     if run.is_done:
@@ -123,6 +131,17 @@ class Yardstick:
         self._hands = Hands(self._outputs(self._style, own), own.labels, hands_of(own))
         num_hands = len(self._hands.names)
         self.style_chance = 1 / num_hands if num_hands > 1 else None
+        self._coarse = CoarseFeatures(judge.encoder)
+        self._most = MOST_COMPARED // len(self._labels)  # of each character
+        reference = sampled(people, self._labels, self._most)
+        coarse = self._outputs(self._coarse, reference)
+        # Every row is compared with as many as the training writers' is, if those are enough.
+        few, _ = as_many(reference.labels, own.labels)
+        if len(few) > coarse.shape[1]:
+            reference, coarse = reference.select(few), coarse[few]
+        # The variance is 1 in all, so that distances by two judges can be compared.
+        self._centre, self._scale = coarse.mean(axis=0), np.sqrt(coarse.var(axis=0).sum())
+        self._reference, self._features = reference, (coarse - self._centre) / self._scale
 
     def measure(self, images: PackedImages, is_seen: bool) -> Measures:
         """All measures of a source.
@@ -140,9 +159,21 @@ class Yardstick:
             "content_accuracy": float(right.mean()),
             "diversity": ratio(diversity, self._spread),
             "style_match": self._style_match(some),
-            "domain_auc": domain_auc(self._people[:MOST_PROBED], features[:MOST_PROBED]),
+            "domain_auc": domain_auc(self._people[:MOST_COMPARED], features[:MOST_COMPARED]),
             "nearest_distance": ratio(nearest, self._nearest),
+            **self._distances(sampled(images, self._labels, self._most)),
             "images": len(images),
+        }
+
+    def _distances(self, images: PackedImages) -> Measures:
+        """How far images are from the people's; of each character equally many."""
+        real, reference = self._features, self._reference
+        other = (self._outputs(self._coarse, images) - self._centre) / self._scale
+        ours, theirs = as_many(reference.labels, images.labels)
+        return {
+            "kernel_distance": kernel_distance(real, reference.labels, other, images.labels),
+            **in_features(real[ours], other[theirs]),
+            **in_looks(reference.images[ours], images.images[theirs]),
         }
 
     def _style_match(self, images: PackedImages) -> float | None:
@@ -165,11 +196,12 @@ def hands_of(images: PackedImages) -> npt.NDArray[Any]:
 def table(results: dict[str, Measures]) -> str:
     """The measures of every source as text; what the judge reads of the first says its worth."""
     accuracy = next(iter(results.values()))["content_accuracy"]
-    lines = [f"the judge reads {shown(accuracy)} of people whom it never met",
-             f"{'':24}  {'  '.join(MEASURES)}"]  # fmt: skip
-    for name, found in results.items():
-        cells = [f"{shown(found[measure]):>{len(measure)}}" for measure in MEASURES]
-        lines.append(f"{name:24}  {'  '.join(cells)}")
+    lines = [f"the judge reads {shown(accuracy)} of people whom it never met"]
+    for measures in (MEASURES, DISTANCES):
+        lines.append(f"{'':24}  {'  '.join(measures)}")
+        for name, found in results.items():
+            cells = [f"{shown(found[measure]):>{len(measure)}}" for measure in measures]
+            lines.append(f"{name:24}  {'  '.join(cells)}")
     return "\n".join(f"  {line}" for line in lines)
 
 

@@ -30,11 +30,11 @@ MOST_PER_CHARACTER = 100  # images of each
 NUM_FOLDS = 5  # of cross-validation
 
 
-def sampled(images: PackedImages, labels: Int64) -> PackedImages:
-    """At most ``MOST_PER_CHARACTER`` random images of each class of ``labels``, shuffled."""
+def sampled(images: PackedImages, labels: Int64, most: int = MOST_PER_CHARACTER) -> PackedImages:
+    """At most so many random images of each class of ``labels``, shuffled."""
     rng = np.random.default_rng(0)
     order = rng.permutation(len(images))
-    chosen = [order[images.labels[order] == label][:MOST_PER_CHARACTER] for label in labels]
+    chosen = [order[images.labels[order] == label][:most] for label in labels]
     return images.select(rng.permutation(np.concatenate(chosen)))
 
 

@@ -28,6 +28,11 @@ class Arm:
     per_character: dict[str, float]
     is_generated: bool
 
+    @property
+    def sees(self) -> list[str]:
+        """The words of its name: sources, and classical or not."""
+        return self.name.partition("@")[0].split("+")
+
 
 def read_arms(recognisers: dict[str, Any], generators: list[str]) -> list[Arm]:
     """The arms of ``test/metrics.json``: recognisers are named ``arm/seed_n`` there."""
@@ -44,7 +49,7 @@ def read_arms(recognisers: dict[str, Any], generators: list[str]) -> list[Arm]:
                 c: float(np.mean([r["per_character"][c]["accuracy"] for r in results]))
                 for c in results[0]["per_character"]
             },
-            is_generated=any(part in generators for part in name.split("+")),
+            is_generated=any(g in name.partition("@")[0].split("+") for g in generators),
         )
         for name, results in of_arm.items()
     ]
@@ -54,7 +59,7 @@ def cost_and_gain(
     name: str, folder: Path, durations: dict[str, float], arms: list[Arm], table: dict[str, Any]
 ) -> dict[str, Any]:
     """What a generator costs in training and in use, and what its best arm gains."""
-    best = max((arm for arm in arms if name in arm.name.split("+")), key=lambda arm: arm.accuracy)
+    best = max((arm for arm in arms if name in arm.sees), key=lambda arm: arm.accuracy)
     speed = read_json(folder / "generated" / name / "metrics.json")["images_per_s"]
     steps = f"style_transfer/{name}/"
     return {

@@ -67,6 +67,7 @@ def main(config: Config) -> Path:
             "interval": interval(per_writer, settings.num_resamples),
             "macro_f1": scores.macro_f1,
             "per_writer": per_writer.tolist(),
+            "writers": images.present_writers(),  # in the same order
             "per_character": scores.per_character,
             "confusions": scores.confusions,
         }

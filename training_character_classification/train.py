@@ -3,10 +3,12 @@
     python training_character_classification/train.py                          # real images only
     python training_character_classification/train.py use_gen=PATH             # and generated ones
     python training_character_classification/train.py aug=false classifier.use_fonts=true
+    python training_character_classification/train.py use_gen=PATH recipe.keep=top
 
 Every arm takes the same number of steps on batches of the same size; ``gen_ratio`` of a batch comes
-from what is not real (generated images, font renders, simulated helpers, in equal parts). Writes
-``runs/<name>/classifier/<arm>/seed_<seed>/classifier.pt``.
+from what is not real (generated images, font renders, simulated helpers, in equal parts). How
+generated images are used is the ``recipe``: which of them, when, through which norms, of which
+characters the most. Writes ``runs/<name>/classifier/<arm>/seed_<seed>/classifier.pt``.
 """
 
 from pathlib import Path
@@ -14,55 +16,63 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from handwriting.audit import writers_seen
 from handwriting.augment import Classical, to_float
 from handwriting.bank import ImageBank
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.evaluate import predict
-from handwriting.networks import Classifier
+from handwriting.networks import Classifier, SeparateNorm
 from handwriting.optimize import one_cycle
 from handwriting.packed import files_key
-from handwriting.run import Run, save_weights
+from handwriting.run import Run, file_key, save_weights
 from handwriting.runtime import Runtime
 from training_character_classification.arms import (
     arm_name,
-    batch_shares,
+    phases,
     read_generated,
     training_sources,
 )
+from training_character_classification.selection import generated_banks, read_scorers
 
 
 def main(config: Config) -> Path:
     settings = config.classifier
     corpus = open_corpus(config)
     manifests = read_generated(config, corpus)
-    sections = ("seed", "size_px", "data", "fonts", "aug", "gen_ratio", "classifier")
-    inputs = {"corpus": corpus.key, "generated": [files_key(m) for m in manifests]}
+    scorers = read_scorers(config, corpus) if manifests else {}
+    sections = ("seed", "size_px", "data", "fonts", "aug", "gen_ratio", "classifier", "recipe")
+    inputs = {"corpus": corpus.key, "generated": [files_key(m) for m in manifests],
+              "scorers": [file_key(weights.path) for weights in scorers.values()]}  # fmt: skip
     run = Run(config, f"classifier/{arm_name(config)}/seed_{config.seed}", sections, inputs)
     if run.is_done:
         return run.folder
-    run.begin()
-    runtime = Runtime(config.runtime)
-    generator = runtime.seed(config.seed)
-
     sources = training_sources(config, corpus, manifests)
-    banks = [ImageBank(source, runtime.device) for source in sources]
-    shares = batch_shares(settings.batch_size, config.gen_ratio, settings.use_real, len(banks))
+    num_own = len(sources) - len(manifests)  # the others are generated
+    num_first, first, then = phases(config, len(sources), len(manifests))
+    runtime = Runtime(config.runtime)
+    banks = [ImageBank(source, runtime.device) for source in sources[:num_own]]
+    banks += generated_banks(config, corpus, sources[num_own:], scorers, runtime)
+    run.begin()
+
+    generator = runtime.seed(config.seed)  # after the scorers: equal first weights for all recipes
     network = Classifier(settings.network, settings.width, config.size_px, len(corpus.characters))
-    runtime.to_device(network)
-    optimizer, schedule = one_cycle(network, settings, settings.weight_decay)
+    separate = SeparateNorm(network) if manifests and config.recipe.separate_norm else None
+    trained = separate or network
+    runtime.to_device(trained)
+    optimizer, schedule = one_cycle(trained, settings, settings.weight_decay)
     augment = Classical()
 
-    stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    for _ in run.steps(settings.num_steps, stateful, generator):
+    stateful = {"network": trained, "optimizer": optimizer, "schedule": schedule}
+    for step in run.steps(settings.num_steps, stateful, generator):
+        shares = first if step <= num_first else then
         drawn = [bank.draw(share, generator) for bank, share in zip(banks, shares, strict=True)]
         images = torch.cat([bank.take(i) for bank, i in zip(banks, drawn, strict=True)])
         labels = torch.cat([bank.labels[i] for bank, i in zip(banks, drawn, strict=True)])
         inputs_ = augment(images, generator) if config.aug else to_float(images)
         with runtime.autocast():
-            loss = F.cross_entropy(
-                network(inputs_), labels, label_smoothing=settings.label_smoothing
-            )
+            logits = separate(inputs_, sum(shares[num_own:])) if separate else network(inputs_)
+            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad()
         runtime.backward(loss)
         optimizer.step()
@@ -75,7 +85,7 @@ def main(config: Config) -> Path:
         "characters": corpus.characters,
         "arm": arm_name(config),
         "seed": config.seed,
-        "writers_seen": sorted({name for source in sources for name in source.present_writers()}),
+        "writers_seen": writers_seen(*sources, *scorers.values()),
     }
     weights = save_weights(
         run.folder / "classifier.pt", "classifier", network.arguments, facts, network.state_dict()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from handwriting.audit import writers_seen
 from handwriting.augment import Classical, to_float
 from handwriting.bank import ImageBank
 from handwriting.config import Config, run_script
@@ -50,6 +51,7 @@ def main(config: Config) -> Path:
         return run.folder
     for weights in (image, text):
         weights.require_characters(corpus.characters)
+    seen = writers_seen(*corpus.sources.values(), image, text)
     run.begin()
     runtime = Runtime(config.runtime)
     generator = runtime.seed(config.seed)
@@ -95,7 +97,7 @@ def main(config: Config) -> Path:
     facts = {
         "characters": corpus.characters,
         "vocabulary": vocabulary.to_list(),
-        "writers_seen": corpus.train.present_writers(),
+        "writers_seen": seen,
     }
     path = save_weights(
         run.folder / "clip.pt", "clip", network.arguments, facts, network.state_dict()

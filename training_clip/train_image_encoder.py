@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from handwriting.audit import writers_seen
 from handwriting.augment import Classical, to_float
 from handwriting.bank import ImageBank
 from handwriting.config import Config, run_script
@@ -62,7 +63,10 @@ def main(config: Config) -> Path:
     held_out = corpus.without_unseen(corpus.validation)
     predicted = predict(network, held_out, runtime)
     top1 = float((predicted == held_out.labels).mean())
-    facts = {"characters": corpus.characters, "writers_seen": corpus.train.present_writers()}
+    facts = {
+        "characters": corpus.characters,
+        "writers_seen": writers_seen(*corpus.sources.values()),
+    }
     weights = save_weights(
         run.folder / "image_encoder.pt", "image_encoder", network.arguments, facts,
         network.state_dict(),

@@ -61,7 +61,11 @@ def main(config: Config) -> Path:
         run.log(loss=loss)
 
     top1 = accuracy(network, texts.tokens[seen], seen, runtime)
-    facts = {"characters": corpus.characters, "vocabulary": texts.vocabulary.to_list()}
+    facts = {
+        "characters": corpus.characters,
+        "vocabulary": texts.vocabulary.to_list(),
+        "writers_seen": [],  # it reads no image
+    }
     weights = save_weights(
         run.folder / "text_encoder.pt", "text_encoder", network.arguments, facts,
         network.state_dict(),

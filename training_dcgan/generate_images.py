@@ -10,6 +10,7 @@ and nobody's hand. Writes canonical images, ``manifest.json`` with ``writers.jso
 
 from pathlib import Path
 
+from handwriting.audit import writers_seen
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
@@ -41,7 +42,7 @@ def main(config: Config) -> Path:
     generator.load_state_dict(weights.state)
     runtime.freeze(generator)
     make = from_noise(generator, weights.arguments["z_dim"], runtime)
-    return write_generated(run, config, characters, corpus, make)
+    return write_generated(run, config, characters, corpus, make, writers_seen(weights))
 
 
 if __name__ == "__main__":

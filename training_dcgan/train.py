@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from handwriting.audit import writers_seen
 from handwriting.augment import to_float, to_uint8
 from handwriting.bank import Mixture
 from handwriting.config import Config, Dcgan, run_script
@@ -68,7 +69,7 @@ def main(config: Config) -> Path:
         "characters": corpus.characters,
         "drawable": corpus.seen,
         "size_px": config.size_px,
-        "writers_seen": corpus.train.present_writers(),
+        "writers_seen": writers_seen(*corpus.sources.values()),
     }
     generator = dcgan.averaged.module
     path = save_weights(

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from handwriting.audit import writers_seen
 from handwriting.augment import to_float, to_uint8
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
@@ -23,7 +25,10 @@ from handwriting.generation import (
     Made,
     Wanted,
     any_hand,
+    claimed,
+    hand_shares,
     hands,
+    hands_per_image,
     wanted_characters,
     write_generated,
 )
@@ -60,6 +65,7 @@ def main(config: Config) -> Path:
         [f"{c} (U+{ord(c):04X}): none of these hands has it" for c in absent],
         "Choose more contents, such as generation.contents=[fonts,writers].",
     )
+    num_hands = hands_per_image(config)
     run.begin()
     runtime = Runtime(config.runtime)
     generator = Generator(**weights.arguments)
@@ -67,35 +73,46 @@ def main(config: Config) -> Path:
     runtime.freeze(generator)
 
     def make(wanted: list[Wanted]) -> Made:
-        picks = [pick(one, contents, styles) for one in wanted]
-        content, style = (list(column) for column in zip(*picks, strict=True))
-        return transfer(generator, contents.select(content), styles.select(style), runtime)
+        content = [pick_content(one, contents) for one in wanted]
+        style = [pick_style(one, styles) for one in wanted for _ in range(num_hands)]
+        shares = hand_shares(wanted, num_hands)
+        return transfer(generator, contents.select(content), styles.select(style), shares, runtime)
 
-    return write_generated(run, config, characters, corpus, make)
+    seen = writers_seen(weights, contents, styles)
+    return write_generated(run, config, characters, corpus, make, seen)
 
 
-def pick(wanted: Wanted, contents: PackedImages, styles: PackedImages) -> tuple[int, int]:
-    """The content and the style image of one image to make."""
-    content = np.flatnonzero(contents.labels == wanted.label)
-    return (
-        any_hand(content, contents.writers, wanted.rng),
-        any_hand(np.arange(len(styles)), styles.writers, wanted.rng),
-    )
+def pick_content(wanted: Wanted, contents: PackedImages) -> int:
+    """An image of the character, every hand equally likely."""
+    return any_hand(np.flatnonzero(contents.labels == wanted.label), contents.writers, wanted.rng)
+
+
+def pick_style(wanted: Wanted, styles: PackedImages) -> int:
+    """Any image, every hand equally likely."""
+    return any_hand(np.arange(len(styles)), styles.writers, wanted.rng)
 
 
 @torch.no_grad()
 def transfer(
-    generator: Generator, contents: PackedImages, styles: PackedImages, runtime: Runtime
-) -> Made:
-    """B contents in B styles, credited to the styles' hands."""
+    generator: Generator, contents: PackedImages, styles: PackedImages, shares: Tensor,
+    runtime: Runtime,
+) -> Made:  # fmt: skip
+    """B contents in B styles, each mixed by its (H,) shares from H of the B H style images.
+
+    Styles are mixed in the statistics that AdaIN gives (Huang, Belongie 2017, eq. 15).
+    """
     content_images, style_images = (
         to_float(torch.from_numpy(source.images).to(runtime.device))
         for source in (contents, styles)
     )
     labels = torch.from_numpy(contents.labels).to(runtime.device)
+    weights = shares.to(runtime.device)[..., None]  # (B, H, 1)
     with runtime.autocast():
-        made = generator(content_images, generator.style(style_images), labels)
-    return Made(np.asarray(to_uint8(made).cpu()), [styles.writer_names[i] for i in styles.writers])
+        of_each = (part.unflatten(0, shares.shape) for part in generator.style(style_images))
+        mean, deviation = ((weights * part).sum(dim=1) for part in of_each)
+        made = generator(content_images, (mean, deviation), labels)
+    names = np.array(styles.writer_names)[styles.writers].reshape(shares.shape)
+    return Made(np.asarray(to_uint8(made).cpu()), claimed(names.tolist()))
 
 
 if __name__ == "__main__":

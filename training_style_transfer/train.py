@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from handwriting.audit import writers_seen
 from handwriting.augment import to_uint8, uniform
 from handwriting.config import Config, ModelMode, StepType, run_script
 from handwriting.corpus import Corpus, open_corpus
@@ -80,6 +81,7 @@ def train_step(
     feed = PairFeed(corpus, config.fonts.reference, settings, runtime.device)
     objective = build_objective(config, corpus, clip_weights, encoder_weights, runtime)
     generator, discriminator = build_networks(config, corpus, objective.by_class, start)
+    seen = writers_seen(*corpus.sources.values(), *start, clip_weights, encoder_weights)
     run.begin()
     runtime.to_device(generator)
     runtime.to_device(discriminator)
@@ -129,13 +131,14 @@ def train_step(
         if step % settings.sample_every == 0 or step == num_steps:
             run.sample(f"step_{step:06d}", samples(averaged.module, show, runtime))
 
+    by_number = config.model_mode is ModelMode.adain_mlp  # of the class
     facts = {
         "characters": corpus.characters,
-        "drawable": corpus.characters,
+        "drawable": corpus.seen if by_number else corpus.characters,
         "mode": mode,
         "step_type": step_type,
         "size_px": config.size_px,
-        "writers_seen": corpus.train.present_writers(),
+        "writers_seen": seen,
     }
     paths = [
         save_weights(run.folder / f"{kind}.pt", kind, network.arguments, facts, state)

@@ -10,6 +10,7 @@ the image's number alone, and nobody's hand. Writes canonical images, ``manifest
 
 from pathlib import Path
 
+from handwriting.audit import writers_seen
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
@@ -41,7 +42,7 @@ def main(config: Config) -> Path:
     network.load_state_dict(weights.state)
     runtime.freeze(network)
     make = from_noise(network.decode, weights.arguments["num_latents"], runtime)
-    return write_generated(run, config, characters, corpus, make)
+    return write_generated(run, config, characters, corpus, make, writers_seen(weights))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handwriting.audit import writers_seen
 from handwriting.augment import to_float, to_uint8
 from handwriting.bank import Mixture
 from handwriting.config import Config, run_script
@@ -75,7 +76,7 @@ def main(config: Config) -> Path:
         "characters": corpus.characters,
         "drawable": corpus.seen,
         "size_px": config.size_px,
-        "writers_seen": corpus.train.present_writers(),
+        "writers_seen": writers_seen(*corpus.sources.values()),
     }
     path = save_weights(
         run.folder / "vae.pt", "vae", network.arguments, facts, network.state_dict()

@@ -1,0 +1,72 @@
+"""The experiment: whether generated handwriting helps a recogniser, and by how much.
+
+    python evidence.py experiment=evidence data=manifest data.manifest=PATH
+    python evidence.py experiment=evidence data=manifest data.manifest=PATH evidence.seeds=[5,6,7]
+    python evidence.py -m experiment=evidence data=manifest data.manifest=PATH \
+        evidence.seeds=[0],[1],[2] hydra/launcher=joblib
+
+A grid of arms x people x seeds. Each pair of a seed and a number of training people is a study of
+its own in ``runs/<name>/seed_<seed>/people_<n>/``: a seed turns who trains, who validates and who
+is tested, and everything that learns is trained on these people alone. Cells that are done are not
+run again, so a run that was killed goes on; seeds, people and arms can be added. Ends with
+``runs/<name>/report.html``, ``table.txt`` and ``metrics.json`` over all cells that are there.
+"""
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pipeline
+from handwriting.config import Config, GeneratorName, run_script
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError
+from training_cdiffusion_model import train as train_cdiffusion
+from training_character_classification.evidence_report import write_evidence_report
+
+
+def main(config: Config) -> Path:
+    started = time.perf_counter()
+    grid = config.evidence
+    if grid.control not in grid.arms:
+        raise InputError(f"evidence.control={grid.control}: not among evidence.arms")
+    cells = [cell(config, seed, people) for seed in grid.seeds for people in grid.people]
+    if not cells:
+        raise InputError("evidence.seeds and evidence.people: name at least one of each")
+    corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
+    if grid.adaptation and any(GeneratorName.cdiffusion in c.pipeline.generators for c in cells):
+        start = str(train_cdiffusion.main(base(config)))
+        adapted = {"start": start, **asdict(grid.adaptation)}
+        cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
+    pipeline.side_by_side([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
+    report = write_evidence_report(config, corpora[0].is_real)
+    print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
+    return report
+
+
+def base(config: Config) -> Config:
+    """The study of fonts and simulated hands alone, which nobody's handwriting is part of."""
+    data = replace(config.data, people=0)
+    return replace(config, name=f"{config.name}/base", data=data)
+
+
+def cell(config: Config, seed: int, people: int) -> Config:
+    """The study of one seed and one number of training people."""
+    grid = config.evidence
+    arms = list(grid.arms)
+    if people in grid.recipe_people:
+        arms += [f"{grid.recipe_arm}@{recipe}" for recipe in grid.recipes]
+    words = {word for arm in arms for word in arm.partition("@")[0].split("+")}
+    generators = [name for name in GeneratorName if name.value in words]
+    return replace(
+        config,
+        name=f"{config.name}/seed_{seed}/people_{people}",
+        seed=seed,
+        data=replace(config.data, people=people, rotation=seed),
+        pipeline=replace(
+            config.pipeline, arms=arms, generators=generators, seeds=[seed], num_workers=1
+        ),
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)

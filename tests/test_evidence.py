@@ -1,0 +1,137 @@
+"""The experiment at its smallest: cells are studies, done once, and gathered whatever is there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import ComposeSmoke, begun, smoke_overrides
+
+import evidence
+from handwriting.config import Config, GeneratorName, Recipe, ScoredBy, Training, compose
+from handwriting.corpus import open_corpus
+from handwriting.errors import InputError
+from handwriting.files import read_json
+from handwriting.run import load_weights, run_folder
+from pipeline import needs_clip, study_arm
+
+GRID = [
+    "evidence.arms=[real,real+fonts+classical,real+fonts+vae+classical]",
+    "evidence.recipe_arm=real+fonts+vae+classical", "evidence.recipe_people=[1]",
+    "+evidence.recipes.top={keep: top, keep_share: 0.5}",
+    "evidence.people=[1]", "evidence.seeds=[0,1]",
+]  # fmt: skip
+ARMS = ["real", "real+fonts+classical", "real+fonts+vae+classical", "real+fonts+vae+classical@top"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Config:
+    return compose(smoke_overrides(tmp_path_factory.mktemp("runs"), cache_dir, *GRID))
+
+
+@pytest.fixture(scope="module")
+def report(config: Config) -> Path:
+    return evidence.main(config)
+
+
+@pytest.mark.slow
+def test_the_smallest_experiment_ends_with_its_report(config: Config, report: Path) -> None:
+    folder = run_folder(config)
+    assert report == folder / "report.html"
+    assert all((folder / name).is_file() for name in ("table.txt", "metrics.json", "curve.png"))
+    table = (folder / "table.txt").read_text("utf-8")
+    assert all(arm in table for arm in ARMS)
+    for seed in (0, 1):
+        tested = read_json(folder / f"seed_{seed}" / "people_1" / "test" / "metrics.json")
+        assert set(tested["recognisers"]) == {f"{arm}/seed_{seed}" for arm in ARMS}
+
+
+@pytest.mark.slow
+def test_each_cell_learns_from_its_own_people_alone(config: Config, report: Path) -> None:
+    trained, tested = set(), set()
+    for seed in (0, 1):
+        cell = evidence.cell(config, seed, people=1)
+        corpus = open_corpus(cell)
+        vae = load_weights(run_folder(cell) / "vae", "vae", "")
+        people = {name for name in vae.facts["writers_seen"] if name.startswith("simulated")}
+        assert people == set(corpus.train.present_writers())
+        assert len(people) == 1
+        assert not people & set(corpus.test.present_writers())
+        trained |= people
+        tested |= set(corpus.test.present_writers())
+    assert len(trained) == 2
+    assert len(tested) > len(corpus.test.present_writers())
+
+
+@pytest.mark.slow
+def test_nothing_runs_twice_and_seeds_can_be_added(config: Config, report: Path) -> None:
+    with begun() as stages:
+        evidence.main(config)
+    assert stages == []
+    more = replace(config, evidence=replace(config.evidence, seeds=[0, 2]))
+    with begun() as stages:
+        evidence.main(more)
+    assert "classifier/real/seed_2" in stages
+    assert not any(stage.endswith("seed_0") for stage in stages)
+
+
+@pytest.mark.slow
+def test_diffusion_learns_without_people_first_and_then_those_of_each_cell(
+    smoke: ComposeSmoke,
+) -> None:
+    config = smoke(
+        "evidence.arms=[real+fonts+classical,real+cdiffusion]", "evidence.people=[1]",
+        "evidence.seeds=[0]", "data.helper_writers=2", "pipeline.num_workers=1",
+    )  # fmt: skip
+    adaptation = Training(num_steps=2, batch_size=8, learning_rate=1e-3)
+    config = replace(config, evidence=replace(config.evidence, adaptation=adaptation))
+    evidence.main(config)
+    folder = run_folder(config)
+    base = load_weights(folder / "base" / "cdiffusion", "cdiffusion", "")
+    adapted = load_weights(folder / "seed_0" / "people_1" / "cdiffusion", "cdiffusion", "")
+    assert all(name.startswith(("font:", "helper:")) for name in base.facts["writers_seen"])
+    assert len(set(adapted.facts["writers_seen"]) - set(base.facts["writers_seen"])) == 1
+    steps = (folder / "base" / "cdiffusion" / "metrics.jsonl").read_text().splitlines()[-1]
+    assert f'"step": {config.cdiffusion.num_steps}' in steps
+    moved = [k for k, v in base.state.items() if not v.equal(adapted.state[k])]
+    assert len(moved) > len(base.state) / 2
+
+
+def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: ComposeSmoke) -> None:
+    config = smoke("evidence.arms=[real,real+fonts+classical,real+dcgan+vae]", *GRID[1:])
+    cell = evidence.cell(config, seed=3, people=1)
+    assert cell.name == "smoke/seed_3/people_1"
+    assert (cell.seed, cell.data.rotation, cell.data.people) == (3, 3, 1)
+    assert cell.pipeline.generators == [GeneratorName.dcgan, GeneratorName.vae]
+    assert cell.pipeline.arms == [*config.evidence.arms, "real+fonts+vae+classical@top"]
+    assert "real+fonts+vae+classical@top" not in evidence.cell(config, 3, people=2).pipeline.arms
+
+
+def test_a_recipe_varies_its_arm(smoke: ComposeSmoke) -> None:
+    config = smoke("+evidence.recipes.soft={keep: band, scored_by: clip, gen_ratio: 0.25}",
+                   "pipeline.generators=[vae]")  # fmt: skip
+    plain, varied = (study_arm(config, f"real+vae{suffix}") for suffix in ("", "@soft"))
+    assert varied.classifier.name == "real+vae@soft"
+    assert isinstance(varied.recipe, Recipe)
+    assert varied.recipe.scored_by is ScoredBy.clip
+    assert varied.gen_ratio == 0.25
+    assert varied.recipe.keep_share == config.recipe.keep_share
+    assert (needs_clip(config, [plain]), needs_clip(config, [varied])) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evidence.control=real+helpers"], "not among evidence.arms"),
+        (["evidence.seeds=[]"], "name at least one"),
+        (["evidence.people=[4]"], "data.people=4: the training writers are 2"),
+        (["evidence.arms=[real+fonts+classical,real+gan]"], "arm 'real\\+gan': expected"),
+        (["++evidence.recipes.top={keeps: top}"], "evidence.recipes.top: Key 'keeps'"),
+        (["++evidence.recipes.top={keep: best}"], "evidence.recipes.top: Invalid value"),
+    ],
+)
+def test_what_cannot_be_run_is_named_first(
+    overrides: list[str], message: str, smoke: ComposeSmoke
+) -> None:
+    with begun() as stages, pytest.raises(InputError, match=message):
+        evidence.main(smoke(*GRID, "pipeline.num_workers=1", *overrides))
+    assert stages == []
