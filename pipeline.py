@@ -22,6 +22,7 @@ from handwriting.config import (
     Condition,
     Config,
     GeneratorName,
+    Keep,
     ModelMode,
     Recipe,
     ScoredBy,
@@ -58,7 +59,7 @@ OTHER_GENERATORS = {
 def main(config: Config) -> Path:
     started = time.perf_counter()
     for key in ("generators", "seeds", "augmentations"):
-        if not getattr(config.pipeline, key):
+        if not getattr(config.pipeline, key) and not (key == "generators" and config.pipeline.arms):
             raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
     check_unseen(config)
     # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
@@ -185,7 +186,10 @@ def needs_clip(config: Config, arms: list[Config]) -> bool:
             GeneratorName.cdiffusion in config.pipeline.generators
             and config.cdiffusion.condition is Condition.text
         )
-        or any(arm.recipe.scored_by is ScoredBy.clip for arm in arms)
+        or any(
+            arm.recipe.scored_by is ScoredBy.clip and arm.recipe.keep in (Keep.top, Keep.band)
+            for arm in arms
+        )
     )
 
 

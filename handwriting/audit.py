@@ -102,7 +102,7 @@ class _Trail:
         self.files: list[Path] = []
         self.problems: list[str] = []
         self._runs: set[Path] = set()
-        self._study, self._corpus_key = study, corpus.key
+        self._study = study
         self._held_out = {
             name: role
             for images, role in ((corpus.validation, "validation"), (corpus.test, "test"))
@@ -132,7 +132,7 @@ class _Trail:
         for what, key in _keys(went_in["inputs"]):
             if key in self._run_of:
                 self.follow(self._run_of[key], name)
-            elif key != self._corpus_key:
+            elif what != "corpus":  # whose images these were, the facts tell
                 self.problems.append(f"{name}: read {what} {key}, which is not of this study")
         made = [*_weights_in(run.glob("*.pt")), *run.glob(MANIFEST)]
         self.files += made

@@ -5,6 +5,7 @@ a text file with one character per line (or any white space) works wherever a na
 """
 
 import unicodedata
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from handwriting.files import INFORMATION_DIR
 # Small kana, voiced kana and the four obsolete ones are not among the 46.
 _SMALL = "ぁぃぅぇぉっゃゅょゎ"
 _OBSOLETE = "ゐゑ"
+_NOT_WRITTEN = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me")  # general categories
+
+
+def is_character(text: str) -> bool:
+    """Whether a text is one character by itself: no blank, control code, mark or surrogate."""
+    return len(text) == 1 and unicodedata.category(text) not in _NOT_WRITTEN
 
 
 def _jis_row(row: int) -> list[str]:
@@ -86,7 +93,8 @@ def class_list(name_or_path: str) -> tuple[str, ...]:
     """The characters of a named list, of a text file, or those given themselves, in order.
 
     Raises:
-        InputError: none of these, an empty list, or a character listed twice.
+        InputError: none of these, an empty list, a character listed twice, or what is no
+            character, such as a blank or a mark apart from its kana.
     """
     lists = named_lists()
     if name_or_path in lists:
@@ -102,10 +110,14 @@ def class_list(name_or_path: str) -> tuple[str, ...]:
         )
     if not characters:
         raise InputError(f"the class list {name_or_path} is empty")
-    twice = sorted({c for c in characters if characters.count(c) > 1})
+    counts = Counter(characters)
+    problems = [f"U+{ord(c):04X} is not a character" for c in counts if not is_character(c)]
+    problems += [
+        f"{c} (U+{ord(c):04X}) is listed more than once"
+        for c in sorted(c for c in counts if counts[c] > 1 and is_character(c))
+    ]
     report_problems(
-        f"class list {name_or_path}",
-        [f"{c} (U+{ord(c):04X}) is listed more than once" for c in twice],
-        "Every character is one class: keep one line of each.",
-    )
+        f"class list {name_or_path}", problems,
+        "Every character is one class: keep one line of each, composed (Unicode NFC).",
+    )  # fmt: skip
     return characters

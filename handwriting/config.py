@@ -294,10 +294,10 @@ class Recipe:
     keep: Keep = MISSING
     keep_share: float = MISSING  # of the generated images of each character, where not all are kept
     scored_by: ScoredBy = MISSING
-    scorer: str | None = MISSING  # its weights; null: the study's control, or its CLIP
-    generated_first: float = MISSING  # share of the steps before which no real image is seen
+    scorer: str | None = MISSING  # weights; null: evidence.control of this seed, or the CLIP
+    generated_first: float = MISSING  # share of the steps, without real; then none generated
     separate_norm: bool = MISSING  # batch-norm statistics of generated images apart from real ones
-    by_confusion: bool = MISSING  # more generated images of characters that are confused
+    by_confusion: bool = MISSING  # more images of what the control confuses in validation
 
 
 @dataclass

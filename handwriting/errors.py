@@ -1,5 +1,8 @@
 """The one error type for what comes from outside: configs, files, fonts, weights."""
 
+import errno
+from pathlib import Path
+
 
 class InputError(ValueError):
     """Something that the user gave cannot be used.
@@ -17,3 +20,13 @@ def report_problems(what: str, problems: list[str], advice: str, most: int = 20)
     if len(problems) > most:
         shown.append(f"... and {len(problems) - most} more")
     raise InputError(f"{what}: {len(problems)} problem(s)\n  " + "\n  ".join(shown) + f"\n{advice}")
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """What to say when a file cannot be written and the one before it is still there."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    advice = "make space on the disk" if is_full else "make the folder writable or choose another"
+    return InputError(
+        f"cannot write {path}: {error.strerror or error}. Nothing was replaced: {advice} "
+        "(runs_dir=, cache_dir=) and start again, it goes on."
+    )

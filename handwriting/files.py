@@ -1,14 +1,21 @@
-"""Where the project's own files lie, content keys, and the one way to write a file."""
+"""Where the project's own files lie, content keys, the one way to write a file, and by whom."""
 
 import hashlib
 import json
 import os
+import platform
+import sys
 import uuid
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from handwriting.errors import InputError
+from handwriting.errors import InputError, cannot_write
+
+if sys.platform != "win32":
+    import fcntl
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent
@@ -35,6 +42,30 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def git_commit() -> str | None:
+    """The commit that the checkout is at; None outside one, as in an installed package."""
+    git = _CHECKOUT / ".git"
+    if git.is_file():  # a worktree or submodule: the folder is elsewhere
+        git = _CHECKOUT / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    if not (git / "HEAD").is_file():
+        return None
+    head = (git / "HEAD").read_text(encoding="utf-8").strip()
+    if not head.startswith("ref: "):
+        return head
+    branch = head.removeprefix("ref: ")
+    shared = git / "commondir"  # of a worktree: where the branches are
+    if shared.is_file():
+        git = git / shared.read_text(encoding="utf-8").strip()
+    if (git / branch).is_file():
+        return (git / branch).read_text(encoding="utf-8").strip()
+    packed = git / "packed-refs"
+    lines = packed.read_text(encoding="utf-8").splitlines() if packed.is_file() else []
+    return next((line.split()[0] for line in lines if line.endswith(f" {branch}")), None)
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
 def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = True) -> None:
     """Call ``write`` on a temporary name beside ``path``, flush it to disk, rename it.
 
@@ -45,7 +76,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = Tr
         InputError: the disk is full or the folder cannot be written; ``path`` is as it was before.
     """
     # The suffix stays: Pillow and numpy choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.unfinished-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -53,11 +84,21 @@ def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = Tr
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot write {path}: {reason}. Nothing was replaced.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed left half written, in a folder and those below it.
+
+    Only for who alone writes there: see :class:`Claim`.
+    """
+    for path in folder.rglob(".*.unfinished-*"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,7 +119,7 @@ def append_line(path: Path, line: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -108,3 +149,79 @@ def read_json(path: Path) -> Any:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
+
+
+# Who writes ---------------------------------------------------------------------------------------
+
+
+class Claim:
+    """One process's claim to write into a folder, for as long as this object lives.
+
+    A locked file in the folder names the process. The operating system unlocks it when the process
+    ends, however that happens, so a file that a killed one left keeps nobody out. Within a process
+    the latest claim counts. Windows has no such locks: there two processes are not kept apart.
+
+    Raises:
+        InputError: another process has claimed the folder, or it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+        earlier = _CLAIMS.get(self._path)
+        if earlier is not None:
+            earlier.release()
+        self._file = _lock(self._path)
+        self.release: Callable[[], object] = weakref.finalize(self, _unlock, self._path, self._file)
+        _CLAIMS[self._path] = self
+
+    def check(self) -> None:
+        """Check that the folder is still the one that was claimed.
+
+        Raises:
+            InputError: it was removed.
+        """
+        if self._file.closed or not _is_at(self._file, self._path):
+            raise InputError(
+                f"{self._path.parent} was removed, moved or made anew while this run was writing "
+                "into it. Start it again; what was in the folder is needed to go on from there."
+            )
+
+
+_CLAIMS: weakref.WeakValueDictionary[Path, Claim] = weakref.WeakValueDictionary()
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, locked, with this process's name in it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_at(file, path):  # its holder was just about to remove it
+            file.close()
+            return _lock(path)
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
+        return file
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            holder = file.read()
+        raise InputError(
+            f"{path.parent} is being written by another run, process {holder}: wait for it, stop "
+            "it, or choose another name="
+        ) from None
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _unlock(path: Path, file: IO[str]) -> None:
+    with suppress(OSError):  # removed folders have nothing to remove in them
+        if _is_at(file, path):
+            path.unlink()
+    file.close()
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

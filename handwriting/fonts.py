@@ -28,26 +28,22 @@ from handwriting.packed import FORM, PackedImages, cached, concatenate
 from handwriting.progress import progress
 
 PACKAGES = ("pylopdf_fonts_jp", "noto_cjk_sans_jp_bold", "matplotlib_fontja")
-SUFFIXES = (".ttf", ".otf", ".ttc", ".otc", ".woff2")
+SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
 OVERSAMPLING = 4  # glyphs are drawn this much larger than they are stored
 MAX_SHARING = 3  # characters that may look the same: ヘ and へ, 口 and ロ, 一 and ー
 
+# Limits against damaged and hostile fonts; what is larger is no font.
+MAX_FACES = 256  # of a collection
+MAX_NAME_BYTES = 1 << 17
+MAX_MAP_BYTES = 1 << 21
+MAX_MAPS = 64  # character maps of a face
+MAX_CODE_POINTS = 0x110000  # of Unicode
+MAX_EMS = 8  # height and width of a drawing, in font sizes
+
 _JAPANESE = "あア日"  # what a font must have to be found without being asked for by name
 _OTHER_REGION = re.compile(r"\b(SC|TC|HK|KR|MO)\b")  # Noto and Source: Chinese, Korean shapes
+_UNICODE = ((3, 10), (0, 6), (0, 4), (3, 1), (0, 3), (0, 2), (0, 1), (0, 0))  # its maps' numbers
 _NOT_A_CHARACTER = "\U0010fffe"  # no font has it, so that its drawing is .notdef
-
-# What fontTools raises on a file that is damaged or no font.
-_DAMAGE = (
-    TTLibError,
-    OSError,
-    EOFError,
-    struct.error,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-)
 
 
 @dataclass(frozen=True)
@@ -137,7 +133,8 @@ def _broken(faces: Iterable[FontFace]) -> list[str]:
 def _package_files(package: str) -> list[Path]:
     name = package.replace("-", "_")
     # Only top-level names: find_spec would import the parent of a dotted one.
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    is_name = name.isidentifier() and name != "__main__"  # whose spec is none
+    spec = importlib.util.find_spec(name) if is_name else None
     places = (spec.submodule_search_locations or []) if spec else []
     return [file for place in places for file in _files_below(Path(place))]
 
@@ -146,12 +143,16 @@ def _files_below(path: Path) -> list[Path]:
     """The font files below a folder, or the file itself whatever its suffix."""
     if path.is_file():
         return [path.resolve()]
-    found = {
-        Path(folder, name).resolve()
-        for folder, _, names in os.walk(path, followlinks=True)
-        for name in names
-        if name.lower().endswith(SUFFIXES)
-    }
+    found: set[Path] = set()
+    walked: set[str] = set()
+    for folder, below, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in walked:  # a link leads back: following it again and again would not end
+            below.clear()
+            continue
+        walked.add(real)
+        files = (Path(folder, name) for name in names if name.lower().endswith(SUFFIXES))
+        found.update(file.resolve() for file in files if file.is_file())
     return sorted(found)
 
 
@@ -195,6 +196,7 @@ def _faces(files: Iterable[Path]) -> list[FontFace]:
 def _faces_of(path: Path) -> tuple[FontFace, ...]:
     """The faces of a file; of a collection those that are Japanese, if any is."""
     try:
+        _check_file(path)
         if path.suffix.lower() in (".ttc", ".otc"):
             with TTCollection(path, lazy=True) as collection:
                 faces = [_face(path, i, font) for i, font in enumerate(collection.fonts)]
@@ -203,11 +205,27 @@ def _faces_of(path: Path) -> tuple[FontFace, ...]:
             face = _face(path, 0, font)
         character_map(face)
         return (face,)
-    except _DAMAGE as error:
+    except Exception as error:  # fontTools raises whatever the broken bytes lead to
         return (FontFace(path, 0, f"font:{path}", problem=f"not a readable font ({error})"),)
 
 
+def _check_file(path: Path) -> None:
+    """Refuse what could fill the memory as soon as it is opened."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:4] in (b"wOFF", b"wOF2"):  # their tables may unpack to any size
+        raise TTLibError("a compressed web font: unpack it to .ttf or .otf first")
+    if head[:4] == b"ttcf" and int.from_bytes(head[8:]) > MAX_FACES:
+        raise TTLibError(f"a collection of more than {MAX_FACES} faces")
+
+
+def _check_table(font: TTFont, tag: str, max_bytes: int) -> None:
+    if font.reader.tables[tag].length > max_bytes:
+        raise TTLibError(f"a table {tag} of more than {max_bytes:,} bytes")
+
+
 def _face(path: Path, index: int, font: TTFont) -> FontFace:
+    _check_table(font, "name", MAX_NAME_BYTES)
     family = font["name"].getBestFamilyName() or path.stem
     style = font["name"].getBestSubFamilyName() or "Regular"
     ImageFont.truetype(path, 16, index)  # FreeType must read it too
@@ -219,12 +237,49 @@ def character_map(face: FontFace) -> frozenset[int]:
     with TTFont(face.path, lazy=True, fontNumber=face.index) as font:
         # Names of glyphs are not needed, and making them up takes three quarters of the time.
         font.setGlyphOrder([""] * font["maxp"].numGlyphs)
+        _check_table(font, "cmap", MAX_MAP_BYTES)
+        _check_maps(font.reader["cmap"])
         return frozenset(font.getBestCmap() or {})
+
+
+def _check_maps(cmap: bytes) -> None:
+    """Refuse character maps that would fill the memory when fontTools writes out their ranges.
+
+    fontTools writes out the best map of Unicode, and those that two entries share.
+    """
+    num_maps = int.from_bytes(cmap[2:4])
+    if num_maps > MAX_MAPS:
+        raise TTLibError(f"{num_maps} character maps")
+    entries = list(struct.iter_unpack(">HHL", cmap[4 : 4 + 8 * num_maps]))
+    sharing = Counter(start for *_, start in entries)
+    for platform, encoding, start in entries:
+        kind = int.from_bytes(cmap[start : start + 2])
+        is_written = (platform, encoding) in _UNICODE or sharing[start] > 1
+        if is_written and kind not in (0, 4, 6, 12, 13):
+            raise TTLibError(f"a character map of Unicode in format {kind}")
+        if _num_mapped(kind, cmap[start:]) > MAX_CODE_POINTS:
+            raise TTLibError("a character map of more than all characters")
+
+
+def _num_mapped(kind: int, subtable: bytes) -> int:
+    """How many code points the ranges of a character map cover."""
+    if kind == 4:
+        count = int.from_bytes(subtable[6:8]) // 2
+        last = np.frombuffer(subtable, ">u2", count, 14).astype(int)
+        first = np.frombuffer(subtable, ">u2", count, 16 + 2 * count).astype(int)
+    elif kind in (12, 13):
+        groups = np.frombuffer(subtable, ">u4", 3 * int.from_bytes(subtable[12:16]), 16)
+        first, last = groups[0::3].astype(int), groups[1::3].astype(int)
+    else:
+        return 0
+    return int(np.maximum(last - first + 1, 0).sum())
 
 
 def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list[str]]:
     """The faces that a list file names, and its lines that lead to none."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("not a regular file")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the font list {path}: {error}") from error
@@ -246,7 +301,7 @@ def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list
 def _named(wanted: str, beside: Path, searched: Sequence[Path]) -> list[FontFace]:
     """The faces of a path, file name, package or family, whichever is found first."""
     for place in (beside, *searched):
-        path = place / Path(wanted).expanduser()
+        path = place / os.path.expanduser(wanted)
         if path.is_file():
             return _faces([path.resolve()])
     files = (file for place in searched for file in _files_below(place))
@@ -293,9 +348,12 @@ def render_font(
             reason = _unusable(drawing, tofu)
             if drawing is None or reason:
                 reasons[i] = reason
-            else:
+                continue
+            try:
                 glyphs[i] = _digest(drawing), canonical(drawing, size_px)
-    except _DAMAGE as error:
+            except InputError:
+                reasons[i] = "blank glyph"
+    except Exception as error:  # as in _faces_of
         raise InputError(f"{face.path}: cannot be rendered ({error})") from error
     sharing = Counter(digest for digest, _ in glyphs.values())
     shared = {i for i, (digest, _) in glyphs.items() if sharing[digest] > MAX_SHARING}
@@ -319,6 +377,8 @@ def _unusable(drawing: Uint8 | None, tofu: bytes) -> str:
 def _draw(font: ImageFont.FreeTypeFont, character: str) -> Uint8:
     """A glyph as (H, W) uint8, bright on dark, with an empty border of one pixel."""
     left, top, right, bottom = (int(side) for side in font.getbbox(character))
+    if max(right - left, bottom - top) > MAX_EMS * font.size:
+        raise ValueError(f"a glyph of {right - left} x {bottom - top} px at size {font.size}")
     picture = Image.new("L", (right - left + 2, bottom - top + 2))
     ImageDraw.Draw(picture).text((1 - left, 1 - top), character, fill=255, font=font)
     return np.asarray(picture)

@@ -6,11 +6,15 @@ stretching. Whatever differs between real and generated images after this, a cla
 whatever this removes, it cannot cheat on.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.ndimage import correlate1d
 
 from handwriting.errors import InputError
@@ -20,9 +24,14 @@ Uint8 = npt.NDArray[np.uint8]
 
 INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
 MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")  # Pillow runs programs for others
 MAX_PIXELS = 64_000_000  # a scan at 600 dpi of A4 is 35 million
+MAX_BYTES = 5 * MAX_PIXELS  # of a file: four bytes a pixel, and metadata
+LARGE_PIXELS = 4_000_000  # images of more are read one at a time: each takes up to 12 bytes a pixel
 MAX_REFITS = 16  # a speckled scan may lose its outermost specks several times
 SMOOTHED_AT_ONCE = 1024  # images: the histograms of all of them would be large
+
+_one_large = threading.Lock()
 
 
 def margin_px(size_px: int) -> int:
@@ -40,6 +49,8 @@ def _levels(ink: Uint8) -> Uint8:
 def _tight(ink: Uint8) -> Uint8:
     """Cut the image to the box of its non-zero pixels."""
     rows = np.flatnonzero(ink.any(axis=1))
+    if not len(rows):  # averaging made paper of specks that lie far apart
+        raise InputError("the image is blank at this size")
     columns = np.flatnonzero(ink.any(axis=0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
@@ -80,8 +91,10 @@ def canonical(image: Uint8, size_px: int) -> Uint8:
         (size_px, size_px) uint8, ink 255 on 0. Applying the function again changes nothing.
 
     Raises:
-        InputError: the image is blank.
+        InputError: the image is blank, or becomes so when it is resized.
     """
+    if not image.size:
+        raise InputError("the image is blank: it has no pixels")
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     paper = int(np.median(border))
     difference = image.astype(np.int16) - paper
@@ -108,23 +121,44 @@ def canonical(image: Uint8, size_px: int) -> Uint8:
 
 
 def read_grey(path: Path) -> Uint8:
-    """An image file as (H, W) uint8; transparent pixels are white paper.
+    """An image file as (H, W) uint8, turned as its EXIF says; transparent pixels are white paper.
 
     Raises:
-        InputError: missing, unreadable, truncated, or larger than ``MAX_PIXELS``.
+        InputError: missing, no regular file, none of ``FORMATS``, unreadable, truncated, or larger
+            than ``MAX_PIXELS`` or ``MAX_BYTES``.
     """
+    with _opened(path) as image:
+        return _grey(image)
+
+
+def read_canonical(path: Path, size_px: int) -> Uint8:
+    """:func:`canonical` of an image file; errors name the file."""
+    with _opened(path) as image:
+        is_large = image.width * image.height > LARGE_PIXELS
+        with _one_large if is_large else nullcontext():
+            grey = _grey(image)
+            try:
+                return canonical(grey, size_px)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file whose header is read, within the limits; errors name the file."""
     try:
-        with Image.open(path) as image:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+            raise InputError(f"unreadable image: {path} (not a regular file)")
+        if status.st_size > MAX_BYTES:
+            raise InputError(f"{path} has {status.st_size:,} bytes: at most {MAX_BYTES:,} are read")
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{path} has {image.width} x {image.height} px: too large")
-            if image.mode.startswith("I") or image.mode == "F":  # 16 bit and float
-                values = np.asarray(image, np.float32)
-                low, high = float(values.min()), float(values.max())
-                return ((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
-            if image.has_transparency_data:
-                paper = Image.new("RGBA", image.size, "white")
-                return np.asarray(Image.alpha_composite(paper, image.convert("RGBA")).convert("L"))
-            return np.asarray(image.convert("L"))
+                raise InputError(
+                    f"{path} has {image.width} x {image.height} px, more than {MAX_PIXELS:,}: too "
+                    "large for an image of one character; make it smaller"
+                )
+            yield image
     except FileNotFoundError:
         raise InputError(f"missing image: {path}") from None
     except InputError:
@@ -133,13 +167,19 @@ def read_grey(path: Path) -> Uint8:
         raise InputError(f"unreadable image: {path} ({error})") from error
 
 
-def read_canonical(path: Path, size_px: int) -> Uint8:
-    """:func:`canonical` of an image file; errors name the file."""
-    image = read_grey(path)
-    try:
-        return canonical(image, size_px)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+def _grey(image: Image.Image) -> Uint8:
+    """The first frame as (H, W) uint8."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bit and float
+        values = np.asarray(image, np.float32)
+        low, high = float(values.min()), float(values.max())
+        if not high - low <= np.finfo(np.float32).max:
+            raise ValueError(f"its pixels go from {low} to {high}")
+        return ((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        return np.asarray(Image.alpha_composite(paper, image.convert("RGBA")).convert("L"))
+    return np.asarray(image.convert("L"))
 
 
 def save_png(path: Path, ink: Uint8, flush: bool = True) -> None:

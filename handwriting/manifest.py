@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from handwriting.characters import is_character
 from handwriting.errors import InputError, report_problems
 from handwriting.files import read_json, write_json
 from handwriting.images import Uint8, read_canonical
@@ -69,13 +70,13 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
     if not isinstance(value, dict) or not value:
         raise InputError(f"{path} is not a manifest: expected an object with characters. {form}")
     writers = _read_writers(path.with_name("writers.json"))
-    wanted = None if characters is None else tuple(characters)
+    wanted = None if characters is None else dict.fromkeys(characters)
 
     problems: list[str] = []
     entries: list[Entry] = []
     owner: dict[str, str] = {}
     for character, files in value.items():
-        if len(character) != 1:
+        if not is_character(character):
             problems.append(f"key {character!r}: not a single character")
             continue
         if not _is_list_of_text(files):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from handwriting.errors import InputError
 from handwriting.files import content_key, read_json, write_atomically, write_json
 from handwriting.images import Uint8
 from handwriting.manifest import Manifest, read_images
@@ -101,15 +102,42 @@ def save_packed(folder: Path, packed: PackedImages) -> None:
 
 
 def open_packed(folder: Path) -> PackedImages:
-    """Open a packed set, the images memory-mapped."""
+    """Open a packed set, the images memory-mapped.
+
+    Raises:
+        InputError: a file is missing or damaged, or they do not belong together.
+    """
     meta = read_json(folder / "meta.json")
-    return PackedImages(
-        np.load(folder / "images.npy", mmap_mode="r"),
-        np.load(folder / "labels.npy"),
-        np.load(folder / "writers.npy"),
-        tuple(meta["characters"]),
-        tuple(meta["writer_names"]),
-    )
+    try:
+        packed = PackedImages(
+            np.load(folder / "images.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy"),
+            np.load(folder / "writers.npy"),
+            tuple(meta["characters"]),
+            tuple(meta["writer_names"]),
+        )
+        _check(packed)
+    except Exception as error:  # NumPy raises whatever the broken bytes lead to
+        raise InputError(
+            f"{folder} holds no packed images: {error}. Delete it: it is made again"
+        ) from error
+    return packed
+
+
+def _check(packed: PackedImages) -> None:
+    """Check that there is a label and a writer for every image, and a name for each of them."""
+    if packed.images.ndim != 3 or packed.images.dtype != np.uint8:
+        raise ValueError(f"images {packed.images.shape} {packed.images.dtype}")
+    for name, numbers, names in (
+        ("labels", packed.labels, packed.characters),
+        ("writers", packed.writers, packed.writer_names),
+    ):
+        if numbers.shape != (len(packed),) or numbers.dtype.kind != "i":
+            raise ValueError(f"{name} {numbers.shape} {numbers.dtype}, {len(packed)} images")
+        if len(packed) and (numbers.min() < 0 or numbers.max() >= len(names)):
+            raise ValueError(f"{name} from {numbers.min()} to {numbers.max()} of {len(names)}")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"names of {name} that are no text")
 
 
 def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:

@@ -1,34 +1,40 @@
 """A run: the folder of a stage, with what went in, what happened and what came out.
 
 ``config.json`` (the sections that matter), ``metrics.jsonl`` (a line per logged step),
-``samples/``, ``checkpoint.pt`` while it runs, then ``metrics.json``, the weights and, last,
-``done.json`` with the key of everything that went in. A stage whose key is unchanged is not run
-again; a stage that was interrupted goes on from its checkpoint.
+``samples/``, ``lock`` and two checkpoints while it runs, then the weights, ``metrics.json`` and,
+last, ``done.json`` with the key of everything that went in. A stage whose key is unchanged is not
+run again; a stage that was interrupted goes on from its checkpoint.
 """
 
 import errno
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
+import signal
+import threading
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from handwriting.config import Config, Tracking
 from handwriting.errors import InputError
 from handwriting.files import (
+    Claim,
     append_line,
     content_key,
+    git_commit,
     read_json,
+    remove_unfinished,
     write_atomically,
     write_json,
     write_text,
@@ -37,6 +43,41 @@ from handwriting.images import Uint8, save_png
 from handwriting.progress import progress
 
 LOG_EVERY = 50  # steps: losses stay on the device until then
+
+
+class _Stop:
+    """Lets Ctrl-C and SIGTERM wait for the end of a step; the second one stops at once.
+
+    Attributes:
+        signal: that came, None before one does.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Stop":
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, before)
+
+    def _note(self, number: int, _: object) -> None:
+        if self.signal is not None:
+            self.now()
+        self.signal = number
+
+    def now(self) -> None:
+        """Stop as the signal would have done."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _plain(value: Any) -> Any:
@@ -77,10 +118,15 @@ class Run:
         facts["precision"] = config.runtime.precision
         keys = {k: file_key(v) if isinstance(v, Path) else _plain(v) for k, v in inputs.items()}
         self.key = content_key(facts, keys, importlib.metadata.version("handwriting-augmentation"))
-        self._facts = {**facts, "inputs": keys, "key": self.key, "versions": _versions()}
+        self._facts = {
+            **facts, "inputs": keys, "key": self.key, "versions": _versions(),
+            "commit": git_commit(),
+        }  # fmt: skip
+        self._claim: Claim | None = None
         self._stateful: dict[str, Any] = {}
         self._generator: torch.Generator | None = None
         self._waiting: dict[str, list[Tensor]] = {}
+        self._saved_step = 0
         self._tracker: Any = None
         self._started = time.perf_counter()
 
@@ -93,26 +139,42 @@ class Run:
         return done.get("key") == self.key and all(output.is_file() for output in outputs)
 
     def begin(self) -> "Run":
-        """Open the folder for writing; a checkpoint of other inputs is removed."""
+        """Open the folder for writing; checkpoints of other inputs are removed.
+
+        Raises:
+            InputError: another process is writing into it, or it cannot be written.
+        """
+        self._claim = Claim(self.folder)
+        remove_unfinished(self.folder)
         (self.folder / "done.json").unlink(missing_ok=True)
         old = self.folder / "config.json"
         if not old.is_file() or read_json(old).get("key") != self.key:
-            (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+            self._remove_checkpoints()
             (self.folder / "metrics.jsonl").unlink(missing_ok=True)
         write_json(old, self._facts)
         name = os.path.relpath(self.folder, run_folder(self._config))
         print(f"[{name}] -> {self.folder}", flush=True)
         if self._config.tracking is not Tracking.disabled:
-            import wandb
+            with self._tracking():
+                import wandb
 
-            self._tracker = wandb.init(
-                project="handwriting-augmentation",
-                name=f"{self._config.name}/{name}",
-                mode=self._config.tracking.value,
-                dir=self.folder,
-                config=self._facts,
-            )
+                self._tracker = wandb.init(
+                    project="handwriting-augmentation",
+                    name=f"{self._config.name}/{name}",
+                    mode=self._config.tracking.value,
+                    dir=self.folder,
+                    config=self._facts,
+                )
         return self
+
+    @contextmanager
+    def _tracking(self) -> Iterator[None]:
+        """What goes wrong in here ends the tracking, not the run."""
+        try:
+            yield
+        except Exception as error:
+            self._tracker = None
+            print(f"  warning: tracking ended, the run goes on: {error!r}", flush=True)
 
     # Training ---------------------------------------------------------------------------------
 
@@ -127,24 +189,34 @@ class Run:
                 ``load_state_dict``, saved and restored by name.
             generator: that draws the data; torch's own generator is saved beside it.
 
+        Ctrl-C and SIGTERM let the step end and a checkpoint be written, then stop the process.
+
         Raises:
-            FloatingPointError: a logged value is not finite.
+            FloatingPointError: a logged value or a weight is not finite.
+            InputError: the disk is full, or the folder was removed.
         """
         self._stateful, self._generator = dict(stateful), generator
-        first = self._restore() + 1
-        self._forget_from(first)
+        step = self._restore()
+        self._forget_after(step)
         saved = time.monotonic()
-        steps = progress(range(first, num_steps + 1), num_steps - first + 1, self.folder.name)
-        for step in steps:
-            yield step
-            if step % LOG_EVERY == 0 or step == num_steps:
-                self._flush(step)
-            if time.monotonic() - saved > self._config.runtime.checkpoint_every_s:
-                self._save(step)
-                saved = time.monotonic()
+        steps = progress(range(step + 1, num_steps + 1), num_steps - step, self.folder.name)
+        with _Stop() as stop:
+            for step in steps:
+                yield step
+                if step % LOG_EVERY == 0 or step == num_steps:
+                    self._flush(step)
+                if stop.signal is not None:
+                    break
+                if time.monotonic() - saved > self._config.runtime.checkpoint_every_s:
+                    self._save(step)
+                    saved = time.monotonic()
+        if stop.signal is not None:
+            self._save(step)
+            print(f"  stopped after step {step}: start it again and it goes on", flush=True)
+            stop.now()
 
     def log(self, **values: Tensor) -> None:
-        """Note scalars of this step; their means are written every ``LOG_EVERY`` steps."""
+        """Note scalars, once a step; their means are written every ``LOG_EVERY`` steps."""
         for name, value in values.items():
             self._waiting.setdefault(name, []).append(value.detach())
 
@@ -154,20 +226,49 @@ class Run:
         return {name: value for name, value in json.loads(lines[-1]).items() if name != "step"}
 
     def _flush(self, step: int) -> None:
+        self._check_finite(step)
+        self._check_folder()
         means = {k: float(torch.stack(v).float().mean()) for k, v in self._waiting.items()}
         self._waiting.clear()
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        if broken:
-            raise FloatingPointError(
-                f"{self.folder.name}: {', '.join(broken)} not finite at or before step {step}"
-            )
         line = json.dumps({"step": step, **{k: round(v, 5) for k, v in means.items()}})
         append_line(self.folder / "metrics.jsonl", line)
         if self._tracker is not None:
-            self._tracker.log(means, step=step)
+            with self._tracking():
+                self._tracker.log(means, step=step)
+
+    def _check_finite(self, step: int) -> None:
+        """Check what was logged up to a step, and the weights that it ended with."""
+        first: dict[str, int] = {}
+        for name, values in self._waiting.items():
+            finite = torch.stack(values).isfinite().tolist()
+            if not all(finite):
+                first[name] = step - len(finite) + 1 + finite.index(False)
+        for name, item in self._stateful.items():
+            parameters = item.parameters() if isinstance(item, nn.Module) else ()
+            if not all(bool(parameter.isfinite().all()) for parameter in parameters):
+                first.setdefault(f"weights of {name}", step)
+        if first:
+            earliest = min(first.values())
+            names = ", ".join(name for name, at in first.items() if at == earliest)
+            raise FloatingPointError(
+                f"{self.folder.name}: {names} not finite at step {earliest}. Started again, it "
+                f"goes on after step {self._saved_step}, the last that was saved; if it stops "
+                "there again, lower the learning rate or take runtime.precision=no"
+            )
+
+    def _check_folder(self) -> None:
+        if self._claim is not None:
+            self._claim.check()
+
+    @property
+    def _checkpoints(self) -> tuple[Path, Path]:
+        """The last one and the one before."""
+        return self.folder / "checkpoint.pt", self.folder / "checkpoint.pt.before"
 
     def _save(self, step: int) -> None:
         assert self._generator is not None
+        self._check_finite(step)
+        self._check_folder()
         state = {
             "step": step,
             "torch_rng": torch.get_rng_state(),
@@ -176,14 +277,20 @@ class Run:
             "waiting": {name: torch.stack(values) for name, values in self._waiting.items()},
             "states": {name: item.state_dict() for name, item in self._stateful.items()},
         }
-        _save_tensors(self.folder / "checkpoint.pt", state)
+        last, before = self._checkpoints
+        _save_tensors(last, state, before)
+        self._saved_step = step
 
     def _restore(self) -> int:
-        """Load the checkpoint; return its step, 0 without one."""
-        path = self.folder / "checkpoint.pt"
-        if not path.is_file():
+        """Load the last checkpoint that can be read; return its step, 0 without one."""
+        for path in self._checkpoints:
+            if path.is_file() and _is_damaged(path):
+                print(f"  warning: {path} is damaged, going on from what was before", flush=True)
+                path.unlink()
+        whole = [path for path in self._checkpoints if path.is_file()]
+        if not whole:
             return 0
-        state = torch.load(path, weights_only=True)
+        state = torch.load(whole[0], weights_only=True)
         for name, item in self._stateful.items():
             item.load_state_dict(state["states"][name])
         torch.set_rng_state(state["torch_rng"])
@@ -191,42 +298,52 @@ class Run:
         self._generator.set_state(state["data_rng"])
         self._waiting = {name: list(values) for name, values in state["waiting"].items()}
         self._started -= state["elapsed_s"]
-        step: int = state["step"]
-        print(f"  resumed at step {step}", flush=True)
-        return step
+        self._saved_step = state["step"]
+        print(f"  resumed at step {self._saved_step}", flush=True)
+        return self._saved_step
 
-    def _forget_from(self, first: int) -> None:
+    def _remove_checkpoints(self) -> None:
+        for path in self._checkpoints:
+            path.unlink(missing_ok=True)
+
+    def _forget_after(self, last: int) -> None:
         """Remove logged steps that will be taken again, and a line cut short by a kill."""
         path = self.folder / "metrics.jsonl"
         if not path.is_file():
             return
         *lines, _ = path.read_text(encoding="utf-8").split("\n")
-        write_text(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] < first))
+        write_text(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= last))
 
     # Results ----------------------------------------------------------------------------------
 
     def sample(self, name: str, picture: Uint8) -> None:
         """Write a picture of samples, bright ink on dark."""
+        self._check_folder()
         path = self.folder / "samples" / f"{name}.png"
         save_png(path, picture)
         if self._tracker is not None:
-            import wandb
+            with self._tracking():
+                import wandb
 
-            self._tracker.log({name.split("_")[0]: wandb.Image(str(path))})
+                self._tracker.log({name.split("_")[0]: wandb.Image(str(path))})
 
     def finish(self, metrics: Mapping[str, Any], outputs: Sequence[Path] = ()) -> Path:
-        """Write the metrics, mark the run as done, remove the checkpoint; return the folder."""
+        """Write the metrics, mark the run as done, remove the checkpoints; return the folder."""
+        self._check_folder()
         for output in outputs:
             assert output.is_file(), output
         seconds = round(time.perf_counter() - self._started, 2)
         metrics = {**_plain(metrics), "duration_s": seconds}
         write_json(self.folder / "metrics.json", metrics)
         if self._tracker is not None:
-            self._tracker.summary.update(metrics)
-            self._tracker.finish()
+            with self._tracking():
+                self._tracker.summary.update(metrics)
+                self._tracker.finish()
         names = [os.path.relpath(output, self.folder) for output in outputs]
         write_json(self.folder / "done.json", {"key": self.key, "outputs": names})
-        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        self._remove_checkpoints()
+        if self._claim is not None:
+            self._claim.release()
         return self.folder
 
 
@@ -291,7 +408,9 @@ def save_weights(
     return path
 
 
-def _save_tensors(path: Path, value: Any) -> None:
+def _save_tensors(path: Path, value: Any, before: Path | None = None) -> None:
+    """Write tensors; the file that was there takes the name ``before``, if one is given."""
+
     def write(temporary: Path) -> None:
         try:
             # By an open file: by a path, torch writes the file's temporary name into it, and equal
@@ -302,8 +421,20 @@ def _save_tensors(path: Path, value: Any) -> None:
             raise OSError(
                 errno.EIO, f"torch cannot write it, is the disk full? ({error})"
             ) from error
+        if before is not None and path.is_file():
+            os.replace(path, before)
 
     write_atomically(path, write)
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether bytes of a file of tensors are missing or others than were written."""
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:  # torch does not look at the check sums
+                return archive.testzip() is not None
+        except Exception:  # zipfile raises whatever the broken bytes lead to
+            return True
 
 
 def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:

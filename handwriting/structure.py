@@ -43,6 +43,7 @@ CONTEXT_LENGTH = 24  # tokens of an encoded text: begin, components, end, paddin
 MAX_TOKENS = CONTEXT_LENGTH - 2
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL_TOKENS = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
+LONGEST = 256  # tokens: a drawing whose components contain each other has no longest text
 ARITY = {operator: 3 if operator in "⿲⿳" else 2 for operator in "⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"}
 
 _log = logging.getLogger(__name__)
@@ -115,7 +116,11 @@ def _marked(character: str, max_tokens: int) -> Text:
 
 @cache
 def texts_of(character: str) -> tuple[Text, ...]:
-    """Every text of a character by depth, one level first, whether others share it or not."""
+    """Every text of a character by depth, one level first, whether others share it or not.
+
+    Raises:
+        InputError: a drawing of KanjiVG is damaged, or contains itself.
+    """
     is_kana = unicodedata.name(character, "").startswith(("HIRAGANA", "KATAKANA"))
     if is_kana or not kanjivg.has_drawing(character):
         return ((character,),)
@@ -123,10 +128,15 @@ def texts_of(character: str) -> tuple[Text, ...]:
     if root is None or root.is_whole:
         return ((character,),)
     texts: list[Text] = []
-    depth = 1
-    while not texts or _text(root, depth) != texts[-1]:
-        texts.append(_text(root, depth))
-        depth += 1
+    try:
+        while not texts or _text(root, len(texts) + 1) != texts[-1]:
+            texts.append(_text(root, len(texts) + 1))
+            if len(texts[-1]) > LONGEST:
+                raise RecursionError
+    except RecursionError:
+        raise InputError(
+            f"KanjiVG's components of {character} have no end: install the kanjivg package again"
+        ) from None
     return tuple(dict.fromkeys(texts))
 
 
@@ -243,7 +253,7 @@ def read_structure(
 
     Raises:
         InputError: not JSON, or a list of every character that is missing or has no text, an empty
-            or too long text, or the texts of another.
+            or too long text, one with a token such as [PAD], or the texts of another.
     """
     value = read_json(Path(path))
     form = 'The form is {"河": ["⿰ 氵 可", ...], ...}, a list of texts for every character.'
@@ -269,17 +279,21 @@ def read_structure(
 def _read_texts(value: object, max_tokens: int) -> tuple[list[Text], list[str]]:
     """The texts in a JSON value, and what is wrong with it."""
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        return [], [f"expected a list of texts, found {value!r:.60}"]
+        return [], [f"expected a list of texts, found {type(value).__name__}"]
     if not value:
         return [], ["an empty list"]
     texts: list[Text] = []
     problems: list[str] = []
     for line in value:
-        text: Text = ()
-        for token in line.split():
-            text += tuple(token) if ARITY.keys() & set(token) else (token,)
+        text = tuple(
+            part
+            for token in line.split()
+            for part in (token if ARITY.keys() & set(token) else (token,))
+        )
         if not text:
             problems.append("an empty text")
+        elif reserved := set(SPECIAL_TOKENS) & set(text):
+            problems.append(f"{', '.join(sorted(reserved))} is reserved: {line!r:.60}")
         elif len(text) > max_tokens:
             problems.append(f"{len(text)} tokens, at most {max_tokens}: {line!r:.60}")
         texts.append(text)

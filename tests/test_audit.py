@@ -137,13 +137,6 @@ def lines(study: Study) -> list[str]:
 # What is behind a recogniser ----------------------------------------------------------------------
 
 
-def test_the_corpus_is_split_as_these_tests_take_it(line: Study) -> None:
-    corpus = open_corpus(line.config)
-    assert TRAIN in corpus.train.present_writers()
-    assert VALIDATES in corpus.validation.present_writers()
-    assert TESTED in corpus.test.present_writers()
-
-
 def test_a_clean_study_passes_with_all_that_is_behind_its_recogniser(line: Study) -> None:
     assert line.audit() == f"audit: {len(WEIGHTS)} weights, 1 manifests, no test writer seen"
     weights = line.folder / CONTROL / "classifier.pt"

@@ -196,7 +196,7 @@ def test_simulated_data_is_called_a_stand_in(study: Callable[..., Config]) -> No
     page, metrics = report_of(study({"real/seed_0": result(BASE), "adain/seed_0": result(BASE)}))
     assert metrics["is_real"] is False
     assert f'<p class="notice">{STAND_IN}</p>' in page
-    assert "2 simulated writers to train on, of 2 others to test on" in page
+    assert "2 stand-ins for people to train on, of 2 others to test on" in page
 
 
 def test_nothing_of_the_kind_is_said_of_a_manifest(

@@ -96,6 +96,22 @@ def test_diffusion_learns_without_people_first_and_then_those_of_each_cell(
     assert len(moved) > len(base.state) / 2
 
 
+@pytest.mark.slow
+def test_controls_alone_need_no_generator(smoke: ComposeSmoke) -> None:
+    arms = "real+fonts+classical,real+fonts+helpers+classical"
+    config = smoke(
+        f"evidence.arms=[{arms}]", "evidence.people=[1]", "evidence.seeds=[0]",
+        "data.helper_writers=2", "pipeline.num_workers=1",
+    )  # fmt: skip
+    with begun() as stages:
+        evidence.main(config)
+    assert {stage.split("/")[0] for stage in stages} == {"classifier", "judge", "test"}
+    cell = run_folder(config) / "seed_0" / "people_1"
+    assert "No generator takes part" in (cell / "report.html").read_text("utf-8")
+    found = read_json(run_folder(config) / "metrics.json")
+    assert "real+fonts+helpers+classical" in str(found)
+
+
 def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: ComposeSmoke) -> None:
     config = smoke("evidence.arms=[real,real+fonts+classical,real+dcgan+vae]", *GRID[1:])
     cell = evidence.cell(config, seed=3, people=1)

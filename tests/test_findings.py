@@ -81,6 +81,13 @@ def test_a_constant_gain_has_no_spread_and_the_smallest_p() -> None:
     assert (gain.num_seeds, gain.num_writers) == (1, 5)
 
 
+def test_p_is_of_the_gains_and_their_signs() -> None:
+    uneven = {**better(0.05), "anna": PEOPLE["anna"] - 0.05}
+    gain = gain_of({0: reading(uneven)}, {0: reading(PEOPLE)})
+    # Of 32 ways to choose signs, 2 are as far from zero as all alike and 10 as all but one.
+    assert gain.p == pytest.approx(12 / 32)
+
+
 def test_a_writer_of_several_seeds_is_one_unit() -> None:
     seeds = {0: reading({"anna": 0.2, "ben": 0.9}), 1: reading({"anna": 0.4, "chie": 0.6})}
     np.testing.assert_allclose(paired([seeds]), [[0.3, 0.9, 0.6]])
@@ -264,7 +271,7 @@ def test_confusions_are_summed_over_shared_seeds_most_frequent_first() -> None:
         1: reading(PEOPLE, confused={("ソ", "ン"): 2}),
         2: reading(PEOPLE, confused={("シ", "ツ"): 100}),
     }
-    control = {s: reading(PEOPLE, confused={("シ", "ツ"): 3, ("ア", "マ"): 1}) for s in (0, 1)}
+    control = {s: reading(PEOPLE, confused={("ア", "マ"): 1, ("シ", "ツ"): 3}) for s in (0, 1)}
     found = confusions(arm, control)
     assert found == [
         Confusion("シ", "ツ", 6, 1), Confusion("ア", "マ", 2, 0), Confusion("ソ", "ン", 0, 2),
@@ -363,8 +370,7 @@ def test_what_is_missing_is_listed(study: Config) -> None:
 def test_cells_of_earlier_runs_count(study: Config) -> None:
     write_grid(study)
     write_cell(study, 5, 7, {CONTROL: result(PEOPLE)})
-    (run_folder(study) / "seed_old").mkdir()
-    (run_folder(study) / "seed_0").rename(run_folder(study) / "seed_old" / "people_1")
+    (run_folder(study) / "seed_0").rename(run_folder(study) / "seed_old")  # by hand: no cell
     readings, missing = read_cells(study)
     assert set(readings[CONTROL, 5]) == {1, 7}
     assert f"5 people, seed 7: real, {NAMED}, {OTHER}" in missing

@@ -17,6 +17,7 @@ STAGES = sorted(path.name for path in ROOT.glob("training_*") if path.is_dir())
 BELOW = {
     "training_style_transfer": {"training_clip.model", "training_clip.retrieval"},
     "training_cdiffusion_model": {"training_clip.model", "training_clip.retrieval"},
+    "training_character_classification": {"training_clip.retrieval"},  # to score images by text
 }
 MODULES = sorted(
     path.relative_to(ROOT)
@@ -83,7 +84,8 @@ def commands(text: str) -> list[list[str]]:
 def alternatives(override: str) -> list[str]:
     """The overrides that a sweep's ``a=b,c`` stands for."""
     key, _, value = override.partition("=")
-    return [f"{key}={part}" for part in value.split(",")] if "[" not in value else [override]
+    outside_lists = re.split(r",(?![^\[]*\])", value)
+    return [f"{key}={part}" for part in outside_lists]
 
 
 def assert_composes(words: list[str]) -> None:
@@ -106,7 +108,9 @@ def test_a_script_has_a_main_and_a_docstring_with_a_command_that_composes(path: 
         assert_composes(words)
 
 
-@pytest.mark.parametrize("path", ["pipeline.py", "prepare_etl.py", "prepare_simulated.py"])
+@pytest.mark.parametrize(
+    "path", ["pipeline.py", "evidence.py", "prepare_etl.py", "prepare_simulated.py"]
+)
 def test_the_commands_of_a_script_at_the_root_compose(path: str) -> None:
     found = commands(docstring(Path(path)))
     assert path in {words[0] for words in found}

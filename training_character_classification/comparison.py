@@ -36,7 +36,7 @@ def write_study_report(config: Config) -> Path:
     arms = read_arms(tested["recognisers"], generators)
     control = max((a for a in arms if not a.is_generated), key=lambda arm: arm.accuracy)
     generated = [arm for arm in arms if arm.is_generated]
-    best = max(generated, key=lambda arm: arm.accuracy)
+    best = max(generated or arms, key=lambda arm: arm.accuracy)
     num_resamples = config.evaluation.num_resamples
     table = {
         arm.name: {
@@ -106,7 +106,9 @@ def _introduction(
             f"Best arm with generated images: {best.name}, {best.accuracy:.3f}. Best control: "
             f"{control.name}, {control.accuracy:.3f}. Difference {gain:+.3f}, 95 % interval over "
             f"test writers {interval_text(interval_of_gain, '+.3f')}: "
-            f"{_verdict(interval_of_gain)}.",
+            f"{_verdict(interval_of_gain)}."
+            if best.is_generated
+            else f"No generator takes part. Best arm: {control.name}, {control.accuracy:.3f}.",
         ],
         notice="" if corpus.is_real else STAND_IN,
     )

@@ -63,7 +63,7 @@ def frechet_distance(real: Float64, other: Float64) -> float:
     """The squared Fréchet distance of two Gaussians that are fitted to two sets of features.
 
     M. Heusel et al., GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
-    Equilibrium, 2017, eq. 6: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^1/2). It is the larger the fewer
+    Equilibrium, 2017: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^1/2). It is the larger the fewer
     images there are.
 
     Args:

@@ -37,6 +37,7 @@ from training_character_classification.plots import (
 )
 
 LEVEL = 0.05  # of the corrected p
+HELPERS = "simulated helpers"  # as judge.py names them
 COLUMNS = (
     "arm", "accuracy", "95 % interval", "macro F1", "worst tenth", "gain", "95 % interval", "p",
     "corrected p", "gap closed", "probe AUC", "seeds", "writers",
@@ -209,7 +210,8 @@ def _row(found: Finding, sources: Sources) -> tuple[str, ...]:
             f"{gain.gain:+.3f}", interval_text(gain.interval, "+.3f"), _p(gain.p),
             _p(gain.corrected_p), _share(closed),
         )  # fmt: skip
-    probes = [sources.get(name, {}).get("domain_auc") for name in generators_of(found.arm)]
+    names = [HELPERS if name == "helpers" else name for name in generators_of(found.arm)]
+    probes = [sources.get(name, {}).get("domain_auc") for name in names]
     return (
         found.arm,
         f"{found.accuracy:.3f}",

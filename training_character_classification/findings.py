@@ -24,8 +24,8 @@ from handwriting.metrics import (
     worst_tenth,
 )
 from handwriting.run import run_folder
-from training_character_classification.arms import CONTROL_WORDS
 
+WRITTEN_OR_SET = frozenset({"real", "fonts", "classical"})  # what no generator made
 # Pairs that people write alike, among kana and among kanji.
 LOOK_ALIKES = (
     "シツ ソン シミ ンリ ツソ クワ ワウ ウフ クタ クケ コユ コロ スヌ チテ チナ ナメ ノメ マム "
@@ -143,8 +143,12 @@ def recipe_arm_name(evidence: Evidence, recipe: str) -> str:
 
 
 def generators_of(arm: str) -> list[str]:
-    """The generators whose images an arm sees: ``real+vae+classical@top`` sees ``vae``."""
-    return [part for part in arm.partition("@")[0].split("+") if part not in CONTROL_WORDS]
+    """What generated images an arm sees: ``real+vae+classical@top`` sees those of ``vae``.
+
+    Simulated hands (``helpers``) count among them: nobody wrote their images. They are drawn by
+    rules, not learnt from people.
+    """
+    return [part for part in arm.partition("@")[0].split("+") if part not in WRITTEN_OR_SET]
 
 
 def planned(evidence: Evidence, people: int) -> list[str]:
@@ -312,8 +316,7 @@ def _gap(arm: Seeds, control: Seeds, ceiling: Seeds, num_resamples: int) -> Gap 
         return None
     gaps = highest - others
     size, bounds = float(gaps.mean()), interval(gaps, num_resamples)
-    is_there = bounds is not None and bounds[0] > 0
-    closed = float((own - others).mean()) / size if is_there else None
+    closed = float((own - others).mean()) / size if size > 0 else None
     return Gap(size, bounds, closed, num_seeds=len(shared_seeds([arm, control, ceiling])))
 
 
