@@ -68,5 +68,9 @@ def cell(config: Config, seed: int, people: int) -> Config:
     )
 
 
-if __name__ == "__main__":
+def cli() -> None:
     run_script(main)
+
+
+if __name__ == "__main__":
+    cli()

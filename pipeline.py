@@ -77,10 +77,13 @@ def main(config: Config) -> Path:
         train_clip.main(config)
     generators = [stages_of(name, config) for name in config.pipeline.generators]
     jobs: list[Job] = [(train, of_one) for train, _, of_one in generators]
-    jobs += [(train_classifier.main, arm) for arm in [judge_arm(config), *controls]]
+    # Where nothing is generated there is nothing to judge.
+    judges = [judge_arm(config)] if generators else []
+    jobs += [(train_classifier.main, arm) for arm in [*judges, *controls]]
     side_by_side(jobs, num_workers)
     manifests = [generate(of_one) / "manifest.json" for _, generate, of_one in generators]
-    judge.main(replace(config, use_gen=[str(path) for path in manifests]))
+    if generators:
+        judge.main(replace(config, use_gen=[str(path) for path in manifests]))
     side_by_side([(train_classifier.main, arm) for arm in generated], num_workers)
     recognisers = [
         str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}")

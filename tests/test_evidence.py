@@ -105,7 +105,7 @@ def test_controls_alone_need_no_generator(smoke: ComposeSmoke) -> None:
     )  # fmt: skip
     with begun() as stages:
         evidence.main(config)
-    assert {stage.split("/")[0] for stage in stages} == {"classifier", "judge", "test"}
+    assert {stage.split("/")[0] for stage in stages} == {"classifier", "test"}
     cell = run_folder(config) / "seed_0" / "people_1"
     assert "No generator takes part" in (cell / "report.html").read_text("utf-8")
     found = read_json(run_folder(config) / "metrics.json")

@@ -50,24 +50,24 @@ def write_study_report(config: Config) -> Path:
         for arm in arms
     }
     gains = {c: best.per_character[c] - control.per_character[c] for c in best.per_character}
-    judged = read_json(folder / "judge" / "metrics.json")
-    retrieved = folder / "clip" / "metrics.json"  # only where something needs CLIP
-    retrieval = read_json(retrieved) if retrieved.is_file() else {}
+    # Only where there is a generator, and only where something needs CLIP.
+    judged, retrieval = (_read(folder / stage / "metrics.json") for stage in ("judge", "clip"))
     durations = {
         path.parent.relative_to(folder).as_posix(): read_json(path)["duration_s"]
         for path in sorted(folder.glob("**/metrics.json"))
         if path.parent != folder
     }
     costs = {name: cost_and_gain(name, folder, durations, generated, table) for name in generators}
-    metrics = {
+    metrics: dict[str, Any] = {
         "is_real": corpus.is_real,
         "seeds": config.pipeline.seeds,
         "best_control": control.name,
         "arms": table,
         "gains_per_character": {"arm": best.name, "over": control.name, "gains": gains},
-        "judge": judged["judge"],
+        "judge": judged.get("judge"),
         "sources": {
-            name: {**found, **costs.get(name, {})} for name, found in judged["sources"].items()
+            name: {**found, **costs.get(name, {})}
+            for name, found in judged.get("sources", {}).items()
         },
         "retrieval": {k: v for k, v in retrieval.items() if k != "duration_s"},
         "duration_s": durations,
@@ -80,13 +80,21 @@ def write_study_report(config: Config) -> Path:
         _introduction(config, corpus, best, control, table),
         _arms(table, control, folder),
         _characters(gains, best, control, tested, folder),
-        _pictures(folder, generators),
-        _sources(metrics["judge"], metrics["sources"], control),
-        _distances(metrics["sources"]),
+        *([_pictures(folder, generators)] if generators else []),
+        *_judged(metrics["judge"], metrics["sources"], control),
         *_retrieval(metrics["retrieval"]),
         _times(durations),
     ]
     return write_report(folder / "report.html", f"Study {config.name}", sections)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return found
+
+
+def _judged(judge: dict[str, Any] | None, sources: dict[str, Any], control: Arm) -> list[Section]:
+    return [_sources(judge, sources, control), _distances(sources)] if judge else []
 
 
 def _introduction(

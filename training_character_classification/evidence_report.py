@@ -99,7 +99,7 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
         *_overview(config, findings, folder),
         *(_arms(config, findings, number, sources[number]) for number in people),
         *_characters(config, compared, folder),
-        *(_sources(of_one, number) for number, of_one in sources.items()),
+        *(_sources(of_one, number) for number, of_one in sources.items() if of_one),
         Section("Not tested yet", columns=("cell",), rows=[(cell,) for cell in missing],
                 is_text=True) if missing else Section(""),
     ]  # fmt: skip
