@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.config import Config, compose
@@ -16,6 +17,9 @@ from handwriting.fonts import find_fonts
 from handwriting.images import Uint8
 from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+
+settings.register_profile("patient", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("patient")
 
 SMOKE = "あシツ木林休"
 WRITERS = tuple(f"writer_{number:02d}" for number in range(1, 6))

@@ -89,7 +89,7 @@ def test_half_of_the_items_are_turned_by_at_most_the_angle(rng: torch.Generator)
     assert (drawn.shift == 0).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31))
 def test_free_placement_without_rotation_keeps_all_ink(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -28,7 +28,7 @@ def test_members_of_a_group_are_equally_likely() -> None:
     assert chisquare(counts[members]).pvalue > 1e-3
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(0, 2**31))
 def test_only_members_of_the_asked_group_are_drawn(groups: list[int], seed: int) -> None:
     group_of = torch.tensor(groups)

@@ -277,7 +277,7 @@ def field_values(field: Field) -> st.SearchStrategy[Value]:
 
 
 @pytest.mark.parametrize("set_name", FAMILIES.values())
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_fields_and_pixels_come_back(set_name: str, data: st.DataObject) -> None:
     layout = LAYOUTS[set_name]

@@ -200,11 +200,11 @@ def test_a_gap_is_over_the_seeds_that_arm_control_and_ceiling_have() -> None:
 @pytest.mark.parametrize(
     ("arm", "generators"),
     [
-        ("real+fonts+helpers+classical", []), ("real+fonts+vae+classical@top", ["vae"]),
+        ("real+fonts+classical", []), ("real+helpers+vae+classical@top", ["helpers", "vae"]),
         ("adain_clip+cdiffusion", ["adain_clip", "cdiffusion"]), ("my_own+classical", ["my_own"]),
     ],
 )  # fmt: skip
-def test_what_is_no_control_is_a_generator(arm: str, generators: list[str]) -> None:
+def test_what_nobody_wrote_and_no_font_set_is_generated(arm: str, generators: list[str]) -> None:
     assert generators_of(arm) == generators
 
 

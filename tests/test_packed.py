@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SMOKE, WRITERS
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from handwriting import packed as packing
 from handwriting.images import read_canonical
@@ -47,7 +47,6 @@ def packed_sets(draw: st.DrawFn, characters: str = "", writers: str = "") -> Pac
     )
 
 
-@settings(deadline=None)
 @given(st.lists(packed_sets("アイウエ"), min_size=1, max_size=4))
 def test_concatenating_keeps_every_image_with_its_character_and_writer(
     parts: list[PackedImages],
@@ -65,7 +64,6 @@ def test_concatenating_other_characters_is_refused() -> None:
         concatenate([first, second])
 
 
-@settings(deadline=None)
 @given(packed_sets(), st.permutations("アイウエオ"), st.integers(1, 5))
 def test_of_relabels_and_keeps_what_is_asked_for(
     packed: PackedImages, order: list[str], number: int
@@ -77,7 +75,6 @@ def test_of_relabels_and_keeps_what_is_asked_for(
     assert set(found.absent()) == set(wanted) - {fact[0] for fact in facts(packed)}
 
 
-@settings(deadline=None)
 @given(packed_sets(), st.data())
 def test_by_and_select_keep_facts_together(packed: PackedImages, data: st.DataObject) -> None:
     wanted = data.draw(st.lists(st.sampled_from(packed.writer_names), unique=True))

@@ -316,7 +316,8 @@ def _gap(arm: Seeds, control: Seeds, ceiling: Seeds, num_resamples: int) -> Gap 
         return None
     gaps = highest - others
     size, bounds = float(gaps.mean()), interval(gaps, num_resamples)
-    closed = float((own - others).mean()) / size if size > 0 else None
+    is_there = bounds is not None and bounds[0] > 0  # of no gap no share can be closed
+    closed = float((own - others).mean()) / size if is_there else None
     return Gap(size, bounds, closed, num_seeds=len(shared_seeds([arm, control, ceiling])))
 
 
