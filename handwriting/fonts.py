@@ -107,7 +107,7 @@ def find_fonts(
         faces += found
         if not found:
             problems.append(f"{folder}: no such font or folder, or no fonts in it")
-        problems += _broken(found) if Path(folder).is_file() else []
+        problems += _broken(found) if os.path.isfile(folder) else []
     if list_file is not None:
         listed, wrong = _read_list(Path(list_file), folders)
         faces += listed
@@ -141,8 +141,10 @@ def _package_files(package: str) -> list[Path]:
 
 def _files_below(path: Path) -> list[Path]:
     """The font files below a folder, or the file itself whatever its suffix."""
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file, also for what is too long for a name
         return [path.resolve()]
+    if not os.path.isdir(path):
+        return []
     found: set[Path] = set()
     walked: set[str] = set()
     for folder, below, names in os.walk(path, followlinks=True):
@@ -302,7 +304,7 @@ def _named(wanted: str, beside: Path, searched: Sequence[Path]) -> list[FontFace
     """The faces of a path, file name, package or family, whichever is found first."""
     for place in (beside, *searched):
         path = place / os.path.expanduser(wanted)
-        if path.is_file():
+        if os.path.isfile(path):
             return _faces([path.resolve()])
     files = (file for place in searched for file in _files_below(place))
     if wanted.lower().endswith(SUFFIXES):

@@ -173,7 +173,7 @@ def _grey(image: Image.Image) -> Uint8:
     if image.mode.startswith("I") or image.mode == "F":  # 16 bit and float
         values = np.asarray(image, np.float32)
         low, high = float(values.min()), float(values.max())
-        if not high - low <= np.finfo(np.float32).max:
+        if not high - low <= float(np.finfo(np.float32).max):
             raise ValueError(f"its pixels go from {low} to {high}")
         return ((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
     if image.has_transparency_data:

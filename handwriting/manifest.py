@@ -1,7 +1,8 @@
 """Manifests: ``{"character": ["relative/path.png", ...]}``, for real and generated images alike.
 
-Paths are relative to the manifest. Who wrote an image stands in ``writers.json`` beside the
-manifest (``{"relative/path.png": "writer"}``) or in the path itself (``.../writer_07.png``).
+Paths are relative to the manifest and stay in its folder. Links in it are followed: whoever makes
+one there allows what it leads to. Who wrote an image stands in ``writers.json`` beside the manifest
+(``{"relative/path.png": "writer"}``) or in the path itself (``.../writer_07.png``).
 """
 
 import os
@@ -62,7 +63,7 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
 
     Raises:
         InputError: not JSON, not in the form above, a key that is not one character, a class
-            without images, a missing file, or a file listed twice.
+            without images, a file that is missing, listed twice or outside of the folder.
     """
     path = Path(path).absolute()
     value = read_json(path)
@@ -72,6 +73,7 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
     writers = _read_writers(path.with_name("writers.json"))
     wanted = None if characters is None else dict.fromkeys(characters)
 
+    root = os.path.join(os.path.normpath(path.parent), "")
     problems: list[str] = []
     entries: list[Entry] = []
     owner: dict[str, str] = {}
@@ -88,7 +90,9 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
             continue
         for file in files:
             absolute = os.path.normpath(path.parent / file)
-            if absolute in owner:
+            if not absolute.startswith(root):
+                problems.append(f"{character}: {file} lies outside of the folder")
+            elif absolute in owner:
                 problems.append(f"{character}: {file} is listed again (also {owner[absolute]})")
             elif not os.path.isfile(absolute):
                 problems.append(f"{character}: missing image {absolute}")
@@ -100,7 +104,11 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
         problems += [
             f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent
         ]
-    report_problems(str(path), problems, f"{form} Paths are relative to {path.parent}.")
+    report_problems(
+        str(path), problems,
+        f"{form} Paths are relative to {path.parent} and stay in it: to allow what lies elsewhere, "
+        "link it into the folder (ln -s ELSEWHERE NAME).",
+    )  # fmt: skip
     return Manifest(path, tuple(entries))
 
 

@@ -92,18 +92,18 @@ def test_a_class_that_no_training_writer_wrote(write_images: Write, smoke: Compo
 
 
 def test_the_same_file_in_train_and_test(write_images: Write, smoke: ComposeSmoke) -> None:
-    train_path = write_images(writers=["writer_01"])
-    other = write_images(writers=["writer_02"], name="other")
-    shared = f"../own/U+{ord('木'):04X}/writer_01.png"
-    listing = json.loads(other.read_text(encoding="utf-8")) | {"木": [shared]}
-    test_path = other.with_name("test.json")
-    test_path.write_text(json.dumps(listing), encoding="utf-8")
+    path = write_images(writers=["writer_01", "writer_02", "writer_03"])
+    listing = json.loads(path.read_text(encoding="utf-8"))
+    splits = {"manifest": 0, "validation_manifest": 1, "test_manifest": 2}
+    for name, number in splits.items():
+        own = {c: [files[number]] for c, files in listing.items()}
+        if name == "test_manifest":
+            own["木"] = [listing["木"][0]]
+        path.with_name(f"{name}.json").write_text(json.dumps(own), encoding="utf-8")
+    overrides = [f"data.{name}={path.with_name(f'{name}.json')}" for name in splits]
     with pytest.raises(InputError) as caught:
-        open_corpus(
-            smoke("data=manifest", f"data.manifest={train_path}",
-                  f"data.validation_manifest={other}", f"data.test_manifest={test_path}")
-        )  # fmt: skip
-    image = train_path.parent / f"U+{ord('木'):04X}" / "writer_01.png"
+        open_corpus(smoke("data=manifest", *overrides))
+    image = path.parent / f"U+{ord('木'):04X}" / "writer_01.png"
     assert f"{image} is in train and in test" in str(caught.value)
     assert "writer writer_01 is in train and in test" in str(caught.value)
 

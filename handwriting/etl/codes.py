@@ -88,6 +88,8 @@ def read_co59(path: str | Path) -> dict[tuple[int, int], str]:
 
 def _japanese_lines(path: Path) -> list[str]:
     """The lines of a text in EUC-JP or UTF-8."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"cannot read {path}: not a regular file")
     try:
         content = path.read_bytes()
     except OSError as error:
