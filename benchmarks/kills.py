@@ -178,7 +178,7 @@ def kill_stage(stage: Stage, whole: Path, side: Path, kills: int, rng: random.Ra
             return outcome
         outcome.ends += 1
         outcome.resumes += (side / "log.txt").read_text().count("resumed at step")
-        outcome.differences += differences(*(s / "runs" / stage.folder for s in (whole, side)))
+        outcome.differences += differences(whole, side, f"runs/{stage.folder}")
         outcome.half_files += half_files(side)
     return outcome
 
@@ -192,18 +192,18 @@ def files_in(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
-def differences(first: Path, second: Path) -> list[str]:
-    """The files that only one folder has or whose content differs."""
-    ours, theirs = files_in(first), files_in(second)
+def differences(whole: Path, side: Path, folder: str) -> list[str]:
+    """The files that a folder has on one side alone or whose content differs."""
+    ours, theirs = files_in(whole / folder), files_in(side / folder)
     both = ours.keys() & theirs.keys()
-    unequal = {name for name in both if content(ours[name]) != content(theirs[name])}
+    unequal = {name for name in both if content(ours[name], whole) != content(theirs[name], side)}
     return sorted((ours.keys() ^ theirs.keys()) | unequal)
 
 
-def content(path: Path) -> Any:
+def content(path: Path, side: Path) -> Any:
     """What must be the same in every run; a report tells durations, so it must only be there."""
     if path.suffix == ".json":
-        return lasting(json.loads(path.read_text(encoding="utf-8")))
+        return lasting(json.loads(path.read_text(encoding="utf-8").replace(str(side), "")))
     return None if path.suffix == ".html" else path.read_bytes()
 
 

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import uuid
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,8 @@ from handwriting.errors import InputError, cannot_write
 
 if sys.platform != "win32":
     import fcntl
+
+MAX_JSON_BYTES = 100_000_000  # a manifest of a million images has 50 million
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent
@@ -130,24 +134,35 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        InputError: the file is missing, unreadable, not UTF-8 or not JSON, or has a key twice.
+        InputError: the file is missing, unreadable, no regular file, larger than
+            ``MAX_JSON_BYTES``, not UTF-8 or not JSON, or has a key twice or half a character.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = ", ".join(repr(key) for key in value if keys.count(key) > 1)
+            counts = Counter(key for key, _ in pairs)
+            twice = ", ".join(repr(key) for key, count in counts.items() if count > 1)
             raise InputError(f"{path} has a key more than once: {twice}")
         return value
 
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+        if path.exists() and not path.is_file():  # reading a pipe or a device might never end
+            raise InputError(f"cannot read {path}: not a regular file")
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"cannot read {path}: more than {MAX_JSON_BYTES:,} bytes")
+        text = path.read_text(encoding="utf-8-sig")
+        value = json.loads(text, object_pairs_hook=unique)
+        if re.search(r"\\u[dD][89a-fA-F]", text):  # a surrogate alone could not be written again
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # also a number of more than 4,300 digits
         raise InputError(f"{path} is not JSON: {error}") from error
 
 

@@ -300,7 +300,8 @@ def result(per_writer: Mapping[str, float], confused: Sequence[Any] = ()) -> dic
         "accuracy": accuracy, "interval": None, "macro_f1": accuracy - 0.01,
         "per_writer": list(per_writer.values()), "writers": list(per_writer),
         "per_character": {"シ": {"accuracy": accuracy, **scores},
-                          "ツ": {"accuracy": 1 - accuracy, **scores}},
+                          "ツ": {"accuracy": 1 - accuracy, **scores},
+                          "ン": {"accuracy": 2 * accuracy - 0.6, **scores}},
         "confusions": [list(each) for each in confused],
     }  # fmt: skip
 
@@ -489,7 +490,7 @@ def test_the_table_is_text_and_on_the_page(
     assert f"<td>{NAMED}</td><td>0.670</td>" in page
     assert "<td>frechet</td><td>-</td><td>2.5</td>" in page
     assert "<td>シ/ツ</td><td>8 → 2</td><td>8 → 2</td>" in page  # two seeds, both ways
-    assert "Winners: シ +0.05. Losers: ツ -0.05." in page
+    assert "Winners: ン +0.10 シ +0.05. Losers: ツ -0.05." in page
 
 
 def test_a_grid_that_is_still_going_on_has_a_report(study: Config) -> None:
@@ -571,7 +572,11 @@ def test_perfect_accuracy_can_be_drawn(figures: list[Figure], tmp_path: Path) ->
                       ("real", 1): {0: reading({"anna": 0.0, "ben": 0.0})}})  # fmt: skip
     plots.accuracy_over_people(list(found.values()), CONTROL, NAMED, Path("unused"))
     figures[0].savefig(tmp_path / "curve.png")
-    assert np.isfinite(figures[0].axes[0].get_ylim()).all()
+    (axis,) = figures[0].axes
+    low, high = axis.get_ylim()  # of a logistic axis, which has neither 0 nor 1
+    assert 0 < low < high < 1
+    for line in axis.lines:
+        assert np.all((low < np.array(line.get_ydata())) & (np.array(line.get_ydata()) < high))
 
 
 def test_a_gain_beyond_the_edge_is_an_arrow_with_its_number(
@@ -605,6 +610,7 @@ def test_the_most_frequent_confusions_are_drawn(figures: list[Figure]) -> None:
     one, two = figures[0].axes
     assert labels(one) == [f"{pair.written}→ン" for pair in pairs[: plots.MOST_PAIRS]]
     assert labels(two) == ["ア→ン", "ィ→ン"]
+    assert one.get_ylim() == two.get_ylim() == (plots.MOST_PAIRS - 0.5, -0.5)  # the first on top
     of_control, of_arm = (c.get_offsets() for c in two.collections)
     np.testing.assert_allclose(of_control, [[40, 0], [39, 1]])  # type: ignore[arg-type]
     np.testing.assert_allclose(of_arm, [[20, 0], [20, 1]])  # type: ignore[arg-type]

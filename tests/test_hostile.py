@@ -29,6 +29,7 @@ from handwriting.characters import class_list, is_character
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.codes import read_co59
+from handwriting.files import read_json
 from handwriting.fonts import (
     MAX_CODE_POINTS,
     FontFace,
@@ -207,6 +208,38 @@ def test_a_large_class_list_is_compared_quickly(tmp_path: Path) -> None:
     path.write_text(json.dumps({chr(i): 0 for i in range(0x4E00, 0x9E00)}), encoding="utf-8")
     with pytest.raises(InputError, match="27136 problem"):
         read_manifest(path, map(chr, range(0x3400, 0x9E00)))
+
+
+@pytest.mark.parametrize(
+    "content", ["9" * 5000, '["\\ud800"]', '{"\\udfff": 1}', "[" * 99_999, '{"a": 1, "a": 2}', "\0"]
+)
+def test_json_that_cannot_be_read_or_written_again(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"odd\.json"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("kind", ["loop", "folder", "pipe", "device", "dangling"])
+def test_what_is_no_file_is_no_json(kind: str, tmp_path: Path) -> None:
+    path = odd(tmp_path / "odd.json", kind)
+    with pytest.raises(InputError, match=f"(cannot read|no such file:) {path}"):
+        read_json(path)
+
+
+def test_json_of_any_size_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "long.json").touch()
+    os.truncate(tmp_path / "long.json", 1 << 30)  # sparse: it takes no space
+    with pytest.raises(InputError, match=r"long\.json: more than"):
+        read_json(tmp_path / "long.json")
+
+
+def test_a_key_among_many_is_found_twice_quickly(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys = [f'"{number}": 0' for number in range(100_000)]
+    path.write_text("{" + ", ".join([*keys, keys[7]]) + "}")
+    with pytest.raises(InputError, match="more than once: '7'"):
+        read_json(path)
 
 
 # --- images ----------------------------------------------------------------------------------

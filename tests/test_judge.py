@@ -170,9 +170,10 @@ def test_images_of_the_wrong_characters_are_not_readable(
     path = write_images(name="right")
     listing = json.loads(path.read_text("utf-8"))
     turned = [*list(listing)[1:], next(iter(listing))]
-    (path.parent.parent / "wrong").mkdir()
     wrong = path.parent.parent / "wrong" / "manifest.json"
-    files = [[f"../right/{file}" for file in images] for images in listing.values()]
+    wrong.parent.mkdir()
+    (wrong.parent / "right").symlink_to(path.parent)
+    files = [[f"right/{file}" for file in images] for images in listing.values()]
     write_json(wrong, dict(zip(turned, files, strict=True)))
     sources = read(judge.main(study(f"use_gen=[{path},{wrong}]")))
     right, other = (sources[name]["content_accuracy"] for name in ("right", "wrong"))

@@ -46,7 +46,7 @@ def test_reading_gives_every_image_with_its_character_and_writer(write_images: W
 def test_writing_and_reading_is_a_round_trip(write_images: Write, tmp_path: Path) -> None:
     manifest = read_manifest(write_images())
     renamed = [Entry(e.character, e.path, f"person {e.writer}") for e in manifest.entries]
-    written = write_manifest(tmp_path / "elsewhere" / "deep" / "manifest.json", renamed)
+    written = write_manifest(tmp_path / "manifest.json", renamed)
     assert read_manifest(written.path).entries == tuple(renamed)
 
 

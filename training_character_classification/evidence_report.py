@@ -277,7 +277,11 @@ def _overview(config: Config, findings: list[Finding], folder: Path) -> list[Sec
     if any(found.gain for found in findings):
         path = folder / "gains.png"
         gains_over_control(findings, evidence.control, evidence.recipe_arm, path)
-        pictures.append(Picture(path, "Gains; an arrow and its number lie beyond the edge."))
+        caption = (
+            "Gains. Red: named beforehand. Blue: other arms with generated images. Grey: without. "
+            "An arrow and its number lie beyond the edge."
+        )
+        pictures.append(Picture(path, caption))
     return [Section("Accuracy and gain", pictures=pictures)]
 
 
