@@ -27,8 +27,12 @@ from training_character_classification.evidence_report import write_evidence_rep
 def main(config: Config) -> Path:
     started = time.perf_counter()
     grid = config.evidence
-    if grid.control not in grid.arms:
-        raise InputError(f"evidence.control={grid.control}: not among evidence.arms")
+    needed = {"control": grid.control}
+    if grid.recipes and grid.recipe_people:
+        needed["recipe_arm"] = grid.recipe_arm
+    for key, arm in needed.items():
+        if arm not in grid.arms:
+            raise InputError(f"evidence.{key}={arm}: not among evidence.arms")
     cells = [cell(config, seed, people) for seed in grid.seeds for people in grid.people]
     if not cells:
         raise InputError("evidence.seeds and evidence.people: name at least one of each")

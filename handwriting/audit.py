@@ -153,8 +153,8 @@ class _Trail:
 
 
 def _weights_in(paths: Iterator[Path]) -> list[Path]:
-    """The weights among files, in order; the checkpoint of a stage that runs is none."""
-    return sorted(path for path in paths if path.name != "checkpoint.pt")
+    """The weights among files, in order; what a stage that runs keeps for itself is none."""
+    return sorted(p for p in paths if p.name != "checkpoint.pt" and not p.name.startswith("."))
 
 
 def _keys(inputs: dict[str, Any]) -> Iterator[tuple[str, str]]:

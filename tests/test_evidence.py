@@ -137,10 +137,14 @@ def test_a_recipe_varies_its_arm(smoke: ComposeSmoke) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["evidence.control=real+helpers"], "not among evidence.arms"),
+        (["evidence.control=real+helpers"], "control=real\\+helpers: not among evidence.arms"),
+        (["evidence.recipe_arm=real+vae"], "recipe_arm=real\\+vae: not among evidence.arms"),
         (["evidence.seeds=[]"], "name at least one"),
         (["evidence.people=[4]"], "data.people=4: the training writers are 2"),
-        (["evidence.arms=[real+fonts+classical,real+gan]"], "arm 'real\\+gan': expected"),
+        (
+            ["evidence.arms=[real+fonts+classical,real+gan]", "evidence.recipe_people=[]"],
+            "arm 'real\\+gan': expected",
+        ),
         (["++evidence.recipes.top={keeps: top}"], "evidence.recipes.top: Key 'keeps'"),
         (["++evidence.recipes.top={keep: best}"], "evidence.recipes.top: Invalid value"),
     ],

@@ -56,6 +56,14 @@ def log_every_five_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "LOG_EVERY", 5)
 
 
+@pytest.fixture(autouse=True)
+def signals_as_in_the_foreground() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore SIGINT, and these tests with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def at(step: int, act: Callable[[], object]) -> DuringStep:
     return lambda now: act() if now == step else None  # type: ignore[return-value]
 
