@@ -335,7 +335,7 @@ class Evidence:
 @dataclass
 class Runtime:
     device: str = MISSING  # cpu | cuda
-    precision: str = MISSING  # no | bf16 | fp16
+    precision: str = MISSING  # auto | no | bf16
     num_threads: int = MISSING  # 0: as many as torch finds
     checkpoint_every_s: float = MISSING
 

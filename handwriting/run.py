@@ -41,6 +41,7 @@ from handwriting.files import (
 )
 from handwriting.images import Uint8, save_png
 from handwriting.progress import progress
+from handwriting.runtime import precision_of
 
 LOG_EVERY = 50  # steps: losses stay on the device until then
 
@@ -115,7 +116,7 @@ class Run:
         self.folder = run_folder(config) / folder
         self._config = config
         facts = {section: _plain(getattr(config, section)) for section in sections}
-        facts["precision"] = config.runtime.precision
+        facts["precision"] = precision_of(config.runtime)
         keys = {k: file_key(v) if isinstance(v, Path) else _plain(v) for k, v in inputs.items()}
         self.key = content_key(facts, keys, importlib.metadata.version("handwriting-augmentation"))
         self._facts = {
