@@ -13,13 +13,17 @@ run again, so a run that was killed goes on; seeds, people and arms can be added
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pipeline
+from handwriting import processes
 from handwriting.config import Config, GeneratorName, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
+from handwriting.files import one_at_a_time
+from handwriting.run import run_folder
 from training_cdiffusion_model import train as train_cdiffusion
 from training_character_classification.evidence_report import write_evidence_report
 
@@ -38,7 +42,10 @@ def main(config: Config) -> Path:
         raise InputError("evidence.seeds and evidence.people: name at least one of each")
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
     if grid.adaptation and any(GeneratorName.cdiffusion in c.pipeline.generators for c in cells):
-        start = str(train_cdiffusion.main(base(config)))
+        shared = base(config)  # by the jobs of a sweep: one trains it, the others wait
+        lock = one_at_a_time(run_folder(shared) / "lock")
+        with lock if processes.is_main() else nullcontext():
+            start = str(train_cdiffusion.main(shared))
         adapted = {"start": start, **asdict(grid.adaptation)}
         cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
     pipeline.side_by_side([(pipeline.main, one) for one in cells], config.pipeline.num_workers)

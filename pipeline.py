@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from handwriting import processes
 from handwriting.audit import audit
 from handwriting.config import (
     Condition,
@@ -128,7 +129,9 @@ def side_by_side(jobs: list[Job], num_workers: int) -> None:
     """Run stages that do not need each other, so many processes at a time.
 
     Small networks gain more from a process per core than from threads that wait for each other.
+    Where several processes compute each stage together, the stages follow each other.
     """
+    num_workers = num_workers if processes.count() == 1 else 1
     Parallel(n_jobs=num_workers)(delayed(stage)(config) for stage, config in jobs)
 
 

@@ -28,8 +28,10 @@ from handwriting.etl.selection import select
 from handwriting.etl.sheets import write_sheets
 from handwriting.etl.summary import write_summary
 from handwriting.fonts import find_fonts
+from handwriting.processes import main_only
 
 
+@main_only
 def main(config: Config) -> Path:
     etl, settings = etl_of(config.data), settings_of(config.data, config.size_px)
     output = Path(etl.output).absolute()

@@ -12,10 +12,12 @@ from pathlib import Path
 from handwriting.characters import class_list
 from handwriting.config import Config, run_script
 from handwriting.errors import InputError
+from handwriting.processes import main_only
 from handwriting.run import run_folder
 from handwriting.strokes import simulated, write_corpus
 
 
+@main_only
 def main(config: Config) -> Path:
     data = config.data
     if not data.num_writers:

@@ -1,6 +1,6 @@
 """Augmentation on the batch, on the device: one interpolation, one draw per image.
 
-All randomness comes from an explicit ``torch.Generator``. Images go in as uint8 ink (255 on 0) and
+All randomness comes from an explicit generator. Images go in as uint8 ink (255 on 0) and
 come out as floats in [-1, 1], paper -1 and ink 1.
 """
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from handwriting.processes import Rng, drawn
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -22,10 +24,9 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
 
 
-def uniform(low: float, high: float, size: int, generator: torch.Generator) -> Tensor:
+def uniform(low: float, high: float, size: int, generator: Rng) -> Tensor:
     """(size,) draws between two bounds."""
-    unit = torch.rand(size, generator=generator, device=generator.device)
-    return low + (high - low) * unit
+    return low + (high - low) * drawn(torch.rand, size, generator)
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ class Placement:
     shift: Tensor
 
 
-def random_placement(
-    size: int, generator: torch.Generator, max_angle: float, free: bool
-) -> Placement:
+def random_placement(size: int, generator: Rng, max_angle: float, free: bool) -> Placement:
     """Rotation of half of the batch by up to ``max_angle`` degrees; free scale and shift if asked.
 
     Args:
@@ -104,7 +103,7 @@ class Classical:
     thickness: float = 1.0
     thinness: float = 0.4
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: Rng) -> Tensor:
         """uint8 ink (B, H, W) to floats (B, 1, H, W) in [-1, 1], each image changed on its own."""
         size, height, width = images.shape
         source = self._thicken(images.unsqueeze(1).float().div_(255), generator)
@@ -123,13 +122,14 @@ class Classical:
         grid = grid + self._displacement(size, height, width, generator)
         return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
 
-    def _displacement(self, size: int, height: int, width: int, rng: torch.Generator) -> Tensor:
+    def _displacement(self, size: int, height: int, width: int, rng: Rng) -> Tensor:
         """A smooth field (B, H, W, 2): 6 x 6 normal control values, enlarged."""
-        control = torch.randn(size, 2, 6, 6, generator=rng, device=rng.device) * self.elastic
+        normal = drawn(lambda n, **at: torch.randn(n, 2, 6, 6, **at), size, rng)
+        control = normal * self.elastic
         field = F.interpolate(control, (height, width), mode="bicubic", align_corners=True)
         return field.permute(0, 2, 3, 1)
 
-    def _thicken(self, ink: Tensor, generator: torch.Generator) -> Tensor:
+    def _thicken(self, ink: Tensor, generator: Rng) -> Tensor:
         """Blend each image with its grey dilation or erosion (3 x 3)."""
         blend = uniform(-self.thinness, self.thickness, len(ink), generator).view(-1, 1, 1, 1)
         thicker = F.max_pool2d(ink, 3, stride=1, padding=1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.packed import PackedImages, concatenate
+from handwriting.processes import Rng, drawn
 
 
 class Groups:
@@ -18,9 +19,9 @@ class Groups:
         self.starts = self.counts.cumsum(0) - self.counts
         self.order = torch.argsort(group_of, stable=True)
 
-    def draw(self, groups: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, groups: Tensor, generator: Rng) -> Tensor:
         """One member's index for each of (B,) groups; every group must have members."""
-        unit = torch.rand(len(groups), generator=generator, device=generator.device)
+        unit = drawn(torch.rand, len(groups), generator)
         # In float32 the product can round up to the count itself.
         counts = self.counts[groups]
         offset = torch.minimum((unit * counts).long(), counts - 1)
@@ -55,11 +56,11 @@ class ImageBank:
         """Images (..., H, W) uint8 at (...) indices."""
         return self.images[indices]
 
-    def draw(self, size: int, generator: torch.Generator) -> Tensor:
+    def draw(self, size: int, generator: Rng) -> Tensor:
         """(size,) indices, every image equally likely."""
-        return torch.randint(len(self), (size,), generator=generator, device=generator.device)
+        return drawn(lambda n, **at: torch.randint(len(self), (n,), **at), size, generator)
 
-    def draw_by(self, writers: Tensor, generator: torch.Generator) -> Tensor:
+    def draw_by(self, writers: Tensor, generator: Rng) -> Tensor:
         """One image's index for each of (B,) writers: any character by the same hand."""
         return self._by_writer.draw(writers, generator)
 
@@ -104,16 +105,13 @@ class Mixture:
                 characters = " ".join(corpus.characters[j] for j in self._seen[empty].tolist())
                 raise InputError(f"{name}: no image of {characters}")
 
-    def draw_labels(self, size: int, generator: torch.Generator) -> Tensor:
+    def draw_labels(self, size: int, generator: Rng) -> Tensor:
         """(size,) classes, every seen one equally likely."""
-        drawn = torch.randint(
-            len(self._seen), (size,), generator=generator, device=generator.device
-        )
-        return self._seen[drawn]
+        num_seen = len(self._seen)
+        chosen = drawn(lambda n, **at: torch.randint(num_seen, (n,), **at), size, generator)
+        return self._seen[chosen]
 
-    def draw(
-        self, labels: Tensor, shares: Mapping[str, float], generator: torch.Generator
-    ) -> Tensor:
+    def draw(self, labels: Tensor, shares: Mapping[str, float], generator: Rng) -> Tensor:
         """One image's index in the bank for each of (B,) classes.
 
         Args:
@@ -128,7 +126,10 @@ class Mixture:
         weights = torch.tensor([float(shares.get(name, 0)) for name in self.names])
         if not bool((weights > 0).any()):
             raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
-        source = torch.multinomial(
-            weights.to(labels.device), len(labels), replacement=True, generator=generator
+        weights = weights.to(labels.device)
+        source = drawn(
+            lambda n, generator, **_: torch.multinomial(weights, n, True, generator=generator),
+            len(labels),
+            generator,
         )
         return self._groups.draw(source * self._num_classes + labels, generator)

@@ -7,6 +7,7 @@ stops at composition and is named.
 
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -431,9 +432,15 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
 
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:
+        from handwriting import processes  # not for --help: torch takes seconds
+
         try:
-            main(typed(composed))
+            config = typed(composed)
+            processes.join(config.runtime.device)
+            main(config)
         except InputError as error:
+            if not processes.is_main():
+                time.sleep(2)  # by then the first has said the same, and all are being ended
             sys.exit(f"error: {error}")
 
     job()

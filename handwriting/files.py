@@ -9,8 +9,8 @@ import sys
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -236,6 +236,24 @@ def _unlock(path: Path, file: IO[str]) -> None:
         if _is_at(file, path):
             path.unlink()
     file.close()
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside for the same file, which stays.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with file:  # closing it unlocks it, and so does the end of the process
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _is_at(file: IO[str], path: Path) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handwriting import processes
 from handwriting.audit import FACTS
 from handwriting.augment import to_uint8
 from handwriting.characters import class_list
@@ -25,10 +26,12 @@ from handwriting.files import write_json
 from handwriting.images import Uint8, canonical, save_png, sheet
 from handwriting.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.packed import Int64, PackedImages, concatenate
+from handwriting.processes import main_only
 from handwriting.progress import progress
 from handwriting.run import Run, Weights
 from handwriting.runtime import Runtime
 
+SHEET_ROWS, SHEET_COLUMNS = 20, 24  # at the most: characters, and images of each
 MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
 
 
@@ -158,6 +161,8 @@ def write_generated(run: Run, config: Config, characters: Sequence[str], corpus:
                     make: Make, seen: Sequence[str]) -> Path:  # fmt: skip
     """Make ``generation.num_per_character`` images of each character and write them.
 
+    Several processes each make every so manieth batch, of the same images as one process would.
+
     Args:
         run: begun; its folder gets the images, the manifest and a sheet with a row per character.
         config: the study.
@@ -172,18 +177,39 @@ def write_generated(run: Run, config: Config, characters: Sequence[str], corpus:
     """
     count = config.generation.num_per_character
     jobs = [(character, number) for character in characters for number in range(count)]
-    images, writers, seconds = _make_all(config, jobs, corpus, make, run.folder.name)
-    entries = []
-    for (character, number), image, writer in zip(jobs, images, writers, strict=True):
-        path = run.folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
-        save_png(path, image, flush=False)
-        entries.append(Entry(character, path, writer))
-    write_json(run.folder / FACTS, {"writers_seen": list(seen)})
-    write_manifest(run.folder / "manifest.json", entries)
-    shown = images.reshape(len(characters), count, *images.shape[1:])
-    run.sample("sheet", sheet(list(shown[:20, :24])))
-    metrics = {"num_images": len(images), "images_per_s": round(len(images) / seconds, 1)}
+    batch_of = np.arange(len(jobs)) // config.generation.batch_size
+    own = np.flatnonzero(batch_of % processes.count() == processes.rank()).tolist()
+
+    def make_own() -> tuple[dict[int, Entry], dict[int, Uint8], float]:
+        """The entries of this process's images, those for the sheet, and the seconds."""
+        own_jobs = [jobs[i] for i in own]
+        images, writers, seconds = _make_all(config, own_jobs, corpus, make, run.folder.name)
+        entries, shown = {}, {}
+        for i, image, writer in zip(own, images, writers, strict=True):
+            character, number = jobs[i]
+            path = run.folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
+            save_png(path, image, flush=False)
+            entries[i] = Entry(character, path, writer)
+            if number < SHEET_COLUMNS and i < SHEET_ROWS * count:
+                shown[i] = image
+        return entries, shown, seconds
+
+    parts = processes.from_each(make_own)
+    entries = {i: entry for part, _, _ in parts for i, entry in part.items()}
+    shown = {i: image for _, part, _ in parts for i, image in part.items()}
+    _write_manifest(run.folder, [entries[i] for i in range(len(jobs))], seen)
+    pictures = np.stack([shown[i] for i in sorted(shown)])
+    rows = pictures.reshape(-1, min(count, SHEET_COLUMNS), *pictures.shape[1:])
+    run.sample("sheet", sheet(list(rows)))
+    seconds = max(seconds for _, _, seconds in parts)
+    metrics = {"num_images": len(jobs), "images_per_s": round(len(jobs) / seconds, 1)}
     return run.finish(metrics, [run.folder / "manifest.json"])
+
+
+@main_only
+def _write_manifest(folder: Path, entries: list[Entry], seen: Sequence[str]) -> None:
+    write_json(folder / FACTS, {"writers_seen": list(seen)})
+    write_manifest(folder / "manifest.json", entries)
 
 
 def _make_all(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from handwriting import processes
 from handwriting.errors import InputError
 
 
@@ -160,7 +161,9 @@ class SeparateNorm(nn.Module):
     def forward(self, images: Tensor, num_generated: int) -> Tensor:
         """Images (B, 1, H, W), the generated ones last, to (B, K)."""
         others, generated = images.split([len(images) - num_generated, num_generated])
-        found = [self.network(others)] if len(others) else []
+        # Norms are of the whole batch: who has no such image goes along with those who do.
+        num_others, num_generated = processes.highest(len(others), num_generated)
+        found = [self.network(others)] if num_others else []
         if num_generated:
             state = {
                 f"{name}.{key}": value

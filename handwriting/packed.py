@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handwriting.errors import InputError
-from handwriting.files import content_key, read_json, write_atomically, write_json
+from handwriting.files import content_key, one_at_a_time, read_json, write_atomically, write_json
 from handwriting.images import Uint8
 from handwriting.manifest import Manifest, read_images
 
@@ -141,9 +141,14 @@ def _check(packed: PackedImages) -> None:
 
 
 def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:
-    """The packed set in ``folder``, made first if it is not there."""
+    """The packed set in ``folder``, made first if it is not there.
+
+    Of several processes that want it one makes it, and the others wait.
+    """
     if not (folder / "meta.json").is_file():
-        save_packed(folder, make())
+        with one_at_a_time(folder / "lock"):
+            if not (folder / "meta.json").is_file():
+                save_packed(folder, make())
     return open_packed(folder)
 
 

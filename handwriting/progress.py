@@ -1,5 +1,6 @@
 """Progress bars on everything that takes more than a few seconds."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import TypeVar
@@ -10,11 +11,15 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], total: int, description: str) -> Iterable[T]:
-    """``items`` with a bar on a terminal; in a log file one line a minute at the most."""
+    """``items`` with a bar on a terminal; in a log file one line a minute at the most.
+
+    Of several processes the first shows it.
+    """
     interactive = sys.stderr.isatty()
     return tqdm(
         items,
         total=total,
+        disable=os.environ.get("RANK", "0") != "0",  # as torchrun tells it
         desc=description,
         leave=False,
         delay=2.0,

@@ -3,7 +3,8 @@
 ``config.json`` (the sections that matter), ``metrics.jsonl`` (a line per logged step),
 ``samples/``, ``lock`` and two checkpoints while it runs, then the weights, ``metrics.json`` and,
 last, ``done.json`` with the key of everything that went in. A stage whose key is unchanged is not
-run again; a stage that was interrupted goes on from its checkpoint.
+run again; a stage that was interrupted goes on from its checkpoint. Of several processes the first
+writes; they begin, stop and end together.
 """
 
 import errno
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from handwriting import processes
 from handwriting.config import Config, Tracking
 from handwriting.errors import InputError
 from handwriting.files import (
@@ -40,14 +42,19 @@ from handwriting.files import (
     write_text,
 )
 from handwriting.images import Uint8, save_png
+from handwriting.processes import main_only
 from handwriting.progress import progress
 from handwriting.runtime import precision_of
 
 LOG_EVERY = 50  # steps: losses stay on the device until then
+AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
+REPEATED_S = 2.0  # torchrun and the scheduler may both pass on one signal
 
 
 class _Stop:
     """Lets Ctrl-C and SIGTERM wait for the end of a step; the second one stops at once.
+
+    Several processes, whom each signal may reach twice, need a moment between the two.
 
     Attributes:
         signal: that came, None before one does.
@@ -55,6 +62,7 @@ class _Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._noted_at = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Stop":
@@ -70,9 +78,10 @@ class _Stop:
                 signal.signal(number, before)
 
     def _note(self, number: int, _: object) -> None:
-        if self.signal is not None:
+        if self.signal is None:
+            self.signal, self._noted_at = number, time.monotonic()
+        elif processes.count() == 1 or time.monotonic() - self._noted_at > REPEATED_S:
             self.now()
-        self.signal = number
 
     def now(self) -> None:
         """Stop as the signal would have done."""
@@ -134,6 +143,10 @@ class Run:
     @property
     def is_done(self) -> bool:
         """Whether this run ended with the same inputs before, and what it made is still there."""
+        return self._is_done()
+
+    @main_only
+    def _is_done(self) -> bool:
         path = self.folder / "done.json"
         done = read_json(path) if path.is_file() else {}
         outputs = [self.folder / name for name in done.get("outputs", [])]
@@ -143,8 +156,13 @@ class Run:
         """Open the folder for writing; checkpoints of other inputs are removed.
 
         Raises:
-            InputError: another process is writing into it, or it cannot be written.
+            InputError: another run is writing into it, or it cannot be written.
         """
+        self._open()
+        return self
+
+    @main_only
+    def _open(self) -> None:
         self._claim = Claim(self.folder)
         remove_unfinished(self.folder)
         (self.folder / "done.json").unlink(missing_ok=True)
@@ -166,7 +184,6 @@ class Run:
                     dir=self.folder,
                     config=self._facts,
                 )
-        return self
 
     @contextmanager
     def _tracking(self) -> Iterator[None]:
@@ -206,12 +223,21 @@ class Run:
                 yield step
                 if step % LOG_EVERY == 0 or step == num_steps:
                     self._flush(step)
-                if stop.signal is not None:
+                if processes.count() > 1 and step % AGREE_EVERY and step != num_steps:
+                    continue
+                # By the first's clock, and by whomever a signal reached.
+                is_due = time.monotonic() - saved > self._config.runtime.checkpoint_every_s
+                due, number = processes.highest(
+                    int(is_due and processes.is_main()), stop.signal or 0
+                )
+                if number:
                     break
-                if time.monotonic() - saved > self._config.runtime.checkpoint_every_s:
+                if due:
                     self._save(step)
                     saved = time.monotonic()
-        if stop.signal is not None:
+        (number,) = processes.highest(stop.signal or 0)
+        if number:
+            stop.signal = number
             self._save(step)
             print(f"  stopped after step {step}: start it again and it goes on", flush=True)
             stop.now()
@@ -221,21 +247,30 @@ class Run:
         for name, value in values.items():
             self._waiting.setdefault(name, []).append(value.detach())
 
+    @main_only
     def last_logged(self) -> dict[str, float]:
         """The means of the last logged steps, by name."""
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return {name: value for name, value in json.loads(lines[-1]).items() if name != "step"}
 
     def _flush(self, step: int) -> None:
+        self._average_waiting()
         self._check_finite(step)
         self._check_folder()
         means = {k: float(torch.stack(v).float().mean()) for k, v in self._waiting.items()}
         self._waiting.clear()
+        if not processes.is_main():
+            return
         line = json.dumps({"step": step, **{k: round(v, 5) for k, v in means.items()}})
         append_line(self.folder / "metrics.jsonl", line)
         if self._tracker is not None:
             with self._tracking():
                 self._tracker.log(means, step=step)
+
+    def _average_waiting(self) -> None:
+        """Average what was logged over the processes; twice is as once."""
+        for name, values in self._waiting.items():
+            self._waiting[name] = list(processes.mean(torch.stack(values)))
 
     def _check_finite(self, step: int) -> None:
         """Check what was logged up to a step, and the weights that it ended with."""
@@ -268,6 +303,7 @@ class Run:
 
     def _save(self, step: int) -> None:
         assert self._generator is not None
+        self._average_waiting()
         self._check_finite(step)
         self._check_folder()
         state = {
@@ -278,20 +314,17 @@ class Run:
             "waiting": {name: torch.stack(values) for name, values in self._waiting.items()},
             "states": {name: item.state_dict() for name, item in self._stateful.items()},
         }
-        last, before = self._checkpoints
-        _save_tensors(last, state, before)
+        if processes.is_main():
+            last, before = self._checkpoints
+            _save_tensors(last, state, before)
         self._saved_step = step
 
     def _restore(self) -> int:
         """Load the last checkpoint that can be read; return its step, 0 without one."""
-        for path in self._checkpoints:
-            if path.is_file() and _is_damaged(path):
-                print(f"  warning: {path} is damaged, going on from what was before", flush=True)
-                path.unlink()
-        whole = [path for path in self._checkpoints if path.is_file()]
-        if not whole:
+        path = self._last_checkpoint()
+        if path is None:
             return 0
-        state = torch.load(whole[0], weights_only=True)
+        state = torch.load(path, weights_only=True)
         for name, item in self._stateful.items():
             item.load_state_dict(state["states"][name])
         torch.set_rng_state(state["torch_rng"])
@@ -303,10 +336,20 @@ class Run:
         print(f"  resumed at step {self._saved_step}", flush=True)
         return self._saved_step
 
+    @main_only
+    def _last_checkpoint(self) -> Path | None:
+        """The last one that can be read; those that cannot are removed."""
+        for path in self._checkpoints:
+            if path.is_file() and _is_damaged(path):
+                print(f"  warning: {path} is damaged, going on from what was before", flush=True)
+                path.unlink()
+        return next((path for path in self._checkpoints if path.is_file()), None)
+
     def _remove_checkpoints(self) -> None:
         for path in self._checkpoints:
             path.unlink(missing_ok=True)
 
+    @main_only
     def _forget_after(self, last: int) -> None:
         """Remove logged steps that will be taken again, and a line cut short by a kill."""
         path = self.folder / "metrics.jsonl"
@@ -319,6 +362,8 @@ class Run:
 
     def sample(self, name: str, picture: Uint8) -> None:
         """Write a picture of samples, bright ink on dark."""
+        if not processes.is_main():
+            return
         self._check_folder()
         path = self.folder / "samples" / f"{name}.png"
         save_png(path, picture)
@@ -328,6 +373,7 @@ class Run:
 
                 self._tracker.log({name.split("_")[0]: wandb.Image(str(path))})
 
+    @main_only
     def finish(self, metrics: Mapping[str, Any], outputs: Sequence[Path] = ()) -> Path:
         """Write the metrics, mark the run as done, remove the checkpoints; return the folder."""
         self._check_folder()
@@ -394,6 +440,7 @@ class Weights:
             )
 
 
+@main_only
 def save_weights(
     path: Path, kind: str, arguments: Mapping[str, Any], facts: Mapping[str, Any],
     state: Mapping[str, Tensor],

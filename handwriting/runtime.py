@@ -7,7 +7,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from handwriting import processes
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
 
@@ -47,12 +49,12 @@ class Runtime:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError("runtime.device=cuda, but torch finds no GPU: use runtime=cpu")
         precision = precision_of(config)
-        if config.num_threads:
-            torch.set_num_threads(config.num_threads)
         # Its state is a singleton per process: a sweep may ask for another precision.
         AcceleratorState._reset_state(True)
         self._accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=precision)
         self.device: torch.device = self._accelerator.device
+        if config.num_threads:
+            torch.set_num_threads(config.num_threads)
 
     def seed(self, seed: int) -> torch.Generator:
         """Seed torch for weights and dropout; return the generator that draws the data."""
@@ -60,7 +62,11 @@ class Runtime:
         return torch.Generator(self.device).manual_seed(seed)
 
     def to_device(self, network: nn.Module) -> nn.Module:
-        """Move a network, its convolutions in the layout that is quickest there."""
+        """Move a network, its convolutions in the layout that is quickest there.
+
+        With several processes its batch norms and dropouts then see the whole batch.
+        """
+        processes.over_all(network)
         # Channels-last convolutions are half as quick again, also on a CPU, but group norm on a CPU
         # is then ten times slower.
         has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
@@ -79,3 +85,9 @@ class Runtime:
 
     def backward(self, loss: Tensor) -> None:
         self._accelerator.backward(loss)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Change the weights by their gradients' means over the processes."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        processes.average([p.grad for p in parameters if p.grad is not None])
+        optimizer.step()

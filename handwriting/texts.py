@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from handwriting.config import Structure as StructureConfig
+from handwriting.processes import Rng, drawn
 from handwriting.structure import Vocabulary, read_structure, structure_of
 
 
@@ -28,10 +29,10 @@ class ClassTexts:
     def to(self, device: torch.device) -> "ClassTexts":
         return ClassTexts(self.tokens.to(device), self.counts.to(device), self.vocabulary)
 
-    def draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, labels: Tensor, generator: Rng) -> Tensor:
         """A random text (B, L) of each of (B,) classes."""
         counts = self.counts[labels]
-        unit = torch.rand(len(labels), generator=generator, device=generator.device)
+        unit = drawn(torch.rand, len(labels), generator)
         return self.tokens[labels, torch.minimum((unit * counts).long(), counts - 1)]
 
 

@@ -215,7 +215,7 @@ def test_groups_are_of_one_class_where_the_generated_ones_are(
 ) -> None:
     settings = smoke(f"dcgan.class_conditional={conditional}", "dcgan.batch_size=400").dcgan
     mixture = Mixture(corpus, corpus.sources, torch.device("cpu"))
-    labels = train.draw_classes(mixture, settings, rng).view(100, GROUP)
+    labels = train.draw_classes(mixture, settings, settings.batch_size, rng).view(100, GROUP)
     of_one_class = (labels == labels[:, :1]).all(dim=1).float().mean()
     assert float(of_one_class) == 1 if conditional else float(of_one_class) < 0.1
     assert labels.unique().tolist() == list(range(len(SMOKE)))

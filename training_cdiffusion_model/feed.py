@@ -9,6 +9,7 @@ from handwriting.augment import to_float
 from handwriting.bank import Mixture
 from handwriting.config import CDiffusion
 from handwriting.corpus import Corpus
+from handwriting.processes import Rng
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class HandFeed:
         self._mixture = Mixture(corpus, corpus.sources, device)
         self._settings = settings
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> Batch:
+    def draw(self, batch_size: int, generator: Rng) -> Batch:
         """One batch; every class is equally likely."""
         bank = self._mixture.bank
         labels = self._mixture.draw_labels(batch_size, generator)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from handwriting.processes import Rng, drawn
 from training_cdiffusion_model.model import Denoiser
 
 
@@ -19,16 +20,14 @@ def interpolate(x_0: Tensor, x_1: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * x_0 + t * x_1
 
 
-def draw_times(size: int, generator: torch.Generator) -> Tensor:
+def draw_times(size: int, generator: Rng) -> Tensor:
     """(size,) logit-normal times in (0, 1)."""
-    return torch.randn(size, generator=generator, device=generator.device).sigmoid()
+    return drawn(torch.randn, size, generator).sigmoid()
 
 
-def flow_matching_loss(
-    network: Denoiser, x_1: Tensor, condition: Tensor, generator: torch.Generator
-) -> Tensor:
+def flow_matching_loss(network: Denoiser, x_1: Tensor, condition: Tensor, generator: Rng) -> Tensor:
     """The mean squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
-    x_0 = torch.randn(x_1.shape, generator=generator, device=x_1.device)
+    x_0 = drawn(lambda n, **at: torch.randn(n, *x_1.shape[1:], **at), len(x_1), generator)
     t = draw_times(len(x_1), generator)
     return F.mse_loss(network(interpolate(x_0, x_1, t), t, condition), x_1 - x_0)
 

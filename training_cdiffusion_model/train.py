@@ -22,6 +22,7 @@ from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images import Uint8, sheet
 from handwriting.optimize import average, one_cycle
+from handwriting.processes import Rows, share
 from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
 from training_cdiffusion_model.feed import Batch, HandFeed
@@ -53,18 +54,19 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
     show = feed.draw(settings.num_samples, runtime.seed(config.seed))
 
+    rows, batch_size = Rows(rng), share(settings.batch_size)
     stateful = {
         "network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule,
     }  # fmt: skip
     for step in run.steps(settings.num_steps, stateful, rng):
-        batch = feed.draw(settings.batch_size, rng)
-        dropped = uniform(0, 1, settings.batch_size, rng) < settings.condition_dropout
+        batch = feed.draw(batch_size, rows)
+        dropped = uniform(0, 1, batch_size, rows) < settings.condition_dropout
         with runtime.autocast():
             condition = network.condition(batch.labels, batch.styles, dropped)
-            loss = flow_matching_loss(network, batch.target, condition, rng)
+            loss = flow_matching_loss(network, batch.target, condition, rows)
         optimizer.zero_grad()
         runtime.backward(loss)
-        optimizer.step()
+        runtime.step(optimizer)
         schedule.step()
         averaged.update_parameters(network)
         run.log(loss=loss)

@@ -7,6 +7,7 @@ from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.files import read_json, write_json
 from handwriting.metrics import interval, interval_text
+from handwriting.processes import main_only
 from handwriting.report import Picture, Section, write_report
 from handwriting.run import run_folder
 from training_character_classification.distances import DISTANCES
@@ -27,6 +28,7 @@ TRAINING_ROWS = {
 }
 
 
+@main_only
 def write_study_report(config: Config) -> Path:
     """Gather the study's results into ``report.html`` and ``metrics.json``."""
     folder = run_folder(config)

@@ -10,6 +10,7 @@ import numpy as np
 from handwriting.config import Config
 from handwriting.files import write_json, write_text
 from handwriting.metrics import interval_text, sign_flip_p
+from handwriting.processes import main_only
 from handwriting.report import Picture, Section, write_report
 from handwriting.run import run_folder
 from training_character_classification.comparison import NOTHING, STAND_IN
@@ -56,6 +57,7 @@ class Comparison:
     look_alikes: list[Confusion]
 
 
+@main_only
 def write_evidence_report(config: Config, is_real: bool) -> Path:
     """Gather the cells tested so far into ``report.html``, ``metrics.json`` and ``table.txt``.
 

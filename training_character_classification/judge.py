@@ -27,6 +27,7 @@ from handwriting.manifest import Manifest, read_manifest
 from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, concatenate, files_key, pack_manifest
+from handwriting.processes import main_only
 from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE, generated_manifests
@@ -54,6 +55,7 @@ MOST_COMPARED = 2000  # images per side of the domain probe and of the distances
 Measures = dict[str, float | None]  # by the names of MEASURES, DISTANCES, and the number of images
 
 
+@main_only
 def main(config: Config) -> Path:
     weights = load_weights(
         run_folder(config) / "classifier" / JUDGE / f"seed_{config.seed}",

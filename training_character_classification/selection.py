@@ -18,6 +18,7 @@ from handwriting.evaluate import outputs
 from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import Int64, PackedImages
+from handwriting.processes import Rng, drawn
 from handwriting.run import Weights, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import CONTROL_WORDS, held_out
@@ -217,7 +218,7 @@ class ClassBank(ImageBank):
         self._by_class = Groups(self.labels, len(weights))
         self._bounds = torch.from_numpy(np.cumsum(weights) / np.sum(weights)).to(device)
 
-    def draw(self, size: int, generator: torch.Generator) -> Tensor:
+    def draw(self, size: int, generator: Rng) -> Tensor:
         """(size,) indices, every image of a class equally likely."""
-        unit = torch.rand(size, generator=generator, device=generator.device, dtype=torch.float64)
+        unit = drawn(lambda n, **at: torch.rand(n, dtype=torch.float64, **at), size, generator)
         return self._by_class.draw(torch.searchsorted(self._bounds, unit, right=True), generator)

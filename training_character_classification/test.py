@@ -24,6 +24,7 @@ from handwriting.manifest import read_manifest
 from handwriting.metrics import by_writer, interval, interval_text, score
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, files_key, pack_manifest
+from handwriting.processes import main_only
 from handwriting.run import Run, Weights, file_key, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE
@@ -32,6 +33,7 @@ from training_character_classification.plots import per_character_bars
 MADE_BY = "training_character_classification/train.py"
 
 
+@main_only
 def main(config: Config) -> Path:
     settings = config.evaluation
     recognisers = find_recognisers(config)

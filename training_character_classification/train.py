@@ -25,6 +25,7 @@ from handwriting.evaluate import predict
 from handwriting.networks import Classifier, SeparateNorm
 from handwriting.optimize import one_cycle
 from handwriting.packed import files_key
+from handwriting.processes import Rows, shard_parts
 from handwriting.run import Run, file_key, save_weights
 from handwriting.runtime import Runtime
 from training_character_classification.arms import (
@@ -63,19 +64,23 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(trained, settings, settings.weight_decay)
     augment = Classical()
 
+    rows = Rows(generator)
     stateful = {"network": trained, "optimizer": optimizer, "schedule": schedule}
     for step in run.steps(settings.num_steps, stateful, generator):
         shares = first if step <= num_first else then
-        drawn = [bank.draw(share, generator) for bank, share in zip(banks, shares, strict=True)]
+        drawn = shard_parts(
+            [bank.draw(share, generator) for bank, share in zip(banks, shares, strict=True)]
+        )
         images = torch.cat([bank.take(i) for bank, i in zip(banks, drawn, strict=True)])
         labels = torch.cat([bank.labels[i] for bank, i in zip(banks, drawn, strict=True)])
-        inputs_ = augment(images, generator) if config.aug else to_float(images)
+        inputs_ = augment(images, rows) if config.aug else to_float(images)
         with runtime.autocast():
-            logits = separate(inputs_, sum(shares[num_own:])) if separate else network(inputs_)
+            num_generated = sum(map(len, drawn[num_own:]))
+            logits = separate(inputs_, num_generated) if separate else network(inputs_)
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad()
         runtime.backward(loss)
-        optimizer.step()
+        runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss)
 

@@ -20,6 +20,7 @@ from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.optimize import one_cycle
 from handwriting.packed import concatenate
+from handwriting.processes import Rows, gather, shard
 from handwriting.run import Run, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
 from handwriting.structure import Vocabulary
@@ -73,15 +74,17 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
 
+    rows = Rows(generator)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for _ in run.steps(settings.num_steps, stateful, generator):
         drawn = bank.draw(settings.batch_size, generator)
-        labels, images = bank.labels[drawn], bank.take(drawn)
-        inputs_ = augment(images, generator) if config.aug else to_float(images)
+        labels, images = bank.labels[drawn], bank.take(shard(drawn))
+        inputs_ = augment(images, rows) if config.aug else to_float(images)
         with runtime.autocast():
             image_embeddings, text_embeddings, scale = network(
-                inputs_, texts.draw(labels, generator)
+                inputs_, texts.draw(shard(labels), rows)
             )
+        image_embeddings, text_embeddings = gather(image_embeddings), gather(text_embeddings)
         if settings.targets == "similarity":
             targets = similarity_targets(image_embeddings, text_embeddings, scale)
         else:
@@ -89,7 +92,7 @@ def main(config: Config) -> Path:
         loss = contrastive_loss(image_embeddings, text_embeddings, scale, targets)
         optimizer.zero_grad()
         runtime.backward(loss)
-        optimizer.step()
+        runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss, scale=scale)
 

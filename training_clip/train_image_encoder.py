@@ -21,6 +21,7 @@ from handwriting.evaluate import predict
 from handwriting.networks import Classifier
 from handwriting.optimize import one_cycle
 from handwriting.packed import concatenate
+from handwriting.processes import Rows, shard_parts
 from handwriting.run import Run, save_weights
 from handwriting.runtime import Runtime
 
@@ -46,17 +47,18 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
 
+    rows = Rows(generator)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for _ in run.steps(settings.num_steps, stateful, generator):
-        drawn = [bank.draw(settings.batch_size // 2, generator) for bank in banks]
+        drawn = shard_parts([bank.draw(settings.batch_size // 2, generator) for bank in banks])
         images = torch.cat([bank.take(i) for bank, i in zip(banks, drawn, strict=True)])
         labels = torch.cat([bank.labels[i] for bank, i in zip(banks, drawn, strict=True)])
-        inputs = augment(images, generator) if config.aug else to_float(images)
+        inputs = augment(images, rows) if config.aug else to_float(images)
         with runtime.autocast():
             loss = F.cross_entropy(network(inputs), labels, label_smoothing=0.1)
         optimizer.zero_grad()
         runtime.backward(loss)
-        optimizer.step()
+        runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss)
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.optimize import one_cycle
+from handwriting.processes import Rows, shard
 from handwriting.run import Run, save_weights
 from handwriting.runtime import Runtime
 from handwriting.texts import class_texts
@@ -46,17 +47,18 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
     seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=runtime.device)
 
+    rows = Rows(generator)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for _ in run.steps(settings.num_steps, stateful, generator):
         drawn = torch.randint(
             len(seen), (settings.batch_size,), generator=generator, device=runtime.device
         )
-        labels = seen[drawn]
+        labels = seen[shard(drawn)]
         with runtime.autocast():
-            loss = F.cross_entropy(network(texts.draw(labels, generator)), labels)
+            loss = F.cross_entropy(network(texts.draw(labels, rows)), labels)
         optimizer.zero_grad()
         runtime.backward(loss)
-        optimizer.step()
+        runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss)
 

@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from handwriting.processes import Rng, drawn
+
 MAX_SHIFT = 0.125  # of the side, as in the paper
 
 
-def shift(images: Tensor, rng: torch.Generator | None) -> Tensor:
+def shift(images: Tensor, rng: Rng | None) -> Tensor:
     """Move each image by up to ``MAX_SHIFT`` along both axes; paper follows.
 
     Args:
@@ -21,7 +23,10 @@ def shift(images: Tensor, rng: torch.Generator | None) -> Tensor:
     size, side = len(images), images.shape[-1]
     most = round(side * MAX_SHIFT)
     padded = F.pad(images, [most] * 4, value=-1.0).squeeze(1)
-    start = torch.randint(2 * most + 1, (2, size, 1), generator=rng, device=images.device)
-    rows, columns = start + torch.arange(side, device=images.device)  # (B, S) each
+    start = drawn(
+        lambda n, **at: torch.randint(2 * most + 1, (2, n, 1), **at).transpose(0, 1),
+        size, rng, images.device,
+    )  # fmt: skip
+    rows, columns = (start + torch.arange(side, device=images.device)).unbind(1)  # (B, S) each
     item = torch.arange(size, device=images.device)[:, None, None]
     return padded[item, rows[:, :, None], columns[:, None, :]].unsqueeze(1)

@@ -20,6 +20,7 @@ from torch.optim import Adam
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
 from handwriting.optimize import average
+from handwriting.processes import Rng, drawn
 from handwriting.runtime import Runtime
 from training_dcgan.augment import shift
 
@@ -182,9 +183,11 @@ class DCGAN:
         parts = [(self.generator, z), (self.discriminator, images)]
         return "\n\n".join(_summary(network, given, labels) for network, given in parts)
 
-    def generate_noise(self, n: int, rng: torch.Generator | None = None) -> Tensor:
+    def generate_noise(self, n: int, rng: Rng | None = None) -> Tensor:
         """Standard normal noise (n, Z), from torch's own generator if none is given."""
-        return torch.randn(n, self.z_dim, generator=rng, device=self._runtime.device)
+        return drawn(
+            lambda size, **at: torch.randn(size, self.z_dim, **at), n, rng, self._runtime.device
+        )
 
     @torch.no_grad()
     def generate(self, n_or_noise: int | Tensor, labels: Tensor | None = None) -> Tensor:
@@ -202,7 +205,7 @@ class DCGAN:
 
     def train_on_batch(
         self, x: Tensor, labels: Tensor | None = None, freeze_discriminator: bool = True,
-        rng: torch.Generator | None = None,
+        rng: Rng | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         """One step of the discriminator, then one of the generator; both see the same noise.
 
@@ -235,7 +238,7 @@ class DCGAN:
             discriminator_loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
         self.discriminator_optimizer.zero_grad()
         self._runtime.backward(discriminator_loss)
-        self.discriminator_optimizer.step()
+        self._runtime.step(self.discriminator_optimizer)
 
         # (2) The generator. In evaluation mode the spectral norms stay what they are.
         self.discriminator.eval().requires_grad_(not freeze_discriminator)
@@ -245,9 +248,9 @@ class DCGAN:
             generator_loss = -logits.mean()
         self.generator_optimizer.zero_grad()
         self._runtime.backward(generator_loss)
-        self.generator_optimizer.step()
+        self._runtime.step(self.generator_optimizer)
         if not freeze_discriminator:
-            self.discriminator_optimizer.step()
+            self._runtime.step(self.discriminator_optimizer)
         self.averaged.update_parameters(self.generator)
         return {
             "discriminator_loss": discriminator_loss.detach(),

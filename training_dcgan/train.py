@@ -12,10 +12,10 @@ Real images are those of training writers, fonts and simulated helpers (``shares
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
+from handwriting import processes
 from handwriting.audit import writers_seen
 from handwriting.augment import to_float, to_uint8
 from handwriting.bank import Mixture
@@ -24,6 +24,7 @@ from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import write_atomically
 from handwriting.images import Uint8, sheet
+from handwriting.processes import Rng, Rows, main_only, share
 from handwriting.run import Run, save_weights
 from handwriting.runtime import Runtime
 from training_dcgan.model import DCGAN, GROUP
@@ -35,8 +36,11 @@ LAST_FRAME_MS = 1500
 
 def main(config: Config) -> Path:
     settings = config.dcgan
-    if settings.batch_size % GROUP:
-        raise InputError(f"dcgan.batch_size={settings.batch_size}: expected a multiple of {GROUP}")
+    multiple = GROUP * processes.count()
+    if settings.batch_size % multiple:
+        raise InputError(
+            f"dcgan.batch_size={settings.batch_size}: expected a multiple of {multiple}"
+        )
     corpus = open_corpus(config)
     run = Run(config, "dcgan", ("seed", "size_px", "data", "fonts", "dcgan"),
               {"corpus": corpus.key})  # fmt: skip
@@ -54,12 +58,13 @@ def main(config: Config) -> Path:
     run.begin()
     show = mixture.draw_labels(settings.num_samples, rng)
     noise = dcgan.generate_noise(SHEET_ROWS * settings.num_samples, rng)
+    rows, batch_size = Rows(rng), share(settings.batch_size)
 
     for step in run.steps(settings.num_steps, dcgan.parts(), rng):
-        labels = draw_classes(mixture, settings, rng)
-        images = mixture.bank.take(mixture.draw(labels, settings.shares, rng))
+        labels = draw_classes(mixture, settings, batch_size, rows)
+        images = mixture.bank.take(mixture.draw(labels, settings.shares, rows))
         given = labels if settings.class_conditional else None
-        run.log(**dcgan.train_on_batch(to_float(images), given, rng=rng))
+        run.log(**dcgan.train_on_batch(to_float(images), given, rng=rows))
         if shows(step, config):
             run.sample(sheet_name(step), samples(dcgan, noise, show))
 
@@ -78,15 +83,15 @@ def main(config: Config) -> Path:
     return run.finish(run.last_logged(), [path])
 
 
-def draw_classes(mixture: Mixture, settings: Dcgan, rng: torch.Generator) -> Tensor:
+def draw_classes(mixture: Mixture, settings: Dcgan, batch_size: int, rng: Rng) -> Tensor:
     """(B,) classes to train on.
 
     Groups of one class show the discriminator how much images of a class differ. An unconditional
     generator's groups are of any classes, and so are the real ones beside them.
     """
     if not settings.class_conditional:
-        return mixture.draw_labels(settings.batch_size, rng)
-    return mixture.draw_labels(settings.batch_size // GROUP, rng).repeat_interleave(GROUP)
+        return mixture.draw_labels(batch_size, rng)
+    return mixture.draw_labels(batch_size // GROUP, rng).repeat_interleave(GROUP)
 
 
 def shows(step: int, config: Config) -> bool:
@@ -105,6 +110,7 @@ def samples(dcgan: DCGAN, noise: Tensor, show: Tensor) -> Uint8:
     return sheet(np.split(images, SHEET_ROWS))
 
 
+@main_only
 def animate(folder: Path, steps: list[int]) -> Path:
     """An animated GIF of the sheets after some steps: how the same noise comes to be characters."""
     frames = []

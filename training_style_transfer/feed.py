@@ -14,6 +14,7 @@ from handwriting.augment import place, random_placement
 from handwriting.bank import Mixture
 from handwriting.config import StyleTransfer
 from handwriting.corpus import Corpus, matching
+from handwriting.processes import Rng
 
 # How often content and style come from each kind of source.
 REFERENCE = {"reference": 1.0}
@@ -56,7 +57,7 @@ class PairFeed:
         self._settings = settings
         self._mixture = Mixture(corpus, {**corpus.sources, "reference": reference_font}, device)
 
-    def draw(self, step_type: str, batch_size: int, generator: torch.Generator) -> Batch:
+    def draw(self, step_type: str, batch_size: int, generator: Rng) -> Batch:
         """One batch of a training step; every class is equally likely."""
         content_from, style_from = (self._shares(kinds) for kinds in STEPS[step_type])
         bank = self._mixture.bank

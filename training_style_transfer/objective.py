@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from handwriting import processes
 from handwriting.networks import ImageEncoder
 from training_clip.model import Clip
 from training_style_transfer.model import Discriminator, Generator
@@ -34,7 +35,7 @@ def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> T
     Relative to the style's own squares: the style encoder is trained, and its features may grow.
     """
     losses = [
-        F.mse_loss(of_output, of_style) / of_style.square().mean().clamp(min=1e-6)
+        F.mse_loss(of_output, of_style) / processes.mean(of_style.square().mean()).clamp(min=1e-6)
         for of_output, of_style in zip(output, style, strict=True)
     ]
     return torch.stack(losses).sum()
@@ -65,7 +66,8 @@ class PerceptualLoss(nn.Module):
         for features in maps:
             of_output, of_target = features.float().chunk(2)
             # Each map counts alike whatever its magnitude.
-            losses.append(F.l1_loss(of_output, of_target) / of_target.abs().mean().clamp(min=1e-6))
+            size = processes.mean(of_target.abs().mean()).clamp(min=1e-6)
+            losses.append(F.l1_loss(of_output, of_target) / size)
         return torch.stack(losses).mean()
 
 
@@ -126,8 +128,10 @@ class GeneratorObjective:
         generator: Generator, output: Tensor, wanted_gradient: Tensor, gan_gradient: Tensor
     ) -> Tensor:
         """Ratio of the gradients' norms at the last layer (eq. 7)."""
-        norms = [
-            torch.autograd.grad(output, generator.last_layer, gradient, retain_graph=True)[0].norm()
+        gradients = [
+            torch.autograd.grad(output, generator.last_layer, gradient, retain_graph=True)[0]
             for gradient in (wanted_gradient, gan_gradient)
         ]
-        return (norms[0] / (norms[1] + 1e-6)).clamp(max=MAX_ADAPTIVE_WEIGHT)
+        processes.average(gradients)
+        wanted, gan = (gradient.norm() for gradient in gradients)
+        return (wanted / (gan + 1e-6)).clamp(max=MAX_ADAPTIVE_WEIGHT)

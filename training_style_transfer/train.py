@@ -25,6 +25,7 @@ from handwriting.errors import InputError
 from handwriting.images import Uint8, sheet
 from handwriting.networks import Classifier
 from handwriting.optimize import average
+from handwriting.processes import Rows, share
 from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
 from training_clip.retrieval import class_embeddings, load_clip
@@ -102,10 +103,11 @@ def train_step(
         "generator_optimizer": generator_optimizer,
         "discriminator_optimizer": discriminator_optimizer,
     }
-    num_steps = settings.num_steps[step_type]
+    num_steps, batch_size = settings.num_steps[step_type], share(settings.batch_size)
+    rows = Rows(rng)
     for step in run.steps(num_steps, stateful, rng):
-        batch = feed.draw(step_type, settings.batch_size, rng)
-        dropped = uniform(0, 1, len(batch.labels), rng) < settings.condition_dropout
+        batch = feed.draw(step_type, batch_size, rows)
+        dropped = uniform(0, 1, batch_size, rows) < settings.condition_dropout
 
         # (1) The generator: one gradient at its output, then back through it.
         with runtime.autocast():
@@ -116,7 +118,7 @@ def train_step(
             )
         generator_optimizer.zero_grad()
         output.backward(gradient)
-        generator_optimizer.step()
+        runtime.step(generator_optimizer)
         averaged.update_parameters(generator)
 
         # (2) The critic: real against generated, generated without its graph.
@@ -125,7 +127,7 @@ def train_step(
             critic_loss = hinge_discriminator_loss(*logits.chunk(2))
         discriminator_optimizer.zero_grad()
         runtime.backward(critic_loss)
-        discriminator_optimizer.step()
+        runtime.step(discriminator_optimizer)
 
         run.log(discriminator=critic_loss, **terms)
         if step % settings.sample_every == 0 or step == num_steps:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from handwriting.blocks import GROUPS
 from handwriting.errors import InputError
+from handwriting.processes import Rng, drawn
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,12 @@ class Encoded:
     mean: Tensor
     log_var: Tensor
 
-    def sample(self, rng: torch.Generator | None = None) -> Tensor:
+    def sample(self, rng: Rng | None = None) -> Tensor:
         """Latent variables (B, L), through which gradients flow (eq. 4 and section 2.4)."""
-        noise = torch.randn(self.mean.shape, generator=rng, device=self.mean.device)
+        size, num_latents = self.mean.shape
+        noise = drawn(
+            lambda n, **at: torch.randn(n, num_latents, **at), size, rng, self.mean.device
+        )
         return self.mean + (self.log_var / 2).exp() * noise
 
 
@@ -105,7 +109,7 @@ class Vae(nn.Module):
         return images.float()
 
     def forward(
-        self, images: Tensor, labels: Tensor | None = None, rng: torch.Generator | None = None
+        self, images: Tensor, labels: Tensor | None = None, rng: Rng | None = None
     ) -> tuple[Tensor, Encoded]:
         """Reconstructions (B, 1, S, S) from drawn latent variables, and their distribution."""
         encoded = self.encode(images, labels)

@@ -24,6 +24,7 @@ from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.images import Uint8, sheet, smooth
 from handwriting.optimize import one_cycle
+from handwriting.processes import Rng, Rows, share
 from handwriting.run import Run, save_weights
 from handwriting.runtime import Runtime
 from training_vae.model import Vae, kl_divergence, squared_error
@@ -50,22 +51,23 @@ def main(config: Config) -> Path:
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
 
-    def draw(size: int) -> tuple[Tensor, Tensor | None]:
+    def draw(size: int, rng: Rng) -> tuple[Tensor, Tensor | None]:
         labels = mixture.draw_labels(size, rng)
         images = mixture.bank.take(mixture.draw(labels, settings.shares, rng))
         return to_float(images), labels if settings.class_conditional else None
 
-    shown = draw(settings.num_samples)
+    shown = draw(settings.num_samples, rng)
+    rows, batch_size = Rows(rng), share(settings.batch_size)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for step in run.steps(settings.num_steps, stateful, rng):
-        images, labels = draw(settings.batch_size)
+        images, labels = draw(batch_size, rows)
         with runtime.autocast():
-            reconstructions, encoded = network.train()(images, labels, rng)
+            reconstructions, encoded = network.train()(images, labels, rows)
             error = squared_error(reconstructions, images)
             kl = kl_divergence(encoded.mean, encoded.log_var)
         optimizer.zero_grad()
         runtime.backward(error + kl)
-        optimizer.step()
+        runtime.step(optimizer)
         schedule.step()
         run.log(squared_error=error, kl=kl)
         if step % settings.sample_every == 0 or step == settings.num_steps:
