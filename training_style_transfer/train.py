@@ -24,7 +24,7 @@ from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images import Uint8, sheet
 from handwriting.networks import Classifier
-from handwriting.optimize import average
+from handwriting.optimize import Average
 from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
 from training_clip.retrieval import class_embeddings, load_clip
@@ -85,7 +85,7 @@ def train_step(
     run.begin()
     runtime.to_device(generator)
     runtime.to_device(discriminator)
-    averaged = average(generator, settings.ema_decay)
+    averaged = Average(generator, settings.ema_decay)
     betas = (settings.betas[0], settings.betas[1])
     generator_optimizer = Adam(
         generator.parameters(), settings.learning_rate, betas=betas, fused=True
