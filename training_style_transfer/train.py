@@ -207,6 +207,8 @@ def build_networks(
         settings.patch_px,
         settings.full_attention,
     )
+    if settings.gradient_checkpointing:
+        generator.save_memory()
     if config.model_mode is ModelMode.adain_clip:
         generator.text_embeddings.copy_(by_class)
     discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
