@@ -11,6 +11,7 @@ character.
 import argparse
 import struct
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,22 @@ def plain_images(file: EtlFile) -> list[np.ndarray]:
     return images[form.dummy_records :]
 
 
+def all_rates(folder: Path, repeats: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Records a second of each set, by what is read of them."""
+    for name, num_records in RECORDS.items():
+        file = write_records(folder / name, num_records)
+        assert np.array_equal(file.images(), plain_images(file))
+        work: dict[str, Callable[[], object]] = {
+            "images": file.images,
+            "metadata": lambda path=file.path: EtlFile(path).metadata,
+            "characters": lambda path=file.path: EtlFile(path).characters,
+            "all": lambda path=file.path: EtlFile(path)[:],
+            "plain images": lambda file=file: plain_images(file),
+        }
+        rates = {what: len(file) / seconds(one, repeats) for what, one in work.items()}
+        yield file.etl_set.name, rates
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repeats", type=int, default=5, help="of which the median is printed")
@@ -77,19 +94,10 @@ def main() -> None:
     names = ("images", "metadata", "characters", "all", "plain images")
     print("records/s " + "".join(f"{name:>14}" for name in names) + "  images : plain  all : plain")
     with tempfile.TemporaryDirectory() as folder:
-        for name, num_records in RECORDS.items():
-            file = write_records(Path(folder) / name, num_records)
-            assert np.array_equal(file.images(), plain_images(file))
-            work = (
-                file.images,
-                lambda path=file.path: EtlFile(path).metadata,
-                lambda path=file.path: EtlFile(path).characters,
-                lambda path=file.path: EtlFile(path)[:],
-                lambda file=file: plain_images(file),
-            )
-            rates = [len(file) / seconds(one, repeats) for one in work]
-            print(f"{file.etl_set.name:10}" + "".join(f"{rate:14,.0f}" for rate in rates), end="")
-            print(f"{rates[0] / rates[-1]:16.1f}{rates[3] / rates[-1]:13.1f}", flush=True)
+        for name, rates in all_rates(Path(folder), repeats):
+            plain = rates["plain images"]
+            print(f"{name:10}" + "".join(f"{rate:14,.0f}" for rate in rates.values()), end="")
+            print(f"{rates['images'] / plain:16.1f}{rates['all'] / plain:13.1f}", flush=True)
 
 
 if __name__ == "__main__":

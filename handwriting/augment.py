@@ -5,6 +5,7 @@ come out as floats in [-1, 1], paper -1 and ink 1.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,19 @@ def random_placement(size: int, generator: Rng, max_angle: float, free: bool) ->
     return Placement(angle, scale, shift)
 
 
+def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
+    """``F.affine_grid`` without ``align_corners``, three times as quick on a CPU: (B, H, W, 2).
+
+    Args:
+        theta: (B, 2, 3).
+    """
+    x, y = (
+        (2 * torch.arange(side, device=theta.device) + 1) / side - 1 for side in (width, height)
+    )
+    across, down, shift = theta[:, None, None].unbind(dim=-1)  # (B, 1, 1, 2) each
+    return across * x[:, None] + (down * y[:, None, None] + shift)
+
+
 def place(images: Tensor, placement: Placement) -> Tensor:
     """Rotate, scale and shift uint8 ink (B, C, H, W) into floats of that shape in [-1, 1].
 
@@ -77,8 +91,24 @@ def place(images: Tensor, placement: Placement) -> Tensor:
         [cosine, -sine, -cosine * x + sine * y, sine, cosine, -sine * x - cosine * y], dim=1
     )
     source = images.float().div_(255)
-    grid = F.affine_grid(inverse.view(-1, 2, 3), list(source.shape), align_corners=False)
+    grid = affine_grid(inverse.view(-1, 2, 3), *source.shape[2:])
     return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
+
+
+def over_neighbours(images: Tensor, of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The maximum or minimum of each pixel's 3 x 3 neighbourhood, along one axis, then the other.
+
+    Args:
+        images: (B, C, H, W).
+        of: ``torch.maximum`` or ``torch.minimum``; pooling takes ten times as long on a CPU.
+    """
+    for axis in (2, 3):
+        side = images.shape[axis]
+        first, last = images.narrow(axis, 0, 1), images.narrow(axis, side - 1, 1)
+        framed = torch.cat([first, images, last], dim=axis)
+        before, after = framed.narrow(axis, 0, side), framed.narrow(axis, 2, side)
+        images = of(of(before, images), after)
+    return images
 
 
 @dataclass(frozen=True)
@@ -118,20 +148,23 @@ class Classical:
             torch.stack([sine * scale_x, cosine * scale_y, shift_y], dim=1),
         ]
         theta = torch.stack(rows, dim=1)  # (B, 2, 3)
-        grid = F.affine_grid(theta, [size, 1, height, width], align_corners=False)
-        grid = grid + self._displacement(size, height, width, generator)
+        grid = affine_grid(theta, height, width)
+        grid += self._displacement(size, height, width, generator)
         return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
 
     def _displacement(self, size: int, height: int, width: int, rng: Rng) -> Tensor:
-        """A smooth field (B, H, W, 2): 6 x 6 normal control values, enlarged."""
-        normal = drawn(lambda n, **at: torch.randn(n, 2, 6, 6, **at), size, rng)
-        control = normal * self.elastic
-        field = F.interpolate(control, (height, width), mode="bicubic", align_corners=True)
-        return field.permute(0, 2, 3, 1)
+        """A smooth field (B, H, W, 2): 6 x 6 normal control values, enlarged (bicubic)."""
+        control = drawn(lambda n, **at: torch.randn(n, 2, 6, 6, **at), size, rng) * self.elastic
+        # Enlarging is linear, and the same for rows and columns: two small matrix products.
+        corner = torch.eye(6, device=rng.device).view(1, 1, 6, 6)
+        down, across = (
+            F.interpolate(corner, (side, 6), mode="bicubic", align_corners=True)[0, 0]
+            for side in (height, width)
+        )  # (H, 6) and (W, 6)
+        return (down @ control @ across.T).permute(0, 2, 3, 1)
 
     def _thicken(self, ink: Tensor, generator: Rng) -> Tensor:
         """Blend each image with its grey dilation or erosion (3 x 3)."""
         blend = uniform(-self.thinness, self.thickness, len(ink), generator).view(-1, 1, 1, 1)
-        thicker = F.max_pool2d(ink, 3, stride=1, padding=1)
-        thinner = -F.max_pool2d(-ink, 3, stride=1, padding=1)
+        thicker, thinner = over_neighbours(ink, torch.maximum), over_neighbours(ink, torch.minimum)
         return ink + blend.clamp(min=0) * (thicker - ink) + (-blend).clamp(min=0) * (thinner - ink)

@@ -203,6 +203,7 @@ class StyleTransfer:
     num_blocks: int = MISSING  # residual blocks per level
     patch_px: int = MISSING  # pixels per side that the stem folds into channels
     full_attention: bool = MISSING  # linear attention at every level (paper) or in the middle only
+    gradient_checkpointing: bool = MISSING  # less memory for a third more time: large images
     discriminator_dim: int = MISSING
     discriminator_layers: int = MISSING
     num_steps: dict[str, int] = MISSING  # per step_type
@@ -339,6 +340,7 @@ class Runtime:
     precision: str = MISSING  # auto | no | bf16
     num_threads: int = MISSING  # 0: as many as torch finds
     checkpoint_every_s: float = MISSING
+    compile: bool = False  # torch.compile: minutes at first, quicker steps; needs a C++ compiler
 
 
 @dataclass

@@ -104,10 +104,21 @@ def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> Packe
     return everyone.by(matching(everyone, names))
 
 
-def any_hand(indices: Int64, writers: Int64, rng: np.random.Generator) -> int:
-    """One of some images, by hand first: a hand with many is no likelier than one with few."""
-    hand = rng.choice(np.unique(writers[indices]))
-    return int(rng.choice(indices[writers[indices] == hand]))
+def by_hand(writers: Int64, indices: Int64) -> list[Int64]:
+    """Some images' indices parted by the hand that wrote them.
+
+    Args:
+        writers: (N,) of all images.
+        indices: of those to part.
+    """
+    of_them = writers[indices]
+    _, counts = np.unique(of_them, return_counts=True)
+    return np.split(indices[np.argsort(of_them, kind="stable")], np.cumsum(counts)[:-1])
+
+
+def any_hand(of_hand: list[Int64], rng: np.random.Generator) -> int:
+    """One image's index, by hand first: a hand with many is no likelier than one with few."""
+    return int(rng.choice(of_hand[int(rng.integers(len(of_hand)))]))
 
 
 def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
@@ -147,7 +158,7 @@ def from_noise(draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtim
         num_values: Z.
     """
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def make(wanted: list[Wanted]) -> Made:
         labels = torch.tensor([one.label for one in wanted], device=runtime.device)
         with runtime.autocast():

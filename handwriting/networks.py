@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handwriting import processes
 from handwriting.errors import InputError
@@ -71,6 +72,26 @@ class SmallResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 1, H, W) in [-1, 1] to features (B, num_features)."""
         return F.adaptive_max_pool2d(self.stages(images)[-1], self.GRID).flatten(1)
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Give each convolution of our own residual networks the batch norm that follows it.
+
+    For use in evaluation mode, where the norm is one more scale and shift: a pass over the features
+    less, forwards and backwards, and the same output to float tolerance.
+    """
+    for part in list(network.modules()):
+        if isinstance(part, ResidualBlock):
+            for conv, norm in (("conv1", "norm1"), ("conv2", "norm2")):
+                _fold(part, conv, norm)
+        elif isinstance(part, SmallResNet):
+            _fold(part.stem, "0", "1")
+
+
+def _fold(part: nn.Module, conv: str, norm: str) -> None:
+    if isinstance(getattr(part, norm), nn.BatchNorm2d):
+        setattr(part, conv, fuse_conv_bn_eval(getattr(part, conv), getattr(part, norm)))
+        setattr(part, norm, nn.Identity())
 
 
 class TimmEncoder(nn.Module):

@@ -1,5 +1,7 @@
 """Device, precision and processes: the one place that talks to Hugging Face accelerate."""
 
+import os
+import shutil
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -10,8 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from handwriting import processes
+from handwriting.blocks import ModulatedBlock
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
+from handwriting.networks import ResidualBlock, fold_batch_norms
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -36,11 +40,25 @@ def precision_of(config: RuntimeConfig) -> str:
     return "bf16" if able else "no"
 
 
+def require_compiler() -> None:
+    """Check for what ``torch.compile`` needs.
+
+    Raises:
+        InputError: no C++ compiler.
+    """
+    names = [os.environ.get("CXX", "g++"), "clang++"]
+    if not any(shutil.which(name) for name in names):
+        raise InputError(
+            f"runtime.compile=true needs a C++ compiler, and none of {', '.join(names)} is here: "
+            "install g++ or take runtime.compile=false"
+        )
+
+
 class Runtime:
     """Where and how a stage computes.
 
     Raises:
-        InputError: an unknown device or precision, or a GPU that is not there.
+        InputError: an unknown device or precision, or a GPU or a compiler that is not there.
     """
 
     def __init__(self, config: RuntimeConfig) -> None:
@@ -49,12 +67,16 @@ class Runtime:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError("runtime.device=cuda, but torch finds no GPU: use runtime=cpu")
         precision = precision_of(config)
+        if config.compile:
+            require_compiler()
         # Its state is a singleton per process: a sweep may ask for another precision.
         AcceleratorState._reset_state(True)
         self._accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=precision)
         self.device: torch.device = self._accelerator.device
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
+        self._compile = config.compile
+        self._slow_group_norm = self.device.type == "cpu" and precision == "bf16"
 
     def seed(self, seed: int) -> torch.Generator:
         """Seed torch for weights and dropout; return the generator that draws the data."""
@@ -62,22 +84,30 @@ class Runtime:
         return torch.Generator(self.device).manual_seed(seed)
 
     def to_device(self, network: nn.Module) -> nn.Module:
-        """Move a network, its convolutions in the layout that is quickest there.
+        """Move a network, its convolutions in the layout that is quickest there; compile it.
 
         With several processes its batch norms and dropouts then see the whole batch.
         """
         processes.over_all(network)
-        # Channels-last convolutions are half as quick again, also on a CPU, but group norm on a CPU
-        # is then ten times slower.
+        # Channels-last convolutions are up to half as quick again, also on a CPU, but there group
+        # norm of bf16 is then ten times slower.
         has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
-        keeps = self.device.type == "cpu" and has_group_norm
+        keeps = self._slow_group_norm and has_group_norm
         layout = torch.contiguous_format if keeps else torch.channels_last
-        return network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        if self._compile:
+            # Block by block: equal blocks are compiled once, and the generator's last layer, at
+            # which gradients are compared, stays apart.
+            for part in network.modules():
+                if isinstance(part, ModulatedBlock | ResidualBlock):
+                    part.compile(dynamic=False)
+        return network
 
     def freeze(self, network: Network) -> Network:
-        """Move a trained network for use without training it."""
-        self.to_device(network)
+        """Move a trained network for use without training it; its batch norms are folded."""
         network.eval().requires_grad_(False)
+        fold_batch_norms(network)
+        self.to_device(network)
         return network
 
     def autocast(self) -> AbstractContextManager[Any]:

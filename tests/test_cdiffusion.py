@@ -16,7 +16,7 @@ from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
-from handwriting.generation import Wanted
+from handwriting.generation import Wanted, by_hand
 from handwriting.images import canonical, read_grey
 from handwriting.manifest import read_manifest
 from handwriting.run import load_weights, save_weights
@@ -316,7 +316,7 @@ def test_the_text_of_components_may_be_the_condition(
 def test_style_images_are_by_one_hand_and_every_hand_is_as_likely(corpus: Corpus) -> None:
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(np.random.default_rng(0).permutation(keep))
-    of_hand = generate_images.by_hand(styles)
+    of_hand = by_hand(styles.writers, np.arange(len(styles)))
     assert sorted(np.concatenate(of_hand)) == list(range(len(styles)))
     wood = [Wanted("木", SMOKE.index("木"), np.random.default_rng(k)) for k in range(600)]
     picked = styles.writers[np.stack([generate_images.pick(w, of_hand, 3) for w in wood])]

@@ -14,7 +14,7 @@ from torch import Tensor
 from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.generation import Made, Wanted
+from handwriting.generation import Wanted, any_hand, by_hand
 from handwriting.images import Uint8, canonical, read_canonical, read_grey
 from handwriting.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.packed import PackedImages
@@ -138,7 +138,7 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
     used: list[str] = []
     transfer = generate_images.transfer
 
-    def noted(generator: Generator, contents: PackedImages, *rest: Any) -> Made:
+    def noted(generator: Generator, contents: PackedImages, *rest: Any) -> Uint8:
         used.extend(contents.present_writers())
         return transfer(generator, contents, *rest)
 
@@ -155,41 +155,55 @@ def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(keep)
     wood = [Wanted("木", SMOKE.index("木"), np.random.default_rng(k)) for k in range(600)]
-    shown = {int(contents.labels[generate_images.pick_content(w, contents)]) for w in wood}
+    of_wood = by_hand(contents.writers, np.flatnonzero(contents.labels == SMOKE.index("木")))
+    shown = {int(contents.labels[any_hand(of_wood, wanted.rng)]) for wanted in wood}
     assert shown == {SMOKE.index("木")}
-    picked = np.array([generate_images.pick_style(wanted, styles) for wanted in wood])
+    of_hand = by_hand(styles.writers, np.arange(len(styles)))
+    picked = np.array([any_hand(of_hand, wanted.rng) for wanted in wood])
     assert 0.42 < np.mean(styles.writers[picked] == 0) < 0.58
 
 
 def test_mixed_hands_are_nobodys_and_lie_between(
     study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[Tensor, Tensor, Tensor]] = []
-    forward, style_of = Generator.forward, Generator.style
+    seen: list[tuple[Tensor, Tensor]] = []
+    mix = generate_images.mix
 
-    def noted_style(self: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
-        found = style_of(self, images)
-        seen.append((found[0], torch.empty(0), torch.empty(0)))
-        return found
+    def noted(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        mixed = mix(styles, shares)
+        seen.append((styles.unflatten(0, shares.shape), torch.stack(mixed, dim=1)))
+        return mixed
 
-    def noted(self: Generator, content: Tensor, style: tuple[Tensor, Tensor], *rest: Any) -> Tensor:
-        of_hands, *_ = seen.pop()
-        seen.append((of_hands.unflatten(0, (len(content), 2)), *style))
-        return forward(self, content, style, *rest)
-
-    monkeypatch.setattr(Generator, "style", noted_style)
-    monkeypatch.setattr(Generator, "forward", noted)
+    monkeypatch.setattr(generate_images, "mix", noted)
     manifest = read_manifest(
         generate_images.main(study("generation.num_hands=2")) / "manifest.json"
     )
     assert UNKNOWN_WRITER in manifest.writers
     assert set(manifest.writers) <= {UNKNOWN_WRITER, *open_corpus(study()).train.present_writers()}
     between = 0
-    for of_hands, mean, _ in seen:
+    for of_hands, mixed in seen:
         low, high = of_hands.min(dim=1).values, of_hands.max(dim=1).values
-        assert bool(((mean >= low - 1e-5) & (mean <= high + 1e-5)).all())
-        between += int(((mean > low + 1e-4) & (mean < high - 1e-4)).any(dim=1).sum())
+        assert bool(((mixed >= low - 1e-5) & (mixed <= high + 1e-5)).all())
+        between += int(((mixed > low + 1e-4) & (mixed < high - 1e-4)).any(dim=(1, 2)).sum())
     assert between > 3
+
+
+def test_a_style_is_computed_once_for_each_image(
+    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[Tensor] = []
+    style = Generator.style
+
+    def noted(self: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
+        computed.extend(images)
+        return style(self, images)
+
+    monkeypatch.setattr(Generator, "style", noted)
+    config = study("generation.num_per_character=20", "generation.batch_size=8")
+    generate_images.main(config)
+    num_styles = len(open_corpus(config).train)
+    assert num_styles < 6 * 20
+    assert len(computed) == num_styles
 
 
 def test_an_image_needs_a_hand(study: ComposeSmoke) -> None:
@@ -243,7 +257,7 @@ def test_blank_outputs_are_reported_with_their_characters(
 ) -> None:
     monkeypatch.setattr(
         generate_images, "transfer",
-        lambda generator, contents, styles, *_: Made(0 * contents.images, ["a"] * len(styles)),
+        lambda generator, contents, *_: 0 * contents.images,
     )  # fmt: skip
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

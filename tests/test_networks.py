@@ -12,7 +12,7 @@ from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.evaluate import outputs, predict
 from handwriting.networks import Classifier, build_encoder
-from handwriting.optimize import average, one_cycle
+from handwriting.optimize import Average, one_cycle
 from handwriting.runtime import Runtime
 
 
@@ -88,7 +88,7 @@ def test_the_learning_rate_peaks_early_and_ends_near_zero() -> None:
 
 def test_the_average_follows_its_formula() -> None:
     network = nn.Linear(1, 1, bias=False)
-    averaged = average(network, decay=0.5)
+    averaged = Average(network, decay=0.5)
     expected = 0.0
     for t, value in enumerate(torch.randn(30).tolist()):
         nn.init.constant_(network.weight, value)

@@ -23,6 +23,7 @@ from handwriting.errors import InputError
 from handwriting.generation import (
     Made,
     Wanted,
+    by_hand,
     claimed,
     hand_shares,
     hands,
@@ -62,7 +63,7 @@ def main(config: Config) -> Path:
     network.load_state_dict(weights.state)
     runtime.freeze(network)
     num_style_images = weights.facts["num_style_images"]
-    of_hand = by_hand(styles)
+    of_hand = by_hand(styles.writers, np.arange(len(styles)))
 
     def make(wanted: list[Wanted]) -> Made:
         picks = [[pick(one, of_hand, num_style_images) for _ in range(num_hands)] for one in wanted]
@@ -72,18 +73,12 @@ def main(config: Config) -> Path:
     return write_generated(run, config, characters, corpus, make, writers_seen(weights, styles))
 
 
-def by_hand(styles: PackedImages) -> list[np.ndarray]:
-    """The indices of each hand's images."""
-    _, counts = np.unique(styles.writers, return_counts=True)
-    return np.split(np.argsort(styles.writers, kind="stable"), np.cumsum(counts)[:-1])
-
-
 def pick(wanted: Wanted, of_hand: list[np.ndarray], num_style_images: int) -> np.ndarray:
     """Images by one hand, every hand equally likely: (S,) of its indices."""
     return wanted.rng.choice(of_hand[wanted.rng.integers(len(of_hand))], num_style_images)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def draw(
     network: Denoiser, wanted: list[Wanted], styles: PackedImages, picks: np.ndarray,
     shares: Tensor, settings: CDiffusion, runtime: Runtime,

@@ -21,7 +21,7 @@ from handwriting.config import CDiffusion, Condition, Config, run_script
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images import Uint8, sheet
-from handwriting.optimize import average, one_cycle
+from handwriting.optimize import Average, one_cycle
 from handwriting.processes import Rows, share
 from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
@@ -50,7 +50,7 @@ def main(config: Config) -> Path:
     seen = writers_seen(*corpus.sources.values(), *before)
     run.begin()
     runtime.to_device(network)
-    averaged = average(network, settings.ema_decay)
+    averaged = Average(network, settings.ema_decay)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
     show = feed.draw(settings.num_samples, runtime.seed(config.seed))
 

@@ -19,7 +19,7 @@ from torch.optim import Adam
 
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
-from handwriting.optimize import average
+from handwriting.optimize import Average
 from handwriting.processes import Rng, drawn
 from handwriting.runtime import Runtime
 from training_dcgan.augment import shift
@@ -159,7 +159,7 @@ class DCGAN:
         self.discriminator = Discriminator(self.size_px, self.num_classes, discriminator_dim)
         self._runtime.to_device(self.generator)
         self._runtime.to_device(self.discriminator)
-        self.averaged = average(self.generator, self._ema_decay).eval()
+        self.averaged = Average(self.generator, self._ema_decay).eval()
         self.generator_optimizer, self.discriminator_optimizer = (
             Adam(network.parameters(), learning_rate, betas=self._betas, fused=True)
             for network, learning_rate in zip(

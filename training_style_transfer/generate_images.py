@@ -25,6 +25,7 @@ from handwriting.generation import (
     Made,
     Wanted,
     any_hand,
+    by_hand,
     claimed,
     hand_shares,
     hands,
@@ -32,6 +33,7 @@ from handwriting.generation import (
     wanted_characters,
     write_generated,
 )
+from handwriting.images import Uint8
 from handwriting.packed import PackedImages
 from handwriting.run import Run, load_weights, run_folder
 from handwriting.runtime import Runtime
@@ -71,48 +73,76 @@ def main(config: Config) -> Path:
     generator = Generator(**weights.arguments)
     generator.load_state_dict(weights.state)
     runtime.freeze(generator)
+    content_of = {
+        label: by_hand(contents.writers, np.flatnonzero(contents.labels == label))
+        for label in np.unique(contents.labels).tolist()
+    }
+    style_of = by_hand(styles.writers, np.arange(len(styles)))
+    features = StyleFeatures(generator, styles, runtime)
 
     def make(wanted: list[Wanted]) -> Made:
-        content = [pick_content(one, contents) for one in wanted]
-        style = [pick_style(one, styles) for one in wanted for _ in range(num_hands)]
+        content = [any_hand(content_of[one.label], one.rng) for one in wanted]
+        style = [any_hand(style_of, one.rng) for one in wanted for _ in range(num_hands)]
         shares = hand_shares(wanted, num_hands)
-        return transfer(generator, contents.select(content), styles.select(style), shares, runtime)
+        names = np.array(styles.writer_names)[styles.writers[style]].reshape(shares.shape)
+        mixed = mix(features(style), shares)
+        made = transfer(generator, contents.select(content), mixed, runtime)
+        return Made(made, claimed(names.tolist()))
 
     seen = writers_seen(weights, contents, styles)
     return write_generated(run, config, characters, corpus, make, seen)
 
 
-def pick_content(wanted: Wanted, contents: PackedImages) -> int:
-    """An image of the character, every hand equally likely."""
-    return any_hand(np.flatnonzero(contents.labels == wanted.label), contents.writers, wanted.rng)
+class StyleFeatures:
+    """The styles of images, each computed when it is first asked for and kept.
 
+    A hand's few images are the style of many generated ones.
 
-def pick_style(wanted: Wanted, styles: PackedImages) -> int:
-    """Any image, every hand equally likely."""
-    return any_hand(np.arange(len(styles)), styles.writers, wanted.rng)
-
-
-@torch.no_grad()
-def transfer(
-    generator: Generator, contents: PackedImages, styles: PackedImages, shares: Tensor,
-    runtime: Runtime,
-) -> Made:  # fmt: skip
-    """B contents in B styles, each mixed by its (H,) shares from H of the B H style images.
-
-    Styles are mixed in the statistics that AdaIN gives (Huang, Belongie 2017, eq. 15).
+    Args:
+        generator: frozen.
+        images: N style images.
     """
-    content_images, style_images = (
-        to_float(torch.from_numpy(source.images).to(runtime.device))
-        for source in (contents, styles)
-    )
+
+    MOST = 50_000  # kept at a time: 100 MB at 256 channels
+
+    def __init__(self, generator: Generator, images: PackedImages, runtime: Runtime) -> None:
+        self._generator, self._images, self._runtime = generator, images, runtime
+        self._known: dict[int, Tensor] = {}
+
+    @torch.inference_mode()
+    def __call__(self, indices: list[int]) -> Tensor:
+        """Mean and deviation of the images at (B,) indices, as AdaIN takes them: (B, 2, C)."""
+        if len(self._known) > self.MOST:
+            self._known.clear()
+        new = sorted(set(indices) - self._known.keys())
+        if new:
+            images = to_float(torch.from_numpy(self._images.images[new]).to(self._runtime.device))
+            with self._runtime.autocast():
+                styles = torch.stack(self._generator.style(images), dim=1)
+            self._known.update(zip(new, styles, strict=True))
+        return torch.stack([self._known[index] for index in indices])
+
+
+def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Styles (B H, 2, C) mixed by (B, H) shares: mean and deviation, (B, C) each.
+
+    In the statistics that AdaIN gives (Huang, Belongie 2017, eq. 15).
+    """
+    of_each = styles.unflatten(0, shares.shape)  # (B, H, 2, C)
+    mean, deviation = (shares.to(styles.device)[..., None, None] * of_each).sum(dim=1).unbind(1)
+    return mean, deviation
+
+
+@torch.inference_mode()
+def transfer(
+    generator: Generator, contents: PackedImages, style: tuple[Tensor, Tensor], runtime: Runtime
+) -> Uint8:
+    """B contents in B styles: (B, H, W) uint8 ink."""
+    images = to_float(torch.from_numpy(contents.images).to(runtime.device))
     labels = torch.from_numpy(contents.labels).to(runtime.device)
-    weights = shares.to(runtime.device)[..., None]  # (B, H, 1)
     with runtime.autocast():
-        of_each = (part.unflatten(0, shares.shape) for part in generator.style(style_images))
-        mean, deviation = ((weights * part).sum(dim=1) for part in of_each)
-        made = generator(content_images, (mean, deviation), labels)
-    names = np.array(styles.writer_names)[styles.writers].reshape(shares.shape)
-    return Made(np.asarray(to_uint8(made).cpu()), claimed(names.tolist()))
+        made = generator(images, style, labels)
+    return np.asarray(to_uint8(made).cpu())
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images import Uint8, sheet
 from handwriting.networks import Classifier
-from handwriting.optimize import average
+from handwriting.optimize import Average
 from handwriting.processes import Rows, share
 from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
@@ -86,7 +86,7 @@ def train_step(
     run.begin()
     runtime.to_device(generator)
     runtime.to_device(discriminator)
-    averaged = average(generator, settings.ema_decay)
+    averaged = Average(generator, settings.ema_decay)
     betas = (settings.betas[0], settings.betas[1])
     generator_optimizer = Adam(
         generator.parameters(), settings.learning_rate, betas=betas, fused=True
@@ -209,6 +209,8 @@ def build_networks(
         settings.patch_px,
         settings.full_attention,
     )
+    if settings.gradient_checkpointing:
+        generator.save_memory()
     if config.model_mode is ModelMode.adain_clip:
         generator.text_embeddings.copy_(by_class)
     discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
