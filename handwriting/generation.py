@@ -6,6 +6,8 @@ batch of them; all write canonical images, ``manifest.json`` with ``writers.json
 that names all whose hands are behind the images, and a sheet.
 """
 
+import itertools
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from handwriting.run import Run, Weights
 from handwriting.runtime import Runtime
 
 MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
+MOST_SHOWN = (20, 24)  # characters and images of each on a sheet
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,24 @@ def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> Packe
     return everyone.by(matching(everyone, names))
 
 
-def any_hand(indices: Int64, writers: Int64, rng: np.random.Generator) -> int:
-    """One of some images, by hand first: a hand with many is no likelier than one with few."""
-    hand = rng.choice(np.unique(writers[indices]))
-    return int(rng.choice(indices[writers[indices] == hand]))
+class ByHand:
+    """Picks one of the images of a class, by hand first: one with many is no likelier than others.
+
+    Args:
+        classes, writers: (N,) of the images.
+    """
+
+    def __init__(self, classes: Int64, writers: Int64) -> None:
+        self._order = np.lexsort((writers, classes))  # the images of a hand lie side by side
+        pairs = np.stack([classes, writers])[:, self._order]
+        is_first = np.append(True, (np.diff(pairs) != 0).any(axis=0))
+        self._starts = np.append(np.flatnonzero(is_first), len(classes))  # of the hands, by class
+        self._class_of_hand = pairs[0, self._starts[:-1]]
+
+    def pick(self, label: int, rng: np.random.Generator) -> int:
+        """The index of an image of a class; there must be one."""
+        hand = rng.integers(*np.searchsorted(self._class_of_hand, [label, label + 1]))
+        return int(self._order[rng.integers(*self._starts[hand : hand + 2])])
 
 
 def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
@@ -171,54 +188,72 @@ def write_generated(run: Run, config: Config, characters: Sequence[str], corpus:
         InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
     """
     count = config.generation.num_per_character
-    jobs = [(character, number) for character in characters for number in range(count)]
-    images, writers, seconds = _make_all(config, jobs, corpus, make, run.folder.name)
-    entries = []
-    for (character, number), image, writer in zip(jobs, images, writers, strict=True):
-        path = run.folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
-        save_png(path, image, flush=False)
-        entries.append(Entry(character, path, writer))
+    # What an earlier run made is overwritten from here on.
+    (run.folder / "manifest.json").unlink(missing_ok=True)
+    writers, shown, seconds = _make_all(run.folder, config, characters, corpus, make)
+    jobs = itertools.product(characters, range(count))
+    entries = (
+        Entry(character, str(_path(run.folder, character, number)), writer)
+        for (character, number), writer in zip(jobs, writers, strict=True)
+    )
     write_json(run.folder / FACTS, {"writers_seen": list(seen)})
     write_manifest(run.folder / "manifest.json", entries)
-    shown = images.reshape(len(characters), count, *images.shape[1:])
-    run.sample("sheet", sheet(list(shown[:20, :24])))
-    metrics = {"num_images": len(images), "images_per_s": round(len(images) / seconds, 1)}
+    run.sample("sheet", sheet(list(shown)))
+    metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
     return run.finish(metrics, [run.folder / "manifest.json"])
 
 
+def _path(folder: Path, character: str, number: int) -> Path:
+    return folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
+
+
 def _make_all(
-    config: Config, jobs: list[tuple[str, int]], corpus: Corpus, make: Make, name: str
-) -> tuple[Uint8, list[str], float]:
-    """The canonical images of all jobs, whose hand each has, and the seconds of making them."""
-    batch_size = config.generation.batch_size
-    images = np.zeros((len(jobs), config.size_px, config.size_px), np.uint8)
-    writers = [UNKNOWN_WRITER] * len(jobs)
+    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: Make
+) -> tuple[list[str], Uint8, float]:
+    """Make all images, each batch written before the next is made.
+
+    Returns:
+        Whose hand each has, the images of the sheet (rows, columns, H, W), and the seconds of
+        making them.
+    """
+    batch_size, count = config.generation.batch_size, config.generation.num_per_character
+    writers = [UNKNOWN_WRITER] * (len(characters) * count)
+    rows, columns = np.minimum((len(characters), count), MOST_SHOWN)
+    shown = np.zeros((rows, columns, config.size_px, config.size_px), np.uint8)
     label_of = {character: i for i, character in enumerate(corpus.characters)}
-    waiting, seconds = list(range(len(jobs))), 0.0
+    waiting: Sequence[int] = range(len(writers))
+    seconds = 0.0
     for attempt in range(MAX_ATTEMPTS):
         blank = []
         starts = range(0, len(waiting), batch_size)
-        for start in progress(starts, len(starts), f"generating {name}"):
+        for start in progress(starts, len(starts), f"generating {folder.name}"):
             batch = waiting[start : start + batch_size]
+            jobs = [(characters[i // count], i % count) for i in batch]
             wanted = [
                 Wanted(
                     character,
                     label_of[character],
                     np.random.default_rng((config.seed, ord(character), number, attempt)),
                 )
-                for character, number in (jobs[i] for i in batch)
+                for character, number in jobs
             ]
             began = time.perf_counter()
             made = make(wanted)
             seconds += time.perf_counter() - began
-            for i, image, writer in zip(batch, made.images, made.writers, strict=True):
-                writers[i] = writer
+            for i, (character, number), image, writer in zip(
+                batch, jobs, made.images, made.writers, strict=True
+            ):
+                writers[i] = sys.intern(writer)  # one text for the millions of a hand
                 try:
-                    images[i] = canonical(image, config.size_px)
+                    ink = canonical(image, config.size_px)
                 except InputError:
                     blank.append(i)
+                    continue
+                save_png(_path(folder, character, number), ink, flush=False)
+                if i // count < rows and number < columns:
+                    shown[i // count, number] = ink
         waiting = blank
         if not blank:
-            return images, writers, seconds
-    names = " ".join(sorted({jobs[i][0] for i in waiting}))
+            return writers, shown, seconds
+    names = " ".join(sorted({characters[i // count] for i in waiting}))
     raise InputError(f"the generator makes blank images of {names}: train it for longer")

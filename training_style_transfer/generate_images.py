@@ -22,9 +22,9 @@ from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.generation import (
+    ByHand,
     Made,
     Wanted,
-    any_hand,
     claimed,
     hand_shares,
     hands,
@@ -72,24 +72,17 @@ def main(config: Config) -> Path:
     generator.load_state_dict(weights.state)
     runtime.freeze(generator)
 
+    content_by_hand = ByHand(contents.labels, contents.writers)
+    style_by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show
+
     def make(wanted: list[Wanted]) -> Made:
-        content = [pick_content(one, contents) for one in wanted]
-        style = [pick_style(one, styles) for one in wanted for _ in range(num_hands)]
+        content = [content_by_hand.pick(one.label, one.rng) for one in wanted]
+        style = [style_by_hand.pick(0, one.rng) for one in wanted for _ in range(num_hands)]
         shares = hand_shares(wanted, num_hands)
         return transfer(generator, contents.select(content), styles.select(style), shares, runtime)
 
     seen = writers_seen(weights, contents, styles)
     return write_generated(run, config, characters, corpus, make, seen)
-
-
-def pick_content(wanted: Wanted, contents: PackedImages) -> int:
-    """An image of the character, every hand equally likely."""
-    return any_hand(np.flatnonzero(contents.labels == wanted.label), contents.writers, wanted.rng)
-
-
-def pick_style(wanted: Wanted, styles: PackedImages) -> int:
-    """Any image, every hand equally likely."""
-    return any_hand(np.arange(len(styles)), styles.writers, wanted.rng)
 
 
 @torch.no_grad()
@@ -102,7 +95,7 @@ def transfer(
     Styles are mixed in the statistics that AdaIN gives (Huang, Belongie 2017, eq. 15).
     """
     content_images, style_images = (
-        to_float(torch.from_numpy(source.images).to(runtime.device))
+        to_float(torch.from_numpy(np.asarray(source.images)).to(runtime.device))
         for source in (contents, styles)
     )
     labels = torch.from_numpy(contents.labels).to(runtime.device)
