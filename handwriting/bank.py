@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.packed import PackedImages, concatenate
+from handwriting.images import Uint8
+from handwriting.packed import PackedImages, Rows, concatenate, in_parts
 from handwriting.processes import Rng, drawn
 
 
@@ -28,21 +30,22 @@ class Groups:
         return self.order[self.starts[groups] + offset]
 
 
-class ImageBank:
-    """The images of a packed set, indexed in batches where they lie.
+DEVICE_SHARE = 0.25  # of a device's free memory that the images of a bank may take
 
-    On a CPU the images stay memory-mapped; on another device they are moved there whole.
+
+class ImageBank:
+    """The images of a packed set, indexed in batches.
+
+    On a CPU they stay where they lie, memory-mapped. Another device gets all of them, or, where
+    they would fill more than ``DEVICE_SHARE`` of what is free there, each batch when it is taken.
 
     Attributes:
-        images: (N, H, W) uint8.
         labels, writers: (N,) int64.
     """
 
     def __init__(self, packed: PackedImages, device: torch.device) -> None:
-        array = packed.images
-        # torch wants to know that nobody writes to the read-only map: nobody does.
-        mapped = torch.from_numpy(array) if array.flags.writeable else _read_only_tensor(array)
-        self.images = mapped.to(device)
+        self._packed = packed.images
+        self._resident = moved(packed.images, device) if fits(packed, device) else None
         self.labels = torch.from_numpy(packed.labels).to(device)
         self.writers = torch.from_numpy(packed.writers).to(device)
         self.characters = packed.characters
@@ -50,11 +53,16 @@ class ImageBank:
         self._by_writer = Groups(self.writers, len(packed.writer_names))
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.labels)
 
     def take(self, indices: Tensor) -> Tensor:
-        """Images (..., H, W) uint8 at (...) indices."""
-        return self.images[indices]
+        """Images (..., H, W) uint8 at (...) indices, on their device."""
+        if self._resident is not None:
+            return self._resident[indices]
+        taken = torch.from_numpy(self._packed[indices.cpu().numpy()])
+        if indices.is_cuda:  # from pinned memory the copy runs beside what comes before its use
+            taken = taken.pin_memory()
+        return taken.to(indices.device, non_blocking=True)
 
     def draw(self, size: int, generator: Rng) -> Tensor:
         """(size,) indices, every image equally likely."""
@@ -65,13 +73,22 @@ class ImageBank:
         return self._by_writer.draw(writers, generator)
 
 
-def _read_only_tensor(array: object) -> Tensor:
-    """A tensor over a read-only memory map, without copying it into memory."""
-    import warnings
+def fits(packed: PackedImages, device: torch.device) -> bool:
+    """Whether the images should lie on the device; on a CPU they never should."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return len(packed) * packed.size_px**2 <= DEVICE_SHARE * free
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)
+
+def moved(images: Uint8 | Rows, device: torch.device) -> Tensor:
+    """All images as a tensor (N, H, W) on a device; the host never holds more than a part."""
+    tensor = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    filled = 0
+    for part in in_parts(images):
+        tensor[filled : filled + len(part)] = torch.from_numpy(np.array(part))
+        filled += len(part)
+    return tensor
 
 
 class Mixture:

@@ -1,5 +1,7 @@
 """Networks over whole packed sets, in batches."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,29 +11,34 @@ from handwriting.augment import to_float
 from handwriting.packed import PackedImages
 from handwriting.runtime import Runtime
 
+BATCH_SIZE = 512
+
 
 @torch.no_grad()
-def outputs(
-    network: nn.Module, packed: PackedImages, runtime: Runtime, batch_size: int = 512
-) -> Tensor:
-    """A network's outputs on all images, in float32 on the CPU.
+def batch_outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Iterator[Tensor]:
+    """A network's outputs on one batch of images after the other, in float32 on the CPU.
 
     Args:
         network: images (B, 1, H, W) in [-1, 1] to (B, D); it is put in evaluation mode.
         packed: N images.
 
     Returns:
-        (N, D).
+        (B, D) each, B being ``BATCH_SIZE`` for all but the last.
     """
     network.eval()
-    found = []
-    for start in range(0, len(packed), batch_size):
-        images = torch.from_numpy(np.array(packed.images[start : start + batch_size]))
+    for start in range(0, len(packed), BATCH_SIZE):
+        images = torch.from_numpy(np.array(packed.images[start : start + BATCH_SIZE]))
         with runtime.autocast():
-            found.append(network(to_float(images.to(runtime.device))).float().cpu())
-    return torch.cat(found)
+            yield network(to_float(images.to(runtime.device))).float().cpu()
+
+
+def outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Tensor:
+    """A network's outputs on all images, (N, D) float32 on the CPU."""
+    return torch.cat([*batch_outputs(network, packed, runtime)])
 
 
 def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> npt.NDArray[np.int64]:
     """The likeliest class of each image, (N,)."""
-    return outputs(network, packed, runtime).argmax(dim=1).numpy()
+    # Batch by batch: the logits of many images of thousands of classes fill the memory.
+    batches = batch_outputs(network, packed, runtime)
+    return torch.cat([logits.argmax(dim=1) for logits in batches]).numpy()

@@ -6,6 +6,8 @@ batch of them; all write canonical images, ``manifest.json`` with ``writers.json
 that names all whose hands are behind the images, and a sheet.
 """
 
+import itertools
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,8 +33,8 @@ from handwriting.progress import progress
 from handwriting.run import Run, Weights
 from handwriting.runtime import Runtime
 
-SHEET_ROWS, SHEET_COLUMNS = 20, 24  # at the most: characters, and images of each
 MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
+MOST_SHOWN = (20, 24)  # characters and images of each on a sheet
 
 
 @dataclass(frozen=True)
@@ -104,21 +106,30 @@ def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> Packe
     return everyone.by(matching(everyone, names))
 
 
-def by_hand(writers: Int64, indices: Int64) -> list[Int64]:
-    """Some images' indices parted by the hand that wrote them.
+class ByHand:
+    """Picks images of a class, by hand first: one with many is no likelier than others.
 
     Args:
-        writers: (N,) of all images.
-        indices: of those to part.
+        classes, writers: (N,) of the images.
     """
-    of_them = writers[indices]
-    _, counts = np.unique(of_them, return_counts=True)
-    return np.split(indices[np.argsort(of_them, kind="stable")], np.cumsum(counts)[:-1])
 
+    def __init__(self, classes: Int64, writers: Int64) -> None:
+        self._order = np.lexsort((writers, classes))  # the images of a hand lie side by side
+        pairs = np.stack([classes, writers])[:, self._order]
+        is_first = np.append(True, (np.diff(pairs) != 0).any(axis=0))
+        self._starts = np.append(np.flatnonzero(is_first), len(classes))  # of the hands, by class
+        self._class_of_hand = pairs[0, self._starts[:-1]]
 
-def any_hand(of_hand: list[Int64], rng: np.random.Generator) -> int:
-    """One image's index, by hand first: a hand with many is no likelier than one with few."""
-    return int(rng.choice(of_hand[int(rng.integers(len(of_hand)))]))
+    def pick(self, label: int, rng: np.random.Generator) -> int:
+        """The index of an image of a class; there must be one."""
+        return int(self.pick_several(label, 1, rng)[0])
+
+    def pick_several(self, label: int, size: int, rng: np.random.Generator) -> Int64:
+        """The indices (size,) of images of a class by one hand, which may have fewer."""
+        hand = rng.integers(*np.searchsorted(self._class_of_hand, [label, label + 1]))
+        first, last = self._starts[hand : hand + 2]
+        chosen: Int64 = self._order[rng.integers(first, last, size)]
+        return chosen
 
 
 def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
@@ -187,75 +198,83 @@ def write_generated(run: Run, config: Config, characters: Sequence[str], corpus:
         InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
     """
     count = config.generation.num_per_character
-    jobs = [(character, number) for character in characters for number in range(count)]
-    batch_of = np.arange(len(jobs)) // config.generation.batch_size
-    own = np.flatnonzero(batch_of % processes.count() == processes.rank()).tolist()
-
-    def make_own() -> tuple[dict[int, Entry], dict[int, Uint8], float]:
-        """The entries of this process's images, those for the sheet, and the seconds."""
-        own_jobs = [jobs[i] for i in own]
-        images, writers, seconds = _make_all(config, own_jobs, corpus, make, run.folder.name)
-        entries, shown = {}, {}
-        for i, image, writer in zip(own, images, writers, strict=True):
-            character, number = jobs[i]
-            path = run.folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
-            save_png(path, image, flush=False)
-            entries[i] = Entry(character, path, writer)
-            if number < SHEET_COLUMNS and i < SHEET_ROWS * count:
-                shown[i] = image
-        return entries, shown, seconds
-
-    parts = processes.from_each(make_own)
-    entries = {i: entry for part, _, _ in parts for i, entry in part.items()}
-    shown = {i: image for _, part, _ in parts for i, image in part.items()}
-    _write_manifest(run.folder, [entries[i] for i in range(len(jobs))], seen)
-    pictures = np.stack([shown[i] for i in sorted(shown)])
-    rows = pictures.reshape(-1, min(count, SHEET_COLUMNS), *pictures.shape[1:])
-    run.sample("sheet", sheet(list(rows)))
-    seconds = max(seconds for _, _, seconds in parts)
-    metrics = {"num_images": len(jobs), "images_per_s": round(len(jobs) / seconds, 1)}
+    parts = processes.from_each(lambda: _make_own(run.folder, config, characters, corpus, make))
+    whose = zip(*(part[0] for part in parts), strict=True)
+    writers = [next(writer for writer in each if writer is not None) for each in whose]
+    _write_manifest(run.folder, characters, count, writers, seen)
+    run.sample("sheet", sheet(list(np.sum([part[1] for part in parts], axis=0, dtype=np.uint8))))
+    seconds = max(part[2] for part in parts)
+    metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
     return run.finish(metrics, [run.folder / "manifest.json"])
 
 
 @main_only
-def _write_manifest(folder: Path, entries: list[Entry], seen: Sequence[str]) -> None:
+def _write_manifest(
+    folder: Path, characters: Sequence[str], count: int, writers: Sequence[str], seen: Sequence[str]
+) -> None:
+    jobs = itertools.product(characters, range(count))
+    entries = (
+        Entry(character, str(_path(folder, character, number)), writer)
+        for (character, number), writer in zip(jobs, writers, strict=True)
+    )
     write_json(folder / FACTS, {"writers_seen": list(seen)})
     write_manifest(folder / "manifest.json", entries)
 
 
-def _make_all(
-    config: Config, jobs: list[tuple[str, int]], corpus: Corpus, make: Make, name: str
-) -> tuple[Uint8, list[str], float]:
-    """The canonical images of all jobs, whose hand each has, and the seconds of making them."""
-    batch_size = config.generation.batch_size
-    images = np.zeros((len(jobs), config.size_px, config.size_px), np.uint8)
-    writers = [UNKNOWN_WRITER] * len(jobs)
+def _path(folder: Path, character: str, number: int) -> Path:
+    return folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
+
+
+def _make_own(
+    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: Make
+) -> tuple[list[str | None], Uint8, float]:
+    """Make this process's batches, each written before the next is made.
+
+    Returns:
+        Whose hand each image has, None for those of other processes; the images of the sheet (rows,
+        columns, H, W), those of others blank; and the seconds of making them.
+    """
+    # What an earlier run made is overwritten from here on.
+    (folder / "manifest.json").unlink(missing_ok=True)
+    batch_size, count = config.generation.batch_size, config.generation.num_per_character
+    writers: list[str | None] = [None] * (len(characters) * count)
+    rows, columns = np.minimum((len(characters), count), MOST_SHOWN)
+    shown = np.zeros((rows, columns, config.size_px, config.size_px), np.uint8)
     label_of = {character: i for i, character in enumerate(corpus.characters)}
-    waiting, seconds = list(range(len(jobs))), 0.0
+    batch_of = np.arange(len(writers)) // batch_size
+    own = np.flatnonzero(batch_of % processes.count() == processes.rank())
+    waiting, seconds = own.tolist(), 0.0
     for attempt in range(MAX_ATTEMPTS):
         blank = []
         starts = range(0, len(waiting), batch_size)
-        for start in progress(starts, len(starts), f"generating {name}"):
+        for start in progress(starts, len(starts), f"generating {folder.name}"):
             batch = waiting[start : start + batch_size]
+            jobs = [(characters[i // count], i % count) for i in batch]
             wanted = [
                 Wanted(
                     character,
                     label_of[character],
                     np.random.default_rng((config.seed, ord(character), number, attempt)),
                 )
-                for character, number in (jobs[i] for i in batch)
+                for character, number in jobs
             ]
             began = time.perf_counter()
             made = make(wanted)
             seconds += time.perf_counter() - began
-            for i, image, writer in zip(batch, made.images, made.writers, strict=True):
-                writers[i] = writer
+            for i, (character, number), image, writer in zip(
+                batch, jobs, made.images, made.writers, strict=True
+            ):
+                writers[i] = sys.intern(writer)  # one text for the millions of a hand
                 try:
-                    images[i] = canonical(image, config.size_px)
+                    ink = canonical(image, config.size_px)
                 except InputError:
                     blank.append(i)
+                    continue
+                save_png(_path(folder, character, number), ink, flush=False)
+                if i // count < rows and number < columns:
+                    shown[i // count, number] = ink
         waiting = blank
         if not blank:
-            return images, writers, seconds
-    names = " ".join(sorted({jobs[i][0] for i in waiting}))
+            return writers, shown, seconds
+    names = " ".join(sorted({characters[i // count] for i in waiting}))
     raise InputError(f"the generator makes blank images of {names}: train it for longer")

@@ -7,7 +7,8 @@ one there allows what it leads to. Who wrote an image stands in ``writers.json``
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,21 @@ from handwriting.images import Uint8, read_canonical
 from handwriting.progress import progress
 
 UNKNOWN_WRITER = ""
+AT_ONCE = 1024  # images read before any of them is written
 _WRITER_IN_PATH = re.compile(r"(?:writer|sheet)[_-]?[A-Za-z0-9]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of a manifest."""
+    """One image of a manifest; there may be millions, and a path as text is the smallest."""
 
     character: str
-    path: Path  # absolute
+    file: str  # its absolute path
     writer: str  # UNKNOWN_WRITER where nothing tells
+
+    @property
+    def path(self) -> Path:
+        return Path(self.file)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
         if wanted is not None and character not in wanted:
             continue
         for file in files:
-            absolute = os.path.normpath(path.parent / file)
+            absolute = os.path.normpath(os.path.join(root, file))
             if not absolute.startswith(root):
                 problems.append(f"{character}: {file} lies outside of the folder")
             elif absolute in owner:
@@ -98,7 +104,7 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
                 problems.append(f"{character}: missing image {absolute}")
             owner[absolute] = character
             writer = writers.get(file) or _writer_in_path(file)
-            entries.append(Entry(character, Path(absolute), writer))
+            entries.append(Entry(character, absolute, sys.intern(writer)))
     if wanted is not None:
         absent = [c for c in wanted if c not in value]
         problems += [
@@ -137,7 +143,7 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
     listing: dict[str, list[str]] = {}
     writers: dict[str, str] = {}
     for entry in entries:
-        file = Path(os.path.relpath(entry.path, path.parent)).as_posix()
+        file = Path(os.path.relpath(entry.file, path.parent)).as_posix()
         listing.setdefault(entry.character, []).append(file)
         if entry.writer != UNKNOWN_WRITER:
             writers[file] = entry.writer
@@ -153,12 +159,12 @@ def check_disjoint(splits: dict[str, Manifest]) -> None:
         InputError: naming every file and writer that is shared.
     """
     problems = []
-    seen_file: dict[Path, str] = {}
+    seen_file: dict[str, str] = {}
     seen_writer: dict[str, str] = {}
     for name, manifest in splits.items():
         for entry in manifest.entries:
-            if seen_file.setdefault(entry.path, name) != name:
-                problems.append(f"{entry.path} is in {seen_file[entry.path]} and in {name}")
+            if seen_file.setdefault(entry.file, name) != name:
+                problems.append(f"{entry.file} is in {seen_file[entry.file]} and in {name}")
         for writer in manifest.writers:
             if writer != UNKNOWN_WRITER and seen_writer.setdefault(writer, name) != name:
                 problems.append(f"writer {writer} is in {seen_writer[writer]} and in {name}")
@@ -215,7 +221,7 @@ def split_by_writer(
     Raises:
         InputError: an image without a writer, or too few writers for the counts.
     """
-    unknown = [entry.path for entry in manifest.entries if entry.writer == UNKNOWN_WRITER]
+    unknown = [entry.file for entry in manifest.entries if entry.writer == UNKNOWN_WRITER]
     report_problems(
         str(manifest.path),
         [f"no writer known for {path}" for path in unknown],
@@ -229,23 +235,27 @@ def split_by_writer(
     }
 
 
-def read_images(manifest: Manifest, size_px: int, description: str) -> Uint8:
-    """The canonical images of a manifest, (N, size_px, size_px) uint8.
+def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[Uint8]:
+    """The canonical images of a manifest in parts, (up to ``AT_ONCE``, size_px, size_px) uint8.
 
     Raises:
-        InputError: listing every image that cannot be read or is blank.
+        InputError: behind the last part, listing every image that cannot be read or is blank.
     """
-    images = np.zeros((len(manifest.entries), size_px, size_px), np.uint8)
     problems: list[str] = []
 
-    def read(index: int) -> None:
+    def read(entry: Entry) -> Uint8:
         try:
-            images[index] = read_canonical(manifest.entries[index].path, size_px)
+            return read_canonical(entry.path, size_px)
         except InputError as error:
             problems.append(str(error))
+            return np.zeros((size_px, size_px), np.uint8)
 
+    starts = range(0, len(manifest.entries), AT_ONCE)
     with ThreadPoolExecutor() as pool:
-        for _ in progress(pool.map(read, range(len(images))), len(images), description):
-            pass
+        for start in progress(starts, len(starts), description):
+            part = manifest.entries[start : start + AT_ONCE]
+            images = np.empty((len(part), size_px, size_px), np.uint8)
+            for image, found in zip(images, pool.map(read, part), strict=True):
+                image[:] = found
+            yield images
     report_problems(str(manifest.path), sorted(problems), "Repair or remove these images.")
-    return images

@@ -1,37 +1,131 @@
 """Packed images: the canonical images of a source as one memory-mapped uint8 array.
 
 A folder with ``images.npy`` (N, H, W), ``labels.npy`` and ``writers.npy`` (N,) and ``meta.json``.
-It is keyed by its content, made once, and opened without reading the images.
+It is keyed by its content, made once, and opened without reading the images. They are written part
+by part and read batch by batch: however many there are, they are never in memory at once.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from handwriting.errors import InputError
-from handwriting.files import content_key, one_at_a_time, read_json, write_atomically, write_json
+from handwriting.files import (
+    content_key,
+    content_key_of,
+    one_at_a_time,
+    read_json,
+    write_atomically,
+    write_json,
+)
 from handwriting.images import Uint8
-from handwriting.manifest import Manifest, read_images
+from handwriting.manifest import AT_ONCE, Manifest, read_images
 
 Int64 = npt.NDArray[np.int64]
 FORM = 1  # raise it when the canonical form changes: old caches are then made anew
+
+
+class Rows:
+    """Chosen images of one or more arrays, (N, H, W) uint8, that are read when they are taken.
+
+    It is indexed like an array and gives one: ``rows[index]`` reads these images and no others.
+
+    Args:
+        arrays: (n, H, W) each, usually memory-mapped, one behind the other.
+        numbers: (N,) which of their images these are.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, arrays: Sequence[Uint8], numbers: Int64) -> None:
+        self.arrays = tuple(map(np.asarray, arrays))  # a memory map is slower to index
+        self.numbers = numbers
+        self.shape = (len(numbers), *arrays[0].shape[1:])
+        self._starts = np.cumsum([0, *map(len, arrays)])
+
+    @classmethod
+    def of(cls, images: "Uint8 | Rows") -> "Rows":
+        """All of an array's images; rows as they are."""
+        return images if isinstance(images, Rows) else cls([images], np.arange(len(images)))
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Rows"]) -> "Rows":
+        """Several, one behind the other."""
+        starts = np.cumsum([0, *(part._starts[-1] for part in parts)])
+        numbers = [part.numbers + start for part, start in zip(parts, starts, strict=False)]
+        return cls([array for part in parts for array in part.arrays], np.concatenate(numbers))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Uint8:
+        """The images at an index, a slice, a mask, or indices of any shape."""
+        numbers = self.numbers[index]
+        flat = numbers.ravel()
+        order = np.argsort(flat)  # what lies on a disk is read in the order of the disk
+        bounds = np.searchsorted(flat[order], self._starts)
+        taken = np.empty((len(flat), *self.shape[1:]), np.uint8)
+        for array, start, (first, last) in zip(
+            self.arrays, self._starts, pairwise(bounds), strict=False
+        ):
+            if first < last:
+                chosen = order[first:last]
+                taken[chosen] = array[flat[chosen] - start]
+        return taken.reshape(*numbers.shape, *self.shape[1:])
+
+    def __iter__(self) -> Iterator[Uint8]:
+        for part in in_parts(self):
+            yield from part
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+def in_parts(images: "Uint8 | Rows") -> Iterator[Uint8]:
+    """The images in parts (n, H, W) of up to ``AT_ONCE``."""
+    for start in range(0, len(images), AT_ONCE):
+        yield images[start : start + AT_ONCE]
+
+
+class UnpackedImages(NamedTuple):
+    """What becomes :class:`PackedImages`: the images are made part by part, as they are asked for.
+
+    Attributes:
+        images: (n, size_px, size_px) uint8 each.
+    """
+
+    images: Iterable[Uint8]
+    labels: Int64
+    writers: Int64
+    characters: tuple[str, ...]
+    writer_names: tuple[str, ...]
+    size_px: int
+
+    def in_memory(self) -> "PackedImages":
+        """All of them made, for sets that are small."""
+        images = np.concatenate([*self.images])
+        return PackedImages(images, self.labels, self.writers, self.characters, self.writer_names)
 
 
 @dataclass(frozen=True)
 class PackedImages:
     """Labelled canonical images of a source. A font counts as a writer.
 
+    Choosing images and joining sources reads none of them.
+
     Attributes:
-        images: (N, H, W) uint8, ink 255 on 0; usually memory-mapped.
+        images: (N, H, W) uint8, ink 255 on 0; usually memory-mapped, or rows of several such.
         labels: (N,) indices into ``characters``.
         writers: (N,) indices into ``writer_names``.
     """
 
-    images: Uint8
+    images: Uint8 | Rows
     labels: Int64
     writers: Int64
     characters: tuple[str, ...]
@@ -46,9 +140,9 @@ class PackedImages:
 
     def select(self, keep: npt.NDArray[Any] | list[int]) -> "PackedImages":
         """The images that a mask or indices name."""
-        return replace(
-            self, images=self.images[keep], labels=self.labels[keep], writers=self.writers[keep]
-        )
+        rows = Rows.of(self.images)
+        images = Rows(rows.arrays, rows.numbers[keep])
+        return replace(self, images=images, labels=self.labels[keep], writers=self.writers[keep])
 
     def by(self, writer_names: Sequence[str]) -> "PackedImages":
         """The images of some writers."""
@@ -84,7 +178,7 @@ def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
     number = {name: i for i, name in enumerate(names)}
     writers = [np.array([number[n] for n in p.writer_names] or [0])[p.writers] for p in parts]
     return PackedImages(
-        np.concatenate([part.images for part in parts]),
+        Rows.concatenated([Rows.of(part.images) for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(writers),
         first.characters,
@@ -92,13 +186,28 @@ def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
     )
 
 
-def save_packed(folder: Path, packed: PackedImages) -> None:
+def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
     """Write a packed set; ``meta.json`` comes last and marks the folder as whole."""
-    for name in ("images", "labels", "writers"):
-        array = getattr(packed, name)
+    parts = in_parts(made.images) if isinstance(made, PackedImages) else made.images
+    write_images(folder / "images.npy", (len(made.labels), made.size_px, made.size_px), parts)
+    for name in ("labels", "writers"):
+        array = getattr(made, name)
         write_atomically(folder / f"{name}.npy", lambda path, a=array: np.save(path, a))  # type: ignore[misc]
-    meta = {"characters": packed.characters, "writer_names": packed.writer_names}
+    meta = {"characters": made.characters, "writer_names": made.writer_names}
     write_json(folder / "meta.json", meta)
+
+
+def write_images(path: Path, shape: tuple[int, int, int], parts: Iterable[Uint8]) -> None:
+    """Write images (N, H, W) as one array; each part is written before the next is asked for."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in parts:
+                part.tofile(file)
+
+    write_atomically(path, write)
 
 
 def open_packed(folder: Path) -> PackedImages:
@@ -126,7 +235,7 @@ def open_packed(folder: Path) -> PackedImages:
 
 def _check(packed: PackedImages) -> None:
     """Check that there is a label and a writer for every image, and a name for each of them."""
-    if packed.images.ndim != 3 or packed.images.dtype != np.uint8:
+    if len(packed.images.shape) != 3 or packed.images.dtype != np.uint8:
         raise ValueError(f"images {packed.images.shape} {packed.images.dtype}")
     for name, numbers, names in (
         ("labels", packed.labels, packed.characters),
@@ -140,7 +249,7 @@ def _check(packed: PackedImages) -> None:
             raise ValueError(f"names of {name} that are no text")
 
 
-def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:
+def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:
     """The packed set in ``folder``, made first if it is not there.
 
     Of several processes that want it one makes it, and the others wait.
@@ -154,28 +263,27 @@ def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:
 
 def files_key(manifest: Manifest) -> str:
     """A key of the files behind a manifest: path, size, time of change, character and writer."""
-    stats = [(entry, entry.path.stat()) for entry in manifest.entries]
-    return content_key(
-        [
-            (str(entry.path), stat.st_size, stat.st_mtime_ns, entry.character, entry.writer)
-            for entry, stat in stats
-        ]
+    stats = ((entry, os.stat(entry.file)) for entry in manifest.entries)
+    return content_key_of(
+        (entry.file, stat.st_size, stat.st_mtime_ns, entry.character, entry.writer)
+        for entry, stat in stats
     )
 
 
 def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedImages:
     """The canonical images of a manifest, packed once per content."""
 
-    def make() -> PackedImages:
+    def make() -> UnpackedImages:
         characters, writers = manifest.characters, manifest.writers
         number = {c: i for i, c in enumerate(characters)}
         person = {w: i for i, w in enumerate(writers)}
-        return PackedImages(
+        return UnpackedImages(
             read_images(manifest, size_px, f"packing {manifest.path.name}"),
             np.array([number[e.character] for e in manifest.entries]),
             np.array([person[e.writer] for e in manifest.entries]),
             characters,
             writers,
+            size_px,
         )
 
     key = content_key(FORM, size_px, files_key(manifest))

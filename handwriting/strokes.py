@@ -15,7 +15,7 @@ against the ten real writers of Omniglot's katakana: accuracies on those ten fla
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from handwriting.files import content_key
 from handwriting.images import Uint8, canonical, save_png
 from handwriting.kanjivg import Component
 from handwriting.manifest import Entry, Manifest, write_manifest
-from handwriting.packed import PackedImages, cached
+from handwriting.packed import PackedImages, UnpackedImages, cached
 from handwriting.progress import progress
 
 Float64 = npt.NDArray[np.float64]
@@ -392,7 +392,7 @@ def fitted(strokes: Float64, radii: Float64, side_px: int) -> tuple[Float64, Flo
 
 def simulate(
     characters: Sequence[str], num_writers: int, samples_per_writer: int, seed: int, size_px: int
-) -> PackedImages:
+) -> UnpackedImages:
     """Let simulated writers write every character.
 
     Args:
@@ -403,32 +403,37 @@ def simulate(
         size_px: side of the images.
 
     Returns:
-        canonical images ordered by writer, character, sample.
+        canonical images ordered by writer, character, sample; each pair's are a part.
 
     Raises:
         InputError: KanjiVG has no drawing of a character.
     """
     for character in characters:
         read_drawing(character)  # report what is missing before the work begins
-    pairs = list(itertools.product(range(num_writers), characters))
-    images = np.empty((len(pairs), samples_per_writer, size_px, size_px), np.uint8)
     writers = [make_writer(seed, number) for number in range(num_writers)]
-    for i, (number, character) in enumerate(progress(pairs, len(pairs), "simulating writers")):
-        writer = writers[number]
-        drawing = read_drawing(character, writer.regular_script)
-        key = [seed, number, ord(character)]
-        habit = draw_deviation(np.random.default_rng([*key, 0]), drawing)
-        for k in range(samples_per_writer):
-            sample = draw_deviation(np.random.default_rng([*key, k + 1]), drawing)
-            written = write(drawing, writer, _mixed(habit, sample))
-            images[i, k] = canonical(rasterise(*written, SUPERSAMPLING * size_px), size_px)
+
+    def pages() -> Iterator[Uint8]:
+        pairs = itertools.product(enumerate(writers), characters)
+        total = num_writers * len(characters)
+        for (number, writer), character in progress(pairs, total, "simulating writers"):
+            drawing = read_drawing(character, writer.regular_script)
+            key = [seed, number, ord(character)]
+            habit = draw_deviation(np.random.default_rng([*key, 0]), drawing)
+            images = np.empty((samples_per_writer, size_px, size_px), np.uint8)
+            for k in range(samples_per_writer):
+                sample = draw_deviation(np.random.default_rng([*key, k + 1]), drawing)
+                written = write(drawing, writer, _mixed(habit, sample))
+                images[k] = canonical(rasterise(*written, SUPERSAMPLING * size_px), size_px)
+            yield images
+
     labels = np.arange(len(characters)).repeat(samples_per_writer)
-    return PackedImages(
-        images.reshape(-1, size_px, size_px),
+    return UnpackedImages(
+        pages(),
         np.tile(labels, num_writers),
         np.arange(num_writers).repeat(len(labels)),
         tuple(characters),
         tuple(f"simulated_{number:04d}" for number in range(num_writers)),
+        size_px,
     )
 
 
@@ -458,5 +463,5 @@ def write_corpus(folder: Path, packed: PackedImages) -> Manifest:
         count[character, writer] = number = count.get((character, writer), -1) + 1
         path = folder / f"U+{ord(character):04X}" / f"{writer}_{number:02d}.png"
         save_png(path, packed.images[i], flush=False)
-        entries.append(Entry(character, path, writer))
+        entries.append(Entry(character, str(path), writer))
     return write_manifest(folder / "manifest.json", entries)

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
+from handwriting import bank
 from handwriting.bank import Groups, ImageBank, Mixture
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
+from handwriting.packed import concatenate
 
 NUM_DRAWS = 20_000
 
@@ -61,6 +63,32 @@ def test_images_are_taken_as_they_were_packed(corpus: Corpus) -> None:
     bank = ImageBank(corpus.test, torch.device("cpu"))
     indices = torch.tensor([3, 0, 3])
     np.testing.assert_array_equal(bank.take(indices), corpus.test.images[indices.numpy()])
+
+
+@pytest.mark.parametrize("is_resident", [True, False])
+def test_images_are_the_same_wherever_they_lie(
+    is_resident: bool, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank, "fits", lambda *_: is_resident)
+    both = concatenate([corpus.test, corpus.fonts])
+    indices = torch.randint(len(both), (7, 2), generator=seeded())
+    taken = ImageBank(both, torch.device("cpu")).take(indices)
+    np.testing.assert_array_equal(taken, both.images[indices.numpy()])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_images_on_a_gpu_are_those_of_the_map(
+    share: float, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    monkeypatch.setattr(bank, "DEVICE_SHARE", share)
+    device = torch.device("cuda")
+    indices = torch.randint(len(corpus.test), (7, 2), generator=seeded())
+    taken = ImageBank(corpus.test, device).take(indices.to(device))
+    assert taken.is_cuda
+    np.testing.assert_array_equal(taken.cpu(), corpus.test.images[indices.numpy()])
 
 
 def test_a_mixture_draws_the_class_that_is_asked_for_by_its_shares(corpus: Corpus) -> None:

@@ -16,7 +16,7 @@ from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
-from handwriting.generation import Wanted, by_hand
+from handwriting.generation import ByHand
 from handwriting.images import canonical, read_grey
 from handwriting.manifest import read_manifest
 from handwriting.run import load_weights, save_weights
@@ -181,7 +181,7 @@ def test_every_weight_gets_a_gradient_and_no_text_embedding(
 def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: torch.Generator) -> None:
     network = make_network()
     images = corpus.train.select(np.flatnonzero(corpus.train.writers == 0))
-    x_1 = torch.from_numpy(images.images).unsqueeze(1) / 127.5 - 1
+    x_1 = torch.from_numpy(images.images[:]).unsqueeze(1) / 127.5 - 1
     labels, keep = torch.from_numpy(images.labels), torch.zeros(len(images)) > 0
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     losses = []
@@ -316,10 +316,8 @@ def test_the_text_of_components_may_be_the_condition(
 def test_style_images_are_by_one_hand_and_every_hand_is_as_likely(corpus: Corpus) -> None:
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(np.random.default_rng(0).permutation(keep))
-    of_hand = by_hand(styles.writers, np.arange(len(styles)))
-    assert sorted(np.concatenate(of_hand)) == list(range(len(styles)))
-    wood = [Wanted("木", SMOKE.index("木"), np.random.default_rng(k)) for k in range(600)]
-    picked = styles.writers[np.stack([generate_images.pick(w, of_hand, 3) for w in wood])]
+    by_hand, rng = ByHand(np.zeros_like(styles.labels), styles.writers), np.random.default_rng(0)
+    picked = styles.writers[np.stack([by_hand.pick_several(0, 3, rng) for _ in range(600)])]
     assert picked.shape == (600, 3)
     assert (picked == picked[:, :1]).all()
     assert 0.42 < (picked[:, 0] == 0).mean() < 0.58

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMOKE, ComposeSmoke
+from hypothesis import given, strategies as st
 from PIL import Image
 from torch import Tensor
 
 from handwriting.config import Config
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.generation import Wanted, any_hand, by_hand
+from handwriting.generation import ByHand
 from handwriting.images import Uint8, canonical, read_canonical, read_grey
 from handwriting.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.packed import PackedImages
@@ -151,16 +152,25 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
 
 
 def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
-    contents = corpus.fonts
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
-    styles = corpus.train.select(keep)
-    wood = [Wanted("木", SMOKE.index("木"), np.random.default_rng(k)) for k in range(600)]
-    of_wood = by_hand(contents.writers, np.flatnonzero(contents.labels == SMOKE.index("木")))
-    shown = {int(contents.labels[any_hand(of_wood, wanted.rng)]) for wanted in wood}
-    assert shown == {SMOKE.index("木")}
-    of_hand = by_hand(styles.writers, np.arange(len(styles)))
-    picked = np.array([any_hand(of_hand, wanted.rng) for wanted in wood])
-    assert 0.42 < np.mean(styles.writers[picked] == 0) < 0.58
+    images = corpus.train.select(keep)
+    rng = np.random.default_rng(0)
+    of_any = ByHand(np.zeros_like(images.labels), images.writers)
+    picked = np.array([of_any.pick(0, rng) for _ in range(600)])
+    assert 0.42 < np.mean(images.writers[picked] == 0) < 0.58
+    assert len(np.unique(picked)) == len(images)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1), st.data())
+def test_a_class_and_a_seed_decide_which_image_is_picked(
+    images: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    labels, writers = np.array(images).T
+    label, seed = data.draw(st.sampled_from(labels.tolist())), data.draw(st.integers(0, 99))
+    rng = np.random.default_rng(seed)
+    hand = rng.choice(np.unique(writers[labels == label]))
+    expected = rng.choice(np.flatnonzero((labels == label) & (writers == hand)))
+    assert ByHand(labels, writers).pick(label, np.random.default_rng(seed)) == expected
 
 
 def test_mixed_hands_are_nobodys_and_lie_between(
@@ -220,6 +230,20 @@ def test_the_output_folder_may_be_chosen(place: str, study: ComposeSmoke, tmp_pa
     assert len(read_manifest(folder / "manifest.json").entries) == 24
 
 
+def test_a_batch_is_written_before_the_next_is_made(
+    study: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer, written = generate_images.transfer, []
+
+    def noted(*arguments: Any) -> Uint8:
+        written.append(len([*tmp_path.rglob("U+*/*.png")]))
+        return transfer(*arguments)
+
+    monkeypatch.setattr(generate_images, "transfer", noted)
+    generate_images.main(study("generation.num_per_character=3", "generation.batch_size=7"))
+    assert written == [0, 7, 14]
+
+
 def test_generation_is_not_repeated_until_its_inputs_change(
     study: ComposeSmoke, weights: dict[str, Path]
 ) -> None:
@@ -257,7 +281,7 @@ def test_blank_outputs_are_reported_with_their_characters(
 ) -> None:
     monkeypatch.setattr(
         generate_images, "transfer",
-        lambda generator, contents, *_: 0 * contents.images,
+        lambda generator, contents, *_: 0 * contents.images[:],
     )  # fmt: skip
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

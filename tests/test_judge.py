@@ -54,7 +54,7 @@ def write_copies(folder: Path, packed: PackedImages) -> Path:
     for i in range(len(packed)):
         character = packed.characters[packed.labels[i]]
         writer = packed.writer_names[packed.writers[i]]
-        entries.append(Entry(character, folder / f"{i}.png", writer))
+        entries.append(Entry(character, str(folder / f"{i}.png"), writer))
         save_png(entries[-1].path, packed.images[i])
     write_manifest(folder / "manifest.json", entries)
     return folder / "manifest.json"

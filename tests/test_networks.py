@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from conftest import SMOKE
 from torch import nn
 
+from handwriting import evaluate
 from handwriting.augment import to_float
 from handwriting.config import Training
 from handwriting.corpus import Corpus
@@ -50,7 +51,10 @@ def test_every_weight_of_the_classifier_gets_a_gradient_and_it_overfits_a_batch(
 ) -> None:
     torch.manual_seed(0)
     network = Classifier("small_resnet", 8, 16, len(SMOKE))
-    images, labels = to_float(torch.tensor(corpus.train.images)), torch.tensor(corpus.train.labels)
+    images, labels = (
+        to_float(torch.tensor(corpus.train.images[:])),
+        torch.tensor(corpus.train.labels),
+    )
     optimizer, schedule = one_cycle(network, Training(60, len(labels), 5e-3), weight_decay=0.0)
     for _ in range(60):
         loss = F.cross_entropy(network(images), labels)
@@ -99,11 +103,14 @@ def test_the_average_follows_its_formula() -> None:
     assert float(weight.detach()) == pytest.approx(expected, rel=1e-4)
 
 
-def test_outputs_do_not_depend_on_the_batch_size(corpus: Corpus, runtime: Runtime) -> None:
+def test_outputs_do_not_depend_on_the_batch_size(
+    corpus: Corpus, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     network = Classifier("small_resnet", 8, 16, len(SMOKE)).train()
     whole = outputs(network, corpus.test, runtime)
-    torch.testing.assert_close(outputs(network, corpus.test, runtime, batch_size=3), whole)
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", 3)
+    torch.testing.assert_close(outputs(network, corpus.test, runtime), whole)
     assert whole.shape == (len(corpus.test), len(SMOKE))
     assert (predict(network, corpus.test, runtime) == whole.argmax(dim=1).numpy()).all()
     assert not whole.requires_grad

@@ -1,19 +1,27 @@
 """Packed images: made once, opened without being read, labels and writers never mixed up."""
 
+import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import SMOKE, WRITERS
 from hypothesis import given, strategies as st
 
 from handwriting import packed as packing
+from handwriting.bank import ImageBank
+from handwriting.files import content_key, content_key_of
 from handwriting.images import read_canonical
 from handwriting.manifest import read_manifest
 from handwriting.packed import (
     PackedImages,
+    Rows,
+    UnpackedImages,
     concatenate,
     open_packed,
     pack_manifest,
@@ -45,6 +53,72 @@ def packed_sets(draw: st.DrawFn, characters: str = "", writers: str = "") -> Pac
         tuple(characters),
         tuple(writers),
     )
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.data())
+def test_rows_are_indexed_like_the_array_that_they_stand_for(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 256, (size, 2, 3), np.uint8) for size in sizes]
+    one = st.integers(0, sum(sizes) - 1)
+    chosen = np.array(data.draw(st.lists(one, min_size=1)))
+    rows, expected = Rows(arrays, chosen), np.concatenate(arrays)[chosen]
+    place = st.integers(-len(chosen), len(chosen) - 1)
+    index = data.draw(
+        st.one_of(
+            place,
+            st.slices(len(chosen)),
+            st.lists(place).map(lambda places: np.array(places, np.int64)),
+            st.lists(place, min_size=6, max_size=6).map(lambda six: np.reshape(six, (3, 2))),
+            st.just(chosen % 2 == 0),
+        )
+    )
+    np.testing.assert_array_equal(rows[index], expected[index])
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal([*rows], expected)
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most memory that a call holds at once, mapped files left out."""
+    work()  # what is imported or made once is not counted
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_drawing_a_batch_of_a_large_source_holds_the_batch_only(tmp_path: Path) -> None:
+    shape = (20_000, 64, 64)  # 82 MB, none of it on the disk
+    np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, shape).flush()
+    numbers = np.arange(shape[0])
+    for name, array in (("labels", numbers % 2), ("writers", numbers % 5)):
+        np.save(tmp_path / f"{name}.npy", array)
+    meta = {"characters": ["ア", "イ"], "writer_names": [*"abcde"]}
+    (tmp_path / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+    def draw() -> None:
+        packed = open_packed(tmp_path)
+        both = concatenate([packed.by([*"acde"]), packed.of("アイ").select(numbers[::2])])
+        bank = ImageBank(both, torch.device("cpu"))
+        assert bank.take(bank.draw(256, torch.Generator())).shape == (256, 64, 64)
+
+    assert peak_bytes(draw) < 3 * 256 * 64 * 64 + 100 * shape[0]
+
+
+def test_packing_holds_a_part_of_the_images_only(tmp_path: Path) -> None:
+    zeros = np.zeros(6_400, np.int64)
+
+    def pack() -> None:
+        parts = (np.full((100, 64, 64), i, np.uint8) for i in range(64))
+        made = UnpackedImages(parts, zeros, zeros, ("ア",), ("a",), 64)
+        save_packed(tmp_path, made)
+
+    assert peak_bytes(pack) < 3 * 100 * 64 * 64
+    images = open_packed(tmp_path).images
+    np.testing.assert_array_equal(images[:, 5, 5], np.arange(64).repeat(100))
 
 
 @given(st.lists(packed_sets("アイウエ"), min_size=1, max_size=4))
@@ -105,6 +179,11 @@ def test_an_unchanged_manifest_is_not_read_again(
     np.testing.assert_array_equal(pack_manifest(manifest, 16, tmp_path).images, first.images)
     with pytest.raises(NameError):
         pack_manifest(manifest, 17, tmp_path)
+
+
+@given(st.lists(st.tuples(st.text(), st.integers(), st.dictionaries(st.text(), st.none()))))
+def test_items_one_by_one_have_the_key_of_their_list(items: list[Any]) -> None:
+    assert content_key_of(iter(items)) == content_key(items)
 
 
 def test_an_edited_image_is_packed_again(write_images: Write, tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_a_recogniser_scores_by_the_likelihood_of_the_intended_character(
     images = images.select(np.random.default_rng(0).permutation(len(images)))
     weights = load_weights(control, "classifier", "")
     with torch.no_grad():
-        logits = recogniser(weights)(to_float(torch.tensor(images.images)))
+        logits = recogniser(weights)(to_float(torch.tensor(images.images[:])))
     expected = logits.softmax(dim=1)[torch.arange(len(images)), torch.tensor(images.labels)]
     scores = recogniser_scores(weights, images, runtime)
     np.testing.assert_allclose(scores, expected.numpy(), rtol=1e-4)
@@ -531,7 +531,7 @@ def test_confusion_is_the_mean_of_what_images_of_a_class_are_taken_for(
     images = corpus.test.select(corpus.test.labels != 2)
     found = confusion(weights, images, runtime)
     with torch.no_grad():
-        given = recogniser(weights)(to_float(torch.tensor(images.images))).softmax(dim=1)
+        given = recogniser(weights)(to_float(torch.tensor(images.images[:]))).softmax(dim=1)
     for label in range(len(SMOKE)):
         expected = given[torch.tensor(images.labels == label)].mean(dim=0)
         np.testing.assert_allclose(found[label], expected.numpy(), rtol=1e-4)

@@ -41,14 +41,16 @@ def write_once(character: str, number: int) -> tuple[Float64, Float64]:
 
 
 def test_same_seed_gives_the_same_images_and_another_seed_others() -> None:
-    first, again, other = (strokes.simulate(CHARACTERS, 2, 2, seed, 32) for seed in (3, 3, 4))
+    first, again, other = (
+        strokes.simulate(CHARACTERS, 2, 2, seed, 32).in_memory() for seed in (3, 3, 4)
+    )
     assert np.array_equal(first.images, again.images)
     assert not np.array_equal(first.images, other.images)
 
 
 def test_adding_writers_characters_and_samples_changes_nothing_that_was_there() -> None:
-    few = strokes.simulate(CHARACTERS, 2, 1, 0, 32)
-    many = strokes.simulate(("国", *reversed(CHARACTERS)), 3, 2, 0, 32)
+    few = strokes.simulate(CHARACTERS, 2, 1, 0, 32).in_memory()
+    many = strokes.simulate(("国", *reversed(CHARACTERS)), 3, 2, 0, 32).in_memory()
     shared = many.by(few.writer_names).of(CHARACTERS)
     for writer in range(2):
         for label in range(len(CHARACTERS)):
@@ -59,7 +61,7 @@ def test_adding_writers_characters_and_samples_changes_nothing_that_was_there() 
 
 
 def test_images_are_labelled_and_canonical() -> None:
-    packed = strokes.simulate(MIXED, 3, 1, 0, 32)
+    packed = strokes.simulate(MIXED, 3, 1, 0, 32).in_memory()
     assert packed.images.shape == (36, 32, 32)
     assert packed.labels.tolist() == list(range(12)) * 3
     assert packed.writers.tolist() == [0] * 12 + [1] * 12 + [2] * 12
@@ -100,7 +102,7 @@ def test_components_are_the_strokes_of_the_tree() -> None:
 
 
 def test_samples_of_a_writer_are_more_alike_than_writers_are() -> None:
-    packed = strokes.simulate(MIXED, 10, 2, 0, 32)
+    packed = strokes.simulate(MIXED, 10, 2, 0, 32).in_memory()
     images = packed.images.reshape(10, len(MIXED), 2, -1).astype(np.float64)
     within = np.linalg.norm(images[:, :, 0] - images[:, :, 1], axis=-1).mean()
     between = np.linalg.norm(images[:-1, :, 0] - images[1:, :, 1], axis=-1).mean()
@@ -124,7 +126,7 @@ def test_a_corpus_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_corpus_written_as_files_reads_back_the_same(tmp_path: Path) -> None:
-    packed = strokes.simulate(CHARACTERS, 2, 2, 0, 32)
+    packed = strokes.simulate(CHARACTERS, 2, 2, 0, 32).in_memory()
     strokes.write_corpus(tmp_path, packed)
     manifest = read_manifest(tmp_path / "manifest.json")
     assert manifest.characters == packed.characters

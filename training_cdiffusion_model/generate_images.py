@@ -21,9 +21,9 @@ from handwriting.config import CDiffusion, Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.generation import (
+    ByHand,
     Made,
     Wanted,
-    by_hand,
     claimed,
     hand_shares,
     hands,
@@ -63,19 +63,17 @@ def main(config: Config) -> Path:
     network.load_state_dict(weights.state)
     runtime.freeze(network)
     num_style_images = weights.facts["num_style_images"]
-    of_hand = by_hand(styles.writers, np.arange(len(styles)))
+    by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
     def make(wanted: list[Wanted]) -> Made:
-        picks = [[pick(one, of_hand, num_style_images) for _ in range(num_hands)] for one in wanted]
+        picks = [
+            [by_hand.pick_several(0, num_style_images, one.rng) for _ in range(num_hands)]
+            for one in wanted
+        ]
         shares = hand_shares(wanted, num_hands)
         return draw(network, wanted, styles, np.array(picks), shares, settings, runtime)
 
     return write_generated(run, config, characters, corpus, make, writers_seen(weights, styles))
-
-
-def pick(wanted: Wanted, of_hand: list[np.ndarray], num_style_images: int) -> np.ndarray:
-    """Images by one hand, every hand equally likely: (S,) of its indices."""
-    return wanted.rng.choice(of_hand[wanted.rng.integers(len(of_hand))], num_style_images)
 
 
 @torch.inference_mode()

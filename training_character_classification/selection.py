@@ -14,7 +14,7 @@ from handwriting.bank import Groups, ImageBank
 from handwriting.config import Config, Keep, ScoredBy
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.evaluate import outputs
+from handwriting.evaluate import BATCH_SIZE, batch_outputs, outputs
 from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import Int64, PackedImages
@@ -143,9 +143,10 @@ def clip_scores(
     network, texts = load_clip(weights, config, corpus)
     runtime.freeze(network)
     by_class = class_embeddings(network, texts.to(runtime.device), runtime).cpu()  # (K, D)
-    embedded = outputs(ImageTower(network), images, runtime)  # (N, D)
-    cosines = (embedded * by_class[torch.from_numpy(images.labels)]).sum(dim=1)
-    return cosines.double().numpy()
+    labels = torch.from_numpy(images.labels).split(BATCH_SIZE)
+    batches = zip(batch_outputs(ImageTower(network), images, runtime), labels, strict=True)
+    cosines = [(embedded * by_class[own]).sum(dim=1) for embedded, own in batches]
+    return torch.cat(cosines).double().numpy()
 
 
 def kept(scores: Float64, labels: Int64, share: float, is_band: bool) -> Int64:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from handwriting.config import Config
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.evaluate import outputs
+from handwriting.evaluate import BATCH_SIZE, batch_outputs
 from handwriting.packed import PackedImages
 from handwriting.run import Weights
 from handwriting.runtime import Runtime
@@ -84,13 +84,22 @@ def retrieval(
 def _scores(
     prefix: str, network: Clip, packed: PackedImages, by_class: Tensor, runtime: Runtime
 ) -> Iterator[tuple[str, float]]:
-    embedded = outputs(ImageTower(network), packed, runtime)  # (N, D)
     labels = torch.from_numpy(packed.labels)
-    similarity = embedded @ by_class.T  # (N, K)
-    ranks = similarity.argsort(dim=1, descending=True)
-    found = ranks == labels[:, None]
-    yield f"{prefix}image_to_text_top1", float(found[:, :1].any(dim=1).float().mean())
-    yield f"{prefix}image_to_text_top5", float(found[:, :5].any(dim=1).float().mean())
+    nearest = torch.full((len(by_class),), -torch.inf)  # of all images to each class's text
+    best = torch.zeros(len(by_class), dtype=torch.long)
+    found = []
+    # Part by part: the similarities of many images to thousands of classes fill the memory.
+    for embedded, own in zip(
+        batch_outputs(ImageTower(network), packed, runtime), labels.split(BATCH_SIZE), strict=True
+    ):
+        similarity = embedded @ by_class.T  # (B, K)
+        ranks = similarity.argsort(dim=1, descending=True)
+        found.append(ranks[:, :5] == own[:, None])
+        nearer, image = similarity.max(dim=0)
+        best = torch.where(nearer > nearest, own[image], best)
+        nearest = torch.maximum(nearer, nearest)
+    top = torch.cat(found).float()
+    yield f"{prefix}image_to_text_top1", float(top[:, :1].sum(dim=1).mean())
+    yield f"{prefix}image_to_text_top5", float(top.sum(dim=1).mean())
     present = torch.unique(labels)
-    best = similarity[:, present].argmax(dim=0)  # the nearest image of each class's text
-    yield f"{prefix}text_to_image_top1", float((labels[best] == present).float().mean())
+    yield f"{prefix}text_to_image_top1", float((best[present] == present).float().mean())

@@ -22,10 +22,9 @@ from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.generation import (
+    ByHand,
     Made,
     Wanted,
-    any_hand,
-    by_hand,
     claimed,
     hand_shares,
     hands,
@@ -73,16 +72,13 @@ def main(config: Config) -> Path:
     generator = Generator(**weights.arguments)
     generator.load_state_dict(weights.state)
     runtime.freeze(generator)
-    content_of = {
-        label: by_hand(contents.writers, np.flatnonzero(contents.labels == label))
-        for label in np.unique(contents.labels).tolist()
-    }
-    style_of = by_hand(styles.writers, np.arange(len(styles)))
     features = StyleFeatures(generator, styles, runtime)
+    content_by_hand = ByHand(contents.labels, contents.writers)
+    style_by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
     def make(wanted: list[Wanted]) -> Made:
-        content = [any_hand(content_of[one.label], one.rng) for one in wanted]
-        style = [any_hand(style_of, one.rng) for one in wanted for _ in range(num_hands)]
+        content = [content_by_hand.pick(one.label, one.rng) for one in wanted]
+        style = [style_by_hand.pick(0, one.rng) for one in wanted for _ in range(num_hands)]
         shares = hand_shares(wanted, num_hands)
         names = np.array(styles.writer_names)[styles.writers[style]].reshape(shares.shape)
         mixed = mix(features(style), shares)
@@ -138,7 +134,7 @@ def transfer(
     generator: Generator, contents: PackedImages, style: tuple[Tensor, Tensor], runtime: Runtime
 ) -> Uint8:
     """B contents in B styles: (B, H, W) uint8 ink."""
-    images = to_float(torch.from_numpy(contents.images).to(runtime.device))
+    images = to_float(torch.from_numpy(contents.images[:]).to(runtime.device))
     labels = torch.from_numpy(contents.labels).to(runtime.device)
     with runtime.autocast():
         made = generator(images, style, labels)

@@ -10,7 +10,7 @@ and thresholds them first, as the original did. Writes ``runs/<name>/vae/vae.pt`
 latent variable from -3 to 3.
 """
 
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,11 @@ from handwriting.audit import writers_seen
 from handwriting.augment import to_float, to_uint8
 from handwriting.bank import Mixture
 from handwriting.config import Config, run_script
-from handwriting.corpus import open_corpus
+from handwriting.corpus import Corpus, open_corpus
+from handwriting.files import content_key
 from handwriting.images import Uint8, sheet, smooth
 from handwriting.optimize import one_cycle
+from handwriting.packed import PackedImages, UnpackedImages, cached, in_parts
 from handwriting.processes import Rng, Rows, share
 from handwriting.run import Run, save_weights
 from handwriting.runtime import Runtime
@@ -43,7 +45,7 @@ def main(config: Config) -> Path:
     rng = runtime.seed(config.seed)
     sources = corpus.sources
     if settings.smooth:
-        sources = {name: replace(s, images=smooth(s.images)) for name, s in sources.items()}
+        sources = {name: smoothed(s, config, corpus, name) for name, s in sources.items()}
     mixture = Mixture(corpus, sources, runtime.device)
     num_classes = len(corpus.characters) if settings.class_conditional else None
     network = Vae(config.size_px, settings.num_latents, num_classes, settings.dim, settings.dropout)
@@ -84,6 +86,19 @@ def main(config: Config) -> Path:
         run.folder / "vae.pt", "vae", network.arguments, facts, network.state_dict()
     )
     return run.finish(run.last_logged(), [path])
+
+
+def smoothed(source: PackedImages, config: Config, corpus: Corpus, kind: str) -> PackedImages:
+    """A source's images blurred and thresholded, made once."""
+
+    def make() -> UnpackedImages:
+        return UnpackedImages(
+            map(smooth, in_parts(source.images)), source.labels, source.writers,
+            source.characters, source.writer_names, source.size_px,
+        )  # fmt: skip
+
+    key = content_key(corpus.key, asdict(config.data), asdict(config.fonts), config.size_px, kind)
+    return cached(Path(config.cache_dir).absolute() / "smoothed" / key, make)
 
 
 @torch.no_grad()

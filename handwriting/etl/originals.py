@@ -47,7 +47,7 @@ def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -
         written = Parallel(num_workers, return_as="generator_unordered")(jobs)
         for _ in progress(written, len(jobs), f"writing PNG files ({split})"):
             pass
-        write_manifest(_manifest(output, split), map(Entry, characters, paths, writers))
+        write_manifest(_manifest(output, split), map(Entry, characters, map(str, paths), writers))
 
 
 def _manifest(output: Path, split: str) -> Path:

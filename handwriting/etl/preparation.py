@@ -20,6 +20,7 @@ from handwriting.etl.records import EtlFile
 from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
 from handwriting.files import content_key, write_atomically, write_json
 from handwriting.images import MIN_CONTRAST, Uint8, canonical, resize, smooth
+from handwriting.packed import write_images
 from handwriting.progress import progress
 
 _AT_ONCE = 512  # images decoded at a time
@@ -99,16 +100,12 @@ def _save_split(
     rows = selection.only(taken)
     masks = {number: taken[selection.file == number] for number in parts}
 
-    def write_images(path: Path) -> None:
-        with path.open("wb") as file:
-            shape = (len(rows.file), size_px, size_px)
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for number, part in parts.items():
-                if masks[number].any():
-                    np.load(part)["images"][masks[number]].tofile(file)
-
-    write_atomically(folder / "images.npy", write_images)
+    images = (
+        np.load(part)["images"][masks[number]]
+        for number, part in parts.items()
+        if masks[number].any()
+    )
+    write_images(folder / "images.npy", (len(rows.file), size_px, size_px), images)
     numbers, writers = np.unique(rows.writer, return_inverse=True)
     records = np.stack([rows.file, rows.record], axis=1)
     for name, array in {"labels": rows.label, "writers": writers, "records": records}.items():
