@@ -4,6 +4,7 @@ A folder with ``images.npy`` (N, H, W), ``labels.npy`` and ``writers.npy`` (N,) 
 It is keyed by its content, made once, and opened without reading the images.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from handwriting.errors import InputError
-from handwriting.files import content_key, read_json, write_atomically, write_json
+from handwriting.files import (
+    Claim,
+    content_key,
+    read_json,
+    remove_unfinished,
+    write_atomically,
+    write_json,
+)
 from handwriting.images import Uint8
 from handwriting.manifest import Manifest, read_images
 
@@ -95,10 +103,13 @@ def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
 def save_packed(folder: Path, packed: PackedImages) -> None:
     """Write a packed set; ``meta.json`` comes last and marks the folder as whole."""
     for name in ("images", "labels", "writers"):
-        array = getattr(packed, name)
-        write_atomically(folder / f"{name}.npy", lambda path, a=array: np.save(path, a))  # type: ignore[misc]
+        save_array(folder / f"{name}.npy", getattr(packed, name))
     meta = {"characters": packed.characters, "writer_names": packed.writer_names}
     write_json(folder / "meta.json", meta)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    write_atomically(path, lambda temporary: np.save(temporary, array))
 
 
 def open_packed(folder: Path) -> PackedImages:
@@ -141,9 +152,15 @@ def _check(packed: PackedImages) -> None:
 
 
 def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:
-    """The packed set in ``folder``, made first if it is not there."""
+    """The packed set in ``folder``, made first if it is not there; by one process, others wait."""
     if not (folder / "meta.json").is_file():
-        save_packed(folder, make())
+        claim = Claim(folder, patience_s=math.inf)
+        try:
+            if not (folder / "meta.json").is_file():
+                remove_unfinished(folder)
+                save_packed(folder, make())
+        finally:
+            claim.release()
     return open_packed(folder)
 
 

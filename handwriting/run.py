@@ -10,6 +10,7 @@ import errno
 import hashlib
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import signal
@@ -46,8 +47,11 @@ from handwriting.runtime import precision_of
 LOG_EVERY = 50  # steps: losses stay on the device until then
 
 
-class _Stop:
+class Stop:
     """Lets Ctrl-C and SIGTERM wait for the end of a step; the second one stops at once.
+
+    Not in a worker: what comes to it again is the same order, from a scheduler that tells all and
+    from the process that started it.
 
     Attributes:
         signal: that came, None before one does.
@@ -57,7 +61,7 @@ class _Stop:
         self.signal: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "_Stop":
+    def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
@@ -70,7 +74,7 @@ class _Stop:
                 signal.signal(number, before)
 
     def _note(self, number: int, _: object) -> None:
-        if self.signal is not None:
+        if self.signal is not None and multiprocessing.parent_process() is None:
             self.now()
         self.signal = number
 
@@ -201,7 +205,7 @@ class Run:
         self._forget_after(step)
         saved = time.monotonic()
         steps = progress(range(step + 1, num_steps + 1), num_steps - step, self.folder.name)
-        with _Stop() as stop:
+        with Stop() as stop:
             for step in steps:
                 yield step
                 if step % LOG_EVERY == 0 or step == num_steps:
