@@ -12,6 +12,7 @@ run again, so a run that was killed goes on; seeds, people and arms can be added
 ``runs/<name>/report.html``, ``table.txt`` and ``metrics.json`` over all cells that are there.
 """
 
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -22,8 +23,9 @@ from handwriting import processes
 from handwriting.config import Config, GeneratorName, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import one_at_a_time
+from handwriting.files import Claim
 from handwriting.run import run_folder
+from handwriting.workers import side_by_side
 from training_cdiffusion_model import train as train_cdiffusion
 from training_character_classification.evidence_report import write_evidence_report
 
@@ -43,12 +45,11 @@ def main(config: Config) -> Path:
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
     if grid.adaptation and any(GeneratorName.cdiffusion in c.pipeline.generators for c in cells):
         shared = base(config)  # by the jobs of a sweep: one trains it, the others wait
-        lock = one_at_a_time(run_folder(shared) / "lock")
-        with lock if processes.is_main() else nullcontext():
+        with Claim(run_folder(shared), math.inf) if processes.is_main() else nullcontext():
             start = str(train_cdiffusion.main(shared))
         adapted = {"start": start, **asdict(grid.adaptation)}
         cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
-    pipeline.side_by_side([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
+    side_by_side([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
     report = write_evidence_report(config, corpora[0].is_real)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report

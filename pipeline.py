@@ -13,11 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from joblib import Parallel, delayed
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from handwriting import processes
 from handwriting.audit import audit
 from handwriting.config import (
     Condition,
@@ -32,6 +30,7 @@ from handwriting.config import (
 )
 from handwriting.errors import InputError
 from handwriting.run import run_folder
+from handwriting.workers import side_by_side
 from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
     train as train_cdiffusion,
@@ -123,16 +122,6 @@ def stages_of(name: GeneratorName, config: Config) -> tuple[Stage, Stage, Config
         return train.main, generate.main, config
     mode = replace(config, model_mode=ModelMode(name.value))
     return train_style_transfer.main, generate_style_transfer.main, mode
-
-
-def side_by_side(jobs: list[Job], num_workers: int) -> None:
-    """Run stages that do not need each other, so many processes at a time.
-
-    Small networks gain more from a process per core than from threads that wait for each other.
-    Where several processes compute each stage together, the stages follow each other.
-    """
-    num_workers = num_workers if processes.count() == 1 else 1
-    Parallel(n_jobs=num_workers)(delayed(stage)(config) for stage, config in jobs)
 
 
 def study_arms(config: Config) -> list[Config]:

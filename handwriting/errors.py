@@ -12,6 +12,10 @@ class InputError(ValueError):
     """
 
 
+class WriteError(InputError):
+    """A file cannot be written: never a reason to leave out what was to be written."""
+
+
 def report_problems(what: str, problems: list[str], advice: str, most: int = 20) -> None:
     """Raise one ``InputError`` that lists every problem found, if there is any."""
     if not problems:
@@ -22,11 +26,11 @@ def report_problems(what: str, problems: list[str], advice: str, most: int = 20)
     raise InputError(f"{what}: {len(problems)} problem(s)\n  " + "\n  ".join(shown) + f"\n{advice}")
 
 
-def cannot_write(path: Path, error: OSError) -> InputError:
+def cannot_write(path: Path, error: OSError) -> WriteError:
     """What to say when a file cannot be written and the one before it is still there."""
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
     advice = "make space on the disk" if is_full else "make the folder writable or choose another"
-    return InputError(
+    return WriteError(
         f"cannot write {path}: {error.strerror or error}. Nothing was replaced: {advice} "
         "(runs_dir=, cache_dir=) and start again, it goes on."
     )

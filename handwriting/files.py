@@ -6,11 +6,12 @@ import os
 import platform
 import re
 import sys
+import time
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from handwriting.errors import InputError, cannot_write
 if sys.platform != "win32":
     import fcntl
 
+PATIENCE_S = 10.0  # for another process that writes into the same folder: a step of training
 MAX_JSON_BYTES = 200_000_000  # the writers.json of 3,057 x 1,000 images has 120 million
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -84,7 +86,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = Tr
     """Call ``write`` on a temporary name beside ``path``, flush it to disk, rename it.
 
     A reader sees the old file or the new one, never half of one. Thousands of images need no flush
-    each: the manifest, written last, is what makes them count.
+    each: the manifest, written last after :func:`flush_all`, is what makes them count.
 
     Raises:
         InputError: the disk is full or the folder cannot be written; ``path`` is as it was before.
@@ -104,6 +106,12 @@ def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = Tr
         if isinstance(error, OSError):
             raise cannot_write(path, error) from error
         raise
+
+
+def flush_all() -> None:
+    """Wait until all that was written is on the disk, also what was not flushed file by file."""
+    if sys.platform != "win32":
+        os.sync()
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -180,24 +188,35 @@ def read_json(path: Path) -> Any:
 
 
 class Claim:
-    """One process's claim to write into a folder, for as long as this object lives.
+    """One process's claim to write into a folder: as long as this object lives, or a ``with`` lasts.
 
     A locked file in the folder names the process. The operating system unlocks it when the process
     ends, however that happens, so a file that a killed one left keeps nobody out. Within a process
     the latest claim counts. Windows has no such locks: there two processes are not kept apart.
 
+    Args:
+        folder: made if it is not there.
+        patience_s: how long to wait for another process, such as a worker whose parent was killed
+            and which ends its step; None: ``PATIENCE_S``.
+
     Raises:
         InputError: another process has claimed the folder, or it cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience_s: float | None = None) -> None:
         self._path = folder / "lock"
         earlier = _CLAIMS.get(self._path)
         if earlier is not None:
             earlier.release()
-        self._file = _lock(self._path)
+        self._file = _lock(self._path, PATIENCE_S if patience_s is None else patience_s)
         self.release: Callable[[], object] = weakref.finalize(self, _unlock, self._path, self._file)
         _CLAIMS[self._path] = self
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def check(self) -> None:
         """Check that the folder is still the one that was claimed.
@@ -215,30 +234,43 @@ class Claim:
 _CLAIMS: weakref.WeakValueDictionary[Path, Claim] = weakref.WeakValueDictionary()
 
 
-def _lock(path: Path) -> IO[str]:
+def _lock(path: Path, patience_s: float) -> IO[str]:
     """The file, locked, with this process's name in it."""
+    ends, told = time.monotonic() + patience_s, False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_at(file, path):  # its holder was just about to remove it
-            file.close()
-            return _lock(path)
+        while True:
+            file = path.open("a+", encoding="utf-8")
+            if _has_locked(file) and _is_at(file, path):  # not one that its holder just removed
+                break
+            with file:
+                file.seek(0)
+                holder = file.read()
+            if time.monotonic() >= ends:
+                raise InputError(
+                    f"{path.parent} is being written by another run, process {holder}: wait for "
+                    "it, stop it, or choose another name="
+                )
+            if holder and not told:
+                print(f"  waiting for process {holder}, which writes {path.parent}", flush=True)
+                told = True
+            time.sleep(0.05)
         file.truncate(0)
         file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
         return file
-    except BlockingIOError:
-        with file:
-            file.seek(0)
-            holder = file.read()
-        raise InputError(
-            f"{path.parent} is being written by another run, process {holder}: wait for it, stop "
-            "it, or choose another name="
-        ) from None
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _has_locked(file: IO[str]) -> bool:
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _unlock(path: Path, file: IO[str]) -> None:
@@ -246,24 +278,6 @@ def _unlock(path: Path, file: IO[str]) -> None:
         if _is_at(file, path):
             path.unlink()
     file.close()
-
-
-@contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside for the same file, which stays.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    with file:  # closing it unlocks it, and so does the end of the process
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _is_at(file: IO[str], path: Path) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from fontTools.ttLib import TTCollection, TTFont, TTLibError
 from PIL import Image, ImageDraw, ImageFont
 
-from handwriting.errors import InputError, report_problems
+from handwriting.errors import InputError, WriteError, report_problems
 from handwriting.files import content_key, read_json, write_json
 from handwriting.images import MIN_CONTRAST, Uint8, canonical
 from handwriting.packed import FORM, PackedImages, cached, concatenate
@@ -410,6 +410,8 @@ def font_images(
     for face in progress(faces, len(faces), "rendering fonts"):
         try:
             packed, missing = _font_images(face, tuple(characters), size_px, cache_dir)
+        except WriteError:
+            raise
         except InputError as error:
             skipped.append(SkippedFont(face, str(error)))
             continue

@@ -18,7 +18,7 @@ import numpy as np
 
 from handwriting.characters import is_character
 from handwriting.errors import InputError, report_problems
-from handwriting.files import read_json, write_json
+from handwriting.files import flush_all, read_json, write_json
 from handwriting.images import Uint8, read_canonical
 from handwriting.progress import progress
 
@@ -147,6 +147,7 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
         listing.setdefault(entry.character, []).append(file)
         if entry.writer != UNKNOWN_WRITER:
             writers[file] = entry.writer
+    flush_all()  # the images
     write_json(path.with_name("writers.json"), writers)
     write_json(path, listing)
     return Manifest(path, entries)

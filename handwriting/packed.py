@@ -5,6 +5,7 @@ It is keyed by its content, made once, and opened without reading the images. Th
 by part and read batch by batch: however many there are, they are never in memory at once.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,11 @@ import numpy.typing as npt
 
 from handwriting.errors import InputError
 from handwriting.files import (
+    Claim,
     content_key,
     content_key_of,
-    one_at_a_time,
     read_json,
+    remove_unfinished,
     write_atomically,
     write_json,
 )
@@ -191,10 +193,13 @@ def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
     parts = in_parts(made.images) if isinstance(made, PackedImages) else made.images
     write_images(folder / "images.npy", (len(made.labels), made.size_px, made.size_px), parts)
     for name in ("labels", "writers"):
-        array = getattr(made, name)
-        write_atomically(folder / f"{name}.npy", lambda path, a=array: np.save(path, a))  # type: ignore[misc]
+        save_array(folder / f"{name}.npy", getattr(made, name))
     meta = {"characters": made.characters, "writer_names": made.writer_names}
     write_json(folder / "meta.json", meta)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    write_atomically(path, lambda temporary: np.save(temporary, array))
 
 
 def write_images(path: Path, shape: tuple[int, int, int], parts: Iterable[Uint8]) -> None:
@@ -250,13 +255,11 @@ def _check(packed: PackedImages) -> None:
 
 
 def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:
-    """The packed set in ``folder``, made first if it is not there.
-
-    Of several processes that want it one makes it, and the others wait.
-    """
+    """The packed set in ``folder``, made first if it is not there; by one process, others wait."""
     if not (folder / "meta.json").is_file():
-        with one_at_a_time(folder / "lock"):
+        with Claim(folder, patience_s=math.inf):
             if not (folder / "meta.json").is_file():
+                remove_unfinished(folder)
                 save_packed(folder, make())
     return open_packed(folder)
 

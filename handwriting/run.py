@@ -11,6 +11,7 @@ import errno
 import hashlib
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import signal
@@ -51,10 +52,12 @@ AGREE_EVERY = 10  # steps: until then several processes do not ask each other wh
 REPEATED_S = 2.0  # torchrun and the scheduler may both pass on one signal
 
 
-class _Stop:
+class Stop:
     """Lets Ctrl-C and SIGTERM wait for the end of a step; the second one stops at once.
 
-    Several processes, whom each signal may reach twice, need a moment between the two.
+    Several processes, whom each signal may reach twice, need a moment between the two. Not in a
+    worker: what comes to it again is the same order, from a scheduler that tells all and from the
+    process that started it.
 
     Attributes:
         signal: that came, None before one does.
@@ -65,7 +68,7 @@ class _Stop:
         self._noted_at = 0.0
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "_Stop":
+    def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():  # no other may set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
@@ -80,7 +83,9 @@ class _Stop:
     def _note(self, number: int, _: object) -> None:
         if self.signal is None:
             self.signal, self._noted_at = number, time.monotonic()
-        elif processes.count() == 1 or time.monotonic() - self._noted_at > REPEATED_S:
+        elif multiprocessing.parent_process() is None and (
+            processes.count() == 1 or time.monotonic() - self._noted_at > REPEATED_S
+        ):
             self.now()
 
     def now(self) -> None:
@@ -218,7 +223,7 @@ class Run:
         self._forget_after(step)
         saved = time.monotonic()
         steps = progress(range(step + 1, num_steps + 1), num_steps - step, self.folder.name)
-        with _Stop() as stop:
+        with Stop() as stop:
             for step in steps:
                 yield step
                 if step % LOG_EVERY == 0 or step == num_steps:

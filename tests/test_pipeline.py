@@ -12,13 +12,14 @@ import torch
 from conftest import SMOKE, WRITERS, ComposeSmoke, begun, smoke_overrides
 
 import pipeline
+from handwriting import workers
 from handwriting.config import Config, GeneratorName, ModelMode, StepType, compose
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
 from handwriting.manifest import read_manifest
 from handwriting.run import load_weights, run_folder
-from pipeline import side_by_side, study_arms
+from pipeline import study_arms
 from training_character_classification import train as train_classifier
 from training_character_classification.arms import arm_name, judge_arm
 from training_clip import train_image_encoder
@@ -334,7 +335,7 @@ def test_processes_side_by_side_change_no_weights(smoke: ComposeSmoke, tmp_path:
     for num_workers in (1, 2):
         config = smoke(f"pipeline.num_workers={num_workers}", runs_dir=tmp_path / str(num_workers))
         seeds = [replace(config, seed=seed) for seed in (0, 1)]
-        side_by_side([(train_classifier.main, of_seed) for of_seed in seeds], num_workers)
+        workers.side_by_side([(train_classifier.main, of_seed) for of_seed in seeds], num_workers)
         states.append([
             load_weights(run_folder(config) / f"classifier/real+classical/seed_{seed}",
                          "classifier", "").state

@@ -227,8 +227,9 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(
-    holder: "subprocess.Popen[str]", smoke: ComposeSmoke
+    holder: "subprocess.Popen[str]", smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(files, "PATIENCE_S", 0.1)
     toy = Toy(smoke)
     with pytest.raises(InputError, match=rf"toy is being written by .* process {holder.pid} on "):
         toy.main()

@@ -59,5 +59,5 @@ def _write_file(file: DataFile, record: Int64, paths: list[Path]) -> None:
     assert file.path is not None
     records = EtlFile(file.path, file.set_name)
     for place, path in zip(record.tolist(), paths, strict=True):
-        if not path.is_file():
+        if not path.is_file() or path.stat().st_size == 0:  # a power cut leaves empty files
             save_png(path, records.images([place])[0], flush=False)

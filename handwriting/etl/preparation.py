@@ -20,7 +20,7 @@ from handwriting.etl.records import EtlFile
 from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
 from handwriting.files import content_key, write_atomically, write_json
 from handwriting.images import MIN_CONTRAST, Uint8, canonical, resize, smooth
-from handwriting.packed import write_images
+from handwriting.packed import save_array, write_images
 from handwriting.progress import progress
 
 _AT_ONCE = 512  # images decoded at a time
@@ -109,7 +109,7 @@ def _save_split(
     numbers, writers = np.unique(rows.writer, return_inverse=True)
     records = np.stack([rows.file, rows.record], axis=1)
     for name, array in {"labels": rows.label, "writers": writers, "records": records}.items():
-        np.save(folder / f"{name}.npy", array)
+        save_array(folder / f"{name}.npy", array)
     meta = {
         "characters": rows.characters,
         "writer_names": [rows.writer_names[number] for number in numbers],
