@@ -188,7 +188,7 @@ def read_json(path: Path) -> Any:
 
 
 class Claim:
-    """One process's claim to write into a folder: as long as this object lives, or a ``with`` lasts.
+    """One process's claim to write into a folder, while this object or its ``with`` lasts.
 
     A locked file in the folder names the process. The operating system unlocks it when the process
     ends, however that happens, so a file that a killed one left keeps nobody out. Within a process
