@@ -5,6 +5,9 @@
     python evidence.py -m experiment=evidence data=manifest data.manifest=PATH \
         evidence.seeds=[0],[1],[2] hydra/launcher=joblib
 
+With the extra ``slurm``, ``hydra/launcher=submitit_slurm`` makes an array job of the seeds; with
+``hydra.launcher.tasks_per_node=8`` eight processes, one GPU each, then share every cell.
+
 A grid of arms x people x seeds. Each pair of a seed and a number of training people is a study of
 its own in ``runs/<name>/seed_<seed>/people_<n>/``: a seed turns who trains, who validates and who
 is tested, and everything that learns is trained on these people alone. Cells that are done are not

@@ -3,6 +3,7 @@
     python pipeline.py experiment=demo                                # 2 CPU cores, 6 minutes
     python pipeline.py experiment=katakana data=manifest data.manifest=PATH
     python pipeline.py experiment=paper runtime=gpu data=manifest data.manifest=PATH
+    torchrun --nproc_per_node 8 pipeline.py experiment=paper runtime=gpu            # 8 GPUs
 
 Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/report.html`` and
 ``metrics.json`` beside it.

@@ -75,9 +75,11 @@ def docstring(path: Path) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The ``python FILE.py ...`` commands in a text, split into words, comments left out."""
+    """The commands in a text that run one of our files, as words from the file on, no comments."""
     joined = re.sub(r"\\\n\s*", " ", text)
-    lines = re.findall(r"^[\s$]*python3? (\S+\.py\b.*)$", joined, re.MULTILINE)
+    lines = re.findall(
+        r"^[\s$]*(?:python3?|torchrun --nproc_per_node \d) (\S+\.py\b.*)$", joined, re.MULTILINE
+    )
     return [shlex.split(line, comments=True) for line in lines]
 
 

@@ -1,0 +1,385 @@
+"""Two processes: the result of one, gradients and norms of the whole batch, stopping together."""
+
+import importlib
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import smoke_overrides
+from PIL import Image
+from torch import Tensor, nn
+
+from handwriting import processes, run as run_module
+from handwriting.config import Config, compose
+from handwriting.errors import InputError
+from handwriting.packed import PackedImages, cached
+from handwriting.processes import Rows, drawn, from_each, gather, main_only, shard, shard_parts
+from handwriting.run import run_folder
+from handwriting.runtime import Runtime
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+NORMS: list[Callable[[], nn.Module]] = [
+    lambda: nn.BatchNorm2d(3),
+    lambda: nn.BatchNorm2d(3, momentum=None),
+    lambda: nn.BatchNorm2d(3, affine=False),
+    lambda: importlib.import_module("timm.layers").BatchNormAct2d(3),
+]
+RECOGNISER = "training_character_classification.train"
+# A run folder, its script, and what it starts from in the folder of one process.
+TRAINED: dict[str, tuple[str, dict[str, str]]] = {
+    "image_encoder": ("training_clip.train_image_encoder", {}),
+    "text_encoder": ("training_clip.train_text_encoder", {}),
+    "clip": (
+        "training_clip.train_clip",
+        {"image_weight": "image_encoder", "text_weight": "text_encoder"},
+    ),
+    "style_transfer/adain_clip/step1": (
+        "training_style_transfer.train",
+        {"step_type": "=step1", "clip_weight": "clip", "image_weight": "image_encoder"},
+    ),
+    "style_transfer/adain_clip/step_end": (
+        "training_style_transfer.train",
+        {
+            "step_type": "=step_end", "clip_weight": "clip", "image_weight": "image_encoder",
+            "gen_weight": "style_transfer/adain_clip/step1",
+            "disc_weight": "style_transfer/adain_clip/step1",
+        },
+    ),
+    "dcgan": ("training_dcgan.train", {}),
+    "vae": ("training_vae.train", {}),
+    "cdiffusion": ("training_cdiffusion_model.train", {}),
+}  # fmt: skip
+GENERATED: dict[str, tuple[str, dict[str, str]]] = {
+    "generated/adain_clip": (
+        "training_style_transfer.generate_images",
+        {"gen_weight": "style_transfer/adain_clip/step_end"},
+    ),
+    "generated/dcgan": ("training_dcgan.generate_images", {"gen_weight": "dcgan"}),
+    "generated/vae": ("training_vae.generate_images", {"gen_weight": "vae"}),
+    "generated/cdiffusion": (
+        "training_cdiffusion_model.generate_images", {"gen_weight": "cdiffusion"},
+    ),
+}  # fmt: skip
+RECOGNISED: dict[str, tuple[str, dict[str, str]]] = {
+    # Of 16 rows of a batch the last 2 are generated: the first process has none of them.
+    "classifier/separate/seed_0": (
+        RECOGNISER,
+        {
+            "use_gen": "generated/vae/manifest.json", "recipe.separate_norm": "=true",
+            "gen_ratio": "=0.125", "classifier.name": "=separate",
+        },
+    ),
+    "classifier/real+fonts+classical/seed_0": (RECOGNISER, {"classifier.use_fonts": "=true"}),
+}  # fmt: skip
+STAGES = {**TRAINED, **GENERATED, **RECOGNISED}
+
+
+# What the processes do ----------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return int(listener.getsockname()[1])
+
+
+def begin(work: Callable[..., Any], folder: Path, *arguments: Any) -> list[Any]:
+    """Two processes, as torchrun starts them, that each do some work."""
+    folder.mkdir()
+    port = free_port()
+    fork = multiprocessing.get_context("fork")  # others would import all for half a minute
+    begun = [
+        fork.Process(target=join_and, args=(work, rank, port, folder, arguments))
+        for rank in range(2)
+    ]
+    for process in begun:
+        process.start()
+    return begun
+
+
+def join_and(
+    work: Callable[..., Any], rank: int, port: int, folder: Path, arguments: tuple[Any, ...]
+) -> None:
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    processes.join("cpu")
+    found = work(*arguments)
+    (folder / f"found_{rank}").write_bytes(pickle.dumps(found))
+
+
+def two(work: Callable[..., Any], folder: Path, *arguments: Any) -> list[Any]:
+    """What each of two processes finds."""
+    for process in begin(work, folder, *arguments):
+        process.join(timeout=300)
+        assert process.exitcode == 0
+    return [pickle.loads((folder / f"found_{rank}").read_bytes()) for rank in range(2)]
+
+
+def config_of(stage: str, runs_dir: Path, one: Path, cache_dir: Path) -> Config:
+    """The smoke study of a stage whose inputs are those of one process."""
+    overrides = [
+        f"{key}{value}" if value.startswith("=") else f"{key}={one / 'smoke' / value}"
+        for key, value in STAGES[stage][1].items()
+    ]
+    return compose([*smoke_overrides(runs_dir, cache_dir), *overrides])
+
+
+def run_stages(runs_dir: Path, one: Path, cache_dir: Path) -> None:
+    run_module.LOG_EVERY = 1
+    for stage, (name, _) in STAGES.items():
+        script = importlib.import_module(name)
+        folder = script.main(config_of(stage, runs_dir, one, cache_dir))
+        assert folder == runs_dir / "smoke" / stage
+        assert script.main(config_of(stage, runs_dir, one, cache_dir)) == folder  # it is done
+
+
+@pytest.fixture(scope="module")
+def results(
+    tmp_path_factory: pytest.TempPathFactory, cache_dir: Path
+) -> tuple[dict[int, Path], list[dict[str, Any]]]:
+    """The folders of all stages by the number of processes, and what each of two found."""
+    folder = tmp_path_factory.mktemp("processes")
+    one = folder / "one"
+    log_every = run_module.LOG_EVERY
+    run_stages(one, one, cache_dir)
+    run_module.LOG_EVERY = log_every
+    found = two(everything, folder / "work", folder / "two", one, cache_dir)
+    return {1: one / "smoke", 2: folder / "two" / "smoke"}, found
+
+
+@pytest.fixture
+def runs(results: tuple[dict[int, Path], list[dict[str, Any]]]) -> dict[int, Path]:
+    return results[0]
+
+
+@pytest.fixture
+def found(results: tuple[dict[int, Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return results[1]
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+# The tests ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", [*TRAINED, *RECOGNISED])
+def test_two_processes_have_the_losses_of_one(stage: str, runs: dict[int, Path]) -> None:
+    one, other = logged(runs[1] / stage), logged(runs[2] / stage)
+    # Rounding grows: weights that differ by 1e-7 give losses that differ by 2 % two steps later.
+    for step, tolerance in enumerate((1e-3, 5e-3, 2e-2)):
+        assert other[step] == pytest.approx(one[step], rel=tolerance, abs=tolerance / 10), step
+
+
+@pytest.mark.parametrize("stage", GENERATED)
+def test_two_processes_make_the_images_of_one_and_one_manifest(
+    stage: str, runs: dict[int, Path]
+) -> None:
+    one, other = runs[1] / stage, runs[2] / stage
+    for name in ("manifest.json", "writers.json", "facts.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    paths = sorted(path.relative_to(one) for path in one.rglob("*.png"))
+    assert paths == sorted(path.relative_to(other) for path in other.rglob("*.png"))
+    assert len(paths) == 6 * 4 + 1
+    for path in paths:
+        first, second = (np.asarray(Image.open(folder / path)) for folder in (one, other))
+        np.testing.assert_array_equal(first, second)
+
+
+def whole_batch(norm: int, sizes: tuple[int, int]) -> dict[str, Tensor]:
+    """What a batch norm gives for a batch of which each process has some rows."""
+    torch.manual_seed(0)
+    layer = NORMS[norm]()
+    x, weights = torch.randn(sum(sizes), 3, 4, 4) * 2 + 1, torch.randn(sum(sizes), 3, 4, 4)
+    first = sum(sizes[: processes.rank()])
+    rows = slice(first, first + sizes[processes.rank()]) if processes.count() == 2 else slice(None)
+    own = x[rows].requires_grad_()
+    processes.over_all(layer)
+    y = layer(own)
+    (y * weights[rows]).sum().backward()
+    gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
+    if processes.count() == 2:
+        processes.average(list(gradients.values()))
+        gradients = {name: 2 * gradient for name, gradient in gradients.items()}  # of a sum
+    assert own.grad is not None
+    every = {"y": y.detach(), "x": own.grad}
+    parts = from_each(lambda: every)
+    joined = {name: torch.cat([part[name] for part in parts]) for name in every}
+    return {**joined, **gradients, **dict(layer.named_buffers())}
+
+
+def norms_and_dropout() -> list[Any]:
+    found: list[Any] = [
+        whole_batch(norm, sizes) for norm in range(len(NORMS)) for sizes in ((4, 4), (5, 3), (8, 0))
+    ]
+    torch.manual_seed(0)
+    dropout = nn.Dropout(0.3)
+    processes.over_all(dropout)
+    found.append({"dropout": gather(dropout(torch.ones(8 // processes.count(), 50)))})
+    return found
+
+
+def contrast() -> dict[str, Tensor]:
+    """Two towers after a step by contrast over the whole batch."""
+    clip = importlib.import_module("training_clip.model")
+    torch.manual_seed(0)
+    towers, scale = nn.ModuleList([nn.Linear(6, 4), nn.Linear(5, 4)]), nn.Parameter(torch.ones(()))
+    x = [torch.randn(8, 6), torch.randn(8, 5)]
+    labels = torch.tensor([0, 1, 2, 0, 1, 3, 3, 4])
+    optimizer = torch.optim.SGD([*towers.parameters(), scale], lr=1.0)
+    embedded = [F.normalize(tower(shard(part))) for tower, part in zip(towers, x, strict=True)]
+    embeddings = [gather(part) for part in embedded]
+    targets = clip.same_character_targets(labels)
+    clip.contrastive_loss(embeddings[0], embeddings[1], scale, targets).backward()
+    Runtime(compose(["runtime.precision=no", "runtime.num_threads=1"]).runtime).step(optimizer)
+    return {**dict(towers.named_parameters()), "scale": scale}
+
+
+def one_for_all() -> list[Any]:
+    """What becomes of work and errors of one process; who did the work."""
+    found: list[Any] = [main_only(lambda: (processes.rank(), processes.count()))()]
+
+    def failing(rank: int) -> int:
+        if processes.rank() == rank:
+            raise InputError(f"process {rank} fails")
+        return processes.rank()
+
+    for work in (
+        lambda: main_only(failing)(0),
+        lambda: from_each(lambda: failing(1)),
+        lambda: from_each(lambda: failing(2)),
+        lambda: processes.share(7),
+    ):
+        try:
+            found.append(work())
+        except InputError as error:
+            found.append(str(error))
+    return [*found, processes.highest(processes.rank(), 5 - processes.rank())]
+
+
+def make_slowly(folder: Path) -> int:
+    made = []
+
+    def make() -> PackedImages:
+        made.append(1)
+        time.sleep(1)
+        zero = np.zeros(1, np.int64)
+        return PackedImages(np.zeros((1, 4, 4), np.uint8), zero, zero, ("ア",), ("a",))
+
+    assert len(cached(folder, make)) == 1
+    return len(made)
+
+
+def everything(runs_dir: Path, one: Path, cache_dir: Path) -> dict[str, Any]:
+    """All that two processes do in these tests."""
+    made = make_slowly(runs_dir / "set")
+    run_stages(runs_dir, one, cache_dir)
+    rng = torch.Generator().manual_seed(0)
+    random = [drawn(torch.rand, 6 // processes.count(), Rows(rng)), torch.rand(1, generator=rng)]
+    parts = shard_parts([torch.arange(3), torch.arange(3, 4), torch.arange(4, 8)])
+    return {
+        "norms": norms_and_dropout(), "contrast": contrast(), "random": random,
+        "parts": [part.tolist() for part in parts], "one_for_all": one_for_all(), "made": made,
+    }  # fmt: skip
+
+
+def test_norms_and_dropout_see_the_whole_batch(found: list[dict[str, Any]]) -> None:
+    expected = norms_and_dropout()
+    for both in found:
+        for one, other in zip(expected, both["norms"], strict=True):
+            assert one.keys() == other.keys()
+            for name, value in one.items():
+                torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_contrast_is_over_the_whole_batch(found: list[dict[str, Any]]) -> None:
+    for name, value in contrast().items():
+        for both in found:
+            torch.testing.assert_close(both["contrast"][name], value)
+
+
+def test_each_process_draws_its_rows_of_what_one_would_draw(found: list[dict[str, Any]]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    whole, next_draw = torch.rand(6, generator=rng), torch.rand(1, generator=rng)
+    assert torch.equal(torch.cat([both["random"][0] for both in found]), whole)
+    assert [both["random"][1] for both in found] == [next_draw, next_draw]
+    assert [both["parts"] for both in found] == [[[0, 1, 2], [3], []], [[], [], [4, 5, 6, 7]]]
+
+
+def test_what_one_does_or_raises_all_get(found: list[dict[str, Any]]) -> None:
+    refused = "a batch of 7 for 2 processes: make it a multiple of their number"
+    expected = [(0, 1), "process 0 fails", "process 1 fails", [0, 1], refused, [1, 5]]
+    assert [both["one_for_all"] for both in found] == [expected, expected]
+
+
+def wait_for_the_other() -> None:
+    if processes.rank() == 1:
+        os._exit(7)
+    processes.highest(1)
+
+
+def test_a_process_that_died_does_not_keep_the_others(tmp_path: Path) -> None:
+    first, second = begin(wait_for_the_other, tmp_path / "work")
+    for process, exit_code in ((second, 7), (first, 1)):
+        process.join(timeout=30)
+        assert process.exitcode == exit_code
+
+
+def pid_of(torchrun: "subprocess.Popen[str]", rank: int) -> int:
+    """The process of a rank that torchrun started."""
+    children = Path(f"/proc/{torchrun.pid}/task").glob("*/children")
+    pids = [int(pid) for listing in children for pid in listing.read_text().split()]
+    found = [p for p in pids if f"\0RANK={rank}\0" in Path(f"/proc/{p}/environ").read_text()]
+    return found[0]
+
+
+def test_a_signal_to_one_process_stops_both_and_one_goes_on_alone(
+    cache_dir: Path, tmp_path: Path
+) -> None:
+    """Through torchrun, as a user would."""
+    overrides = smoke_overrides(tmp_path / "runs", cache_dir, "image_encoder.num_steps=200")
+    command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
+    script = "training_clip/train_image_encoder.py"
+    torchrun = subprocess.Popen(
+        [sys.executable, *command, str(free_port()), script, *overrides],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    config = compose(overrides)
+    folder = run_folder(config) / "image_encoder"
+    while not (folder / "metrics.jsonl").is_file():
+        assert torchrun.poll() is None
+        time.sleep(0.02)
+    os.kill(pid_of(torchrun, rank=1), signal.SIGTERM)
+    output, _ = torchrun.communicate(timeout=60)
+    assert torchrun.returncode != 0
+    assert output.count("stopped after step") == 1
+    step = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
+    assert 50 <= step < 200
+
+    stage = importlib.import_module("training_clip.train_image_encoder")
+    stage.main(config)
+    lines = logged(folder)
+    assert [line["step"] for line in lines] == [50, 100, 150, 200]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_a_cache_is_made_by_one_process_while_the_other_waits(found: list[dict[str, Any]]) -> None:
+    assert sum(both["made"] for both in found) == 1
