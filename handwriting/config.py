@@ -340,7 +340,7 @@ class Runtime:
     precision: str = MISSING  # auto | no | bf16
     num_threads: int = MISSING  # 0: as many as torch finds
     checkpoint_every_s: float = MISSING
-    compile: bool = False  # torch.compile: minutes at first, quicker steps; needs a C++ compiler
+    compile: bool = False  # blocks with torch.compile: minutes at first; needs a C++ compiler
 
 
 @dataclass

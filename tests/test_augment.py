@@ -8,8 +8,18 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
+from torch.nn import functional
 
-from handwriting.augment import Classical, Placement, place, random_placement, to_float, to_uint8
+from handwriting.augment import (
+    Classical,
+    Placement,
+    affine_grid,
+    over_neighbours,
+    place,
+    random_placement,
+    to_float,
+    to_uint8,
+)
 from handwriting.corpus import Corpus
 
 SIDE = 24
@@ -149,3 +159,18 @@ def test_thickness_only_adds_ink_and_thinness_only_removes_it(
     assert (thicker >= ink - 1e-4).all()
     assert (thinner <= ink + 1e-4).all()
     assert (thicker.sum() > ink.sum()) & (ink.sum() > thinner.sum())
+
+
+def test_what_is_written_for_speed_equals_what_torch_has(rng: torch.Generator) -> None:
+    theta, images = torch.randn(5, 2, 3, generator=rng), torch.rand(5, 2, 12, 9, generator=rng)
+    expected = functional.affine_grid(theta, [5, 1, 12, 9], align_corners=False)
+    torch.testing.assert_close(affine_grid(theta, 12, 9), expected)
+    thick = functional.max_pool2d(images, 3, stride=1, padding=1)
+    thin = -functional.max_pool2d(-images, 3, stride=1, padding=1)
+    assert torch.equal(over_neighbours(images, torch.maximum), thick)
+    assert torch.equal(over_neighbours(images, torch.minimum), thin)
+    field = Classical()._displacement(5, 12, 9, torch.Generator().manual_seed(1))
+    control = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+    control *= Classical.elastic
+    enlarged = functional.interpolate(control, (12, 9), mode="bicubic", align_corners=True)
+    torch.testing.assert_close(field, enlarged.permute(0, 2, 3, 1))

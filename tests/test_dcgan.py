@@ -16,7 +16,7 @@ from handwriting.errors import InputError
 from handwriting.run import load_weights
 from training_dcgan import train
 from training_dcgan.augment import shift
-from training_dcgan.model import DCGAN, GROUP, Generator, deviations
+from training_dcgan.model import DCGAN, GROUP, FromPoint, Generator, ToPoint, deviations
 
 CLASSES = [None, len(SMOKE)]
 
@@ -34,6 +34,20 @@ def glyphs(corpus: Corpus) -> tuple[Tensor, Tensor]:
     chosen = np.concatenate([np.flatnonzero(corpus.train.labels == k)[:2] for k in range(6)])
     images = torch.from_numpy(np.array(corpus.train.images[chosen]))
     return images.unsqueeze(1) / 127.5 - 1, torch.arange(6).repeat_interleave(2)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_matrix_products_equal_the_convolutions(
+    layout: torch.memory_format, rng: torch.Generator
+) -> None:
+    point, image = torch.randn(3, 5, 1, 1, generator=rng), torch.randn(3, 5, 4, 4, generator=rng)
+    grown, shrunk = FromPoint(5, 6, 4, bias=False), ToPoint(5, 6, 4)
+    for network in (grown, shrunk):
+        network.to(memory_format=layout)  # type: ignore[call-overload]
+    expected = torch.nn.functional.conv_transpose2d(point, grown.weight)
+    torch.testing.assert_close(grown(point), expected)
+    expected = torch.nn.functional.conv2d(image, shrunk.weight, shrunk.bias)
+    torch.testing.assert_close(shrunk(image), expected)
 
 
 def labels_for(dcgan: DCGAN, labels: Tensor) -> Tensor | None:

@@ -1,5 +1,7 @@
 """Encoders and optimizers that stages share: shapes, what they refuse, what they learn."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from handwriting.config import Training
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.evaluate import outputs, predict
-from handwriting.networks import Classifier, build_encoder
+from handwriting.networks import Classifier, build_encoder, fold_batch_norms
 from handwriting.optimize import Average, one_cycle
 from handwriting.runtime import Runtime
 
@@ -114,3 +116,43 @@ def test_outputs_do_not_depend_on_the_batch_size(
     assert whole.shape == (len(corpus.test), len(SMOKE))
     assert (predict(network, corpus.test, runtime) == whole.argmax(dim=1).numpy()).all()
     assert not whole.requires_grad
+
+
+def test_a_frozen_network_without_its_norms_is_the_same(
+    rng: torch.Generator, runtime: Runtime
+) -> None:
+    torch.manual_seed(0)
+    network = Classifier("small_resnet", 8, 16, len(SMOKE))
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            for values in (part.weight, part.bias, part.running_mean, part.running_var):
+                assert values is not None
+                nn.init.uniform_(values, 0.2, 2)
+    images = torch.randn(3, 1, 16, 16, generator=rng, requires_grad=True)
+    frozen = runtime.freeze(deepcopy(network))
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in frozen.modules())
+    expected, found = network.eval()(images), frozen(images)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    wanted, given = (torch.autograd.grad(y.square().sum(), images)[0] for y in (expected, found))
+    torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
+    fold_batch_norms(frozen)  # once more changes nothing
+    torch.testing.assert_close(frozen(images), found)
+
+
+def test_the_average_takes_the_first_weights_and_the_buffers_as_they_are() -> None:
+    network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    averaged = Average(network, decay=0.9)
+    for values in (*network.parameters(), network[1].running_mean):
+        nn.init.normal_(values)
+    averaged.update_parameters(network)
+    for name, value in network.state_dict().items():
+        assert torch.equal(averaged.module.state_dict()[name], value), name
+    assert {f"module.{name}" for name in network.state_dict()} | {"n_averaged"} == set(
+        averaged.state_dict()
+    )
+    for _ in range(50):  # without a decay the average is the last weights
+        none = Average(network, decay=0.0)
+        none.update_parameters(network)
+        nn.init.normal_(network[0].weight)
+        none.update_parameters(network)
+        assert torch.equal(none.module[0].weight, network[0].weight)

@@ -1,8 +1,13 @@
 """Device and precision."""
 
+import shutil
+from copy import deepcopy
+
 import pytest
 import torch
+from torch import nn
 
+from handwriting.blocks import ModulatedBlock
 from handwriting.errors import InputError
 from handwriting.runtime import Runtime, precision_of
 from tests.conftest import ComposeSmoke
@@ -44,3 +49,42 @@ def test_networks_compute_in_the_precision(precision: str, smoke: ComposeSmoke) 
 def test_what_is_unknown_is_named(override: str, message: str, smoke: ComposeSmoke) -> None:
     with pytest.raises(InputError, match=message):
         Runtime(smoke(override).runtime)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_layouts_follow_what_is_quick_on_a_cpu(precision: str, smoke: ComposeSmoke) -> None:
+    runtime = Runtime(smoke(f"runtime.precision={precision}").runtime)
+    normed, bare = nn.Sequential(nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8)), nn.Conv2d(8, 8, 3)
+    for network in (normed, bare):
+        runtime.to_device(network)
+    weights = (normed[0].weight, bare.weight)
+    last = [weight.is_contiguous(memory_format=torch.channels_last) for weight in weights]
+    assert last == [precision == "no", True]
+
+
+def test_compiling_without_a_compiler_is_refused(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler.*g\+\+.*runtime.compile=false"):
+        Runtime(smoke("runtime.compile=true").runtime)
+    Runtime(smoke("runtime.compile=false").runtime)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_a_compiled_network_is_the_same_and_keeps_its_names(
+    smoke: ComposeSmoke, rng: torch.Generator
+) -> None:
+    torch.manual_seed(0)
+    network = ModulatedBlock(8, 8, 4)
+    compiled = deepcopy(network)
+    Runtime(smoke("runtime.compile=true").runtime).to_device(compiled)
+    assert compiled.state_dict().keys() == network.state_dict().keys()
+    x, condition = (torch.randn(2, *shape, generator=rng) for shape in ((8, 6, 6), (4,)))
+    for one in (network, compiled):
+        one(x, condition).square().sum().backward()
+    torch.testing.assert_close(compiled(x, condition), network(x, condition), rtol=1e-3, atol=1e-4)
+    for mine, plain in zip(compiled.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, plain.grad, rtol=1e-3, atol=1e-3)
+    assert compiled._compiled_call_impl is not None

@@ -119,6 +119,30 @@ def test_the_text_loss_is_the_cross_entropy_over_all_classes(
 # Networks -----------------------------------------------------------------------------------------
 
 
+def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(
+    rng: torch.Generator,
+) -> None:
+    kept, gradients = [], []
+    content, style = images(rng), images(rng)
+    for saves in (False, True):
+        generator = make_generator("adain_mlp", full_attention=True)
+        if saves:
+            generator.save_memory()
+        sizes: dict[int, int] = {}
+
+        def note(tensor: Tensor, sizes: dict[int, int] = sizes) -> Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            output = generator(content, generator.style(style), torch.arange(4))
+        output.square().sum().backward()
+        kept.append(sum(sizes.values()))
+        gradients.append([weight.grad for weight in generator.parameters()])
+    assert kept[1] < 0.7 * kept[0]
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
 @pytest.mark.parametrize("full_attention", [True, False])
 @pytest.mark.parametrize(("patch_px", "mults"), [(1, [1, 2]), (2, [1, 2, 4])])
 @pytest.mark.parametrize("mode", MODES)

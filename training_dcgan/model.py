@@ -30,6 +30,26 @@ GROUP = 4  # images that follow each other in a batch and are compared; best of 
 DEVIATION_WEIGHT = 0.5  # of how they differ beside what each shows: diversity against legibility
 
 
+class FromPoint(nn.ConvTranspose2d):
+    """A transposed convolution of one position, (B, C, 1, 1) to (B, C', S, S), as a matrix product.
+
+    On a CPU kernels as large as the image take many times as long as convolutions.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        by_place = self.weight.permute(0, 2, 3, 1)  # (C, S, S, C'), as it lies in channels-last
+        made = x.flatten(1) @ by_place.flatten(1)
+        return made.unflatten(1, by_place.shape[1:]).permute(0, 3, 1, 2)
+
+
+class ToPoint(nn.Conv2d):
+    """A convolution whose kernel is the image, (B, C, S, S) to (B, C', 1, 1), as one, likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, self.bias)[..., None, None]
+
+
 class Generator(nn.Module):
     """Noise to images: transposed convolutions from 1 x 1 to a quarter, a half, the whole side.
 
@@ -48,7 +68,7 @@ class Generator(nn.Module):
         self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else None
         inputs = 2 * z_dim if num_classes else z_dim
         self.layers = nn.Sequential(
-            nn.ConvTranspose2d(inputs, 2 * dim, size_px // 4, bias=False),
+            FromPoint(inputs, 2 * dim, size_px // 4, bias=False),
             nn.BatchNorm2d(2 * dim),
             nn.LeakyReLU(SLOPE),
             nn.ConvTranspose2d(2 * dim, dim, 4, stride=2, padding=1, bias=False),
@@ -88,7 +108,7 @@ class Discriminator(nn.Module):
             nn.LeakyReLU(SLOPE),
             spectral_norm(nn.Conv2d(dim, 2 * dim, 4, stride=2, padding=1)),
             nn.LeakyReLU(SLOPE),
-            spectral_norm(nn.Conv2d(2 * dim, NUM_FEATURES, size_px // 4)),
+            spectral_norm(ToPoint(2 * dim, NUM_FEATURES, size_px // 4)),
             nn.LeakyReLU(SLOPE),
         )
         self.verdict = spectral_norm(nn.Conv2d(2 * NUM_FEATURES, 1, 1))
