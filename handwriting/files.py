@@ -104,12 +104,13 @@ def flush_all() -> None:
         os.sync()
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path, below: bool = True) -> None:
     """Remove what a process that was killed left half written, in a folder and those below it.
 
     Only for who alone writes there: see :class:`Claim`.
     """
-    for path in folder.rglob(".*.unfinished-*"):
+    pattern = ".*.unfinished-*"
+    for path in list(folder.rglob(pattern) if below else folder.glob(pattern)):
         path.unlink(missing_ok=True)
 
 
@@ -178,7 +179,7 @@ def read_json(path: Path) -> Any:
 
 
 class Claim:
-    """One process's claim to write into a folder, for as long as this object lives.
+    """One process's claim to write into a folder, as a context or for as long as this object lives.
 
     A locked file in the folder names the process. The operating system unlocks it when the process
     ends, however that happens, so a file that a killed one left keeps nobody out. Within a process
@@ -201,6 +202,12 @@ class Claim:
         self._file = _lock(self._path, PATIENCE_S if patience_s is None else patience_s)
         self.release: Callable[[], object] = weakref.finalize(self, _unlock, self._path, self._file)
         _CLAIMS[self._path] = self
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def check(self) -> None:
         """Check that the folder is still the one that was claimed.

@@ -154,13 +154,10 @@ def _check(packed: PackedImages) -> None:
 def cached(folder: Path, make: Callable[[], PackedImages]) -> PackedImages:
     """The packed set in ``folder``, made first if it is not there; by one process, others wait."""
     if not (folder / "meta.json").is_file():
-        claim = Claim(folder, patience_s=math.inf)
-        try:
+        with Claim(folder, patience_s=math.inf):
             if not (folder / "meta.json").is_file():
                 remove_unfinished(folder)
                 save_packed(folder, make())
-        finally:
-            claim.release()
     return open_packed(folder)
 
 
