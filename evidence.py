@@ -26,7 +26,7 @@ from handwriting import processes
 from handwriting.config import Config, GeneratorName, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import Claim
+from handwriting.files import Claim, remove_unfinished
 from handwriting.run import run_folder
 from handwriting.workers import side_by_side
 from training_cdiffusion_model import train as train_cdiffusion
@@ -53,7 +53,9 @@ def main(config: Config) -> Path:
         adapted = {"start": start, **asdict(grid.adaptation)}
         cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
     side_by_side([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
-    report = write_evidence_report(config, corpora[0].is_real)
+    with Claim(run_folder(config)):
+        remove_unfinished(run_folder(config), below=False)
+        report = write_evidence_report(config, corpora[0].is_real)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
 

@@ -30,6 +30,7 @@ from handwriting.config import (
     run_script,
 )
 from handwriting.errors import InputError
+from handwriting.files import Claim, remove_unfinished
 from handwriting.run import run_folder
 from handwriting.workers import side_by_side
 from training_cdiffusion_model import (
@@ -93,7 +94,9 @@ def main(config: Config) -> Path:
     print(audit(config, recognisers), flush=True)  # nothing is tested when something has leaked
     evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
     test.main(replace(config, evaluation=evaluation))
-    report = write_study_report(config)
+    with Claim(run_folder(config)):
+        remove_unfinished(run_folder(config), below=False)
+        report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
 

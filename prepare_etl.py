@@ -27,6 +27,7 @@ from handwriting.etl.prepared import etl_of, is_prepared, mark, settings_of
 from handwriting.etl.selection import select
 from handwriting.etl.sheets import write_sheets
 from handwriting.etl.summary import write_summary
+from handwriting.files import Claim, remove_unfinished
 from handwriting.fonts import find_fonts
 from handwriting.processes import main_only
 
@@ -37,20 +38,28 @@ def main(config: Config) -> Path:
     output = Path(etl.output).absolute()
     done = is_prepared(output, settings)
     if not done or (etl.png and not has_originals(output)):
-        files = check(config, output)
-        if not done:
-            make(config, files, output)
-        if etl.png:
-            write_originals(output, files, config.pipeline.num_workers)
+        refuse_others(output)
+        with Claim(output):
+            remove_unfinished(output)
+            files = check(config, output)
+            if not done:
+                make(config, files, output)
+            if etl.png:
+                write_originals(output, files, config.pipeline.num_workers)
     print((output / "summary.txt").read_text(encoding="utf-8") + f"\n{output}")
     return output
+
+
+def refuse_others(output: Path) -> None:
+    """Check that a folder is empty or holds what this script wrote."""
+    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    if names - {"lock"} and "integrity.json" not in names:
+        raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
 
 
 def check(config: Config, output: Path) -> list[DataFile]:
     """The files of the study, after a report on all of them; stops at whatever is wrong."""
     etl = etl_of(config.data)
-    if output.is_dir() and any(output.iterdir()) and not (output / "integrity.json").is_file():
-        raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
     files = inspect(Path(etl.folder), [*etl.train_sets, *etl.evaluation_sets])
     write_integrity(output, files)
     print(integrity_table(files), flush=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from handwriting.characters import class_list
 from handwriting.config import Config, run_script
 from handwriting.errors import InputError
+from handwriting.files import Claim, remove_unfinished
 from handwriting.processes import main_only
 from handwriting.run import run_folder
 from handwriting.strokes import simulated, write_corpus
@@ -26,7 +27,10 @@ def main(config: Config) -> Path:
         class_list(data.characters or "demo"), data.num_writers, data.samples_per_writer,
         data.split_seed, config.size_px, Path(config.cache_dir).absolute(),
     )  # fmt: skip
-    manifest = write_corpus(run_folder(config) / "simulated", packed)
+    folder = run_folder(config) / "simulated"
+    with Claim(folder):
+        remove_unfinished(folder)
+        manifest = write_corpus(folder, packed)
     print(f"{len(manifest.entries)} images: {manifest.path}")
     return manifest.path
 

@@ -1,21 +1,26 @@
 """Can a run be killed at any moment without losing anything? Linux and macOS only.
 
     python -m benchmarks.kills --kills 5
-    python -m benchmarks.kills --kills 100 --out kills.json         # the whole line
+    python -m benchmarks.kills --kills 8 --out kills.json           # of each stage
     python -m benchmarks.kills --kills 20 --stages dcgan vae        # and what they need
 
-Each stage runs to its end once, a few hundred tiny steps of ``experiment=smoke``. Then it is
-started elsewhere, killed (SIGKILL) at a random moment and started again, until it ends; what it
-wrote must be the same, byte for byte, but for durations and for keys made of files' times. It is
-removed and made again until it has been killed often enough. A table counts, for each stage: kills;
-resumes, the starts that went on from a checkpoint; ends; files that differ, are missing or are too
-many; half files, which cannot be read or have a temporary name. Exits with 1 if there is a
-difference, a half file or an error. Stages are forks of one process that has imported everything.
+Each stage runs to its end once, 120 tiny steps of ``experiment=smoke``. Then it is
+started elsewhere, killed (SIGKILL) and started again until it ends; what it wrote must be the same,
+byte for byte, but for durations and for keys made of files' times. It is removed and made again
+until it has been killed often enough. Three kills of four in a stage that trains come some time
+after it has written a checkpoint, the fourth at any time; elsewhere all come at any time.
+
+After every kill each file with a final name is read; after every end no other name may be there.
+A table counts, for each stage: kills; those with a checkpoint to go on from; those that left a file
+half written under a temporary name (writing); resumes, the starts that went on from a checkpoint (a
+start may be killed again before it does); ends; files that differ, are missing or are too many;
+half files. Exits with 1 if there is a difference, a half file or an error. Stages are forks of one
+process that has imported everything; when a stage has workers only their parent is killed.
 """
 
 import argparse
+import importlib.util
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -26,18 +31,23 @@ import time
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch._dynamo  # noqa: F401  the first optimizer imports it: here once for all forks
 from PIL import Image
 
+import evidence
 import pipeline
+import prepare_etl
 import prepare_simulated
 from handwriting.config import Config, compose
+from handwriting.etl import SETS
 from training_cdiffusion_model import generate_images as cdiffusion_images, train as cdiffusion
-from training_character_classification import train as classifier
+from training_character_classification import judge, test, train as classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as dcgan_images, train as dcgan
 from training_style_transfer import (
@@ -46,7 +56,7 @@ from training_style_transfer import (
 )
 from training_vae import generate_images as vae_images, train as vae
 
-NUM_STEPS = 300
+NUM_STEPS = 120
 STEPS = [
     f"{stage}.num_steps={NUM_STEPS}"
     for stage in (
@@ -60,13 +70,22 @@ STEPS = [
     )
 ]
 OVERRIDES = [
-    "experiment=smoke", "name=study", "runtime.num_threads=1", "runtime.checkpoint_every_s=0.2",
+    "experiment=smoke", "name=study", "runtime.num_threads=1", "runtime.checkpoint_every_s=0.1",
     *STEPS,
-    *(f"style_transfer.num_steps.{step}=100" for step in style_transfer.STEP_ORDER),
-    *(f"{stage}.sample_every=50" for stage in ("style_transfer", "dcgan", "vae", "cdiffusion")),
+    *(f"style_transfer.num_steps.{step}=40" for step in style_transfer.STEP_ORDER),
+    *(f"{stage}.sample_every=40" for stage in ("style_transfer", "dcgan", "vae", "cdiffusion")),
     "generation.num_per_character=100", f"evaluation.judge_steps={NUM_STEPS}",
 ]  # fmt: skip
+FEWER = ["vae.num_steps=40", "classifier.num_steps=40", "evaluation.judge_steps=40"]
+WHOLE_LINE = ["pipeline.generators=[vae]", "pipeline.augmentations=[true]", *FEWER]
+GRID = [
+    "evidence.arms=[real,real+fonts+classical,real+fonts+vae+classical]", "evidence.seeds=[0]",
+    "evidence.people=[1]", "evidence.recipe_arm=real+fonts+vae+classical",
+    "evidence.recipe_people=[]", *FEWER,
+]  # fmt: skip
+LONGEST_IN_LOOP_S = 1.0  # between a checkpoint and a kill
 OF_THE_MOMENT = {"commit", "duration_s", "images_per_s", "inputs", "key", "training_s"}
+LAST_BYTES = {"png": b"IEND\xaeB`\x82", "gif": b";"}
 TEMPORARY = ("unfinished", "checkpoint", "lock")
 
 
@@ -80,6 +99,7 @@ class Stage:
         needs: stages that must have run before.
         overrides: of the configuration, beside ``OVERRIDES``.
         fresh_cache: whether the cache is removed too when the stage is made again.
+        trains: whether it writes checkpoints.
     """
 
     main: Callable[[Config], Path]
@@ -87,32 +107,46 @@ class Stage:
     needs: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     fresh_cache: bool = False
+    trains: bool = True
 
 
 STAGES = {
     "prepare_simulated": Stage(
-        prepare_simulated.main, "study/simulated", (), ("data.num_writers=100",), True
+        prepare_simulated.main, "study/simulated", (), ("data.num_writers=100",), True, False
+    ),
+    "prepare_etl": Stage(
+        prepare_etl.main, "etl", (),
+        ("data=etl_paper", "data.characters=あい亜哀アイ", "data.etl.png=true",
+         "data.etl.folder=${runs_dir}/../../ETL", "data.etl.output=${runs_dir}/etl"), True, False,
     ),
     "image_encoder": Stage(train_image_encoder.main, "study/image_encoder"),
     "text_encoder": Stage(train_text_encoder.main, "study/text_encoder"),
     "clip": Stage(train_clip.main, "study/clip", ("image_encoder", "text_encoder")),
     "style_transfer": Stage(style_transfer.main, "study/style_transfer", ("clip",)),
     "style_transfer_images": Stage(
-        style_transfer_images.main, "study/generated/adain_clip", ("style_transfer",)
+        style_transfer_images.main, "study/generated/adain_clip", ("style_transfer",), trains=False
     ),
     "dcgan": Stage(dcgan.main, "study/dcgan"),
-    "dcgan_images": Stage(dcgan_images.main, "study/generated/dcgan", ("dcgan",)),
+    "dcgan_images": Stage(dcgan_images.main, "study/generated/dcgan", ("dcgan",), trains=False),
     "vae": Stage(vae.main, "study/vae"),
-    "vae_images": Stage(vae_images.main, "study/generated/vae", ("vae",)),
+    "vae_images": Stage(vae_images.main, "study/generated/vae", ("vae",), trains=False),
     "cdiffusion": Stage(cdiffusion.main, "study/cdiffusion"),
     "cdiffusion_images": Stage(
-        cdiffusion_images.main, "study/generated/cdiffusion", ("cdiffusion",)
+        cdiffusion_images.main, "study/generated/cdiffusion", ("cdiffusion",), trains=False
     ),
-    "classifier": Stage(classifier.main, "study/classifier"),
-    "pipeline": Stage(
-        pipeline.main, "whole", (),
-        ("name=whole", "pipeline.generators=[vae]", "pipeline.augmentations=[true]"), True,
+    "classifier": Stage(classifier.main, "study/classifier/real+classical"),
+    "judge_classifier": Stage(
+        classifier.main, "study/classifier/judge", (),
+        ("classifier.name=judge", "classifier.splits=[validation,test]",
+         "classifier.use_fonts=true"),
     ),
+    "judge": Stage(judge.main, "study/judge", ("judge_classifier", "vae_images"), trains=False),
+    "test": Stage(test.main, "study/test", ("classifier",), trains=False),
+    "pipeline": Stage(pipeline.main, "whole", (), ("name=whole", *WHOLE_LINE), True),
+    "pipeline, 2 workers": Stage(
+        pipeline.main, "workers", (), ("name=workers", *WHOLE_LINE, "pipeline.num_workers=2"), True
+    ),
+    "evidence": Stage(evidence.main, "grid", (), ("name=grid", *GRID), True),
 }  # fmt: skip
 
 
@@ -121,37 +155,65 @@ class Outcome:
     """What the kills of a stage showed."""
 
     kills: int = 0
+    with_checkpoint: int = 0
+    writing: int = 0
     resumes: int = 0
     ends: int = 0
-    whole_s: float = 0.0
     differences: list[str] = field(default_factory=list)
     half_files: list[str] = field(default_factory=list)
+    whole_s: float = 0.0
     error: str = ""
 
 
-def attempt(stage: Stage, side: Path, kill_after_s: float | None) -> int:
-    """Start a stage; kill it after so many seconds. Returns its exit code, negative if killed."""
-    process = multiprocessing.get_context("fork").Process(target=work, args=(stage, side))
-    process.start()
-    process.join(kill_after_s)
-    process.kill()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
+def attempt(stage: Stage, side: Path, kill_after_s: float | None, in_loop: bool = False) -> int:
+    """Start a stage; kill it after so many seconds. Returns its exit code, negative if killed.
+
+    Args:
+        stage: to start.
+        side: its folder.
+        kill_after_s: None: it may end.
+        in_loop: the seconds count from when it has written a checkpoint.
+    """
+    began = time.time()
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        work(stage, side)
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if in_loop and any(newer(path, began) for path in checkpoints(stage, side)):
+            in_loop, began = False, time.time()
+        if kill_after_s is not None and not in_loop and time.time() - began > kill_after_s:
+            os.kill(process, signal.SIGKILL)
+            kill_after_s = None
+        time.sleep(0.01)
+
+
+def checkpoints(stage: Stage, side: Path) -> list[Path]:
+    return list((side / "runs" / stage.folder).rglob("checkpoint.pt*"))
+
+
+def newer(path: Path, than: float) -> bool:
+    return path.exists() and path.stat().st_mtime > than
 
 
 def work(stage: Stage, side: Path) -> None:
     """The stage's own process; what it prints goes to a log."""
-    with (side / "log.txt").open("a") as log:
+    code = 1
+    try:
+        sys.stdout = sys.stderr = log = (side / "log.txt").open("a")
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    places = [f"runs_dir={side / 'runs'}", f"cache_dir={side / 'cache'}"]
-    try:
+        places = [f"runs_dir={side / 'runs'}", f"cache_dir={side / 'cache'}"]
         stage.main(compose([*OVERRIDES, *places, *stage.overrides]))
+        code = 0
     except Exception:
         traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def kill_stage(stage: Stage, whole: Path, side: Path, kills: int, rng: random.Random) -> Outcome:
@@ -168,18 +230,23 @@ def kill_stage(stage: Stage, whole: Path, side: Path, kills: int, rng: random.Ra
             shutil.rmtree(side / "cache", ignore_errors=True)
         (side / "log.txt").unlink(missing_ok=True)
         while True:
+            in_loop = stage.trains and outcome.kills % 4 != 3
+            after_s = rng.uniform(0, LONGEST_IN_LOOP_S if in_loop else outcome.whole_s)
             enough = outcome.kills >= kills
-            code = attempt(stage, side, None if enough else rng.uniform(0, outcome.whole_s))
+            code = attempt(stage, side, None if enough else after_s, in_loop and not enough)
             if code != -signal.SIGKILL:
                 break
             outcome.kills += 1
+            outcome.with_checkpoint += bool(checkpoints(stage, side))
+            outcome.writing += any("unfinished-" in name for name in files_in(side))
+            outcome.half_files += half_files(side, ended=False)
         if code != 0:
             outcome.error = last_line(side)
             return outcome
         outcome.ends += 1
         outcome.resumes += (side / "log.txt").read_text().count("resumed at step")
         outcome.differences += differences(whole, side, f"runs/{stage.folder}")
-        outcome.half_files += half_files(side)
+        outcome.half_files += half_files(side, ended=True)
     return outcome
 
 
@@ -214,30 +281,45 @@ def lasting(value: Any) -> Any:
     return [lasting(item) for item in value] if isinstance(value, list) else value
 
 
-def half_files(side: Path) -> list[str]:
-    """Files with temporary names, and those that cannot be read to their end."""
-    return [name for name, path in files_in(side).items() if is_half(path)]
+def half_files(side: Path, ended: bool) -> list[str]:
+    """Files that cannot be read to their end; after the end, temporary names too."""
+    return [
+        name
+        for name, path in files_in(side).items()
+        if (ended and any(word in path.name for word in TEMPORARY))
+        or ("unfinished" not in path.name and is_half(path))
+    ]
 
 
 def is_half(path: Path) -> bool:
-    if any(word in path.name for word in TEMPORARY):
-        return True
+    """Whether a file is there and cannot be read to its end."""
+    stat = path.stat() if path.exists() else None
+    return stat is not None and not is_whole(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@cache
+def is_whole(path: Path, *_: int) -> bool:
+    """Whether a file can be read to its end; looked at once."""
+    kind = path.name.removesuffix(".before").rpartition(".")[2]
     try:
-        if path.suffix == ".json":
+        if kind == "json":
             json.loads(path.read_text(encoding="utf-8"))
-        elif path.suffix == ".jsonl":
+        elif kind == "jsonl":
             [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        elif path.suffix in (".png", ".gif"):
+        elif kind in LAST_BYTES:
             with Image.open(path) as picture:
                 picture.load()
-        elif path.suffix == ".npy":
+            return path.read_bytes().endswith(LAST_BYTES[kind])
+        elif kind == "npy":
             np.load(path)
-        elif path.suffix == ".pt":
+        elif kind in ("pt", "npz"):
             with zipfile.ZipFile(path) as archive:
-                return archive.testzip() is not None
-    except Exception:  # whatever broken bytes lead to
+                return archive.testzip() is None
+    except FileNotFoundError:  # a worker of a killed parent still wrote
         return True
-    return False
+    except Exception:  # whatever broken bytes lead to
+        return False
+    return True
 
 
 def in_order(names: list[str]) -> Iterator[str]:
@@ -249,6 +331,24 @@ def in_order(names: list[str]) -> Iterator[str]:
     return (name for name in STAGES if name in wanted)
 
 
+def draw_etl(folder: Path) -> None:
+    """Small ETL files as the tests draw them; all sets are as small as they are from now on."""
+    path = Path(__file__).resolve().parents[1] / "tests" / "etl_encoder.py"
+    spec = importlib.util.spec_from_file_location("etl_encoder", path)
+    assert spec is not None
+    assert spec.loader is not None
+    encoder = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(encoder)
+    SETS.update(encoder.small_sets(SETS, encoder.drawn_files(folder)))
+
+
+def row(name: str, outcome: Outcome) -> str:
+    """A line of the table."""
+    values = [getattr(outcome, column.name) for column in fields(Outcome)[:-1]]
+    cells = [str(len(value) if isinstance(value, list) else value) for value in values]
+    return f"| {name} | {' | '.join(cells)} | {outcome.error}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=5, help="of each stage")
@@ -258,17 +358,18 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     found: dict[str, Outcome] = {}
-    print(f"{'stage':22} {'whole s':>8} kills resumes ends differences half files")
+    columns = [column.name.replace("_", " ") for column in fields(Outcome)[:-1]]
+    print(f"| stage | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     with tempfile.TemporaryDirectory() as name:
+        draw_etl(Path(name, "ETL"))
         sides = Path(name, "whole"), Path(name, "killed")
         for side in sides:
             side.mkdir()
         for stage in in_order(arguments.stages):
-            found[stage] = o = kill_stage(STAGES[stage], *sides, arguments.kills, rng)
-            counts = f"{o.kills:5} {o.resumes:7} {o.ends:4} {len(o.differences):11}"
-            halves = f"{len(o.half_files):10} {o.error}"
-            print(f"{stage:22} {o.whole_s:8.1f} {counts} {halves}", flush=True)
-            for path in [*o.differences, *o.half_files][:5]:
+            wanted = arguments.kills if stage in arguments.stages else 0
+            found[stage] = outcome = kill_stage(STAGES[stage], *sides, wanted, rng)
+            print(row(stage, outcome), flush=True)
+            for path in [*outcome.differences, *outcome.half_files][:5]:
                 print(f"    {path}", flush=True)
     if arguments.out:
         counts_of = {stage: vars(outcome) for stage, outcome in found.items()}

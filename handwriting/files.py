@@ -114,12 +114,13 @@ def flush_all() -> None:
         os.sync()
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path, below: bool = True) -> None:
     """Remove what a process that was killed left half written, in a folder and those below it.
 
     Only for who alone writes there: see :class:`Claim`.
     """
-    for path in folder.rglob(".*.unfinished-*"):
+    pattern = ".*.unfinished-*"
+    for path in list(folder.rglob(pattern) if below else folder.glob(pattern)):
         path.unlink(missing_ok=True)
 
 

@@ -147,7 +147,10 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether this run ended with the same inputs before, and what it made is still there."""
+        """Whether this run ended with the same inputs before, and what it made is still there.
+
+        What a kill between its end and its tidying up has left is then removed.
+        """
         return self._is_done()
 
     @main_only
@@ -155,7 +158,12 @@ class Run:
         path = self.folder / "done.json"
         done = read_json(path) if path.is_file() else {}
         outputs = [self.folder / name for name in done.get("outputs", [])]
-        return done.get("key") == self.key and all(output.is_file() for output in outputs)
+        if done.get("key") != self.key or not all(output.is_file() for output in outputs):
+            return False
+        if any(left.is_file() for left in (*self._checkpoints, self.folder / "lock")):
+            with Claim(self.folder):
+                self._remove_checkpoints()
+        return True
 
     def begin(self) -> "Run":
         """Open the folder for writing; checkpoints of other inputs are removed.

@@ -6,7 +6,7 @@ Bits that no field covers can be filled with noise, because a reader must not lo
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from handwriting.etl.layouts import EtlSet
 from handwriting.fonts import find_fonts
 
 Uint8 = npt.NDArray[np.uint8]
@@ -528,3 +529,15 @@ def drawn_files(folder: Path, set_names: Sequence[str] = tuple(LAYOUTS)) -> list
     return [
         file for set_name in set_names for file in _write_set(folder / FOLDERS[set_name], set_name)
     ]
+
+
+def small_sets(sets: Mapping[str, EtlSet], drawn: Sequence[DrawnFile]) -> dict[str, EtlSet]:
+    """The reader's table of sets, as if the drawn files were all that there is."""
+    found = {}
+    for name, form in sets.items():
+        own = [file for file in drawn if file.set_name == name]
+        files = {file.path.name: len(file.samples) + form.dummy_records for file in own}
+        models = {file.path.name: sum(one.is_model for one in file.samples) for file in own}
+        models = {file: number for file, number in models.items() if number}
+        found[name] = replace(form, files=files, model_records=models, sha256={})
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ComposeSmoke
-from etl_encoder import DrawnFile, drawn_files
+from etl_encoder import DrawnFile, drawn_files, small_sets
 from PIL import Image
 
 import prepare_etl
@@ -41,12 +41,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
 @pytest.fixture
 def etl_folder(drawn: list[DrawnFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Drawn files of all sets, and the table of files as small as they are."""
-    for name, form in SETS.items():
-        own = [file for file in drawn if file.set_name == name]
-        files = {file.path.name: len(file.samples) + form.dummy_records for file in own}
-        models = {file.path.name: sum(one.is_model for one in file.samples) for file in own}
-        models = {file: number for file, number in models.items() if number}
-        small = replace(form, files=files, model_records=models, sha256={})
+    for name, small in small_sets(SETS, drawn).items():
         monkeypatch.setitem(SETS, name, small)
     return Path(shutil.copytree(drawn[0].path.parents[1], tmp_path / "ETL"))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import ComposeSmoke
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from handwriting import files, run as run_module
 from handwriting.errors import InputError
 from handwriting.files import Claim, git_commit, write_atomically, write_json
+from handwriting.fonts import find_fonts, font_images
+from handwriting.packed import PackedImages, cached
 from handwriting.run import Run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -186,6 +189,21 @@ def test_a_kill_between_two_checkpoints_leaves_the_one_before(smoke: ComposeSmok
     assert resumed.finished[0] == 7
 
 
+def test_a_kill_between_the_end_and_tidying_up_leaves_nothing(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy(smoke)
+    monkeypatch.setattr(Run, "_remove_checkpoints", lambda self: None)
+    toy.main()
+    monkeypatch.undo()
+    (toy.folder / "lock").write_text("of a process that was killed")
+    assert (toy.folder / "checkpoint.pt").is_file()
+    assert Toy(smoke).run.is_done
+    assert {path.name for path in toy.folder.iterdir()} == {
+        "config.json", "metrics.jsonl", "metrics.json", "done.json"
+    }  # fmt: skip
+
+
 def test_what_a_killed_process_left_half_written_is_removed(smoke: ComposeSmoke) -> None:
     toy = Toy(smoke)
 
@@ -199,6 +217,35 @@ def test_what_a_killed_process_left_half_written_is_removed(smoke: ComposeSmoke)
     toy.run.begin()
     assert not list(toy.folder.rglob(".*"))
     assert (toy.folder / "samples/step.png").is_file()
+
+
+def test_what_a_kill_left_in_the_cache_is_removed_and_others_wait(tmp_path: Path) -> None:
+    zero = np.zeros(1, np.int64)
+    packed = PackedImages(np.zeros((1, 4, 4), np.uint8), zero, zero, ("あ",), ("writer",))
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    (folder / ".images.unfinished-12345678.npy").touch()
+    seen = []
+
+    def make() -> PackedImages:
+        seen.append((folder / "lock").read_text().split()[0])
+        return packed
+
+    assert len(cached(folder, make)) == 1
+    assert seen == [str(os.getpid())]
+    names = {"images.npy", "labels.npy", "writers.npy", "meta.json"}
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_a_full_disk_is_no_reason_to_leave_out_a_font(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", refuse)
+    with pytest.raises(InputError, match=r"cannot write .*images.npy: No space left"):
+        font_images(find_fonts()[:2], "あい", 16, tmp_path)
 
 
 # Two at once --------------------------------------------------------------------------------------
