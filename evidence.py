@@ -17,17 +17,14 @@ run again, so a run that was killed goes on; seeds, people and arms can be added
 
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pipeline
-from handwriting import processes
 from handwriting.config import Config, GeneratorName, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import Claim, remove_unfinished
-from handwriting.run import run_folder
+from handwriting.run import main_claim, run_folder
 from handwriting.workers import side_by_side
 from training_cdiffusion_model import train as train_cdiffusion
 from training_character_classification.evidence_report import write_evidence_report
@@ -48,13 +45,12 @@ def main(config: Config) -> Path:
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
     if grid.adaptation and any(GeneratorName.cdiffusion in c.pipeline.generators for c in cells):
         shared = base(config)  # by the jobs of a sweep: one trains it, the others wait
-        with Claim(run_folder(shared), math.inf) if processes.is_main() else nullcontext():
+        with main_claim(run_folder(shared), math.inf):
             start = str(train_cdiffusion.main(shared))
         adapted = {"start": start, **asdict(grid.adaptation)}
         cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
     side_by_side([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
-    with Claim(run_folder(config)):
-        remove_unfinished(run_folder(config), below=False)
+    with main_claim(run_folder(config)):
         report = write_evidence_report(config, corpora[0].is_real)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report

@@ -30,8 +30,7 @@ from handwriting.config import (
     run_script,
 )
 from handwriting.errors import InputError
-from handwriting.files import Claim, remove_unfinished
-from handwriting.run import run_folder
+from handwriting.run import main_claim, run_folder
 from handwriting.workers import side_by_side
 from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
@@ -94,8 +93,7 @@ def main(config: Config) -> Path:
     print(audit(config, recognisers), flush=True)  # nothing is tested when something has leaked
     evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
     test.main(replace(config, evaluation=evaluation))
-    with Claim(run_folder(config)):
-        remove_unfinished(run_folder(config), below=False)
+    with main_claim(run_folder(config)):
         report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report

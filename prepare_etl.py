@@ -27,7 +27,7 @@ from handwriting.etl.prepared import etl_of, is_prepared, mark, settings_of
 from handwriting.etl.selection import select
 from handwriting.etl.sheets import write_sheets
 from handwriting.etl.summary import write_summary
-from handwriting.files import Claim, remove_unfinished
+from handwriting.files import Claim
 from handwriting.fonts import find_fonts
 from handwriting.processes import main_only
 
@@ -40,7 +40,6 @@ def main(config: Config) -> Path:
     if not done or (etl.png and not has_originals(output)):
         refuse_others(output)
         with Claim(output):
-            remove_unfinished(output)
             files = check(config, output)
             if not done:
                 make(config, files, output)

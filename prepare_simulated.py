@@ -12,7 +12,7 @@ from pathlib import Path
 from handwriting.characters import class_list
 from handwriting.config import Config, run_script
 from handwriting.errors import InputError
-from handwriting.files import Claim, remove_unfinished
+from handwriting.files import Claim
 from handwriting.processes import main_only
 from handwriting.run import run_folder
 from handwriting.strokes import simulated, write_corpus
@@ -29,7 +29,6 @@ def main(config: Config) -> Path:
     )  # fmt: skip
     folder = run_folder(config) / "simulated"
     with Claim(folder):
-        remove_unfinished(folder)
         manifest = write_corpus(folder, packed)
     print(f"{len(manifest.entries)} images: {manifest.path}")
     return manifest.path

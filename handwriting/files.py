@@ -114,16 +114,6 @@ def flush_all() -> None:
         os.sync()
 
 
-def remove_unfinished(folder: Path, below: bool = True) -> None:
-    """Remove what a process that was killed left half written, in a folder and those below it.
-
-    Only for who alone writes there: see :class:`Claim`.
-    """
-    pattern = ".*.unfinished-*"
-    for path in list(folder.rglob(pattern) if below else folder.glob(pattern)):
-        path.unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: _write_text(temporary, text))
 
@@ -194,17 +184,19 @@ class Claim:
     A locked file in the folder names the process. The operating system unlocks it when the process
     ends, however that happens, so a file that a killed one left keeps nobody out. Within a process
     the latest claim counts. Windows has no such locks: there two processes are not kept apart.
+    What a killed process left half written is removed.
 
     Args:
         folder: made if it is not there.
         patience_s: how long to wait for another process, such as a worker whose parent was killed
             and which ends its step; None: ``PATIENCE_S``.
+        below: whether the folders below are this process's, too.
 
     Raises:
         InputError: another process has claimed the folder, or it cannot be written.
     """
 
-    def __init__(self, folder: Path, patience_s: float | None = None) -> None:
+    def __init__(self, folder: Path, patience_s: float | None = None, below: bool = True) -> None:
         self._path = folder / "lock"
         earlier = _CLAIMS.get(self._path)
         if earlier is not None:
@@ -212,6 +204,7 @@ class Claim:
         self._file = _lock(self._path, PATIENCE_S if patience_s is None else patience_s)
         self.release: Callable[[], object] = weakref.finalize(self, _unlock, self._path, self._file)
         _CLAIMS[self._path] = self
+        _remove_unfinished(folder, below)
 
     def __enter__(self) -> "Claim":
         return self
@@ -272,6 +265,12 @@ def _has_locked(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _remove_unfinished(folder: Path, below: bool) -> None:
+    pattern = ".*.unfinished-*"
+    for path in list(folder.rglob(pattern) if below else folder.glob(pattern)):
+        path.unlink(missing_ok=True)
 
 
 def _unlock(path: Path, file: IO[str]) -> None:

@@ -22,7 +22,6 @@ from handwriting.files import (
     content_key,
     content_key_of,
     read_json,
-    remove_unfinished,
     write_atomically,
     write_json,
 )
@@ -259,7 +258,6 @@ def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> P
     if not (folder / "meta.json").is_file():
         with Claim(folder, patience_s=math.inf):
             if not (folder / "meta.json").is_file():
-                remove_unfinished(folder)
                 save_packed(folder, make())
     return open_packed(folder)
 

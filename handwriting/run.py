@@ -19,7 +19,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -37,7 +37,6 @@ from handwriting.files import (
     content_key,
     git_commit,
     read_json,
-    remove_unfinished,
     write_atomically,
     write_json,
     write_text,
@@ -177,7 +176,6 @@ class Run:
     @main_only
     def _open(self) -> None:
         self._claim = Claim(self.folder)
-        remove_unfinished(self.folder)
         (self.folder / "done.json").unlink(missing_ok=True)
         old = self.folder / "config.json"
         if not old.is_file() or read_json(old).get("key") != self.key:
@@ -410,6 +408,13 @@ class Run:
 def run_folder(config: Config) -> Path:
     """The folder of the study."""
     return Path(config.runs_dir).absolute() / config.name
+
+
+def main_claim(folder: Path, patience_s: float | None = None) -> AbstractContextManager[object]:
+    """The first process's :class:`Claim` to write into a folder; others may write below it."""
+    if processes.is_main():
+        return Claim(folder, patience_s, below=False)
+    return nullcontext()
 
 
 def _versions() -> dict[str, str]:
