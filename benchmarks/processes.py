@@ -77,16 +77,21 @@ def main() -> None:
     per_step = ",".join(f"{step}:{NUM_STEPS}" for step in ("step1", "step2", "step3", "step_end"))
     config = compose(
         [
-            "experiment=demo", *sys.argv[1:], f"runs_dir={folder}/runs",
+            "experiment=demo", "runtime.precision=no", *sys.argv[1:], f"runs_dir={folder}/runs",
             f"cache_dir={folder}/cache", "runtime.num_threads=1", "image_encoder.num_steps=3",
             "text_encoder.num_steps=3", "clip.num_steps=3", f"classifier.num_steps={NUM_STEPS}",
             f"style_transfer.num_steps={{{per_step}}}", "generation.num_per_character=20",
         ]
     )  # fmt: skip
-    for stage in (train_image_encoder, train_text_encoder, train_clip, train_style_transfer):
+    for stage in (train_image_encoder, train_text_encoder, train_clip):
         stage.main(config)
-    # Its last step again and again, from the step before.
-    one_step = replace(config, step_type=StepType.step_end)
+    train_style_transfer.main(replace(config, step_type=StepType.step1))
+    step1 = (
+        Path(config.runs_dir) / config.name / "style_transfer" / config.model_mode.value / "step1"
+    )
+    # Its second step again and again, from the first.
+    one_step = replace(config, step_type=StepType.step2)
+    made = replace(config, gen_weight=str(step1))
     steps = NUM_STEPS - WARM_UP
     works = {
         "style transfer, training": (
@@ -96,7 +101,7 @@ def main() -> None:
             train_classifier.main, config, steps * config.classifier.batch_size,
         ),
         "style transfer, generating": (
-            generate_style_transfer.main, config, 20 * len(open_corpus(config).characters),
+            generate_style_transfer.main, made, 20 * len(open_corpus(config).characters),
         ),
     }  # fmt: skip
     print(f"{config.name}, {processes.count()} processes, {config.runtime.precision=}")

@@ -239,6 +239,56 @@ def average(tensors: Sequence[Tensor]) -> None:
 # Layers that look at the whole batch --------------------------------------------------------------
 
 
+class _Normalise(torch.autograd.Function):
+    """Batch norm by the mean and variance of all processes' rows, which it also returns.
+
+    S. Ioffe, C. Szegedy, Batch Normalization, 2015, algorithm 1; its derivatives in section 3.
+    torch's kernels work as if in evaluation mode; what the statistics owe to x comes on top.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        # A process may have no row of a kind. It goes along: the others must not wait in vain.
+        mean = var = x.new_zeros(x.shape[1], dtype=torch.float32)
+        if len(x):
+            mean, var = torch.batch_norm_update_stats(x.float(), None, None, 0.0)
+        size = mean.new_tensor([x[:, :1].numel()])
+        parts = gather(torch.cat([size, mean, var])[None])  # (processes, 1 + 2 C)
+        sizes, means, variances = parts.split([1, len(mean), len(mean)], dim=1)
+        total = sizes.sum()
+        mean = (sizes * means).sum(0) / total
+        var = (sizes * (variances + (means - mean).square())).sum(0) / total
+        arguments = (weight, bias, mean, var, False, 0.0, eps, True)
+        y = torch.batch_norm(x, *arguments) if len(x) else x.clone()
+        ctx.save_for_backward(x, weight, mean, var, total)
+        ctx.eps = eps
+        unbiased = var * total / (total - 1)
+        ctx.mark_non_differentiable(mean, unbiased)
+        return y, mean, unbiased
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, var, total = ctx.saved_tensors
+        of_x, of_weight, of_bias = gradients[0], torch.zeros_like(mean), torch.zeros_like(mean)
+        if len(x):
+            of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                gradients[0], x, weight, mean, var, None, None, False, ctx.eps, [True] * 3
+            )
+        sums = torch.cat([of_bias, of_weight]).float()
+        dist.all_reduce(sums)
+        of_shift, of_scale = (sums / total).chunk(2)
+        deviation = (var + ctx.eps).rsqrt()
+        factor = deviation if weight is None else deviation * weight
+        slope = factor * deviation * of_scale
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        offset = factor * of_shift - slope * mean
+        of_x = of_x.addcmul(x, slope.to(x.dtype).view(shape), value=-1)
+        of_x -= offset.to(x.dtype).view(shape)
+        return (of_x, None, None, None) if weight is None else (of_x, of_weight, of_bias, None)
+
+
 class _WholeBatchNorm(_BatchNorm):
     """Batch norm that in training takes mean and variance over all processes' rows.
 
@@ -248,30 +298,12 @@ class _WholeBatchNorm(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        others = [0, *range(2, x.ndim)]  # all dimensions but the channels
-        values = x.float()
-        if len(x):
-            var, mean = torch.var_mean(values, others, correction=0)
-        else:  # the others must not wait for this one in vain, neither now nor on the way back
-            var = mean = values.sum(others)
-        size = mean.new_tensor([x[:, :1].numel()])
-        parts = gather(torch.cat([size, mean, var])[None])  # (processes, 1 + 2 C)
-        sizes, means, variances = parts.split([1, len(mean), len(mean)], dim=1)
-        total = sizes.sum()
-        mean = (sizes * means).sum(0) / total
-        var = (sizes * (variances + (means - mean).square())).sum(0) / total
-        self._follow(mean.detach(), var.detach() * total / (total - 1))
-        scale = (var + self.eps).rsqrt()
-        if self.weight is not None:
-            scale = scale * self.weight
-        shift = -mean * scale
-        if self.bias is not None:
-            shift = shift + self.bias
-        shape = [1, -1] + [1] * (x.ndim - 2)
-        normal = torch.addcmul(shift.view(shape), values, scale.view(shape)).to(x.dtype)
+        y, mean, var = _Normalise.apply(x, self.weight, self.bias, self.eps)
+        self._follow(mean, var)
         for name in ("drop", "act"):  # timm's batch norms end with these
             if hasattr(self, name):
-                normal = getattr(self, name)(normal)
+                y = getattr(self, name)(y)
+        normal: Tensor = y
         return normal
 
     def _follow(self, mean: Tensor, unbiased_var: Tensor) -> None:
