@@ -23,7 +23,14 @@ from handwriting.etl.integrity import (
 )
 from handwriting.etl.originals import has_originals, write_originals
 from handwriting.etl.preparation import prepare
-from handwriting.etl.prepared import etl_of, is_prepared, mark, settings_of
+from handwriting.etl.prepared import (
+    etl_of,
+    is_left_over,
+    is_prepared,
+    mark,
+    remove_parts,
+    settings_of,
+)
 from handwriting.etl.selection import select
 from handwriting.etl.sheets import write_sheets
 from handwriting.etl.summary import write_summary
@@ -37,14 +44,17 @@ def main(config: Config) -> Path:
     etl, settings = etl_of(config.data), settings_of(config.data, config.size_px)
     output = Path(etl.output).absolute()
     done = is_prepared(output, settings)
-    if not done or (etl.png and not has_originals(output)):
+    wanted = not done or (etl.png and not has_originals(output))
+    if wanted or is_left_over(output):
         refuse_others(output)
         with Claim(output):
-            files = check(config, output)
+            if wanted:
+                files = check(config, output)
             if not done:
                 make(config, files, output)
-            if etl.png:
+            if wanted and etl.png:
                 write_originals(output, files, config.pipeline.num_workers)
+            remove_parts(output)
     print((output / "summary.txt").read_text(encoding="utf-8") + f"\n{output}")
     return output
 

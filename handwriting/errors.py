@@ -28,7 +28,8 @@ def report_problems(what: str, problems: list[str], advice: str, most: int = 20)
 
 def cannot_write(path: Path, error: OSError) -> WriteError:
     """What to say when a file cannot be written and the one before it is still there."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    # NumPy gives no number when fewer bytes were written than it asked for.
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
     advice = "make space on the disk" if is_full else "make the folder writable or choose another"
     return WriteError(
         f"cannot write {path}: {error.strerror or error}. Nothing was replaced: {advice} "

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from handwriting import processes
 from handwriting.errors import InputError
+from handwriting.progress import progress
 from handwriting.run import Stop
 
 Argument = TypeVar("Argument")
@@ -23,9 +24,14 @@ _STOPPED = 128 + signal.SIGTERM  # the exit code of what SIGTERM has stopped
 
 
 def side_by_side(
-    jobs: Sequence[tuple[Callable[[Argument], object], Argument]], num_workers: int
+    jobs: Sequence[tuple[Callable[[Argument], object], Argument]], num_workers: int, doing: str = ""
 ) -> None:
     """Run jobs, so many processes at a time, in the order given; a job is a function's call.
+
+    Args:
+        jobs: functions and what to call them with.
+        num_workers: processes.
+        doing: what a progress bar over the jobs says; empty: no bar, jobs have their own.
 
     Ctrl-C and SIGTERM reach the jobs that are running: each ends its step and writes its checkpoint
     before this process stops; the second signal stops all at once. Should this process be killed,
@@ -39,11 +45,21 @@ def side_by_side(
     """
     if num_workers < 1:
         raise InputError(f"num_workers={num_workers}: at least 1")
+    ended = _ended(jobs, num_workers)
+    for _ in progress(ended, len(jobs), doing) if doing else ended:
+        pass
+
+
+def _ended(
+    jobs: Sequence[tuple[Callable[[Argument], object], Argument]], num_workers: int
+) -> Iterator[None]:
+    """One value for each job that has ended."""
     if processes.count() > 1 or multiprocessing.parent_process() is not None:
         num_workers = 1
     if min(num_workers, len(jobs)) <= 1:
         for function, argument in jobs:
             function(argument)
+            yield
         return
     waiting = list(reversed(jobs))
     workers: dict[Connection, BaseProcess] = {}
@@ -62,6 +78,7 @@ def side_by_side(
                         pipe.send(waiting.pop())
                     else:
                         busy.remove(pipe)
+                    yield
         finally:
             _end(list(workers.values()))
     if stop.signal is not None:

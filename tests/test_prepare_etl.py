@@ -572,3 +572,17 @@ def test_etl2_is_read_with_its_table(study: Study, etl_folder: Path) -> None:
     )  # fmt: skip
     sizes = [len(split) for split in splits_in(prepare_etl.main(config)).values()]
     assert sizes == [6, 3, 3]
+
+
+def test_a_kill_between_the_end_and_tidying_up_leaves_nothing(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_etl, "remove_parts", lambda output: None)
+    output = prepare_etl.main(study())
+    monkeypatch.undo()
+    (output / "lock").write_text("of a process that was killed")
+    before = contents(output)
+    assert any(name.startswith("unfinished/") for name in before)
+    prepare_etl.main(study())
+    after = contents(output)
+    assert after == {k: v for k, v in before.items() if not k.startswith(("unfinished/", "lock"))}

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,11 +21,12 @@ from conftest import ComposeSmoke
 from torch import Tensor, nn
 
 from handwriting import files, run as run_module
-from handwriting.errors import InputError
+from handwriting.errors import InputError, WriteError
 from handwriting.files import Claim, git_commit, write_atomically, write_json
 from handwriting.fonts import find_fonts, font_images
-from handwriting.packed import PackedImages, cached
-from handwriting.run import Run
+from handwriting.images import save_png
+from handwriting.packed import PackedImages, cached, save_array
+from handwriting.run import Run, save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 EACH_STEP = "runtime.checkpoint_every_s=-1"
@@ -244,7 +246,7 @@ def test_a_full_disk_is_no_reason_to_leave_out_a_font(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", refuse)
-    with pytest.raises(InputError, match=r"cannot write .*images.npy: No space left"):
+    with pytest.raises(WriteError, match=r"^cannot write .*images.npy: No space left"):
         font_images(find_fonts()[:2], "あい", 16, tmp_path)
 
 
@@ -335,6 +337,32 @@ def test_a_disk_that_takes_no_more_stops_the_run_and_keeps_its_checkpoints(
     resumed = Toy(smoke)
     assert torch.equal(resumed.main(), whole)
     assert resumed.finished[0] == 7
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "a.json": lambda path: write_json(path, NOISE.tolist()),
+    "a.png": lambda path: save_png(path, NOISE),
+    "a.npy": lambda path: save_array(path, NOISE),
+    "a.npz": lambda path: write_atomically(path, lambda name: np.savez(name, a=NOISE)),
+    "a.pt": lambda path: save_weights(path, "a", {}, {}, {"a": torch.zeros(4096)}),
+}
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_what_cannot_be_written_whole_leaves_what_was_there(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # as if the disk were full
+    try:
+        with pytest.raises(WriteError) as caught:
+            WRITERS[name](path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value).startswith(f"cannot write {path}: ")
+    assert "make space on the disk" in str(caught.value)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(name, "before")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")

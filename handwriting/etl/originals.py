@@ -1,10 +1,10 @@
 """The prepared records' original images as PNG files, with a manifest for each split."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.records import EtlFile
@@ -12,7 +12,7 @@ from handwriting.etl.selection import SPLITS, Int64
 from handwriting.images import save_png
 from handwriting.manifest import Entry, write_manifest
 from handwriting.packed import open_packed
-from handwriting.progress import progress
+from handwriting.workers import side_by_side
 
 
 def has_originals(output: Path) -> bool:
@@ -40,13 +40,14 @@ def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -
             for character, i, place in zip(characters, number, record, strict=True)
         ]
         jobs = [
-            delayed(_write_file)(files[i], record[rows], [paths[row] for row in rows])
+            (
+                partial(_write_file, files[i], record[rows]),
+                [paths[row] for row in rows],
+            )
             for i in np.unique(number)
             for rows in [np.flatnonzero(number == i)]
         ]
-        written = Parallel(num_workers, return_as="generator_unordered")(jobs)
-        for _ in progress(written, len(jobs), f"writing PNG files ({split})"):
-            pass
+        side_by_side(jobs, num_workers, f"writing PNG files ({split})")
         write_manifest(_manifest(output, split), map(Entry, characters, map(str, paths), writers))
 
 

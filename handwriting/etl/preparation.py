@@ -6,11 +6,11 @@ Beside the arrays of a split lies ``records.npy`` (N, 2): the file, an index int
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from handwriting.config import Preparation
 from handwriting.errors import InputError
@@ -21,7 +21,7 @@ from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
 from handwriting.files import content_key, write_atomically, write_json
 from handwriting.images import MIN_CONTRAST, Uint8, canonical, resize, smooth
 from handwriting.packed import save_array, write_images
-from handwriting.progress import progress
+from handwriting.workers import side_by_side
 
 _AT_ONCE = 512  # images decoded at a time
 
@@ -62,15 +62,17 @@ def _make_parts(
     numbers = np.unique(selection.file).tolist()
     parts = {number: folder / f"{selection.files[number].name}.npz" for number in numbers}
     jobs = [
-        delayed(_make_part)(
-            part, selection.files[number], selection.record[selection.file == number],
-            settings["preparation"], settings["size_px"],
+        (
+            partial(
+                _make_part, file=selection.files[number],
+                record=selection.record[selection.file == number],
+                preparation=settings["preparation"], size_px=settings["size_px"],
+            ),
+            part,
         )
         for number, part in parts.items()
     ]  # fmt: skip
-    made = Parallel(num_workers, return_as="generator_unordered")(jobs)
-    for _ in progress(made, len(parts), "preparing files"):
-        pass
+    side_by_side(jobs, num_workers, "preparing files")
     return parts
 
 

@@ -87,6 +87,15 @@ def unmark(output: Path) -> None:
 
 
 def mark(output: Path, settings: dict[str, Any]) -> None:
-    """Everything is prepared, and what was left to go on from is not needed any more."""
+    """Everything is prepared."""
     write_json(output / "prepared.json", {"settings": settings})
-    shutil.rmtree(output / "unfinished")
+
+
+def remove_parts(output: Path) -> None:
+    """What was left to go on from is not needed any more."""
+    shutil.rmtree(output / "unfinished", ignore_errors=True)
+
+
+def is_left_over(output: Path) -> bool:
+    """Whether a process was killed before it had tidied up."""
+    return (output / "lock").exists() or (output / "unfinished").exists()
