@@ -15,7 +15,9 @@ BATCH_SIZE = 512
 
 
 @torch.no_grad()
-def batch_outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Iterator[Tensor]:
+def batch_outputs(
+    network: nn.Module, packed: PackedImages, runtime: Runtime
+) -> Iterator[tuple[slice, Tensor]]:
     """A network's outputs on one batch of images after the other, in float32 on the CPU.
 
     Args:
@@ -23,22 +25,23 @@ def batch_outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) ->
         packed: N images.
 
     Returns:
-        (B, D) each, B being ``BATCH_SIZE`` for all but the last.
+        Which images, and (B, D).
     """
     network.eval()
     for start in range(0, len(packed), BATCH_SIZE):
-        images = torch.from_numpy(np.array(packed.images[start : start + BATCH_SIZE]))
+        batch = slice(start, start + BATCH_SIZE)
+        images = torch.from_numpy(np.array(packed.images[batch]))
         with runtime.autocast():
-            yield network(to_float(images.to(runtime.device))).float().cpu()
+            yield batch, network(to_float(images.to(runtime.device))).float().cpu()
 
 
 def outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Tensor:
     """A network's outputs on all images, (N, D) float32 on the CPU."""
-    return torch.cat([*batch_outputs(network, packed, runtime)])
+    return torch.cat([found for _, found in batch_outputs(network, packed, runtime)])
 
 
 def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> npt.NDArray[np.int64]:
     """The likeliest class of each image, (N,)."""
     # Batch by batch: the logits of many images of thousands of classes fill the memory.
     batches = batch_outputs(network, packed, runtime)
-    return torch.cat([logits.argmax(dim=1) for logits in batches]).numpy()
+    return torch.cat([logits.argmax(dim=1) for _, logits in batches]).numpy()

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from conftest import SMOKE, ComposeSmoke
 from torch import Tensor
 
+from handwriting import evaluate
 from handwriting.augment import to_float
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
@@ -162,10 +163,12 @@ class ByGrey(Clip):
         return torch.eye(16)[tokens[:, 1] - 4]
 
 
+@pytest.mark.parametrize("batch_size", [5, 512])
 @pytest.mark.parametrize("order", ["right", "shifted"])
 def test_retrieval_is_one_for_a_perfect_embedding_and_zero_for_a_shifted_one(
-    order: str, corpus: Corpus, runtime: Runtime
+    order: str, batch_size: int, corpus: Corpus, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(evaluate, "BATCH_SIZE", batch_size)
     names = torch.arange(4, 10) if order == "right" else torch.arange(4, 10).roll(1)
     tokens = torch.full((6, 1, 24), PAD)
     tokens[:, 0, 1] = names

@@ -14,7 +14,7 @@ from handwriting.bank import Groups, ImageBank
 from handwriting.config import Config, Keep, ScoredBy
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.evaluate import BATCH_SIZE, batch_outputs, outputs
+from handwriting.evaluate import batch_outputs, outputs
 from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import Int64, PackedImages
@@ -143,9 +143,9 @@ def clip_scores(
     network, texts = load_clip(weights, config, corpus)
     runtime.freeze(network)
     by_class = class_embeddings(network, texts.to(runtime.device), runtime).cpu()  # (K, D)
-    labels = torch.from_numpy(images.labels).split(BATCH_SIZE)
-    batches = zip(batch_outputs(ImageTower(network), images, runtime), labels, strict=True)
-    cosines = [(embedded * by_class[own]).sum(dim=1) for embedded, own in batches]
+    labels = torch.from_numpy(images.labels)
+    batches = batch_outputs(ImageTower(network), images, runtime)
+    cosines = [(embedded * by_class[labels[batch]]).sum(dim=1) for batch, embedded in batches]
     return torch.cat(cosines).double().numpy()
 
 

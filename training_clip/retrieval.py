@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from handwriting.config import Config
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.evaluate import BATCH_SIZE, batch_outputs
+from handwriting.evaluate import batch_outputs
 from handwriting.packed import PackedImages
 from handwriting.run import Weights
 from handwriting.runtime import Runtime
@@ -89,14 +89,12 @@ def _scores(
     best = torch.zeros(len(by_class), dtype=torch.long)
     found = []
     # Part by part: the similarities of many images to thousands of classes fill the memory.
-    for embedded, own in zip(
-        batch_outputs(ImageTower(network), packed, runtime), labels.split(BATCH_SIZE), strict=True
-    ):
+    for batch, embedded in batch_outputs(ImageTower(network), packed, runtime):
         similarity = embedded @ by_class.T  # (B, K)
         ranks = similarity.argsort(dim=1, descending=True)
-        found.append(ranks[:, :5] == own[:, None])
+        found.append(ranks[:, :5] == labels[batch, None])
         nearer, image = similarity.max(dim=0)
-        best = torch.where(nearer > nearest, own[image], best)
+        best = torch.where(nearer > nearest, labels[batch][image], best)
         nearest = torch.maximum(nearer, nearest)
     top = torch.cat(found).float()
     yield f"{prefix}image_to_text_top1", float(top[:, :1].sum(dim=1).mean())
