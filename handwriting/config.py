@@ -94,6 +94,13 @@ class ScoredBy(StrEnum):
     clip = "clip"  # the agreement of the image with the character's text
 
 
+class NonFinite(StrEnum):
+    """What becomes of a step whose loss or gradient is not finite."""
+
+    stop = "stop"  # the run ends
+    skip = "skip"  # the run goes on as if the step had not been taken
+
+
 class Tracking(Enum):
     """The wandb mode."""
 
@@ -338,6 +345,7 @@ class Runtime:
     precision: str = MISSING  # auto | no | bf16
     num_threads: int = MISSING  # 0: as many as torch finds
     checkpoint_every_s: float = MISSING
+    non_finite: NonFinite = MISSING
 
 
 @dataclass
@@ -350,6 +358,7 @@ class Config:
     runs_dir: str = MISSING
     cache_dir: str = MISSING
     tracking: Tracking = MISSING
+    replay: str | None = MISSING  # the folder of a study, which pipeline.py runs again
 
     model_mode: ModelMode = MISSING
     step_type: StepType = MISSING
@@ -433,7 +442,7 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
     def job(composed: DictConfig) -> None:
         try:
             main(typed(composed))
-        except InputError as error:
+        except (InputError, FloatingPointError) as error:
             sys.exit(f"error: {error}")
 
     job()

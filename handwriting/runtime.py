@@ -7,6 +7,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
@@ -79,3 +81,20 @@ class Runtime:
 
     def backward(self, loss: Tensor) -> None:
         self._accelerator.backward(loss)
+
+    def step(self, optimizer: Optimizer) -> Tensor:
+        """Take an optimizer's step; one whose gradients are not finite changes nothing.
+
+        That is decided on the device: the host does not wait.
+
+        Args:
+            optimizer: Adam or AdamW with ``fused=True``, which look at ``found_inf``.
+
+        Returns:
+            The norm of its gradients (), to be logged: a run stops or skips by it.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        optimizer.step()
+        return norm

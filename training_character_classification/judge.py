@@ -27,7 +27,7 @@ from handwriting.manifest import Manifest, read_manifest
 from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, concatenate, files_key, pack_manifest
-from handwriting.run import Run, load_weights, run_folder
+from handwriting.run import Run, build, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE, generated_manifests
 from training_character_classification.distances import (
@@ -73,9 +73,8 @@ def main(config: Config) -> Path:
         return run.folder
     run.begin()
     runtime = Runtime(config.runtime)
-    judge = Classifier(**weights.arguments)
-    judge.load_state_dict(weights.state)
-    yardstick = Yardstick(runtime.freeze(judge), corpus, runtime)
+    judge = runtime.freeze(build(Classifier, weights))
+    yardstick = Yardstick(judge, corpus, runtime)
 
     own = own_sources(corpus)
     results = {name: yardstick.measure(images, is_seen=True) for name, images in own.items()}

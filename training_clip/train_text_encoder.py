@@ -52,13 +52,15 @@ def main(config: Config) -> Path:
             len(seen), (settings.batch_size,), generator=generator, device=runtime.device
         )
         labels = seen[drawn]
+        tokens = texts.draw(labels, generator)
         with runtime.autocast():
-            loss = F.cross_entropy(network(texts.draw(labels, generator)), labels)
+            loss = F.cross_entropy(network(tokens), labels)
         optimizer.zero_grad()
         runtime.backward(loss)
-        optimizer.step()
+        gradient = runtime.step(optimizer)
         schedule.step()
-        run.log(loss=loss)
+        run.keep(tokens=tokens, labels=labels)
+        run.log(loss=loss, gradient=gradient)
 
     top1 = accuracy(network, texts.tokens[seen], seen, runtime)
     facts = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam
 
-from handwriting.config import Runtime as RuntimeConfig
+from handwriting.config import NonFinite, Runtime as RuntimeConfig
 from handwriting.errors import InputError
 from handwriting.optimize import average
 from handwriting.runtime import Runtime
@@ -152,7 +152,7 @@ class DCGAN:
         Args:
             runtime: device and precision; the CPU in float32 if none is given.
         """
-        self._runtime = runtime or Runtime(RuntimeConfig("cpu", "no", 0, 60.0))
+        self._runtime = runtime or Runtime(RuntimeConfig("cpu", "no", 0, 60.0, NonFinite.stop))
         dim, discriminator_dim = self._dims
         self.generator = Generator(self.size_px, self.z_dim, self.num_classes, dim)
         self.discriminator = Discriminator(self.size_px, self.num_classes, discriminator_dim)
@@ -219,7 +219,8 @@ class DCGAN:
         Returns:
             Scalars: ``discriminator_loss``, ``generator_loss``; ``real_accuracy`` and
             ``fake_accuracy``, the share of real and of generated images that the discriminator
-            tells right; ``fooled``, the share of generated images it takes for real after its step.
+            tells right; ``fooled``, the share of generated images it takes for real after its
+            step; ``discriminator_gradient`` and ``generator_gradient``, their gradients' norms.
 
         Raises:
             InputError: images of another shape, or labels that do not fit the model.
@@ -235,7 +236,7 @@ class DCGAN:
             discriminator_loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
         self.discriminator_optimizer.zero_grad()
         self._runtime.backward(discriminator_loss)
-        self.discriminator_optimizer.step()
+        discriminator_gradient = self._runtime.step(self.discriminator_optimizer)
 
         # (2) The generator. In evaluation mode the spectral norms stay what they are.
         self.discriminator.eval().requires_grad_(not freeze_discriminator)
@@ -245,9 +246,9 @@ class DCGAN:
             generator_loss = -logits.mean()
         self.generator_optimizer.zero_grad()
         self._runtime.backward(generator_loss)
-        self.generator_optimizer.step()
+        generator_gradient = self._runtime.step(self.generator_optimizer)
         if not freeze_discriminator:
-            self.discriminator_optimizer.step()
+            self._runtime.step(self.discriminator_optimizer)
         self.averaged.update_parameters(self.generator)
         return {
             "discriminator_loss": discriminator_loss.detach(),
@@ -255,6 +256,8 @@ class DCGAN:
             "real_accuracy": (real_logits > 0).float().mean(),
             "fake_accuracy": (fake_logits < 0).float().mean(),
             "fooled": (logits > 0).float().mean(),
+            "discriminator_gradient": discriminator_gradient,
+            "generator_gradient": generator_gradient,
         }
 
     def _check_images(self, x: Tensor) -> None:

@@ -33,7 +33,7 @@ from handwriting.generation import (
     write_generated,
 )
 from handwriting.packed import PackedImages
-from handwriting.run import Run, load_weights, run_folder
+from handwriting.run import Run, build, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_style_transfer.model import Generator
 
@@ -68,9 +68,7 @@ def main(config: Config) -> Path:
     num_hands = hands_per_image(config)
     run.begin()
     runtime = Runtime(config.runtime)
-    generator = Generator(**weights.arguments)
-    generator.load_state_dict(weights.state)
-    runtime.freeze(generator)
+    generator = runtime.freeze(build(Generator, weights))
 
     def make(wanted: list[Wanted]) -> Made:
         content = [pick_content(one, contents) for one in wanted]
