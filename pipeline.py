@@ -3,6 +3,7 @@
     python pipeline.py experiment=demo                                # 2 CPU cores, 6 minutes
     python pipeline.py experiment=katakana data=manifest data.manifest=PATH
     python pipeline.py experiment=paper runtime=gpu data=manifest data.manifest=PATH
+    python pipeline.py replay=runs/demo                               # again, and is it the same?
 
 Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/report.html`` and
 ``metrics.json`` beside it.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from joblib import Parallel, delayed
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,7 +31,10 @@ from handwriting.config import (
     StepType,
     run_script,
 )
+from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
+from handwriting.files import write_json
+from handwriting.replay import changes, compare, facts_of, read_study, record_study
 from handwriting.run import run_folder
 from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
@@ -57,11 +62,14 @@ OTHER_GENERATORS = {
 
 
 def main(config: Config) -> Path:
+    if config.replay:
+        return replay(config)
     started = time.perf_counter()
     for key in ("generators", "seeds", "augmentations"):
         if not getattr(config.pipeline, key) and not (key == "generators" and config.pipeline.arms):
             raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
     check_unseen(config)
+    record_study(config, open_corpus(config))
     # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
     config = replace(
         config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True,
@@ -94,6 +102,39 @@ def main(config: Config) -> Path:
     test.main(replace(config, evaluation=evaluation))
     report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
+    return report
+
+
+def replay(config: Config) -> Path:
+    """Run the study of ``config.replay`` again, in a folder of its own, and compare.
+
+    Returns:
+        The report of the new run; ``replay.json`` beside it says what differs.
+
+    Raises:
+        InputError: other overrides than of places, which would mean nothing here.
+    """
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    others = [o for o in given if o.partition("=")[0] not in ("replay", "runs_dir", "cache_dir")]
+    if others:
+        raise InputError(f"replay takes its configuration from the folder: without {others}")
+    assert config.replay is not None
+    before, study = Path(config.replay), read_study(config.replay)
+    again = replace(
+        study.config, name=f"{study.config.name}_replay", runs_dir=config.runs_dir,
+        cache_dir=config.cache_dir,
+    )  # fmt: skip
+    changed = sorted(changes(study.facts, facts_of(open_corpus(again))))
+    for line in changed:
+        print(f"warning: {line}", flush=True)
+    report = main(again)
+    count, different = compare(before, run_folder(again))
+    found = {"of": str(before), "changed": changed, "files": count, "different": different}
+    write_json(run_folder(again) / "replay.json", found)
+    if different:
+        print(f"replay: {len(different)} of {count} files differ:", *different, sep="\n  ")
+    else:
+        print(f"replay: all {count} files are the same bit for bit")
     return report
 
 
