@@ -95,6 +95,13 @@ class ScoredBy(StrEnum):
     clip = "clip"  # the agreement of the image with the character's text
 
 
+class NonFinite(StrEnum):
+    """What becomes of a step whose loss or gradient is not finite."""
+
+    stop = "stop"  # the run ends
+    skip = "skip"  # the run goes on as if the step had not been taken
+
+
 class Tracking(Enum):
     """The wandb mode."""
 
@@ -340,7 +347,8 @@ class Runtime:
     precision: str = MISSING  # auto | no | bf16
     num_threads: int = MISSING  # 0: as many as torch finds
     checkpoint_every_s: float = MISSING
-    compile: bool = False  # blocks with torch.compile: minutes at first; needs a C++ compiler
+    compile: bool = MISSING  # blocks with torch.compile: minutes at first; needs a C++ compiler
+    non_finite: NonFinite = MISSING
 
 
 @dataclass
@@ -353,6 +361,7 @@ class Config:
     runs_dir: str = MISSING
     cache_dir: str = MISSING
     tracking: Tracking = MISSING
+    replay: str | None = MISSING  # the folder of a study, which pipeline.py runs again
 
     model_mode: ModelMode = MISSING
     step_type: StepType = MISSING
@@ -440,7 +449,7 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
             config = typed(composed)
             processes.join(config.runtime.device)
             main(config)
-        except InputError as error:
+        except (InputError, FloatingPointError) as error:
             if not processes.is_main():
                 time.sleep(2)  # by then the first has said the same, and all are being ended
             sys.exit(f"error: {error}")

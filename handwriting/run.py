@@ -7,30 +7,31 @@ run again; a stage that was interrupted goes on from its checkpoint. Of several 
 writes; they begin, stop and end together.
 """
 
-import errno
 import hashlib
 import importlib.metadata
 import json
+import math
 import multiprocessing
 import os
 import platform
 import signal
 import threading
 import time
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from handwriting import processes
-from handwriting.config import Config, Tracking
-from handwriting.errors import InputError
+from handwriting.config import Config, NonFinite, Tracking
+from handwriting.errors import InputError, report_problems
 from handwriting.files import (
     Claim,
     append_line,
@@ -45,6 +46,7 @@ from handwriting.images import Uint8, save_png
 from handwriting.processes import main_only
 from handwriting.progress import progress
 from handwriting.runtime import precision_of
+from handwriting.tensors import read_tensors, save_tensors
 
 LOG_EVERY = 50  # steps: losses stay on the device until then
 AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
@@ -94,16 +96,16 @@ class Stop:
         raise SystemExit(128 + signal.SIGTERM)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Dataclasses and enums as JSON-able values."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
@@ -128,18 +130,23 @@ class Run:
     ) -> None:
         self.folder = run_folder(config) / folder
         self._config = config
-        facts = {section: _plain(getattr(config, section)) for section in sections}
+        facts = {section: plain(getattr(config, section)) for section in sections}
         facts["precision"] = precision_of(config.runtime)
-        keys = {k: file_key(v) if isinstance(v, Path) else _plain(v) for k, v in inputs.items()}
+        keys = {k: file_key(v) if isinstance(v, Path) else plain(v) for k, v in inputs.items()}
         self.key = content_key(facts, keys, importlib.metadata.version("handwriting-augmentation"))
         self._facts = {
-            **facts, "inputs": keys, "key": self.key, "versions": _versions(),
+            **facts, "inputs": keys, "key": self.key, "versions": versions(),
             "commit": git_commit(),
         }  # fmt: skip
         self._claim: Claim | None = None
         self._stateful: dict[str, Any] = {}
         self._generator: torch.Generator | None = None
         self._waiting: dict[str, list[Tensor]] = {}
+        self._skips = config.runtime.non_finite == NonFinite.skip
+        self._logged: list[Tensor] = []  # in this step
+        self._batch: dict[str, Tensor] = {}  # of this step
+        self._bad_step = torch.tensor(0)  # the first since the last line was logged; 0: none
+        self._bad_batch: dict[str, Tensor] = {}
         self._saved_step = 0
         self._tracker: Any = None
         self._started = time.perf_counter()
@@ -180,7 +187,8 @@ class Run:
         old = self.folder / "config.json"
         if not old.is_file() or read_json(old).get("key") != self.key:
             self._remove_checkpoints()
-            (self.folder / "metrics.jsonl").unlink(missing_ok=True)
+            for path in (self.folder / "metrics.jsonl", *self.folder.glob("non_finite_*.npz")):
+                path.unlink(missing_ok=True)
         write_json(old, self._facts)
         name = os.path.relpath(self.folder, run_folder(self._config))
         print(f"[{name}] -> {self.folder}", flush=True)
@@ -221,7 +229,8 @@ class Run:
         Ctrl-C and SIGTERM let the step end and a checkpoint be written, then stop the process.
 
         Raises:
-            FloatingPointError: a logged value or a weight is not finite.
+            FloatingPointError: a logged value or a weight is not finite. With
+                ``runtime.non_finite=skip``: a weight, or all logged values of many steps.
             InputError: the disk is full, or the folder was removed.
         """
         self._stateful, self._generator = dict(stateful), generator
@@ -231,7 +240,9 @@ class Run:
         steps = progress(range(step + 1, num_steps + 1), num_steps - step, self.folder.name)
         with Stop() as stop:
             for step in steps:
+                buffers = self._buffers() if self._skips else []
                 yield step
+                self._end(step, buffers)
                 if step % LOG_EVERY == 0 or step == num_steps:
                     self._flush(step)
                 if processes.count() > 1 and step % AGREE_EVERY and step != num_steps:
@@ -256,7 +267,46 @@ class Run:
     def log(self, **values: Tensor) -> None:
         """Note scalars, once a step; their means are written every ``LOG_EVERY`` steps."""
         for name, value in values.items():
+            self._logged.append(value.detach())
             self._waiting.setdefault(name, []).append(value.detach())
+
+    def keep(self, **batch: Tensor | None) -> None:
+        """Keep what this step computes on; it is written if the step is not finite."""
+        self._batch = {name: value.detach() for name, value in batch.items() if value is not None}
+
+    def _buffers(self) -> list[tuple[Tensor, Tensor]]:
+        """Running statistics, which a step changes without an optimizer, and what they are now."""
+        networks = [item for item in self._stateful.values() if isinstance(item, nn.Module)]
+        buffers = [buffer for network in networks for buffer in network.buffers()]
+        return [(buffer, buffer.clone()) for buffer in buffers]
+
+    def _end(self, step: int, buffers: list[tuple[Tensor, Tensor]]) -> None:
+        """Note whether the step is the first that is not finite, without waiting for the device."""
+        if not self._logged:
+            return
+        is_bad = ~torch.stack([value.isfinite() for value in self._logged]).all()
+        for buffer, before in buffers:
+            buffer.copy_(torch.where(is_bad, before, buffer))
+        is_first = is_bad & (self._bad_step.to(is_bad.device) == 0)
+        self._bad_step = torch.where(is_first, step, self._bad_step.to(is_bad.device))
+        for name, value in self._batch.items():
+            kept = self._bad_batch.get(name, value)
+            is_same = kept.shape == value.shape
+            self._bad_batch[name] = torch.where(is_first, value, kept) if is_same else value
+        self._logged, self._batch = [], {}
+
+    def warn(self, step: int, text: str) -> None:
+        """Say that something looks wrong: now, in the log and in the study's report."""
+        if not processes.is_main():
+            return
+        print(f"  warning: step {step}: {text}", flush=True)
+        append_line(self.folder / "metrics.jsonl", json.dumps({"step": step, "warning": text}))
+
+    def _warnings(self) -> list[str]:
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        found = [line for line in map(json.loads, lines) if "warning" in line]
+        return [f"step {line['step']}: {line['warning']}" for line in found]
 
     @main_only
     def last_logged(self) -> dict[str, float]:
@@ -266,13 +316,17 @@ class Run:
 
     def _flush(self, step: int) -> None:
         self._average_waiting()
-        self._check_finite(step)
+        self._check_finite(step, self._waiting)
         self._check_folder()
-        means = {k: float(torch.stack(v).float().mean()) for k, v in self._waiting.items()}
+        logged = {name: torch.stack(values).float() for name, values in self._waiting.items()}
+        means = {k: float(v[v.isfinite()].mean()) for k, v in logged.items() if v.isfinite().any()}
+        skipped = max((int((~v.isfinite()).sum()) for v in logged.values()), default=0)
         self._waiting.clear()
+        self._bad_step = torch.tensor(0)
         if not processes.is_main():
             return
-        line = json.dumps({"step": step, **{k: round(v, 5) for k, v in means.items()}})
+        line = json.dumps({"step": step, **{k: round(v, 5) for k, v in means.items()},
+                           **({"skipped": skipped} if skipped else {})})  # fmt: skip
         append_line(self.folder / "metrics.jsonl", line)
         if self._tracker is not None:
             with self._tracking():
@@ -283,25 +337,45 @@ class Run:
         for name, values in self._waiting.items():
             self._waiting[name] = list(processes.mean(torch.stack(values)))
 
-    def _check_finite(self, step: int) -> None:
+    def _check_finite(self, step: int, waiting: Mapping[str, list[Tensor]]) -> None:
         """Check what was logged up to a step, and the weights that it ended with."""
         first: dict[str, int] = {}
-        for name, values in self._waiting.items():
+        is_over = not self._skips
+        for name, values in waiting.items():
             finite = torch.stack(values).isfinite().tolist()
             if not all(finite):
                 first[name] = step - len(finite) + 1 + finite.index(False)
+                is_over |= not any(finite) and len(finite) > 1
         for name, item in self._stateful.items():
             parameters = item.parameters() if isinstance(item, nn.Module) else ()
             if not all(bool(parameter.isfinite().all()) for parameter in parameters):
                 first.setdefault(f"weights of {name}", step)
-        if first:
-            earliest = min(first.values())
-            names = ", ".join(name for name, at in first.items() if at == earliest)
+                is_over = True
+        if not first:
+            return
+        earliest = min(first.values())
+        names = ", ".join(name for name, at in first.items() if at == earliest)
+        what = f"{names} not finite at step {earliest}{self._write_bad_batch()}"
+        if is_over:
             raise FloatingPointError(
-                f"{self.folder.name}: {names} not finite at step {earliest}. Started again, it "
-                f"goes on after step {self._saved_step}, the last that was saved; if it stops "
-                "there again, lower the learning rate or take runtime.precision=no"
+                f"{self.folder.name}: {what}. Started again, it goes on after step "
+                f"{self._saved_step}, the last that was saved; if it stops there again, lower the "
+                "learning rate or take runtime.precision=no or runtime.non_finite=skip"
             )
+        self.warn(step, f"{what}; skipped")
+
+    def _write_bad_batch(self) -> str:
+        """Write what the first step that is not finite computed on; return a word about it."""
+        step = int(self._bad_step)
+        if not (step and self._bad_batch):
+            return ""
+        path = self.folder / f"non_finite_{step:06d}.npz"
+        arrays: dict[str, Any] = {
+            name: value.cpu().numpy() for name, value in self._bad_batch.items()
+        }
+        self._check_folder()
+        write_atomically(path, lambda temporary: np.savez(temporary, **arrays))
+        return f" (its batch: {path})"
 
     def _check_folder(self) -> None:
         if self._claim is not None:
@@ -315,7 +389,7 @@ class Run:
     def _save(self, step: int) -> None:
         assert self._generator is not None
         self._average_waiting()
-        self._check_finite(step)
+        self._check_finite(step, {} if self._skips else self._waiting)
         self._check_folder()
         state = {
             "step": step,
@@ -323,11 +397,13 @@ class Run:
             "data_rng": self._generator.get_state(),
             "elapsed_s": time.perf_counter() - self._started,
             "waiting": {name: torch.stack(values) for name, values in self._waiting.items()},
+            "bad_step": int(self._bad_step),
+            "bad_batch": self._bad_batch if int(self._bad_step) else {},
             "states": {name: item.state_dict() for name, item in self._stateful.items()},
         }
         if processes.is_main():
             last, before = self._checkpoints
-            _save_tensors(last, state, before)
+            save_tensors(last, state, before)
         self._saved_step = step
 
     def _restore(self) -> int:
@@ -335,15 +411,12 @@ class Run:
         path = self._last_checkpoint()
         if path is None:
             return 0
-        state = torch.load(path, weights_only=True)
-        for name, item in self._stateful.items():
-            item.load_state_dict(state["states"][name])
-        torch.set_rng_state(state["torch_rng"])
-        assert self._generator is not None
-        self._generator.set_state(state["data_rng"])
-        self._waiting = {name: list(values) for name, values in state["waiting"].items()}
-        self._started -= state["elapsed_s"]
-        self._saved_step = state["step"]
+        try:
+            self._load(read_tensors(path))
+        except Exception as error:  # whatever values of other forms lead to
+            raise InputError(
+                f"{path} is no checkpoint of this run ({error}): move it away to start anew"
+            ) from error
         print(f"  resumed at step {self._saved_step}", flush=True)
         return self._saved_step
 
@@ -351,10 +424,30 @@ class Run:
     def _last_checkpoint(self) -> Path | None:
         """The last one that can be read; those that cannot are removed."""
         for path in self._checkpoints:
-            if path.is_file() and _is_damaged(path):
-                print(f"  warning: {path} is damaged, going on from what was before", flush=True)
+            if not path.is_file():
+                continue
+            try:
+                read_tensors(path)
+                return path
+            except ValueError as error:
+                print(f"  warning: {path} is damaged ({error}), going on from what was before")
                 path.unlink()
-        return next((path for path in self._checkpoints if path.is_file()), None)
+        return None
+
+    def _load(self, state: dict[str, Any]) -> None:
+        assert self._generator is not None
+        if type(state["step"]) is not int or state["step"] < 0:
+            raise ValueError(f"step {state['step']}")
+        for name, item in self._stateful.items():
+            item.load_state_dict(state["states"][name])
+        torch.set_rng_state(state["torch_rng"])
+        self._generator.set_state(state["data_rng"])
+        device = self._generator.device
+        self._waiting = {k: list(values.to(device)) for k, values in state["waiting"].items()}
+        self._bad_step = torch.tensor(state["bad_step"], device=device)
+        self._bad_batch = {k: value.to(device) for k, value in state["bad_batch"].items()}
+        self._started -= state["elapsed_s"]
+        self._saved_step = state["step"]
 
     def _remove_checkpoints(self) -> None:
         for path in self._checkpoints:
@@ -391,7 +484,9 @@ class Run:
         for output in outputs:
             assert output.is_file(), output
         seconds = round(time.perf_counter() - self._started, 2)
-        metrics = {**_plain(metrics), "duration_s": seconds}
+        warnings = self._warnings()
+        metrics = {**plain(metrics), **({"warnings": warnings} if warnings else {}),
+                   "duration_s": seconds}  # fmt: skip
         write_json(self.folder / "metrics.json", metrics)
         if self._tracker is not None:
             with self._tracking():
@@ -417,13 +512,33 @@ def main_claim(folder: Path, patience_s: float | None = None) -> AbstractContext
     return nullcontext()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     names = ("torch", "timm", "open_clip_torch", "numpy", "pillow", "kanjivg", "hydra-core")
     found = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **found}
 
 
 # Weights: what a stage hands to the next ----------------------------------------------------------
+
+
+FACTS: dict[str, type] = {  # what later stages read, by what it must be; lists are of words
+    "characters": list, "drawable": list, "writers_seen": list, "vocabulary": list,
+    "arm": str, "mode": str, "step_type": str,
+    "seed": int, "size_px": int, "num_style_images": int,
+}  # fmt: skip
+MOST_BESIDE = 10_000_000  # elements that a network may hold beside what is stored of it
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Told(dict[str, Any]):
+    """What a file says by name; what is asked for and missing is named with the file."""
+
+    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise InputError(f"{self._path} does not say its {name}: make it again")
 
 
 @dataclass(frozen=True)
@@ -448,14 +563,44 @@ class Weights:
         """Check that the network knows the study's classes, in this order.
 
         Raises:
-            InputError: it was trained on others.
+            InputError: it was trained on others, or tells apart more or fewer than it names.
         """
-        own = list(self.facts["characters"])
+        own = self.facts["characters"]
         if own != list(characters):
             raise InputError(
                 f"{self.path} was trained on {len(own)} other characters ({''.join(own[:10])}...) "
                 f"than this study's {len(characters)} ({''.join(characters[:10])}...)"
             )
+        if self.arguments.get("num_classes") not in (None, len(own)):
+            raise InputError(
+                f"{self.path} names {len(own)} characters for {self.arguments['num_classes']} "
+                "classes: give the weights of a run"
+            )
+
+    def check(self, network: nn.Module) -> None:
+        """Check that these are the weights of such a network.
+
+        Raises:
+            InputError: they are of another.
+        """
+        expected = network.state_dict()
+        problems = [
+            f"{name}: expected {_form(expected.get(name))}, found {_form(self.state.get(name))}"
+            for name in {**expected, **self.state}
+            if _form(expected.get(name)) != _form(self.state.get(name))
+        ]
+        name = type(network).__name__
+        advice = f"They are of another network than this {name}: give the {self.kind} weights of "
+        report_problems(str(self.path), problems, f"{advice}a run with these settings.", most=5)
+
+    def load_into(self, network: nn.Module) -> None:
+        """Give a network these weights.
+
+        Raises:
+            InputError: they are of another.
+        """
+        self.check(network)
+        network.load_state_dict(self.state)
 
 
 @main_only
@@ -466,41 +611,12 @@ def save_weights(
     """Write weights with what it takes to build the network again; no code is stored."""
     value = {
         "kind": kind,
-        "arguments": _plain(arguments),
-        "facts": _plain(facts),
+        "arguments": plain(arguments),
+        "facts": plain(facts),
         "state": {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
     }
-    _save_tensors(path, value)
+    save_tensors(path, value)
     return path
-
-
-def _save_tensors(path: Path, value: Any, before: Path | None = None) -> None:
-    """Write tensors; the file that was there takes the name ``before``, if one is given."""
-
-    def write(temporary: Path) -> None:
-        try:
-            # By an open file: by a path, torch writes the file's temporary name into it, and equal
-            # weights would have unequal bytes.
-            with open(temporary, "wb") as file:
-                torch.save(value, file)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(
-                errno.EIO, f"torch cannot write it, is the disk full? ({error})"
-            ) from error
-        if before is not None and path.is_file():
-            os.replace(path, before)
-
-    write_atomically(path, write)
-
-
-def _is_damaged(path: Path) -> bool:
-    """Whether bytes of a file of tensors are missing or others than were written."""
-    with path.open("rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:  # torch does not look at the check sums
-                return archive.testzip() is not None
-        except Exception:  # zipfile raises whatever the broken bytes lead to
-            return True
 
 
 def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:
@@ -520,10 +636,106 @@ def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:
     if not path.is_file():
         raise InputError(f"no {kind} weights at {path}: run {made_by} first, or name them")
     try:
-        value = torch.load(path, weights_only=True, map_location="cpu")
-        weights = Weights(path, **value)
-    except Exception as error:  # torch raises whatever the broken bytes lead to
+        value = read_tensors(path)
+        _check_weights(value)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a weight file of this project: {error}") from error
-    if weights.kind != kind:
-        raise InputError(f"{path} holds {weights.kind} weights, expected {kind} ({made_by})")
-    return weights
+    arguments, facts = (Told(path, value[name]) for name in ("arguments", "facts"))
+    if value["kind"] != kind:
+        raise InputError(f"{path} holds {value['kind']} weights, expected {kind} ({made_by})")
+    return Weights(path, kind, arguments, facts, value["state"])
+
+
+def _check_weights(value: Any) -> None:
+    """Check the form of what a weight file holds.
+
+    Raises:
+        ValueError: it is another.
+    """
+    form = {"kind": str, "arguments": dict, "facts": dict, "state": dict}
+    if not isinstance(value, dict) or value.keys() != form.keys():
+        raise ValueError(f"it does not hold {', '.join(form)}")
+    for name, kind in form.items():
+        if not isinstance(value[name], kind):
+            raise ValueError(f"{name} is a {type(value[name]).__name__}")
+    for name, tensor in value["state"].items():
+        if not (isinstance(name, str) and isinstance(tensor, Tensor)):
+            raise ValueError(f"{name!r} of its state is no tensor with a name")
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} is not finite")
+    facts = value["facts"]
+    for name in FACTS.keys() & facts.keys():
+        words = facts[name] if FACTS[name] is list else ()
+        if type(facts[name]) is not FACTS[name] or not all(isinstance(w, str) for w in words):
+            raise ValueError(f"its {name} are no {FACTS[name].__name__} as expected")
+    for name in ("arguments", "facts"):
+        _check_plain(value[name])
+
+
+def _check_plain(value: Any) -> None:
+    """Check that a value could be JSON."""
+    if isinstance(value, dict):
+        if not all(isinstance(name, str) for name in value):
+            raise ValueError("it has names that are no words")
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _check_plain(item)
+    elif isinstance(value, Tensor | tuple) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        raise ValueError(f"its arguments or facts hold a {type(value).__name__} ({value})")
+
+
+def build(network_class: Callable[..., Network], weights: Weights) -> Network:
+    """The network that weights are of, with these weights.
+
+    It is first made without memory: what the file says of its sizes must fit what it holds.
+
+    Raises:
+        InputError: there is no network of such arguments, or the weights are of another.
+    """
+    name = getattr(network_class, "__name__", "network")
+    try:
+        with torch.device("meta"), _no_larger_than(weights.state):
+            empty = network_class(**weights.arguments)
+        held = sum(tensor.numel() for tensor in [*empty.parameters(), *empty.buffers()])
+        if held > _num_elements(weights.state) + MOST_BESIDE:
+            raise ValueError(f"it would hold {held:,} numbers")
+    except Exception as error:  # whatever arguments of any form lead to
+        raise InputError(
+            f"{weights.path}: no {name} can be made with its arguments ({error}): give the "
+            f"{weights.kind} weights of a run of this version"
+        ) from error
+    weights.check(empty)
+    network = network_class(**weights.arguments)
+    network.load_state_dict(weights.state)
+    return network
+
+
+@contextmanager
+def _no_larger_than(state: Mapping[str, Tensor]) -> Iterator[None]:
+    """No network is made in here that has many more parameters than a state."""
+    # Twice: a layer may register its weight once more under another name.
+    left = [2 * len(state), 2 * _num_elements(state)]
+
+    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        if parameter is not None:
+            left[0] -= 1
+            left[1] -= parameter.numel()
+        if min(left) < 0:
+            raise ValueError("it would be larger than what is stored of it")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _num_elements(state: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in state.values())
+
+
+def _form(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tuple(tensor.shape)} {tensor.dtype}"

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from handwriting import processes
@@ -116,8 +117,22 @@ class Runtime:
     def backward(self, loss: Tensor) -> None:
         self._accelerator.backward(loss)
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Change the weights by their gradients' means over the processes."""
+    def step(self, optimizer: Optimizer) -> Tensor:
+        """Change the weights by their gradients' means over the processes.
+
+        A step whose gradients are not finite changes nothing. That is decided on the device: the
+        host does not wait.
+
+        Args:
+            optimizer: Adam or AdamW with ``fused=True``, which look at ``found_inf``.
+
+        Returns:
+            The norm of its gradients (), to be logged: a run stops or skips by it.
+        """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        processes.average([p.grad for p in parameters if p.grad is not None])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        processes.average(gradients)
+        norm = get_total_norm(gradients)
+        optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         optimizer.step()
+        return norm

@@ -66,7 +66,10 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 @pytest.fixture
 def weights(kind: Kind, tmp_path: Path) -> Path:
     network = kind.untrained()
-    facts = {"characters": SMOKE, "drawable": SMOKE[:5], "size_px": 16, "writers_seen": []}
+    characters = list(SMOKE)
+    facts = {
+        "characters": characters, "drawable": characters[:5], "size_px": 16, "writers_seen": [],
+    }  # fmt: skip
     path = tmp_path / f"{kind.name}.pt"
     return save_weights(path, kind.name, network.arguments, facts, network.state_dict())  # type: ignore[arg-type]
 

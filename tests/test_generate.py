@@ -36,7 +36,7 @@ def weights(tmp_path: Path) -> dict[str, Path]:
         generator = Generator(mode, len(SMOKE), 16, full_attention=False, **sizes)
         paths[mode] = save_weights(
             tmp_path / "generators" / mode / "generator.pt", "generator", generator.arguments,
-            {"characters": SMOKE, "drawable": SMOKE, "size_px": 16, "writers_seen": []},
+            {"characters": list(SMOKE), "drawable": list(SMOKE), "size_px": 16, "writers_seen": []},
             generator.state_dict(),
         )  # fmt: skip
     return paths

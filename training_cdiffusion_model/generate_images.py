@@ -33,10 +33,12 @@ from handwriting.generation import (
     write_generated,
 )
 from handwriting.packed import PackedImages
-from handwriting.run import Run, load_weights, run_folder
+from handwriting.run import Run, build, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_cdiffusion_model.flow import euler
 from training_cdiffusion_model.model import Denoiser
+
+MOST_STYLE_IMAGES = 1000  # of a hand for one image, whatever a weight file says
 
 
 def main(config: Config) -> Path:
@@ -47,6 +49,12 @@ def main(config: Config) -> Path:
         config.gen_weight or run_folder(config) / "cdiffusion", "cdiffusion",
         "training_cdiffusion_model/train.py",
     )  # fmt: skip
+    num_style_images = weights.facts["num_style_images"]
+    if not 1 <= num_style_images <= MOST_STYLE_IMAGES:
+        raise InputError(
+            f"{weights.path} wants {num_style_images} style images of a hand: expected 1 to "
+            f"{MOST_STYLE_IMAGES}"
+        )
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "generation")
     inputs = {"generator": weights.path, "corpus": corpus.key,
@@ -59,10 +67,7 @@ def main(config: Config) -> Path:
     num_hands = hands_per_image(config)
     run.begin()
     runtime = Runtime(config.runtime)
-    network = Denoiser(**weights.arguments)
-    network.load_state_dict(weights.state)
-    runtime.freeze(network)
-    num_style_images = weights.facts["num_style_images"]
+    network = runtime.freeze(build(Denoiser, weights))
     by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
     def make(wanted: list[Wanted]) -> Made:

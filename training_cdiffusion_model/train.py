@@ -66,10 +66,11 @@ def main(config: Config) -> Path:
             loss = flow_matching_loss(network, batch.target, condition, rows)
         optimizer.zero_grad()
         runtime.backward(loss)
-        runtime.step(optimizer)
+        gradient = runtime.step(optimizer)
         schedule.step()
         averaged.update_parameters(network)
-        run.log(loss=loss)
+        run.keep(**vars(batch))
+        run.log(loss=loss, gradient=gradient)
         if step % settings.sample_every == 0 or step == settings.num_steps:
             assert isinstance(averaged.module, Denoiser)
             run.sample(f"step_{step:06d}", samples(averaged.module, show, settings, runtime))
@@ -114,7 +115,7 @@ def load_start(network: Denoiser, start: Weights, corpus: Corpus) -> None:
         raise InputError(
             f"{start.path} was trained with {start.arguments}, this run has {network.arguments}"
         )
-    network.load_state_dict(start.state)
+    start.load_into(network)
 
 
 def build_network(

@@ -59,6 +59,10 @@ def write_study_report(config: Config) -> Path:
         for path in sorted(folder.glob("**/metrics.json"))
         if path.parent != folder
     }
+    warnings = {
+        path.parent.relative_to(folder).as_posix(): read_json(path).get("warnings", [])
+        for path in sorted(folder.glob("*/**/metrics.json"))
+    }
     costs = {name: cost_and_gain(name, folder, durations, generated, table) for name in generators}
     metrics: dict[str, Any] = {
         "is_real": corpus.is_real,
@@ -72,6 +76,7 @@ def write_study_report(config: Config) -> Path:
             for name, found in judged.get("sources", {}).items()
         },
         "retrieval": {k: v for k, v in retrieval.items() if k != "duration_s"},
+        "warnings": {stage: texts for stage, texts in warnings.items() if texts},
         "duration_s": durations,
     }
     write_json(folder / "metrics.json", metrics)
@@ -80,6 +85,7 @@ def write_study_report(config: Config) -> Path:
     gains_and_losses(gains, f"{best.name} minus {control.name}", folder / "gains.png")
     sections = [
         _introduction(config, corpus, best, control, table),
+        *_warnings(metrics["warnings"]),
         _arms(table, control, folder),
         _characters(gains, best, control, tested, folder),
         *([_pictures(folder, generators)] if generators else []),
@@ -122,6 +128,11 @@ def _introduction(
         ],
         notice="" if corpus.is_real else STAND_IN,
     )
+
+
+def _warnings(by_stage: dict[str, list[str]]) -> list[Section]:
+    rows = [(stage, text) for stage, texts in by_stage.items() for text in texts]
+    return [Section("Warnings", columns=("stage", "what"), rows=rows, is_text=True)] if rows else []
 
 
 def _verdict(gain_interval: tuple[float, float] | None) -> str:

@@ -28,7 +28,7 @@ from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, concatenate, files_key, pack_manifest
 from handwriting.processes import main_only
-from handwriting.run import Run, load_weights, run_folder
+from handwriting.run import Run, build, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE, generated_manifests
 from training_character_classification.distances import (
@@ -75,9 +75,8 @@ def main(config: Config) -> Path:
         return run.folder
     run.begin()
     runtime = Runtime(config.runtime)
-    judge = Classifier(**weights.arguments)
-    judge.load_state_dict(weights.state)
-    yardstick = Yardstick(runtime.freeze(judge), corpus, runtime)
+    judge = runtime.freeze(build(Classifier, weights))
+    yardstick = Yardstick(judge, corpus, runtime)
 
     own = own_sources(corpus)
     results = {name: yardstick.measure(images, is_seen=True) for name, images in own.items()}

@@ -19,7 +19,7 @@ from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import Int64, PackedImages
 from handwriting.processes import Rng, drawn
-from handwriting.run import Weights, load_weights, run_folder
+from handwriting.run import Weights, build, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import CONTROL_WORDS, held_out
 from training_clip.retrieval import ImageTower, class_embeddings, load_clip
@@ -97,9 +97,7 @@ def likelihoods(
     weights: Weights, images: PackedImages, runtime: Runtime
 ) -> Iterator[tuple[int, Int64, Float64]]:
     """What a recogniser takes images for: class, its images' indices (n,), softmax (n, K)."""
-    network = Classifier(**weights.arguments)
-    network.load_state_dict(weights.state)
-    runtime.freeze(network)
+    network = runtime.freeze(build(Classifier, weights))
     # Class by class: of thousands of classes, all likelihoods of all images fill the memory.
     for label in np.unique(images.labels):
         indices = np.flatnonzero(images.labels == label)

@@ -25,7 +25,7 @@ from handwriting.metrics import by_writer, interval, interval_text, score
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, files_key, pack_manifest
 from handwriting.processes import main_only
-from handwriting.run import Run, Weights, file_key, load_weights, run_folder
+from handwriting.run import Run, Weights, build, file_key, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_character_classification.arms import JUDGE
 from training_character_classification.plots import per_character_bars
@@ -58,9 +58,8 @@ def main(config: Config) -> Path:
     for weights in recognisers:
         # Another study's arm may have the same name.
         name = name_of(weights) if name_of(weights) not in results else str(weights.path)
-        network = Classifier(**weights.arguments)
-        network.load_state_dict(weights.state)
-        predicted = predict(runtime.freeze(network), images, runtime)
+        network = runtime.freeze(build(Classifier, weights))
+        predicted = predict(network, images, runtime)
         scores = score(images.labels, predicted, corpus.characters, settings.num_confusions)
         right: npt.NDArray[np.bool_] = predicted == images.labels
         per_writer = by_writer(right, images.writers)

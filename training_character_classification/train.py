@@ -80,9 +80,10 @@ def main(config: Config) -> Path:
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad()
         runtime.backward(loss)
-        runtime.step(optimizer)
+        gradient = runtime.step(optimizer)
         schedule.step()
-        run.log(loss=loss)
+        run.keep(images=inputs_, labels=labels)
+        run.log(loss=loss, gradient=gradient)
 
     predicted = predict(network, corpus.validation, runtime)
     top1 = float((predicted == corpus.validation.labels).mean())

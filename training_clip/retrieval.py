@@ -11,7 +11,7 @@ from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.evaluate import batch_outputs
 from handwriting.packed import PackedImages
-from handwriting.run import Weights
+from handwriting.run import Weights, build
 from handwriting.runtime import Runtime
 from handwriting.structure import Vocabulary
 from handwriting.texts import ClassTexts, class_texts
@@ -38,8 +38,9 @@ def load_clip(weights: Weights, config: Config, corpus: Corpus) -> tuple[Clip, C
         InputError: it was trained on other characters, or with another vocabulary.
     """
     weights.require_characters(corpus.characters)
-    vocabulary = Vocabulary.from_list(weights.facts["vocabulary"])
-    texts = class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
+    network = build(Clip, weights)
+    texts = known_texts(weights, config, corpus)
+    vocabulary = texts.vocabulary
     own = class_texts(config.structure, corpus.characters, corpus.seen)
     if own.vocabulary != vocabulary:
         raise InputError(
@@ -47,9 +48,24 @@ def load_clip(weights: Weights, config: Config, corpus: Corpus) -> tuple[Clip, C
             f"this study's structure ({len(own.vocabulary)} tokens): give the structure.path and "
             "the characters that it was trained with"
         )
-    network = Clip(**weights.arguments)
-    network.load_state_dict(weights.state)
     return network, texts
+
+
+def known_texts(weights: Weights, config: Config, corpus: Corpus) -> ClassTexts:
+    """The texts of the study's classes as a trained text encoder, or CLIP, reads them.
+
+    Raises:
+        InputError: it reads texts of another length, or its vocabulary is another's.
+    """
+    vocabulary = Vocabulary.from_list(weights.facts["vocabulary"])
+    reads, length = weights.arguments["text"], config.structure.context_length
+    for name, expected in (("vocab_size", len(vocabulary)), ("context_length", length)):
+        if reads[name] != expected:
+            raise InputError(
+                f"{weights.path} reads texts with {name}={reads[name]}, this run has {expected}: "
+                "give the structure.context_length and the vocabulary that it was trained with"
+            )
+    return class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
 
 
 class ImageTower(nn.Module):

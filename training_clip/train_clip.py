@@ -11,27 +11,25 @@ retrieval on held-out writers and, with ``data.unseen_characters``, on held-out 
 
 from pathlib import Path
 
-import torch
-
 from handwriting.audit import writers_seen
 from handwriting.augment import Classical, to_float
 from handwriting.bank import ImageBank
 from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
+from handwriting.networks import Classifier
 from handwriting.optimize import one_cycle
 from handwriting.packed import concatenate
 from handwriting.processes import Rows, gather, shard
-from handwriting.run import Run, load_weights, run_folder, save_weights
+from handwriting.run import Run, build, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
-from handwriting.structure import Vocabulary
-from handwriting.texts import class_texts
 from training_clip.model import (
     Clip,
+    TextClassifier,
     contrastive_loss,
     same_character_targets,
     similarity_targets,
 )
-from training_clip.retrieval import retrieval
+from training_clip.retrieval import known_texts, retrieval
 
 
 def main(config: Config) -> Path:
@@ -52,14 +50,14 @@ def main(config: Config) -> Path:
         return run.folder
     for weights in (image, text):
         weights.require_characters(corpus.characters)
+    towers = build(Classifier, image).encoder, build(TextClassifier, text).encoder
+    texts = known_texts(text, config, corpus)
     seen = writers_seen(*corpus.sources.values(), image, text)
     run.begin()
     runtime = Runtime(config.runtime)
     generator = runtime.seed(config.seed)
     settings = config.clip
 
-    vocabulary = Vocabulary.from_list(text.facts["vocabulary"])
-    texts = class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
     texts = texts.to(runtime.device)
     everything = concatenate(list(corpus.sources.values()))
     bank = ImageBank(corpus.without_unseen(everything), runtime.device)
@@ -68,8 +66,8 @@ def main(config: Config) -> Path:
         image_arguments, text.arguments["text"], settings.embedding_dim,
         settings.learn_temperature,
     )  # fmt: skip
-    network.image.load_state_dict(_encoder(image.state))
-    network.text.load_state_dict(_encoder(text.state))
+    network.image.load_state_dict(towers[0].state_dict())
+    network.text.load_state_dict(towers[1].state_dict())
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
@@ -80,10 +78,9 @@ def main(config: Config) -> Path:
         drawn = bank.draw(settings.batch_size, generator)
         labels, images = bank.labels[drawn], bank.take(shard(drawn))
         inputs_ = augment(images, rows) if config.aug else to_float(images)
+        tokens = texts.draw(shard(labels), rows)
         with runtime.autocast():
-            image_embeddings, text_embeddings, scale = network(
-                inputs_, texts.draw(shard(labels), rows)
-            )
+            image_embeddings, text_embeddings, scale = network(inputs_, tokens)
         image_embeddings, text_embeddings = gather(image_embeddings), gather(text_embeddings)
         if settings.targets == "similarity":
             targets = similarity_targets(image_embeddings, text_embeddings, scale)
@@ -92,14 +89,15 @@ def main(config: Config) -> Path:
         loss = contrastive_loss(image_embeddings, text_embeddings, scale, targets)
         optimizer.zero_grad()
         runtime.backward(loss)
-        runtime.step(optimizer)
+        gradient = runtime.step(optimizer)
         schedule.step()
-        run.log(loss=loss, scale=scale)
+        run.keep(images=inputs_, tokens=tokens, labels=labels)
+        run.log(loss=loss, scale=scale, gradient=gradient)
 
     metrics = dict(retrieval(network, corpus, texts, runtime))
     facts = {
         "characters": corpus.characters,
-        "vocabulary": vocabulary.to_list(),
+        "vocabulary": texts.vocabulary.to_list(),
         "writers_seen": seen,
     }
     path = save_weights(
@@ -107,12 +105,6 @@ def main(config: Config) -> Path:
     )
     print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     return run.finish(metrics, [path])
-
-
-def _encoder(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The encoder's part of a pretrained classifier's weights."""
-    prefix = "encoder."
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 if __name__ == "__main__":

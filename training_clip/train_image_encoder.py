@@ -58,9 +58,10 @@ def main(config: Config) -> Path:
             loss = F.cross_entropy(network(inputs), labels, label_smoothing=0.1)
         optimizer.zero_grad()
         runtime.backward(loss)
-        runtime.step(optimizer)
+        gradient = runtime.step(optimizer)
         schedule.step()
-        run.log(loss=loss)
+        run.keep(images=inputs, labels=labels)
+        run.log(loss=loss, gradient=gradient)
 
     held_out = corpus.without_unseen(corpus.validation)
     predicted = predict(network, held_out, runtime)

@@ -54,13 +54,15 @@ def main(config: Config) -> Path:
             len(seen), (settings.batch_size,), generator=generator, device=runtime.device
         )
         labels = seen[shard(drawn)]
+        tokens = texts.draw(labels, rows)
         with runtime.autocast():
-            loss = F.cross_entropy(network(texts.draw(labels, rows)), labels)
+            loss = F.cross_entropy(network(tokens), labels)
         optimizer.zero_grad()
         runtime.backward(loss)
-        runtime.step(optimizer)
+        gradient = runtime.step(optimizer)
         schedule.step()
-        run.log(loss=loss)
+        run.keep(tokens=tokens, labels=labels)
+        run.log(loss=loss, gradient=gradient)
 
     top1 = accuracy(network, texts.tokens[seen], seen, runtime)
     facts = {

@@ -15,7 +15,7 @@ from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.generation import from_noise, wanted_characters, write_generated
-from handwriting.run import Run, load_weights, run_folder
+from handwriting.run import Run, build, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_dcgan.model import Generator
 
@@ -38,9 +38,7 @@ def main(config: Config) -> Path:
     characters = wanted_characters(config, corpus, weights)
     run.begin()
     runtime = Runtime(config.runtime)
-    generator = Generator(**weights.arguments)
-    generator.load_state_dict(weights.state)
-    runtime.freeze(generator)
+    generator = runtime.freeze(build(Generator, weights))
     make = from_noise(generator, weights.arguments["z_dim"], runtime)
     return write_generated(run, config, characters, corpus, make, writers_seen(weights))
 

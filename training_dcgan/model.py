@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam
 
-from handwriting.config import Runtime as RuntimeConfig
+from handwriting.config import NonFinite, Runtime as RuntimeConfig
 from handwriting.errors import InputError
 from handwriting.optimize import Average
 from handwriting.processes import Rng, drawn
@@ -173,7 +173,8 @@ class DCGAN:
         Args:
             runtime: device and precision; the CPU in float32 if none is given.
         """
-        self._runtime = runtime or Runtime(RuntimeConfig("cpu", "no", 0, 60.0))
+        in_float32 = RuntimeConfig("cpu", "no", 0, 60.0, False, NonFinite.stop)
+        self._runtime = runtime or Runtime(in_float32)
         dim, discriminator_dim = self._dims
         self.generator = Generator(self.size_px, self.z_dim, self.num_classes, dim)
         self.discriminator = Discriminator(self.size_px, self.num_classes, discriminator_dim)
@@ -242,7 +243,8 @@ class DCGAN:
         Returns:
             Scalars: ``discriminator_loss``, ``generator_loss``; ``real_accuracy`` and
             ``fake_accuracy``, the share of real and of generated images that the discriminator
-            tells right; ``fooled``, the share of generated images it takes for real after its step.
+            tells right; ``fooled``, the share of generated images it takes for real after its
+            step; ``discriminator_gradient`` and ``generator_gradient``, their gradients' norms.
 
         Raises:
             InputError: images of another shape, or labels that do not fit the model.
@@ -258,7 +260,7 @@ class DCGAN:
             discriminator_loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
         self.discriminator_optimizer.zero_grad()
         self._runtime.backward(discriminator_loss)
-        self._runtime.step(self.discriminator_optimizer)
+        discriminator_gradient = self._runtime.step(self.discriminator_optimizer)
 
         # (2) The generator. In evaluation mode the spectral norms stay what they are.
         self.discriminator.eval().requires_grad_(not freeze_discriminator)
@@ -268,7 +270,7 @@ class DCGAN:
             generator_loss = -logits.mean()
         self.generator_optimizer.zero_grad()
         self._runtime.backward(generator_loss)
-        self._runtime.step(self.generator_optimizer)
+        generator_gradient = self._runtime.step(self.generator_optimizer)
         if not freeze_discriminator:
             self._runtime.step(self.discriminator_optimizer)
         self.averaged.update_parameters(self.generator)
@@ -278,6 +280,8 @@ class DCGAN:
             "real_accuracy": (real_logits > 0).float().mean(),
             "fake_accuracy": (fake_logits < 0).float().mean(),
             "fooled": (logits > 0).float().mean(),
+            "discriminator_gradient": discriminator_gradient,
+            "generator_gradient": generator_gradient,
         }
 
     def _check_images(self, x: Tensor) -> None:

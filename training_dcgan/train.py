@@ -12,6 +12,7 @@ Real images are those of training writers, fonts and simulated helpers (``shares
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -19,11 +20,12 @@ from handwriting import processes
 from handwriting.audit import writers_seen
 from handwriting.augment import to_float, to_uint8
 from handwriting.bank import Mixture
+from handwriting.collapse import check_variety
 from handwriting.config import Config, Dcgan, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import write_atomically
-from handwriting.images import Uint8, sheet
+from handwriting.images import sheet
 from handwriting.processes import Rng, Rows, main_only, share
 from handwriting.run import Run, save_weights
 from handwriting.runtime import Runtime
@@ -58,15 +60,23 @@ def main(config: Config) -> Path:
     run.begin()
     show = mixture.draw_labels(settings.num_samples, rng)
     noise = dcgan.generate_noise(SHEET_ROWS * settings.num_samples, rng)
+    show_rng = torch.Generator(runtime.device).manual_seed(config.seed)
+    drawn = mixture.draw(show.repeat(SHEET_ROWS), settings.shares, show_rng)
+    real = to_float(mixture.bank.take(drawn))
     rows, batch_size = Rows(rng), share(settings.batch_size)
 
     for step in run.steps(settings.num_steps, dcgan.parts(), rng):
         labels = draw_classes(mixture, settings, batch_size, rows)
         images = mixture.bank.take(mixture.draw(labels, settings.shares, rows))
         given = labels if settings.class_conditional else None
+        run.keep(images=images, labels=labels)
         run.log(**dcgan.train_on_batch(to_float(images), given, rng=rows))
         if shows(step, config):
-            run.sample(sheet_name(step), samples(dcgan, noise, show))
+            made = samples(dcgan, noise, show)
+            run.sample(
+                sheet_name(step), sheet(np.split(np.asarray(to_uint8(made).cpu()), SHEET_ROWS))
+            )
+            check_variety(run, step, by_class(made, dcgan), by_class(real, dcgan))
 
     steps = [step for step in range(1, settings.num_steps + 1) if shows(step, config)]
     animate(run.folder / "samples", steps)
@@ -103,11 +113,16 @@ def sheet_name(step: int) -> str:
     return f"step_{step:06d}"
 
 
-def samples(dcgan: DCGAN, noise: Tensor, show: Tensor) -> Uint8:
-    """A sheet of ``SHEET_ROWS`` images in a column for each class shown; (rows x columns, Z)."""
-    labels = show.repeat(SHEET_ROWS) if dcgan.num_classes else None
-    images = np.asarray(to_uint8(dcgan.generate(noise, labels)).cpu())
-    return sheet(np.split(images, SHEET_ROWS))
+def samples(dcgan: DCGAN, noise: Tensor, show: Tensor) -> Tensor:
+    """``SHEET_ROWS`` rows of an image of each class shown, one after the other (R K, 1, S, S)."""
+    return dcgan.generate(noise, show.repeat(SHEET_ROWS) if dcgan.num_classes else None)
+
+
+def by_class(images: Tensor, dcgan: DCGAN) -> Tensor:
+    """Such rows as groups that should differ: a class (K, R, ...), or all where there is none."""
+    if not dcgan.num_classes:
+        return images.unsqueeze(0)
+    return images.unflatten(0, (SHEET_ROWS, -1)).transpose(0, 1)
 
 
 @main_only

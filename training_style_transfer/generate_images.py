@@ -34,7 +34,7 @@ from handwriting.generation import (
 )
 from handwriting.images import Uint8
 from handwriting.packed import PackedImages
-from handwriting.run import Run, load_weights, run_folder
+from handwriting.run import Run, build, load_weights, run_folder
 from handwriting.runtime import Runtime
 from training_style_transfer.model import Generator
 
@@ -69,9 +69,7 @@ def main(config: Config) -> Path:
     num_hands = hands_per_image(config)
     run.begin()
     runtime = Runtime(config.runtime)
-    generator = Generator(**weights.arguments)
-    generator.load_state_dict(weights.state)
-    runtime.freeze(generator)
+    generator = runtime.freeze(build(Generator, weights))
     features = StyleFeatures(generator, styles, runtime)
     content_by_hand = ByHand(contents.labels, contents.writers)
     style_by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show

@@ -19,6 +19,7 @@ from torch.optim import Adam
 
 from handwriting.audit import writers_seen
 from handwriting.augment import to_uint8, uniform
+from handwriting.collapse import check_variety
 from handwriting.config import Config, ModelMode, StepType, run_script
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
@@ -26,7 +27,7 @@ from handwriting.images import Uint8, sheet
 from handwriting.networks import Classifier
 from handwriting.optimize import Average
 from handwriting.processes import Rows, share
-from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
+from handwriting.run import Run, Weights, build, load_weights, run_folder, save_weights
 from handwriting.runtime import Runtime
 from training_clip.retrieval import class_embeddings, load_clip
 from training_style_transfer.feed import Batch, PairFeed
@@ -118,7 +119,7 @@ def train_step(
             )
         generator_optimizer.zero_grad()
         output.backward(gradient)
-        runtime.step(generator_optimizer)
+        generator_gradient = runtime.step(generator_optimizer)
         averaged.update_parameters(generator)
 
         # (2) The critic: real against generated, generated without its graph.
@@ -127,11 +128,17 @@ def train_step(
             critic_loss = hinge_discriminator_loss(*logits.chunk(2))
         discriminator_optimizer.zero_grad()
         runtime.backward(critic_loss)
-        runtime.step(discriminator_optimizer)
+        discriminator_gradient = runtime.step(discriminator_optimizer)
 
-        run.log(discriminator=critic_loss, **terms)
+        run.keep(**vars(batch))
+        run.log(
+            discriminator=critic_loss, **terms, generator_gradient=generator_gradient,
+            discriminator_gradient=discriminator_gradient,
+        )  # fmt: skip
         if step % settings.sample_every == 0 or step == num_steps:
-            run.sample(f"step_{step:06d}", samples(averaged.module, show, runtime))
+            output = samples(averaged.module, show, runtime)
+            run.sample(f"step_{step:06d}", sample_sheet(show, output))
+            check_variety(run, step, output.unsqueeze(0), show.target.unsqueeze(0))
 
     by_number = config.model_mode is ModelMode.adain_mlp  # of the class
     facts = {
@@ -178,8 +185,7 @@ def build_objective(
     """The objective with its frozen networks and the classes' text embeddings."""
     network, texts = load_clip(clip, config, corpus)
     by_class = class_embeddings(runtime.freeze(network), texts.to(runtime.device), runtime)
-    classifier = Classifier(**encoder.arguments)
-    classifier.load_state_dict(encoder.state)
+    classifier = build(Classifier, encoder)
     perceptual = runtime.freeze(PerceptualLoss(classifier.encoder))
     return GeneratorObjective(perceptual, network, by_class, config.style_transfer.weights)
 
@@ -225,17 +231,22 @@ def build_networks(
                     f"{name}={value}: give the weights of a run with this {name}"
                 )
         weights.require_characters(corpus.characters)
-        network.load_state_dict(weights.state)
+        weights.load_into(network)
     return generator, discriminator
 
 
 @torch.no_grad()
-def samples(generator: nn.Module, show: Batch, runtime: Runtime) -> Uint8:
-    """A sheet of content, style, output and target, from top to bottom."""
+def samples(generator: nn.Module, show: Batch, runtime: Runtime) -> Tensor:
+    """The output (B, 1, H, W) for a batch."""
     assert isinstance(generator, Generator)
     generator.eval()
     with runtime.autocast():
-        output = generator(show.content, generator.style(show.style), show.labels)
+        output: Tensor = generator(show.content, generator.style(show.style), show.labels)
+    return output
+
+
+def sample_sheet(show: Batch, output: Tensor) -> Uint8:
+    """A sheet of content, style, output and target, from top to bottom."""
     rows: list[Tensor] = [show.content, show.style, output, show.target]
     return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
 

@@ -69,9 +69,10 @@ def main(config: Config) -> Path:
             kl = kl_divergence(encoded.mean, encoded.log_var)
         optimizer.zero_grad()
         runtime.backward(error + kl)
-        runtime.step(optimizer)
+        gradient = runtime.step(optimizer)
         schedule.step()
-        run.log(squared_error=error, kl=kl)
+        run.keep(images=images, labels=labels)
+        run.log(squared_error=error, kl=kl, gradient=gradient)
         if step % settings.sample_every == 0 or step == settings.num_steps:
             run.sample(f"step_{step:06d}", samples(network, *shown, runtime))
 
