@@ -248,7 +248,7 @@ def test_a_full_disk_is_no_reason_to_leave_out_a_font(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", refuse)
-    with pytest.raises(WriteError, match=r"^cannot write .*images.npy: No space left"):
+    with pytest.raises(WriteError, match=r"^cannot write .*labels.npy: No space left"):
         font_images(find_fonts()[:2], "あい", 16, tmp_path)
 
 
