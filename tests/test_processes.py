@@ -184,8 +184,9 @@ def logged(folder: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize("stage", [*TRAINED, *RECOGNISED])
 def test_two_processes_have_the_losses_of_one(stage: str, runs: dict[int, Path]) -> None:
     one, other = logged(runs[1] / stage), logged(runs[2] / stage)
-    # Rounding grows: weights that differ by 1e-7 give losses that differ by 2 % two steps later.
-    for step, tolerance in enumerate((1e-3, 5e-3, 2e-2)):
+    # Rounding grows: weights of a GAN that differ by 1e-7 give losses 2 % apart two steps later.
+    is_gan = stage.startswith(("style_transfer", "dcgan"))
+    for step, tolerance in enumerate((1e-3, 5e-3, 2e-2) if is_gan else (1e-4, 2e-4, 1e-3)):
         assert other[step] == pytest.approx(one[step], rel=tolerance, abs=tolerance / 10), step
 
 
