@@ -898,8 +898,17 @@ def test_weights_that_fill_the_memory_or_are_none(name: str, tmp_path: Path) -> 
         load_weights(path, "clip", "a test")
 
 
-@pytest.mark.parametrize("kind", ["compressed", "of parts upon each other", "old"])
-def test_an_archive_that_grows_when_it_is_read(kind: str, weights: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("compressed", "its parts are compressed"),
+        ("of parts upon each other", "its parts are larger than itself"),
+        ("old", "not a zip file"),
+    ],
+)
+def test_an_archive_that_grows_when_it_is_read(
+    kind: str, message: str, weights: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "clip.pt"
     if kind == "old":
         value = value_of(weights)
@@ -911,7 +920,7 @@ def test_an_archive_that_grows_when_it_is_read(kind: str, weights: bytes, tmp_pa
             first = archive.filelist[0]
             if kind != "compressed":
                 archive.filelist += [first] * 999
-    with pytest.raises(InputError, match="compressed|larger than itself|not a zip file"):
+    with pytest.raises(InputError, match=message):
         load_weights(path, "clip", "a test")
 
 
