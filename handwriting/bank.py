@@ -9,7 +9,7 @@ from torch import Tensor
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images import Uint8
-from handwriting.packed import PackedImages, Rows, concatenate, in_parts
+from handwriting.packed import LazyImages, PackedImages, concatenate, in_parts
 from handwriting.processes import Rng, drawn
 
 
@@ -81,7 +81,7 @@ def fits(packed: PackedImages, device: torch.device) -> bool:
     return len(packed) * packed.size_px**2 <= DEVICE_SHARE * free
 
 
-def moved(images: Uint8 | Rows, device: torch.device) -> Tensor:
+def moved(images: Uint8 | LazyImages, device: torch.device) -> Tensor:
     """All images as a tensor (N, H, W) on a device; the host never holds more than a part."""
     tensor = torch.empty(images.shape, dtype=torch.uint8, device=device)
     filled = 0

@@ -32,10 +32,10 @@ Int64 = npt.NDArray[np.int64]
 FORM = 1  # raise it when the canonical form changes: old caches are then made anew
 
 
-class Rows:
+class LazyImages:
     """Chosen images of one or more arrays, (N, H, W) uint8, that are read when they are taken.
 
-    It is indexed like an array and gives one: ``rows[index]`` reads these images and no others.
+    It is indexed like an array and gives one: ``images[index]`` reads these images and no others.
 
     Args:
         arrays: (n, H, W) each, usually memory-mapped, one behind the other.
@@ -51,12 +51,12 @@ class Rows:
         self._starts = np.cumsum([0, *map(len, arrays)])
 
     @classmethod
-    def of(cls, images: "Uint8 | Rows") -> "Rows":
+    def of(cls, images: "Uint8 | LazyImages") -> "LazyImages":
         """All of an array's images; rows as they are."""
-        return images if isinstance(images, Rows) else cls([images], np.arange(len(images)))
+        return images if isinstance(images, LazyImages) else cls([images], np.arange(len(images)))
 
     @classmethod
-    def concatenated(cls, parts: Sequence["Rows"]) -> "Rows":
+    def concatenated(cls, parts: Sequence["LazyImages"]) -> "LazyImages":
         """Several, one behind the other."""
         starts = np.cumsum([0, *(part._starts[-1] for part in parts)])
         numbers = [part.numbers + start for part, start in zip(parts, starts, strict=False)]
@@ -88,7 +88,7 @@ class Rows:
         return self[:] if dtype is None else self[:].astype(dtype)
 
 
-def in_parts(images: "Uint8 | Rows") -> Iterator[Uint8]:
+def in_parts(images: "Uint8 | LazyImages") -> Iterator[Uint8]:
     """The images in parts (n, H, W) of up to ``AT_ONCE``."""
     for start in range(0, len(images), AT_ONCE):
         yield images[start : start + AT_ONCE]
@@ -126,7 +126,7 @@ class PackedImages:
         writers: (N,) indices into ``writer_names``.
     """
 
-    images: Uint8 | Rows
+    images: Uint8 | LazyImages
     labels: Int64
     writers: Int64
     characters: tuple[str, ...]
@@ -141,8 +141,8 @@ class PackedImages:
 
     def select(self, keep: npt.NDArray[Any] | list[int]) -> "PackedImages":
         """The images that a mask or indices name."""
-        rows = Rows.of(self.images)
-        images = Rows(rows.arrays, rows.numbers[keep])
+        rows = LazyImages.of(self.images)
+        images = LazyImages(rows.arrays, rows.numbers[keep])
         return replace(self, images=images, labels=self.labels[keep], writers=self.writers[keep])
 
     def by(self, writer_names: Sequence[str]) -> "PackedImages":
@@ -179,7 +179,7 @@ def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
     number = {name: i for i, name in enumerate(names)}
     writers = [np.array([number[n] for n in p.writer_names] or [0])[p.writers] for p in parts]
     return PackedImages(
-        Rows.concatenated([Rows.of(part.images) for part in parts]),
+        LazyImages.concatenated([LazyImages.of(part.images) for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(writers),
         first.characters,

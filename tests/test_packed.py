@@ -19,8 +19,8 @@ from handwriting.files import content_key, content_key_of
 from handwriting.images import read_canonical
 from handwriting.manifest import read_manifest
 from handwriting.packed import (
+    LazyImages,
     PackedImages,
-    Rows,
     UnpackedImages,
     concatenate,
     open_packed,
@@ -63,7 +63,7 @@ def test_rows_are_indexed_like_the_array_that_they_stand_for(
     arrays = [rng.integers(0, 256, (size, 2, 3), np.uint8) for size in sizes]
     one = st.integers(0, sum(sizes) - 1)
     chosen = np.array(data.draw(st.lists(one, min_size=1)))
-    rows, expected = Rows(arrays, chosen), np.concatenate(arrays)[chosen]
+    rows, expected = LazyImages(arrays, chosen), np.concatenate(arrays)[chosen]
     place = st.integers(-len(chosen), len(chosen) - 1)
     index = data.draw(
         st.one_of(
