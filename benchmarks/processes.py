@@ -1,13 +1,14 @@
 """How much quicker two processes on two cores are than one process on one core.
 
-    torchrun --nproc_per_node 2 benchmarks/processes.py
-    torchrun --nproc_per_node 2 benchmarks/processes.py experiment=katakana
+    torchrun --nproc_per_node 2 benchmarks/processes.py                      # 64 px, six minutes
+    torchrun --nproc_per_node 2 benchmarks/processes.py experiment=demo      # small batches
 
 Prints images a second of training steps and of generation, with one process (the first alone, while
 the others wait) and with all, in turns: medians, and the median of the ratios. A batch is of all
 processes together, so that both do the same work. Where other programs take the cores, whoever is
 held up holds up the others; the ratio of the processors' seconds, of one process alone to the first
-of all, then says what the ratio would be without them.
+of all, then says what the ratio would be without them. Small batches spend their time on messages:
+how long one takes is printed, too.
 """
 
 import os
@@ -20,6 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+import torch.distributed as dist
+
 from handwriting import processes
 from handwriting.config import Config, StepType, compose
 from handwriting.corpus import open_corpus
@@ -31,41 +35,50 @@ from training_style_transfer import (
     train as train_style_transfer,
 )
 
-REPEATS = 5
-WARM_UP = 3  # steps before the clock starts
-NUM_STEPS = 13
+REPEATS = 3
+WARM_UP = 2  # steps before the clock starts
+NUM_STEPS = 10  # the last is not timed: it writes samples and weights
+NUM_IMAGES = 60  # generated of each character
 Clock = tuple[float, float]  # seconds, and seconds of this process's processor
 
 run_steps = Run.steps
 started: Clock
+ended: Clock | None
 
 
 def clock() -> Clock:
     return time.perf_counter(), time.process_time()
 
 
-def since(before: Clock) -> Clock:
-    now = clock()
-    return now[0] - before[0], now[1] - before[1]
-
-
-def steps_after_warm_up(self: Run, num_steps: int, *arguments: object) -> Iterator[int]:
-    """The steps of a training; the clock starts when some are done."""
-    global started
+def steps_with_clock(self: Run, num_steps: int, *arguments: object) -> Iterator[int]:
+    """The steps of a training; the clock starts when some are done and stops before the last."""
+    global started, ended
     for step in run_steps(self, num_steps, *arguments):  # type: ignore[arg-type]
         if step == WARM_UP + 1:
             started = clock()
+        elif step == num_steps:
+            ended = clock()
         yield step
 
 
 def seconds(stage: Callable[[Config], Path], config: Config) -> Clock:
-    """Of a stage from its start, or from the end of its warm-up; its folder is removed."""
-    global started
-    started = clock()
+    """Of a stage, or of its steps where it trains; its folder is removed."""
+    global started, ended
+    started, ended = clock(), None
     folder = stage(config)
-    taken = since(started)
+    last = ended or clock()
     processes.main_only(shutil.rmtree)(folder)
-    return taken
+    return last[0] - started[0], last[1] - started[1]
+
+
+def message_s() -> float:
+    """The median time of a message of a batch norm's size to all and back."""
+    tensor, taken = torch.zeros(129), []
+    for _ in range(200):
+        began = time.perf_counter()
+        dist.all_reduce(tensor)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
 
 
 def main() -> None:
@@ -73,14 +86,16 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[processes.rank() % len(cores)]})
     folder = Path(processes.main_only(tempfile.mkdtemp)())
-    Run.steps = steps_after_warm_up  # type: ignore[method-assign, assignment]
+    Run.steps = steps_with_clock  # type: ignore[method-assign, assignment]
     per_step = ",".join(f"{step}:{NUM_STEPS}" for step in ("step1", "step2", "step3", "step_end"))
     config = compose(
         [
-            "experiment=demo", "runtime.precision=no", *sys.argv[1:], f"runs_dir={folder}/runs",
-            f"cache_dir={folder}/cache", "runtime.num_threads=1", "image_encoder.num_steps=3",
-            "text_encoder.num_steps=3", "clip.num_steps=3", f"classifier.num_steps={NUM_STEPS}",
-            f"style_transfer.num_steps={{{per_step}}}", "generation.num_per_character=20",
+            "data.characters=demo", "style_transfer.batch_size=32", "runtime.precision=no",
+            *sys.argv[1:], f"runs_dir={folder}/runs", f"cache_dir={folder}/cache",
+            "runtime.num_threads=1", "image_encoder.num_steps=3", "text_encoder.num_steps=3",
+            "clip.num_steps=3", f"classifier.num_steps={NUM_STEPS}",
+            f"style_transfer.num_steps={{{per_step}}}",
+            f"generation.num_per_character={NUM_IMAGES}",
         ]
     )  # fmt: skip
     for stage in (train_image_encoder, train_text_encoder, train_clip):
@@ -92,7 +107,7 @@ def main() -> None:
     # Its second step again and again, from the first.
     one_step = replace(config, step_type=StepType.step2)
     made = replace(config, gen_weight=str(step1))
-    steps = NUM_STEPS - WARM_UP
+    steps = NUM_STEPS - WARM_UP - 1
     works = {
         "style transfer, training": (
             train_style_transfer.main, one_step, steps * config.style_transfer.batch_size,
@@ -101,10 +116,12 @@ def main() -> None:
             train_classifier.main, config, steps * config.classifier.batch_size,
         ),
         "style transfer, generating": (
-            generate_style_transfer.main, made, 20 * len(open_corpus(config).characters),
+            generate_style_transfer.main, made, NUM_IMAGES * len(open_corpus(config).characters),
         ),
     }  # fmt: skip
-    print(f"{config.name}, {processes.count()} processes, {config.runtime.precision=}")
+    if processes.count() > 1:
+        text = f"{message_s() * 1000:.2f} ms a message"
+        print(f"{config.name}, {config.size_px} px, {processes.count()} processes, {text}")
     for name, (stage, of_stage, num_images) in works.items():
         one, every = [], []
         for _ in range(REPEATS):

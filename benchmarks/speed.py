@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from PIL import Image
 from timing import seconds
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -187,6 +188,7 @@ def plain() -> Iterator[None]:
     with ExitStack() as stack:
         for of, name, value in (
             (Runtime, "to_device", lambda self, network: network.to(self.device)),
+            (Runtime, "step", plain_step),
             (runtime_module, "fold_batch_norms", lambda network: None),
             (runtime_module, "precision_of", lambda config: "no"),
             (GeneratorObjective, "gradient", plain_gradient),
@@ -208,6 +210,11 @@ def without_fused(optimizer: type) -> Callable[..., None]:
         original(self, *arguments, **more)
 
     return init
+
+
+def plain_step(self: Runtime, optimizer: Optimizer) -> Tensor:
+    optimizer.step()
+    return torch.zeros(())
 
 
 def plain_perceptual(self: PerceptualLoss, output: Tensor, target: Tensor) -> Tensor:
