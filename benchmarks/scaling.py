@@ -45,8 +45,8 @@ from handwriting.files import write_json
 from handwriting.images import Uint8, canonical, save_png
 from handwriting.manifest import read_manifest
 from handwriting.packed import UnpackedImages, concatenate, pack_manifest, save_packed
-from handwriting.run import save_weights
 from handwriting.strokes import simulate
+from handwriting.weights import save_weights
 from training_character_classification import train
 from training_style_transfer import generate_images
 from training_style_transfer.model import Generator

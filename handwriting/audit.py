@@ -21,7 +21,8 @@ from handwriting.errors import InputError, report_problems
 from handwriting.files import read_json
 from handwriting.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.packed import PackedImages, files_key
-from handwriting.run import Weights, file_key, load_weights, run_folder
+from handwriting.run import file_key, run_folder
+from handwriting.weights import Weights, load_weights
 
 FACTS = "facts.json"  # beside generated images
 MANIFEST = "manifest.json"

@@ -10,8 +10,10 @@ import time
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
@@ -133,6 +135,19 @@ def append_line(path: Path, line: str) -> None:
             file.write(line + "\n")
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses and enums as JSON-able values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:

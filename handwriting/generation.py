@@ -30,8 +30,9 @@ from handwriting.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.packed import Int64, PackedImages, concatenate
 from handwriting.processes import main_only
 from handwriting.progress import progress
-from handwriting.run import Run, Weights
+from handwriting.run import Run
 from handwriting.runtime import Runtime
+from handwriting.weights import Weights
 
 MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
 MOST_SHOWN = (20, 24)  # characters and images of each on a sheet

@@ -17,10 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 from handwriting.config import Config, typed
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.files import git_commit, read_json, write_json
+from handwriting.files import git_commit, plain, read_json, write_json
 from handwriting.packed import in_parts
 from handwriting.processes import main_only
-from handwriting.run import file_key, plain, run_folder, versions
+from handwriting.run import file_key, run_folder, versions
 
 STUDY = "study.json"
 OF_THIS_RUN = {STUDY, "config.json", "done.json", "replay.json", "lock"}

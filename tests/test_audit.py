@@ -19,7 +19,8 @@ from handwriting.files import read_json, write_json
 from handwriting.images import save_png
 from handwriting.manifest import read_manifest
 from handwriting.packed import files_key
-from handwriting.run import file_key, load_weights, run_folder
+from handwriting.run import file_key, run_folder
+from handwriting.weights import load_weights
 from training_character_classification import train as train_classifier
 from training_character_classification.arms import judge_arm
 from training_clip import train_clip, train_image_encoder, train_text_encoder

@@ -16,7 +16,7 @@ from fontTools.ttLib import TTFont
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.fonts import find_fonts
-from handwriting.run import load_weights
+from handwriting.weights import load_weights
 from training_clip import train_clip, train_image_encoder
 from training_style_transfer import generate_images, train
 

@@ -19,7 +19,7 @@ from handwriting.files import read_json
 from handwriting.generation import ByHand
 from handwriting.images import canonical, read_grey
 from handwriting.manifest import read_manifest
-from handwriting.run import load_weights, save_weights
+from handwriting.weights import load_weights, save_weights
 from training_cdiffusion_model import generate_images, train
 from training_cdiffusion_model.feed import HandFeed
 from training_cdiffusion_model.flow import draw_times, euler, flow_matching_loss, interpolate

@@ -18,7 +18,8 @@ from handwriting.errors import InputError
 from handwriting.files import read_json, write_json
 from handwriting.manifest import read_manifest
 from handwriting.networks import Classifier
-from handwriting.run import load_weights, run_folder
+from handwriting.run import run_folder
+from handwriting.weights import load_weights
 from training_character_classification import train
 from training_character_classification.arms import (
     arm_config,

@@ -13,7 +13,7 @@ from handwriting.audit import writers_seen
 from handwriting.bank import Mixture
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.run import load_weights
+from handwriting.weights import load_weights
 from training_dcgan import train
 from training_dcgan.augment import shift
 from training_dcgan.model import DCGAN, GROUP, FromPoint, Generator, ToPoint, deviations

@@ -17,7 +17,8 @@ from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
 from handwriting.networks import Classifier
-from handwriting.run import load_weights, run_folder
+from handwriting.run import run_folder
+from handwriting.weights import load_weights
 from training_character_classification import test, train
 from training_character_classification.arms import judge_arm
 

@@ -11,7 +11,8 @@ from handwriting.config import Config, GeneratorName, Recipe, ScoredBy, Training
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
-from handwriting.run import load_weights, run_folder
+from handwriting.run import run_folder
+from handwriting.weights import load_weights
 from pipeline import needs_clip, study_arm
 
 GRID = [

@@ -20,7 +20,7 @@ from handwriting.errors import InputError
 from handwriting.files import read_json
 from handwriting.images import Uint8, canonical, read_grey
 from handwriting.manifest import UNKNOWN_WRITER, read_manifest
-from handwriting.run import save_weights
+from handwriting.weights import save_weights
 from training_dcgan.model import Generator
 from training_vae.model import Vae
 

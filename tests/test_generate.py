@@ -19,7 +19,7 @@ from handwriting.generation import ByHand
 from handwriting.images import Uint8, canonical, read_canonical, read_grey
 from handwriting.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.packed import PackedImages
-from handwriting.run import save_weights
+from handwriting.weights import save_weights
 from training_style_transfer import generate_images
 from training_style_transfer.model import Generator
 

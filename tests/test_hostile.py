@@ -50,8 +50,9 @@ from handwriting.images import canonical, read_canonical, read_grey
 from handwriting.manifest import read_images, read_manifest, split_by_writer
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, open_packed, pack_manifest, save_packed
-from handwriting.run import Run, build, load_weights, save_weights
+from handwriting.run import Run
 from handwriting.structure import SPECIAL_TOKENS, Vocabulary, read_structure, texts_of
+from handwriting.weights import build, load_weights, save_weights
 from training_cdiffusion_model.model import Denoiser
 from training_clip.model import TextClassifier
 from training_vae.model import Vae

@@ -18,8 +18,9 @@ from handwriting.images import save_png
 from handwriting.manifest import Entry, write_manifest
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, concatenate
-from handwriting.run import load_weights, run_folder
+from handwriting.run import run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import load_weights
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
 from training_character_classification.distances import DISTANCES, IN_FEATURES

@@ -18,7 +18,8 @@ from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.files import read_json
 from handwriting.manifest import read_manifest
-from handwriting.run import load_weights, run_folder
+from handwriting.run import run_folder
+from handwriting.weights import load_weights
 from pipeline import study_arms
 from training_character_classification import train as train_classifier
 from training_character_classification.arms import arm_name, judge_arm

@@ -24,8 +24,9 @@ from handwriting.errors import InputError
 from handwriting.networks import Classifier, SeparateNorm, build_encoder
 from handwriting.optimize import one_cycle
 from handwriting.packed import PackedImages, pack_manifest
-from handwriting.run import Weights, load_weights, run_folder, save_weights
+from handwriting.run import run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import Weights, load_weights, save_weights
 from training_character_classification import train
 from training_character_classification.arms import (
     batch_shares,

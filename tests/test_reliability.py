@@ -27,8 +27,9 @@ from handwriting.files import Claim, git_commit, write_atomically, write_json
 from handwriting.fonts import find_fonts, font_images
 from handwriting.images import save_png
 from handwriting.packed import PackedImages, cached, save_array
-from handwriting.run import Run, save_weights
+from handwriting.run import Run
 from handwriting.runtime import Runtime
+from handwriting.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 EACH_STEP = "runtime.checkpoint_every_s=-1"

@@ -18,7 +18,8 @@ from handwriting import run as run_module
 from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.files import write_atomically, write_json
-from handwriting.run import Run, load_weights, run_folder, save_weights
+from handwriting.run import Run, run_folder
+from handwriting.weights import load_weights, save_weights
 from training_clip import train_image_encoder
 
 SECTIONS = ("seed", "size_px", "image_encoder")

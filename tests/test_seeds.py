@@ -18,7 +18,7 @@ import training_vae.generate_images as generate_vae
 from handwriting import generation
 from handwriting.images import Uint8, canonical
 from handwriting.manifest import read_manifest
-from handwriting.run import save_weights
+from handwriting.weights import save_weights
 from training_cdiffusion_model.model import Denoiser
 from training_dcgan.model import Generator as DcganGenerator
 from training_style_transfer.model import Generator as StyleGenerator

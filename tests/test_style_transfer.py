@@ -17,7 +17,7 @@ from handwriting.config import StyleCharacter
 from handwriting.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
 from handwriting.networks import SmallResNet
-from handwriting.run import load_weights
+from handwriting.weights import load_weights
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_clip.model import Clip
 from training_style_transfer import feed as feed_module, train

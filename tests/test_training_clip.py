@@ -15,10 +15,10 @@ from handwriting import evaluate
 from handwriting.augment import to_float
 from handwriting.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.run import load_weights
 from handwriting.runtime import Runtime
 from handwriting.structure import EOS, PAD, Vocabulary
 from handwriting.texts import ClassTexts, class_texts
+from handwriting.weights import load_weights
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_clip.model import (
     MAX_LOGIT_SCALE,

@@ -15,7 +15,7 @@ from handwriting.audit import writers_seen
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images import Uint8, otsu_thresholds, smooth
-from handwriting.run import load_weights
+from handwriting.weights import load_weights
 from training_vae import train
 from training_vae.model import Encoded, Vae, kl_divergence, squared_error
 

@@ -14,7 +14,8 @@ import torch
 from conftest import ComposeSmoke
 
 from handwriting.errors import InputError
-from handwriting.run import load_weights, run_folder
+from handwriting.run import run_folder
+from handwriting.weights import load_weights
 from handwriting.workers import side_by_side
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from handwriting.config import Config, compose
-from handwriting.run import Run, save_weights
+from handwriting.run import Run
+from handwriting.weights import save_weights
 from handwriting.workers import side_by_side
 
 def stage(config: Config) -> Path:

@@ -33,8 +33,9 @@ from handwriting.generation import (
     write_generated,
 )
 from handwriting.packed import PackedImages
-from handwriting.run import Run, build, load_weights, run_folder
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import build, load_weights
 from training_cdiffusion_model.flow import euler
 from training_cdiffusion_model.model import Denoiser
 

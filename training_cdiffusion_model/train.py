@@ -23,8 +23,9 @@ from handwriting.errors import InputError
 from handwriting.images import Uint8, sheet
 from handwriting.optimize import Average, one_cycle
 from handwriting.processes import Rows, share
-from handwriting.run import Run, Weights, load_weights, run_folder, save_weights
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import Weights, load_weights, save_weights
 from training_cdiffusion_model.feed import Batch, HandFeed
 from training_cdiffusion_model.flow import euler, flow_matching_loss
 from training_cdiffusion_model.model import STEM_PX, Denoiser

@@ -28,8 +28,9 @@ from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, concatenate, files_key, pack_manifest
 from handwriting.processes import main_only
-from handwriting.run import Run, build, load_weights, run_folder
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import build, load_weights
 from training_character_classification.arms import JUDGE, generated_manifests
 from training_character_classification.distances import (
     DISTANCES,

@@ -19,8 +19,9 @@ from handwriting.metrics import Float64
 from handwriting.networks import Classifier
 from handwriting.packed import Int64, PackedImages
 from handwriting.processes import Rng, drawn
-from handwriting.run import Weights, build, load_weights, run_folder
+from handwriting.run import run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import Weights, build, load_weights
 from training_character_classification.arms import CONTROL_WORDS, held_out
 from training_clip.retrieval import ImageTower, class_embeddings, load_clip
 

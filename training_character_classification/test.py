@@ -25,8 +25,9 @@ from handwriting.metrics import by_writer, interval, interval_text, score
 from handwriting.networks import Classifier
 from handwriting.packed import PackedImages, files_key, pack_manifest
 from handwriting.processes import main_only
-from handwriting.run import Run, Weights, build, file_key, load_weights, run_folder
+from handwriting.run import Run, file_key, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import Weights, build, load_weights
 from training_character_classification.arms import JUDGE
 from training_character_classification.plots import per_character_bars
 

@@ -26,8 +26,9 @@ from handwriting.networks import Classifier, SeparateNorm
 from handwriting.optimize import one_cycle
 from handwriting.packed import files_key
 from handwriting.processes import Rows, shard_parts
-from handwriting.run import Run, file_key, save_weights
+from handwriting.run import Run, file_key
 from handwriting.runtime import Runtime
+from handwriting.weights import save_weights
 from training_character_classification.arms import (
     arm_name,
     phases,

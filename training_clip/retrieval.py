@@ -11,10 +11,10 @@ from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.evaluate import batch_outputs
 from handwriting.packed import PackedImages
-from handwriting.run import Weights, build
 from handwriting.runtime import Runtime
 from handwriting.structure import Vocabulary
 from handwriting.texts import ClassTexts, class_texts
+from handwriting.weights import Weights, build
 from training_clip.model import Clip
 
 

@@ -20,8 +20,9 @@ from handwriting.networks import Classifier
 from handwriting.optimize import one_cycle
 from handwriting.packed import concatenate
 from handwriting.processes import Rows, gather, shard
-from handwriting.run import Run, build, load_weights, run_folder, save_weights
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import build, load_weights, save_weights
 from training_clip.model import (
     Clip,
     TextClassifier,

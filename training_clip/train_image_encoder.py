@@ -22,8 +22,9 @@ from handwriting.networks import Classifier
 from handwriting.optimize import one_cycle
 from handwriting.packed import concatenate
 from handwriting.processes import Rows, shard_parts
-from handwriting.run import Run, save_weights
+from handwriting.run import Run
 from handwriting.runtime import Runtime
+from handwriting.weights import save_weights
 
 
 def main(config: Config) -> Path:

@@ -16,9 +16,10 @@ from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.optimize import one_cycle
 from handwriting.processes import Rows, shard
-from handwriting.run import Run, save_weights
+from handwriting.run import Run
 from handwriting.runtime import Runtime
 from handwriting.texts import class_texts
+from handwriting.weights import save_weights
 from training_clip.model import TextClassifier
 
 

@@ -15,8 +15,9 @@ from handwriting.config import Config, run_script
 from handwriting.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.generation import from_noise, wanted_characters, write_generated
-from handwriting.run import Run, build, load_weights, run_folder
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import build, load_weights
 from training_dcgan.model import Generator
 
 

@@ -27,8 +27,9 @@ from handwriting.errors import InputError
 from handwriting.files import write_atomically
 from handwriting.images import sheet
 from handwriting.processes import Rng, Rows, main_only, share
-from handwriting.run import Run, save_weights
+from handwriting.run import Run
 from handwriting.runtime import Runtime
+from handwriting.weights import save_weights
 from training_dcgan.model import DCGAN, GROUP
 
 SHEET_ROWS = 4  # images of each character on a sample sheet

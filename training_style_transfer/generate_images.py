@@ -34,8 +34,9 @@ from handwriting.generation import (
 )
 from handwriting.images import Uint8
 from handwriting.packed import PackedImages
-from handwriting.run import Run, build, load_weights, run_folder
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import build, load_weights
 from training_style_transfer.model import Generator
 
 

@@ -27,8 +27,9 @@ from handwriting.images import Uint8, sheet
 from handwriting.networks import Classifier
 from handwriting.optimize import Average
 from handwriting.processes import Rows, share
-from handwriting.run import Run, Weights, build, load_weights, run_folder, save_weights
+from handwriting.run import Run, run_folder
 from handwriting.runtime import Runtime
+from handwriting.weights import Weights, build, load_weights, save_weights
 from training_clip.retrieval import class_embeddings, load_clip
 from training_style_transfer.feed import Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator

@@ -27,8 +27,9 @@ from handwriting.images import Uint8, sheet, smooth
 from handwriting.optimize import one_cycle
 from handwriting.packed import PackedImages, UnpackedImages, cached, in_parts
 from handwriting.processes import Rng, Rows, share
-from handwriting.run import Run, save_weights
+from handwriting.run import Run
 from handwriting.runtime import Runtime
+from handwriting.weights import save_weights
 from training_vae.model import Vae, kl_divergence, squared_error
 
 PRIOR_ROWS = 3  # samples from the prior on a sheet, beside each image shown
