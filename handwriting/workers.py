@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
+import torch
+
 from handwriting import processes
 from handwriting.errors import InputError
 from handwriting.progress import progress
@@ -63,10 +65,11 @@ def _ended(
         return
     waiting = list(reversed(jobs))
     workers: dict[Connection, BaseProcess] = {}
+    num_threads = max(1, torch.get_num_threads() // min(num_workers, len(jobs)))
     with Stop() as stop:
         try:
             for _ in range(min(num_workers, len(jobs))):
-                pipe, process = _start()
+                pipe, process = _start(num_threads)
                 workers[pipe] = process
                 pipe.send(waiting.pop())
             busy = set(workers)
@@ -85,7 +88,7 @@ def _ended(
         stop.now()
 
 
-def _start() -> tuple[Connection, BaseProcess]:
+def _start(num_threads: int) -> tuple[Connection, BaseProcess]:
     """A worker that waits for jobs, and the pipe to it."""
     # A fork of a process whose threads compute may hang: a server is forked that has only imported.
     if sys.platform == "win32":
@@ -93,7 +96,7 @@ def _start() -> tuple[Connection, BaseProcess]:
     else:
         context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,))
+    process = context.Process(target=_work, args=(theirs, num_threads))
     process.start()
     theirs.close()
     return ours, process
@@ -128,8 +131,9 @@ def _end(workers: list[BaseProcess]) -> None:
         raise
 
 
-def _work(pipe: Connection) -> None:
-    """A worker: does jobs as they come."""
+def _work(pipe: Connection, num_threads: int) -> None:
+    """A worker: does jobs as they come, on its share of the threads."""
+    torch.set_num_threads(num_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; the parent tells us
     threading.Thread(target=_follow_parent, daemon=True).start()
     while True:

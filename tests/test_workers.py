@@ -116,3 +116,17 @@ def test_what_a_job_raises_is_raised_here() -> None:
         side_by_side([(int, 1), (os._exit, 7)], 2)
     with pytest.raises(InputError, match="num_workers=0: at least 1"):
         side_by_side([(int, "1")], 0)
+
+
+def note_threads(path: Path) -> None:
+    path.write_text(str(torch.get_num_threads()))
+
+
+def test_workers_share_the_threads(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        side_by_side([(note_threads, tmp_path / name) for name in "ab"], 2)
+    finally:
+        torch.set_num_threads(threads)
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["2", "2"]
