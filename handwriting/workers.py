@@ -82,6 +82,11 @@ def _ended(
                     else:
                         busy.remove(pipe)
                     yield
+            if not busy:
+                for pipe in workers:
+                    pipe.send(None)
+                for process in workers.values():
+                    process.join()
         finally:
             _end(list(workers.values()))
     if stop.signal is not None:
@@ -136,8 +141,8 @@ def _work(pipe: Connection, num_threads: int) -> None:
     torch.set_num_threads(num_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; the parent tells us
     threading.Thread(target=_follow_parent, daemon=True).start()
-    while True:
-        function, argument = pipe.recv()
+    while (job := pipe.recv()) is not None:
+        function, argument = job
         try:
             function(argument)
         except Exception as error:
