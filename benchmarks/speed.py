@@ -193,7 +193,7 @@ def plain() -> Iterator[None]:
             (runtime_module, "precision_of", lambda config: "no"),
             (GeneratorObjective, "gradient", plain_gradient),
             (PerceptualLoss, "forward", plain_perceptual),
-            (generate_style_transfer.StyleFeatures, "MOST", -1),
+            (generate_style_transfer.Features, "MOST_BYTES", -1),
             (FromPoint, "forward", nn.ConvTranspose2d.forward),
             (ToPoint, "forward", nn.Conv2d.forward),
             (torch.optim.Adam, "__init__", without_fused(torch.optim.Adam)),
@@ -481,11 +481,12 @@ def maker(stage: str, config: Config) -> tuple[Make, Corpus]:
 
 
 def wanted(corpus: Corpus, count: int, round_: int) -> list[Wanted]:
-    return [
-        Wanted(corpus.characters[i % len(corpus.characters)], i % len(corpus.characters),
-               np.random.default_rng((round_, i)))
-        for i in range(count)
-    ]  # fmt: skip
+    """A batch as a generation of 100 images of each character comes to it, in their order."""
+    found = []
+    for number in range(round_ * count, (round_ + 1) * count):
+        label = number // 100 % len(corpus.characters)
+        found.append(Wanted(corpus.characters[label], label, np.random.default_rng(number)))
+    return found
 
 
 def trained(bench: Bench, stage: str, *more: str) -> list[str]:

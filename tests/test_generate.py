@@ -18,10 +18,9 @@ from handwriting.errors import InputError
 from handwriting.generation import ByHand
 from handwriting.images import Uint8, canonical, read_canonical, read_grey
 from handwriting.manifest import UNKNOWN_WRITER, read_manifest
-from handwriting.packed import PackedImages
 from handwriting.weights import save_weights
 from training_style_transfer import generate_images
-from training_style_transfer.model import Generator
+from training_style_transfer.model import Encoder, Generator
 
 MODES = ("adain", "adain_mlp", "adain_clip")
 
@@ -137,17 +136,17 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
     )  # fmt: skip
     corpus = open_corpus(config)
     used: list[str] = []
-    transfer = generate_images.transfer
+    look_up = generate_images.Features.__call__
 
-    def noted(generator: Generator, contents: PackedImages, *rest: Any) -> Uint8:
-        used.extend(contents.present_writers())
-        return transfer(generator, contents, *rest)
+    def noted(self: generate_images.Features, indices: list[int]) -> Tensor:
+        used.extend(self._images.select(indices).present_writers())
+        return look_up(self, indices)
 
-    monkeypatch.setattr(generate_images, "transfer", noted)
+    monkeypatch.setattr(generate_images.Features, "__call__", noted)
     manifest = read_manifest(generate_images.main(config) / "manifest.json")
     assert manifest.writers == ("simulated_0001",)
-    assert {name for name in used if "Serif" not in name} == set()
-    assert used
+    assert {name for name in used if "Serif" not in name} == {"simulated_0001"}
+    assert any("Serif" in name for name in used)
     assert "simulated_0001" in corpus.train.present_writers()
 
 
@@ -198,22 +197,41 @@ def test_mixed_hands_are_nobodys_and_lie_between(
     assert between > 3
 
 
-def test_a_style_is_computed_once_for_each_image(
+def test_style_and_content_are_computed_once_for_each_image(
     study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed: list[Tensor] = []
-    style = Generator.style
+    computed: dict[str, list[Tensor]] = {"style": [], "content": []}
+    style, encode = Generator.style, Encoder.forward
 
-    def noted(self: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
-        computed.extend(images)
+    def noted_style(self: Generator, images: Tensor) -> tuple[Tensor, Tensor]:
+        computed["style"].extend(images)
         return style(self, images)
 
-    monkeypatch.setattr(Generator, "style", noted)
+    def noted(self: Encoder, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        computed["content"].extend(images if condition is not None else [])
+        return encode(self, images, condition)
+
+    monkeypatch.setattr(Generator, "style", noted_style)
+    monkeypatch.setattr(Encoder, "forward", noted)
     config = study("generation.num_per_character=20", "generation.batch_size=8")
     generate_images.main(config)
-    num_styles = len(open_corpus(config).train)
-    assert num_styles < 6 * 20
-    assert len(computed) == num_styles
+    corpus = open_corpus(config)
+    for kind, source in (("style", corpus.train), ("content", corpus.fonts)):
+        different = {bytes(image.numpy()) for image in computed[kind]}
+        assert len(computed[kind]) == len(different) < 6 * 20, kind
+        assert len(different) >= len(source.characters)
+
+
+def test_features_that_were_forgotten_are_the_same_again(
+    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    more = ("generation.num_per_character=6", "generation.batch_size=8")
+    first = generate_images.main(study(*more))
+    monkeypatch.setattr(generate_images.Features, "MOST_BYTES", -1)
+    second = generate_images.main(study(*more, runs_dir=tmp_path / "again"))
+    for path in first.rglob("U+*/*.png"):
+        images = [read_grey(folder / path.relative_to(first)) for folder in (first, second)]
+        assert np.abs(np.subtract(*images, dtype=np.int16)).max() <= 1
 
 
 def test_an_image_needs_a_hand(study: ComposeSmoke) -> None:
@@ -281,7 +299,7 @@ def test_blank_outputs_are_reported_with_their_characters(
 ) -> None:
     monkeypatch.setattr(
         generate_images, "transfer",
-        lambda generator, contents, *_: 0 * contents.images[:],
+        lambda generator, contents, style, labels, _: np.zeros((len(labels), 16, 16), np.uint8),
     )  # fmt: skip
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

@@ -10,6 +10,7 @@ number alone. Writes canonical images, ``manifest.json`` and ``sheet.png`` to
 ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an image has.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,13 @@ def main(config: Config) -> Path:
     run.begin()
     runtime = Runtime(config.runtime)
     generator = runtime.freeze(build(Generator, weights))
-    features = StyleFeatures(generator, styles, runtime)
+    style_of = Features(
+        lambda images, _: torch.stack(generator.style(images), dim=1), styles, runtime
+    )
+    content_of = Features(
+        lambda images, labels: generator.content_encoder(images, generator.condition(labels)),
+        contents, runtime,
+    )  # fmt: skip
     content_by_hand = ByHand(contents.labels, contents.writers)
     style_by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
@@ -80,41 +87,50 @@ def main(config: Config) -> Path:
         style = [style_by_hand.pick(0, one.rng) for one in wanted for _ in range(num_hands)]
         shares = hand_shares(wanted, num_hands)
         names = np.array(styles.writer_names)[styles.writers[style]].reshape(shares.shape)
-        mixed = mix(features(style), shares)
-        made = transfer(generator, contents.select(content), mixed, runtime)
+        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+        mixed = mix(style_of(style), shares)
+        made = transfer(generator, content_of(content), mixed, labels, runtime)
         return Made(made, claimed(names.tolist()))
 
     seen = writers_seen(weights, contents, styles)
     return write_generated(run, config, characters, corpus, make, seen)
 
 
-class StyleFeatures:
-    """The styles of images, each computed when it is first asked for and kept.
+class Features:
+    """What a network makes of images, each computed when it is first asked for and kept.
 
-    A hand's few images are the style of many generated ones.
+    A hand's few images are the style of many generated ones, a character's few the content.
 
     Args:
-        generator: frozen.
-        images: N style images.
+        encode: images (B, 1, H, W) in [-1, 1] and their labels (B,) to features (B, ...).
+        images: N images.
     """
 
-    MOST = 50_000  # kept at a time: 100 MB at 256 channels
+    MOST_BYTES = 2**27  # kept at a time
 
-    def __init__(self, generator: Generator, images: PackedImages, runtime: Runtime) -> None:
-        self._generator, self._images, self._runtime = generator, images, runtime
+    def __init__(
+        self, encode: Callable[[Tensor, Tensor], Tensor], images: PackedImages, runtime: Runtime
+    ) -> None:
+        self._encode, self._images, self._runtime = encode, images, runtime
         self._known: dict[int, Tensor] = {}
+        self._num_bytes = 0
 
     @torch.inference_mode()
     def __call__(self, indices: list[int]) -> Tensor:
-        """Mean and deviation of the images at (B,) indices, as AdaIN takes them: (B, 2, C)."""
-        if len(self._known) > self.MOST:
+        """Features (B, ...) of the images at (B,) indices."""
+        if self._num_bytes > self.MOST_BYTES:
             self._known.clear()
+            self._num_bytes = 0
         new = sorted(set(indices) - self._known.keys())
         if new:
-            images = to_float(torch.from_numpy(self._images.images[new]).to(self._runtime.device))
+            device = self._runtime.device
+            images = to_float(torch.from_numpy(self._images.images[new]).to(device))
+            labels = torch.from_numpy(self._images.labels[new]).to(device)
             with self._runtime.autocast():
-                styles = torch.stack(self._generator.style(images), dim=1)
-            self._known.update(zip(new, styles, strict=True))
+                features = self._encode(images, labels)
+            # Copies: a part of the batch would keep all of it.
+            self._known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
+            self._num_bytes += features.nbytes
         return torch.stack([self._known[index] for index in indices])
 
 
@@ -130,13 +146,12 @@ def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def transfer(
-    generator: Generator, contents: PackedImages, style: tuple[Tensor, Tensor], runtime: Runtime
-) -> Uint8:
-    """B contents in B styles: (B, H, W) uint8 ink."""
-    images = to_float(torch.from_numpy(contents.images[:]).to(runtime.device))
-    labels = torch.from_numpy(contents.labels).to(runtime.device)
+    generator: Generator, contents: Tensor, style: tuple[Tensor, Tensor], labels: Tensor,
+    runtime: Runtime,
+) -> Uint8:  # fmt: skip
+    """B contents' features in B styles, of (B,) classes: (B, H, W) uint8 ink."""
     with runtime.autocast():
-        made = generator(images, style, labels)
+        made = generator.decode(contents, style, generator.condition(labels))
     return np.asarray(to_uint8(made).cpu())
 
 

@@ -254,6 +254,12 @@ class Generator(nn.Module):
         """Content (B, 1, H, W) in [-1, 1] in a style: images (B, 1, H, W) in [-1, 1]."""
         condition = self.condition(labels, dropped)
         features = self.content_encoder(content_images, condition)
+        return self.decode(features, style, condition)
+
+    def decode(
+        self, features: Tensor, style: tuple[Tensor, Tensor], condition: Tensor | None
+    ) -> Tensor:
+        """The content encoder's features (B, C, H', W') in a style: images (B, 1, H, W)."""
         images: Tensor = self.decoder(adain(features, *style), condition)
         return images
 
