@@ -22,7 +22,7 @@ from handwriting.report import Picture, Section, write_report
 from handwriting.run import run_folder
 from training_character_classification import comparison, plots
 from training_character_classification.comparison import STAND_IN, write_study_report
-from training_character_classification.results import read_arms
+from training_character_classification.results import cost_and_gain, read_arms
 
 Write = Callable[..., Path]
 BASE = [0.2, 0.5, 0.9, 0.4]  # four test writers who differ much
@@ -457,3 +457,9 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     assert plt.get_fignums() == []
+
+
+def test_a_generator_that_no_arm_sees_costs_and_gains_nothing(tmp_path: Path) -> None:
+    write_json(tmp_path / "generated" / "vae" / "metrics.json", {"images_per_s": 7.0})
+    found = cost_and_gain("vae", tmp_path, {"vae": 3.0, "dcgan": 5.0}, [], {})
+    assert found == {"images_per_s": 7.0, "training_s": 3.0}

@@ -58,17 +58,23 @@ def read_arms(recognisers: dict[str, Any], generators: list[str]) -> list[Arm]:
 def cost_and_gain(
     name: str, folder: Path, durations: dict[str, float], arms: list[Arm], table: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a generator costs in training and in use, and what its best arm gains."""
-    best = max((arm for arm in arms if name in arm.sees), key=lambda arm: arm.accuracy)
+    """What a generator costs in training and in use, and what its best arm gains, if it has one."""
     speed = read_json(folder / "generated" / name / "metrics.json")["images_per_s"]
     steps = f"style_transfer/{name}/"
-    return {
+    costs = {
         "images_per_s": speed,
         "training_s": sum(
             seconds
             for stage, seconds in durations.items()
             if stage == name or stage.startswith(steps)
         ),
+    }
+    own = [arm for arm in arms if name in arm.sees]
+    if not own:
+        return costs
+    best = max(own, key=lambda arm: arm.accuracy)
+    return {
+        **costs,
         "best_arm": best.name,
         "gain": table[best.name]["gain"],
         "gain_interval": table[best.name]["gain_interval"],
