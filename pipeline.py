@@ -1,6 +1,6 @@
 """The whole study, from handwriting to report.
 
-    python pipeline.py experiment=demo                                # 2 CPU cores, 6 minutes
+    python pipeline.py experiment=demo                                # 2 CPU cores, 10 minutes
     python pipeline.py experiment=katakana data=manifest data.manifest=PATH
     python pipeline.py experiment=paper runtime=gpu data=manifest data.manifest=PATH
     torchrun --nproc_per_node 8 pipeline.py experiment=paper runtime=gpu            # 8 GPUs
