@@ -18,7 +18,7 @@ from handwriting.config import Config, typed
 from handwriting.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.files import git_commit, plain, read_json, write_json
-from handwriting.packed import in_parts
+from handwriting.packed import PackedImages, in_parts
 from handwriting.processes import main_only
 from handwriting.run import file_key, run_folder, versions
 
@@ -44,13 +44,18 @@ class Study:
 def facts_of(corpus: Corpus) -> dict[str, Any]:
     """What a study depends on beside its configuration."""
     splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
-    data = {}
-    for name, images in {**splits, **corpus.sources}.items():
-        digest = hashlib.sha256()
-        for array in (images.labels, *in_parts(images.images)):
-            digest.update(np.ascontiguousarray(array).data)
-        data[name] = digest.hexdigest()[:16]
+    parts = {**splits, **corpus.sources}
+    # The training writers stand there twice, and are read once.
+    hashes = {key: _hash(images) for key, images in {id(p): p for p in parts.values()}.items()}
+    data = {name: hashes[id(images)] for name, images in parts.items()}
     return {"versions": versions(), "commit": git_commit(), "data": data}
+
+
+def _hash(images: PackedImages) -> str:
+    digest = hashlib.sha256()
+    for array in (images.labels, *in_parts(images.images)):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
 
 
 @main_only

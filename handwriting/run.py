@@ -414,7 +414,10 @@ class Run:
                 read_tensors(path)
                 return path
             except ValueError as error:
-                print(f"  warning: {path} is damaged ({error}), going on from what was before")
+                print(
+                    f"  warning: {path} is damaged ({error}), going on from what was before",
+                    flush=True,
+                )
                 path.unlink()
         return None
 
