@@ -21,13 +21,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pipeline
-from handwriting.config import Config, GeneratorName, run_script
-from handwriting.corpus import open_corpus
+from handwriting.config import Config, GeneratorName
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.run import main_claim, run_folder
-from handwriting.workers import side_by_side
+from handwriting.parallel.workers import side_by_side
+from handwriting.runs.run import main_claim, run_folder
+from handwriting.runs.script import run_script
 from training_cdiffusion_model import train as train_cdiffusion
-from training_character_classification.evidence_report import write_evidence_report
+from training_character_classification.report.evidence_report import write_evidence_report
 
 
 def main(config: Config) -> Path:

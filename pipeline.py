@@ -19,7 +19,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from handwriting.audit import audit
 from handwriting.config import (
     Condition,
     Config,
@@ -29,21 +28,22 @@ from handwriting.config import (
     Recipe,
     ScoredBy,
     StepType,
-    run_script,
 )
-from handwriting.corpus import open_corpus
+from handwriting.corpus.audit import audit
+from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.replay import changes, compare, facts_of, read_study, record_study
 from handwriting.errors import InputError
-from handwriting.files import write_json
-from handwriting.replay import changes, compare, facts_of, read_study, record_study
-from handwriting.run import main_claim, run_folder
-from handwriting.workers import side_by_side
+from handwriting.parallel.workers import side_by_side
+from handwriting.runs.run import main_claim, run_folder
+from handwriting.runs.script import run_script
+from handwriting.storage.json_files import write_json
 from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
     train as train_cdiffusion,
 )
 from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.arms import arm_config, arm_name, judge_arm
-from training_character_classification.comparison import write_study_report
+from training_character_classification.report.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
 from training_style_transfer import (

@@ -12,7 +12,7 @@ data=etl_paper`` opens the arrays. Get the files from AIST, under its terms (REA
 
 from pathlib import Path
 
-from handwriting.config import Config, run_script
+from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.etl.integrity import (
     DataFile,
@@ -34,9 +34,10 @@ from handwriting.etl.prepared import (
 from handwriting.etl.selection import select
 from handwriting.etl.sheets import write_sheets
 from handwriting.etl.summary import write_summary
-from handwriting.files import Claim
-from handwriting.fonts import find_fonts
-from handwriting.processes import main_only
+from handwriting.parallel.ranks import main_only
+from handwriting.runs.script import run_script
+from handwriting.sources.fonts import find_fonts
+from handwriting.storage.locks import Claim
 
 
 @main_only

@@ -9,13 +9,14 @@ files: ``data=simulated`` draws the same images by itself.
 
 from pathlib import Path
 
-from handwriting.characters import class_list
-from handwriting.config import Config, run_script
+from handwriting.characters.classes import class_list
+from handwriting.config import Config
 from handwriting.errors import InputError
-from handwriting.files import Claim
-from handwriting.processes import main_only
-from handwriting.run import run_folder
-from handwriting.strokes import simulated, write_corpus
+from handwriting.parallel.ranks import main_only
+from handwriting.runs.run import run_folder
+from handwriting.runs.script import run_script
+from handwriting.sources.simulated_writers import simulated, write_corpus
+from handwriting.storage.locks import Claim
 
 
 @main_only

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from timing import seconds
 
-from handwriting.characters import kanji
+from handwriting.characters.classes import kanji
 from handwriting.etl import SETS, EtlFile
 
 RECORDS = {

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
-from handwriting.characters import kanji
+from handwriting.characters.classes import kanji
 from handwriting.config import Data, Etl, Preparation
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.integrity import inspect
 from handwriting.etl.preparation import prepare
 from handwriting.etl.prepared import settings_of
 from handwriting.etl.selection import select
-from handwriting.images import Uint8, canonical
-from handwriting.strokes import simulate
+from handwriting.images.canonical import Uint8, canonical
+from handwriting.sources.simulated_writers import simulate
 
 NUM_FILES, SIZE_PX = 5, 64
 HIRAGANA = "".join(chr(code) for code in range(ord("あ"), ord("ん") + 1))

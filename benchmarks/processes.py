@@ -1,7 +1,7 @@
 """How much quicker two processes on two cores are than one process on one core.
 
-    torchrun --nproc_per_node 2 benchmarks/processes.py                      # 64 px, six minutes
-    torchrun --nproc_per_node 2 benchmarks/processes.py experiment=demo      # small batches
+    torchrun --nproc_per_node 2 benchmarks/ranks.py                      # 64 px, six minutes
+    torchrun --nproc_per_node 2 benchmarks/ranks.py experiment=demo      # small batches
 
 Prints images a second of training steps and of generation, with one process (the first alone, while
 the others wait) and with all, in turns: medians, and the median of the ratios. A batch is of all
@@ -24,10 +24,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from handwriting import processes
-from handwriting.config import Config, StepType, compose
-from handwriting.corpus import open_corpus
-from handwriting.run import Run
+from handwriting.config import Config, StepType
+from handwriting.corpus.corpus import open_corpus
+from handwriting.parallel import ranks
+from handwriting.runs.run import Run
+from handwriting.runs.script import compose
 from training_character_classification import train as train_classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import (
@@ -67,7 +68,7 @@ def seconds(stage: Callable[[Config], Path], config: Config) -> Clock:
     started, ended = clock(), None
     folder = stage(config)
     last = ended or clock()
-    processes.main_only(shutil.rmtree)(folder)
+    ranks.main_only(shutil.rmtree)(folder)
     return last[0] - started[0], last[1] - started[1]
 
 
@@ -82,10 +83,10 @@ def message_s() -> float:
 
 
 def main() -> None:
-    processes.join("cpu")
+    ranks.join("cpu")
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[processes.rank() % len(cores)]})
-    folder = Path(processes.main_only(tempfile.mkdtemp)())
+    os.sched_setaffinity(0, {cores[ranks.rank() % len(cores)]})
+    folder = Path(ranks.main_only(tempfile.mkdtemp)())
     Run.steps = steps_with_clock  # type: ignore[method-assign, assignment]
     per_step = ",".join(f"{step}:{NUM_STEPS}" for step in ("step1", "step2", "step3", "step_end"))
     config = compose(
@@ -119,13 +120,13 @@ def main() -> None:
             generate_style_transfer.main, made, NUM_IMAGES * len(open_corpus(config).characters),
         ),
     }  # fmt: skip
-    if processes.count() > 1:
+    if ranks.count() > 1:
         text = f"{message_s() * 1000:.2f} ms a message"
-        print(f"{config.name}, {config.size_px} px, {processes.count()} processes, {text}")
+        print(f"{config.name}, {config.size_px} px, {ranks.count()} processes, {text}")
     for name, (stage, of_stage, num_images) in works.items():
         one, every = [], []
         for _ in range(REPEATS):
-            one.append(processes.main_only(seconds)(stage, of_stage))
+            one.append(ranks.main_only(seconds)(stage, of_stage))
             every.append(seconds(stage, of_stage))
         rates = [num_images / statistics.median(t for t, _ in taken) for taken in (one, every)]
         ratios = [
@@ -137,7 +138,7 @@ def main() -> None:
             f"ratio {ratios[0]:.2f} (by processors' seconds {ratios[1]:.2f})",
             flush=True,
         )
-    processes.main_only(shutil.rmtree)(folder)
+    ranks.main_only(shutil.rmtree)(folder)
 
 
 if __name__ == "__main__":

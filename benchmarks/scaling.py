@@ -36,17 +36,19 @@ import torch
 from scipy.optimize import nnls
 from torch.utils.flop_counter import FlopCounterMode
 
-from handwriting.bank import ImageBank
-from handwriting.characters import class_list
-from handwriting.config import Config, compose
-from handwriting.corpus import open_corpus
+from handwriting.characters.classes import class_list
+from handwriting.config import Config
+from handwriting.corpus.bank import ImageBank
+from handwriting.corpus.corpus import open_corpus
 from handwriting.etl.prepared import settings_of
-from handwriting.files import write_json
-from handwriting.images import Uint8, canonical, save_png
-from handwriting.manifest import read_manifest
-from handwriting.packed import UnpackedImages, concatenate, pack_manifest, save_packed
-from handwriting.strokes import simulate
-from handwriting.weights import save_weights
+from handwriting.images.canonical import Uint8, canonical
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import UnpackedImages, concatenate, pack_manifest, save_packed
+from handwriting.images.sheets import save_png
+from handwriting.runs.script import compose
+from handwriting.runs.weights import save_weights
+from handwriting.sources.simulated_writers import simulate
+from handwriting.storage.json_files import write_json
 from training_character_classification import train
 from training_style_transfer import generate_images
 from training_style_transfer.model import Generator

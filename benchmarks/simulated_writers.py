@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from handwriting import characters as classes
-from handwriting.manifest import read_manifest
-from handwriting.packed import PackedImages, pack_manifest
-from handwriting.strokes import simulate, simulated
+from handwriting.characters import classes
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import PackedImages, pack_manifest
+from handwriting.sources.simulated_writers import simulate, simulated
 
 SIZE_PX = 32
 BATCH_SIZE = 64

@@ -44,19 +44,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import flop_registry
 
-from handwriting import runtime as runtime_module
-from handwriting.augment import Classical
-from handwriting.bank import ImageBank, Mixture
-from handwriting.characters import class_list
-from handwriting.config import Config, compose
-from handwriting.corpus import Corpus, open_corpus
-from handwriting.fonts import find_fonts, render_font
-from handwriting.generation import Make, Wanted
-from handwriting.images import canonical, save_png
-from handwriting.optimize import Average
-from handwriting.run import Run
-from handwriting.runtime import Runtime, precision_of
-from handwriting.strokes import simulate
+from handwriting.characters.classes import class_list
+from handwriting.config import Config
+from handwriting.corpus.bank import ImageBank, Mixture
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.generation import Make, Wanted
+from handwriting.images.augment import Classical
+from handwriting.images.canonical import canonical
+from handwriting.images.sheets import save_png
+from handwriting.networks.ema import Average
+from handwriting.runs import runtime as runtime_module
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime, precision_of
+from handwriting.runs.script import compose
+from handwriting.sources.fonts import find_fonts
+from handwriting.sources.glyphs import render_font
+from handwriting.sources.simulated_writers import simulate
 from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
     train as train_cdiffusion,

@@ -5,20 +5,11 @@ them; a script reads the sections that it needs. A misspelt key, a wrong type or
 stops at composition and is named.
 """
 
-import re
-import sys
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
 
-from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
-
-from handwriting.errors import InputError
-from handwriting.files import CONFIG_DIR, INFORMATION_DIR, workspace
+from omegaconf import MISSING
 
 
 class ModelMode(Enum):
@@ -391,67 +382,3 @@ class Config:
     pipeline: Pipeline = MISSING
     evidence: Evidence = MISSING
     runtime: Runtime = MISSING
-
-
-def _register() -> None:
-    ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
-    OmegaConf.register_new_resolver("information", lambda: str(INFORMATION_DIR), replace=True)
-
-
-def typed(composed: DictConfig) -> Config:
-    """The composed configuration as dataclasses.
-
-    Raises:
-        InputError: a value is missing; all missing keys are named.
-    """
-    missing = OmegaConf.missing_keys(composed)
-    if missing:
-        raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
-    config = OmegaConf.to_object(composed)
-    assert isinstance(config, Config)
-    return config
-
-
-def quoted(override: str) -> str:
-    """An override with its Japanese words in quotes, which Hydra's grammar asks for."""
-    key, equals, value = override.partition("=")
-    if "'" in value or '"' in value:
-        return override
-    return key + equals + re.sub(r"[^,\[\]{}]*[^\x00-\x7f,\[\]{}][^,\[\]{}]*", r"'\g<0>'", value)
-
-
-def compose(overrides: Sequence[str] = ()) -> Config:
-    """The study with overrides, as a script would see it."""
-    _register()
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return typed(hydra_compose("study", [quoted(o) for o in overrides]))
-
-
-def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
-    """Run a stage's ``main`` on the study composed from the command line.
-
-    Args:
-        main: the stage.
-        data: the choice of ``data=`` where the command line makes none; None: the study's.
-    """
-    _register()
-    overrides = [quoted(argument) for argument in sys.argv[1:]]
-    if data and not any(override.startswith("data=") for override in overrides):
-        overrides.insert(0, f"data={data}")
-    sys.argv[1:] = overrides
-
-    @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
-    def job(composed: DictConfig) -> None:
-        from handwriting import processes  # not for --help: torch takes seconds
-
-        try:
-            config = typed(composed)
-            processes.join(config.runtime.device)
-            main(config)
-        except (InputError, FloatingPointError) as error:
-            if not processes.is_main():
-                time.sleep(2)  # by then the first has said the same, and all are being ended
-            sys.exit(f"error: {error}")
-
-    job()

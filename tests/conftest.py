@@ -11,12 +11,13 @@ import torch
 from hypothesis import settings
 from PIL import Image, ImageDraw, ImageFont
 
-from handwriting.config import Config, compose
-from handwriting.corpus import Corpus, open_corpus
-from handwriting.fonts import find_fonts
-from handwriting.images import Uint8
-from handwriting.run import Run, run_folder
-from handwriting.runtime import Runtime
+from handwriting.config import Config
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.images.canonical import Uint8
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import compose
+from handwriting.sources.fonts import find_fonts
 
 settings.register_profile("patient", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("patient")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.etl.layouts import EtlSet
-from handwriting.fonts import find_fonts
+from handwriting.sources.fonts import find_fonts
 
 Uint8 = npt.NDArray[np.uint8]
 Value = int | str | tuple[int, int]

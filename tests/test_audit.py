@@ -11,16 +11,18 @@ import pytest
 import torch
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 
-from handwriting.audit import audit, writers_seen
-from handwriting.config import Config, Keep, compose
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.config import Config, Keep
+from handwriting.corpus.audit import audit, writers_seen
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.files import read_json, write_json
-from handwriting.images import save_png
-from handwriting.manifest import read_manifest
-from handwriting.packed import files_key
-from handwriting.run import file_key, run_folder
-from handwriting.weights import load_weights
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import files_key
+from handwriting.images.sheets import save_png
+from handwriting.runs.run import run_folder
+from handwriting.runs.script import compose
+from handwriting.runs.weights import load_weights
+from handwriting.storage.json_files import read_json, write_json
+from handwriting.storage.keys import file_key
 from training_character_classification import train as train_classifier
 from training_character_classification.arms import judge_arm
 from training_clip import train_clip, train_image_encoder, train_text_encoder

@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from handwriting.augment import (
+from handwriting.corpus.corpus import Corpus
+from handwriting.images.augment import (
     Classical,
     Placement,
     affine_grid,
@@ -20,7 +21,6 @@ from handwriting.augment import (
     to_float,
     to_uint8,
 )
-from handwriting.corpus import Corpus
 
 SIDE = 24
 

@@ -13,10 +13,10 @@ from conftest import SMOKE, ComposeSmoke, smoke_overrides
 from fontTools.subset import Subsetter
 from fontTools.ttLib import TTFont
 
-from handwriting.corpus import open_corpus
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.fonts import find_fonts
-from handwriting.weights import load_weights
+from handwriting.runs.weights import load_weights
+from handwriting.sources.fonts import find_fonts
 from training_clip import train_clip, train_image_encoder
 from training_style_transfer import generate_images, train
 

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
-from handwriting import bank
-from handwriting.bank import Groups, ImageBank, Mixture
-from handwriting.corpus import Corpus
+from handwriting.corpus import bank
+from handwriting.corpus.bank import Groups, ImageBank, Mixture
+from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.packed import concatenate
+from handwriting.images.packed import concatenate
 
 NUM_DRAWS = 20_000
 

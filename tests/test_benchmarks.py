@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SMOKE
 
-from handwriting.runtime import Runtime
+from handwriting.runs.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,15 +11,16 @@ from conftest import SMOKE, ComposeSmoke, Interrupt
 from scipy.stats import kstest
 from torch import Tensor, nn
 
-from handwriting.audit import writers_seen
 from handwriting.config import Config
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.generation import ByHand
 from handwriting.errors import InputError
-from handwriting.files import read_json
-from handwriting.generation import ByHand
-from handwriting.images import canonical, read_grey
-from handwriting.manifest import read_manifest
-from handwriting.weights import load_weights, save_weights
+from handwriting.images.canonical import canonical
+from handwriting.images.manifest import read_manifest
+from handwriting.images.reading import read_grey
+from handwriting.runs.weights import load_weights, save_weights
+from handwriting.storage.json_files import read_json
 from training_cdiffusion_model import generate_images, train
 from training_cdiffusion_model.feed import HandFeed
 from training_cdiffusion_model.flow import draw_times, euler, flow_matching_loss, interpolate

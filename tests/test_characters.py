@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import KATAKANA, SMOKE
 
-from handwriting.characters import class_list, hiragana, kanji, katakana, named_lists
+from handwriting.characters.classes import class_list, hiragana, kanji, katakana, named_lists
 from handwriting.errors import InputError
 
 EVALUATION = KATAKANA.parents[1] / "classes/evaluation_973.txt"

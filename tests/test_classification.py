@@ -12,14 +12,14 @@ from conftest import SMOKE, ComposeSmoke
 from hypothesis import given, strategies as st
 from PIL import Image
 
-from handwriting import bank
-from handwriting.corpus import open_corpus
+from handwriting.corpus import bank
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import read_json, write_json
-from handwriting.manifest import read_manifest
-from handwriting.networks import Classifier
-from handwriting.run import run_folder
-from handwriting.weights import load_weights
+from handwriting.images.manifest import read_manifest
+from handwriting.networks.encoders import Classifier
+from handwriting.runs.run import run_folder
+from handwriting.runs.weights import load_weights
+from handwriting.storage.json_files import read_json, write_json
 from training_character_classification import train
 from training_character_classification.arms import (
     arm_config,

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import training_dcgan.train as train_dcgan
 import training_style_transfer.train as train_style_transfer
-from handwriting.collapse import COLLAPSED, check_variety, variety
-from handwriting.files import read_json
-from handwriting.run import Run
-from training_character_classification.comparison import _warnings
+from handwriting.runs.collapse import COLLAPSED, check_variety, variety
+from handwriting.runs.run import Run
+from handwriting.storage.json_files import read_json
+from training_character_classification.report.comparison import _warnings
 from training_dcgan.model import DCGAN
 from training_style_transfer.feed import Batch
 

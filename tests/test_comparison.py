@@ -17,12 +17,12 @@ from PIL import Image
 
 from handwriting.config import Config
 from handwriting.errors import InputError
-from handwriting.files import read_json, write_json
-from handwriting.report import Picture, Section, write_report
-from handwriting.run import run_folder
-from training_character_classification import comparison, plots
-from training_character_classification.comparison import STAND_IN, write_study_report
-from training_character_classification.results import cost_and_gain, read_arms
+from handwriting.reports.page import Picture, Section, write_report
+from handwriting.runs.run import run_folder
+from handwriting.storage.json_files import read_json, write_json
+from training_character_classification.report import comparison, plots
+from training_character_classification.report.comparison import STAND_IN, write_study_report
+from training_character_classification.report.results import cost_and_gain, read_arms
 
 Write = Callable[..., Path]
 BASE = [0.2, 0.5, 0.9, 0.4]  # four test writers who differ much

@@ -9,16 +9,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from handwriting import config as config_module
-from handwriting.config import (
-    Config,
-    ModelMode,
-    StepType,
-    Tracking,
-    compose,
-    typed,
-)
+from handwriting.config import Config, ModelMode, StepType, Tracking
 from handwriting.errors import InputError
-from handwriting.files import CONFIG_DIR
+from handwriting.runs.script import compose, typed
+from handwriting.storage.places import CONFIG_DIR
 
 GROUPS = ("data", "fonts", "runtime")
 FILES = sorted(path.relative_to(CONFIG_DIR) for path in CONFIG_DIR.rglob("*.yaml"))

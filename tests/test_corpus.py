@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
 
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.fonts import find_fonts
-from handwriting.packed import PackedImages
+from handwriting.images.packed import PackedImages
+from handwriting.sources.fonts import find_fonts
 
 Write = Callable[..., Path]
 

@@ -9,11 +9,11 @@ from conftest import SMOKE, ComposeSmoke, Interrupt
 from PIL import Image
 from torch import Tensor
 
-from handwriting.audit import writers_seen
-from handwriting.bank import Mixture
-from handwriting.corpus import Corpus
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.bank import Mixture
+from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.weights import load_weights
+from handwriting.runs.weights import load_weights
 from training_dcgan import train
 from training_dcgan.augment import shift
 from training_dcgan.model import DCGAN, GROUP, FromPoint, Generator, ToPoint, deviations

@@ -8,10 +8,10 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.linalg import sqrtm
 
-from handwriting.images import Uint8
-from handwriting.metrics import Float64, Int64
-from handwriting.networks import SmallResNet
-from training_character_classification.distances import (
+from handwriting.images.canonical import Uint8
+from handwriting.networks.encoders import SmallResNet
+from handwriting.reports.statistics import Float64, Int64
+from training_character_classification.measures.distances import (
     CoarseFeatures,
     as_many,
     frechet_distance,

@@ -24,7 +24,7 @@ from etl_encoder import (
 from hypothesis import assume, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from handwriting.characters import class_list
+from handwriting.characters.classes import class_list
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.codes import T56, jis_x_0201, jis_x_0208, read_co59

@@ -11,14 +11,15 @@ import torch
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 from PIL import Image
 
-from handwriting.augment import to_float
-from handwriting.config import Config, compose
-from handwriting.corpus import open_corpus
+from handwriting.config import Config
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import read_json
-from handwriting.networks import Classifier
-from handwriting.run import run_folder
-from handwriting.weights import load_weights
+from handwriting.images.augment import to_float
+from handwriting.networks.encoders import Classifier
+from handwriting.runs.run import run_folder
+from handwriting.runs.script import compose
+from handwriting.runs.weights import load_weights
+from handwriting.storage.json_files import read_json
 from training_character_classification import test, train
 from training_character_classification.arms import judge_arm
 

@@ -7,12 +7,13 @@ import pytest
 from conftest import ComposeSmoke, begun, smoke_overrides
 
 import evidence
-from handwriting.config import Config, GeneratorName, Recipe, ScoredBy, Training, compose
-from handwriting.corpus import open_corpus
+from handwriting.config import Config, GeneratorName, Recipe, ScoredBy, Training
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import read_json
-from handwriting.run import run_folder
-from handwriting.weights import load_weights
+from handwriting.runs.run import run_folder
+from handwriting.runs.script import compose
+from handwriting.runs.weights import load_weights
+from handwriting.storage.json_files import read_json
 from pipeline import needs_clip, study_arm
 
 GRID = [

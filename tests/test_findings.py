@@ -14,13 +14,13 @@ from PIL import Image
 
 from handwriting.config import Config, Evidence
 from handwriting.errors import InputError
-from handwriting.files import read_json, write_json
-from handwriting.metrics import interval
-from handwriting.run import run_folder
-from training_character_classification import plots
-from training_character_classification.comparison import STAND_IN
-from training_character_classification.evidence_report import verdict, write_evidence_report
-from training_character_classification.findings import (
+from handwriting.reports.statistics import interval
+from handwriting.runs.run import run_folder
+from handwriting.storage.json_files import read_json, write_json
+from training_character_classification.report import plots
+from training_character_classification.report.comparison import STAND_IN
+from training_character_classification.report.evidence_report import verdict, write_evidence_report
+from training_character_classification.report.findings import (
     CharacterGain,
     Confusion,
     Finding,

@@ -12,20 +12,14 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from handwriting import fonts
-from handwriting.characters import class_list, hiragana, katakana
-from handwriting.coverage import main as coverage_main
+from handwriting.characters.classes import class_list, hiragana, katakana
+from handwriting.corpus.coverage import main as coverage_main
 from handwriting.errors import InputError
-from handwriting.files import INFORMATION_DIR
-from handwriting.fonts import (
-    FontFace,
-    character_map,
-    find_fonts,
-    font_images,
-    render_font,
-    skipped_table,
-)
-from handwriting.images import canonical
+from handwriting.images.canonical import canonical
+from handwriting.sources import fonts
+from handwriting.sources.fonts import FontFace, character_map, find_fonts
+from handwriting.sources.glyphs import font_images, render_font, skipped_table
+from handwriting.storage.places import INFORMATION_DIR
 
 KANA = "".join(hiragana())
 

@@ -14,13 +14,14 @@ import training_dcgan.generate_images
 import training_dcgan.train
 import training_vae.generate_images
 import training_vae.train
-from handwriting.audit import writers_seen
-from handwriting.corpus import open_corpus
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import read_json
-from handwriting.images import Uint8, canonical, read_grey
-from handwriting.manifest import UNKNOWN_WRITER, read_manifest
-from handwriting.weights import save_weights
+from handwriting.images.canonical import Uint8, canonical
+from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
+from handwriting.images.reading import read_grey
+from handwriting.runs.weights import save_weights
+from handwriting.storage.json_files import read_json
 from training_dcgan.model import Generator
 from training_vae.model import Vae
 

@@ -13,12 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from handwriting.config import Config
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.generation import ByHand
 from handwriting.errors import InputError
-from handwriting.generation import ByHand
-from handwriting.images import Uint8, canonical, read_canonical, read_grey
-from handwriting.manifest import UNKNOWN_WRITER, read_manifest
-from handwriting.weights import save_weights
+from handwriting.images.canonical import Uint8, canonical
+from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
+from handwriting.images.reading import read_canonical, read_grey
+from handwriting.runs.weights import save_weights
 from training_style_transfer import generate_images
 from training_style_transfer.model import Encoder, Generator
 

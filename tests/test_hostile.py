@@ -32,27 +32,24 @@ from torch.optim import AdamW
 
 import training_dcgan.model as dcgan
 import training_style_transfer.model as style_transfer
-from handwriting import kanjivg, structure
-from handwriting.characters import class_list, is_character
+from handwriting.characters import decomposition as structure, kanjivg
+from handwriting.characters.classes import class_list, is_character
+from handwriting.characters.decomposition import SPECIAL_TOKENS, read_structure, texts_of
+from handwriting.characters.vocabulary import Vocabulary
 from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.codes import read_co59
-from handwriting.files import read_json
-from handwriting.fonts import (
-    MAX_CODE_POINTS,
-    FontFace,
-    character_map,
-    find_fonts,
-    render_font,
-)
-from handwriting.images import canonical, read_canonical, read_grey
-from handwriting.manifest import read_images, read_manifest, split_by_writer
-from handwriting.networks import Classifier
-from handwriting.packed import PackedImages, open_packed, pack_manifest, save_packed
-from handwriting.run import Run
-from handwriting.structure import SPECIAL_TOKENS, Vocabulary, read_structure, texts_of
-from handwriting.weights import build, load_weights, save_weights
+from handwriting.images.canonical import canonical
+from handwriting.images.manifest import read_images, read_manifest, split_by_writer
+from handwriting.images.packed import PackedImages, open_packed, pack_manifest, save_packed
+from handwriting.images.reading import read_canonical, read_grey
+from handwriting.networks.encoders import Classifier
+from handwriting.runs.run import Run
+from handwriting.runs.weights import build, load_weights, save_weights
+from handwriting.sources.fonts import MAX_CODE_POINTS, FontFace, character_map, find_fonts
+from handwriting.sources.glyphs import render_font
+from handwriting.storage.json_files import read_json
 from training_cdiffusion_model.model import Denoiser
 from training_clip.model import TextClassifier
 from training_vae.model import Vae

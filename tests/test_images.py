@@ -12,16 +12,9 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageDraw
 
 from handwriting.errors import InputError
-from handwriting.images import (
-    INK_FLOOR,
-    Uint8,
-    canonical,
-    margin_px,
-    read_canonical,
-    read_grey,
-    save_png,
-    sheet,
-)
+from handwriting.images.canonical import INK_FLOOR, Uint8, canonical, margin_px
+from handwriting.images.reading import read_canonical, read_grey
+from handwriting.images.sheets import save_png, sheet
 
 
 @st.composite

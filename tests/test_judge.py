@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 
-from handwriting.config import Config, compose
-from handwriting.corpus import open_corpus
+from handwriting.config import Config
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.evaluate import predict
-from handwriting.files import write_json
-from handwriting.images import save_png
-from handwriting.manifest import Entry, write_manifest
-from handwriting.networks import Classifier
-from handwriting.packed import PackedImages, concatenate
-from handwriting.run import run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import load_weights
+from handwriting.images.manifest import Entry, write_manifest
+from handwriting.images.packed import PackedImages, concatenate
+from handwriting.images.sheets import save_png
+from handwriting.networks.encoders import Classifier
+from handwriting.runs.inference import predict
+from handwriting.runs.run import run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import compose
+from handwriting.runs.weights import load_weights
+from handwriting.storage.json_files import write_json
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
-from training_character_classification.distances import DISTANCES, IN_FEATURES
-from training_character_classification.quality import MEASURES
+from training_character_classification.measures.distances import DISTANCES, IN_FEATURES
+from training_character_classification.measures.quality import MEASURES
 
 Write = Callable[..., Path]
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from benchmarks import kills
 from handwriting.config import Config
-from handwriting.run import Run
-from handwriting.weights import save_weights
+from handwriting.runs.run import Run
+from handwriting.runs.weights import save_weights
 
 Restore = Callable[[Run], int]
 

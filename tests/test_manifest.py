@@ -10,8 +10,7 @@ from conftest import KATAKANA, SMOKE, WRITERS
 from hypothesis import given, settings, strategies as st
 
 from handwriting.errors import InputError
-from handwriting.images import read_canonical
-from handwriting.manifest import (
+from handwriting.images.manifest import (
     Entry,
     Manifest,
     check_disjoint,
@@ -20,6 +19,7 @@ from handwriting.manifest import (
     split_by_writer,
     write_manifest,
 )
+from handwriting.images.reading import read_canonical
 
 Write = Callable[..., Path]
 

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given, strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from handwriting.metrics import (
+from handwriting.reports.scores import score, worst_tenth
+from handwriting.reports.statistics import (
     Float64,
     by_writer,
     holm,
     interval,
     interval_of_few,
-    score,
     sign_flip_p,
-    worst_tenth,
 )
 
 CHARACTERS = "アイウエオカキ"

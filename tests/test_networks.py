@@ -8,15 +8,16 @@ import torch.nn.functional as F
 from conftest import SMOKE
 from torch import nn
 
-from handwriting import evaluate
-from handwriting.augment import to_float
 from handwriting.config import Training
-from handwriting.corpus import Corpus
+from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.evaluate import outputs, predict
-from handwriting.networks import Classifier, build_encoder, fold_batch_norms
-from handwriting.optimize import Average, one_cycle
-from handwriting.runtime import Runtime
+from handwriting.images.augment import to_float
+from handwriting.networks.ema import Average
+from handwriting.networks.encoders import Classifier, build_encoder, fold_batch_norms
+from handwriting.networks.optimizer import one_cycle
+from handwriting.runs import inference as evaluate
+from handwriting.runs.inference import outputs, predict
+from handwriting.runs.runtime import Runtime
 
 
 @pytest.mark.parametrize("size_px", [16, 32, 64])

@@ -13,12 +13,10 @@ import torch
 from conftest import SMOKE, WRITERS
 from hypothesis import given, strategies as st
 
-from handwriting import packed as packing
-from handwriting.bank import ImageBank
-from handwriting.files import content_key, content_key_of
-from handwriting.images import read_canonical
-from handwriting.manifest import read_manifest
-from handwriting.packed import (
+from handwriting.corpus.bank import ImageBank
+from handwriting.images import packed as packing
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import (
     LazyImages,
     PackedImages,
     UnpackedImages,
@@ -27,6 +25,8 @@ from handwriting.packed import (
     pack_manifest,
     save_packed,
 )
+from handwriting.images.reading import read_canonical
+from handwriting.storage.keys import content_key, content_key_of
 
 Write = Callable[..., Path]
 Fact = tuple[str, str, int]

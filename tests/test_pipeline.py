@@ -12,14 +12,15 @@ import torch
 from conftest import SMOKE, WRITERS, ComposeSmoke, begun, smoke_overrides
 
 import pipeline
-from handwriting import workers
-from handwriting.config import Config, GeneratorName, ModelMode, StepType, compose
-from handwriting.corpus import open_corpus
+from handwriting.config import Config, GeneratorName, ModelMode, StepType
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import read_json
-from handwriting.manifest import read_manifest
-from handwriting.run import run_folder
-from handwriting.weights import load_weights
+from handwriting.images.manifest import read_manifest
+from handwriting.parallel import workers
+from handwriting.runs.run import run_folder
+from handwriting.runs.script import compose
+from handwriting.runs.weights import load_weights
+from handwriting.storage.json_files import read_json
 from pipeline import study_arms
 from training_character_classification import train as train_classifier
 from training_character_classification.arms import arm_name, judge_arm

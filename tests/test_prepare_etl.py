@@ -17,16 +17,18 @@ from etl_encoder import DrawnFile, drawn_files, small_sets
 from PIL import Image
 
 import prepare_etl
-from handwriting.characters import class_list, hiragana, kanji, katakana
-from handwriting.config import Config, Preparation, compose
-from handwriting.corpus import open_corpus
+from handwriting.characters.classes import class_list, hiragana, kanji, katakana
+from handwriting.config import Config, Preparation
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile, preparation
 from handwriting.etl.preparation import prepare_images
 from handwriting.etl.selection import SPLITS
-from handwriting.images import canonical, margin_px, read_grey, smooth
-from handwriting.manifest import check_disjoint, read_manifest
-from handwriting.packed import PackedImages, open_packed, pack_manifest
+from handwriting.images.canonical import canonical, margin_px, smooth
+from handwriting.images.manifest import check_disjoint, read_manifest
+from handwriting.images.packed import PackedImages, open_packed, pack_manifest
+from handwriting.images.reading import read_grey
+from handwriting.runs.script import compose
 
 Study = Callable[..., Config]
 CHARACTERS = "あい亜哀アイ"  # ETL9G has the first four, ETL5 the others, イ twice by everybody

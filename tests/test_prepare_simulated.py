@@ -6,10 +6,10 @@ import numpy as np
 from conftest import SMOKE, ComposeSmoke
 
 import prepare_simulated
-from handwriting.corpus import open_corpus
-from handwriting.images import read_canonical
-from handwriting.manifest import read_manifest
-from handwriting.packed import PackedImages
+from handwriting.corpus.corpus import open_corpus
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import PackedImages
+from handwriting.images.reading import read_canonical
 
 
 def test_every_writer_and_character_is_in_the_manifest(smoke: ComposeSmoke, tmp_path: Path) -> None:

@@ -22,13 +22,17 @@ from conftest import smoke_overrides
 from PIL import Image
 from torch import Tensor, nn
 
-from handwriting import processes, run as run_module
-from handwriting.config import Config, compose
+from handwriting.config import Config
 from handwriting.errors import InputError
-from handwriting.packed import PackedImages, cached
-from handwriting.processes import Rows, drawn, from_each, gather, main_only, shard, shard_parts
-from handwriting.run import run_folder
-from handwriting.runtime import Runtime
+from handwriting.images.packed import PackedImages, cached
+from handwriting.networks.norms import over_all
+from handwriting.parallel import ranks
+from handwriting.parallel.ranks import from_each, main_only
+from handwriting.parallel.rows import Rows, average, drawn, gather, shard, shard_parts, share
+from handwriting.runs import run as run_module
+from handwriting.runs.run import run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import compose
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +123,7 @@ def join_and(
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
         "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
-    processes.join("cpu")
+    ranks.join("cpu")
     found = work(*arguments)
     (folder / f"found_{rank}").write_bytes(pickle.dumps(found))
 
@@ -210,15 +214,15 @@ def whole_batch(norm: int, sizes: tuple[int, int]) -> dict[str, Tensor]:
     torch.manual_seed(0)
     layer = NORMS[norm]()
     x, weights = torch.randn(sum(sizes), 3, 4, 4) * 2 + 1, torch.randn(sum(sizes), 3, 4, 4)
-    first = sum(sizes[: processes.rank()])
-    rows = slice(first, first + sizes[processes.rank()]) if processes.count() == 2 else slice(None)
+    first = sum(sizes[: ranks.rank()])
+    rows = slice(first, first + sizes[ranks.rank()]) if ranks.count() == 2 else slice(None)
     own = x[rows].requires_grad_()
-    processes.over_all(layer)
+    over_all(layer)
     y = layer(own)
     (y * weights[rows]).sum().backward()
     gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
-    if processes.count() == 2:
-        processes.average(list(gradients.values()))
+    if ranks.count() == 2:
+        average(list(gradients.values()))
         gradients = {name: 2 * gradient for name, gradient in gradients.items()}  # of a sum
     assert own.grad is not None
     every = {"y": y.detach(), "x": own.grad}
@@ -233,8 +237,8 @@ def norms_and_dropout() -> list[Any]:
     ]
     torch.manual_seed(0)
     dropout = nn.Dropout(0.3)
-    processes.over_all(dropout)
-    found.append({"dropout": gather(dropout(torch.ones(8 // processes.count(), 50)))})
+    over_all(dropout)
+    found.append({"dropout": gather(dropout(torch.ones(8 // ranks.count(), 50)))})
     return found
 
 
@@ -257,24 +261,24 @@ def contrast() -> dict[str, Tensor]:
 
 def one_for_all() -> list[Any]:
     """What becomes of work and errors of one process; who did the work."""
-    found: list[Any] = [main_only(lambda: (processes.rank(), processes.count()))()]
+    found: list[Any] = [main_only(lambda: (ranks.rank(), ranks.count()))()]
 
     def failing(rank: int) -> int:
-        if processes.rank() == rank:
+        if ranks.rank() == rank:
             raise InputError(f"process {rank} fails")
-        return processes.rank()
+        return ranks.rank()
 
     for work in (
         lambda: main_only(failing)(0),
         lambda: from_each(lambda: failing(1)),
         lambda: from_each(lambda: failing(2)),
-        lambda: processes.share(7),
+        lambda: share(7),
     ):
         try:
             found.append(work())
         except InputError as error:
             found.append(str(error))
-    return [*found, processes.highest(processes.rank(), 5 - processes.rank())]
+    return [*found, ranks.highest(ranks.rank(), 5 - ranks.rank())]
 
 
 def make_slowly(folder: Path) -> int:
@@ -295,7 +299,7 @@ def everything(runs_dir: Path, one: Path, cache_dir: Path) -> dict[str, Any]:
     made = make_slowly(runs_dir / "set")
     run_stages(runs_dir, one, cache_dir)
     rng = torch.Generator().manual_seed(0)
-    random = [drawn(torch.rand, 6 // processes.count(), Rows(rng)), torch.rand(1, generator=rng)]
+    random = [drawn(torch.rand, 6 // ranks.count(), Rows(rng)), torch.rand(1, generator=rng)]
     parts = shard_parts([torch.arange(3), torch.arange(3, 4), torch.arange(4, 8)])
     return {
         "norms": norms_and_dropout(), "contrast": contrast(), "random": random,
@@ -333,9 +337,9 @@ def test_what_one_does_or_raises_all_get(found: list[dict[str, Any]]) -> None:
 
 
 def wait_for_the_other() -> None:
-    if processes.rank() == 1:
+    if ranks.rank() == 1:
         os._exit(7)
-    processes.highest(1)
+    ranks.highest(1)
 
 
 def test_a_process_that_died_does_not_keep_the_others(tmp_path: Path) -> None:

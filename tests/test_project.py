@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from handwriting.config import compose
+from handwriting.runs.script import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = sorted(path.name for path in ROOT.glob("training_*") if path.is_dir())

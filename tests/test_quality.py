@@ -8,15 +8,15 @@ import pytest
 import torch
 from scipy.ndimage import grey_dilation
 
-from handwriting.config import compose
-from handwriting.evaluate import outputs
-from handwriting.manifest import UNKNOWN_WRITER
-from handwriting.metrics import Float64
-from handwriting.networks import SmallResNet
-from handwriting.packed import PackedImages
-from handwriting.runtime import Runtime
-from handwriting.strokes import simulated
-from training_character_classification.quality import (
+from handwriting.images.manifest import UNKNOWN_WRITER
+from handwriting.images.packed import PackedImages
+from handwriting.networks.encoders import SmallResNet
+from handwriting.reports.statistics import Float64
+from handwriting.runs.inference import outputs
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import compose
+from handwriting.sources.simulated_writers import simulated
+from training_character_classification.measures.quality import (
     MOST_PER_CHARACTER,
     Hands,
     StyleFeatures,

@@ -15,18 +15,19 @@ from conftest import SMOKE, ComposeSmoke, Interrupt, smoke_overrides
 from hypothesis import given, strategies as st
 from torch import Tensor, nn
 
-from handwriting import bank
-from handwriting.augment import Classical, to_float
-from handwriting.bank import ImageBank
-from handwriting.config import Config, ScoredBy, compose
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.config import Config, ScoredBy
+from handwriting.corpus import bank
+from handwriting.corpus.bank import ImageBank
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.networks import Classifier, SeparateNorm, build_encoder
-from handwriting.optimize import one_cycle
-from handwriting.packed import PackedImages, pack_manifest
-from handwriting.run import run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import Weights, load_weights, save_weights
+from handwriting.images.augment import Classical, to_float
+from handwriting.images.packed import PackedImages, pack_manifest
+from handwriting.networks.encoders import Classifier, SeparateNorm, build_encoder
+from handwriting.networks.optimizer import one_cycle
+from handwriting.runs.run import run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import compose
+from handwriting.runs.weights import Weights, load_weights, save_weights
 from training_character_classification import train
 from training_character_classification.arms import (
     batch_shares,

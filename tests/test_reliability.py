@@ -21,15 +21,20 @@ from conftest import ComposeSmoke
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from handwriting import files, run as run_module
 from handwriting.errors import InputError, WriteError
-from handwriting.files import Claim, git_commit, write_atomically, write_json
-from handwriting.fonts import find_fonts, font_images
-from handwriting.images import save_png
-from handwriting.packed import PackedImages, cached, save_array
-from handwriting.run import Run
-from handwriting.runtime import Runtime
-from handwriting.weights import save_weights
+from handwriting.images.packed import PackedImages, cached, save_array
+from handwriting.images.sheets import save_png
+from handwriting.runs import run as run_module
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import save_weights
+from handwriting.sources.fonts import find_fonts
+from handwriting.sources.glyphs import font_images
+from handwriting.storage import atomic as files
+from handwriting.storage.atomic import write_atomically
+from handwriting.storage.json_files import write_json
+from handwriting.storage.locks import Claim
+from handwriting.storage.places import git_commit
 
 ROOT = Path(__file__).resolve().parents[1]
 EACH_STEP = "runtime.checkpoint_every_s=-1"

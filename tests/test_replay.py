@@ -8,11 +8,12 @@ from conftest import ComposeSmoke
 
 import pipeline
 from handwriting.config import Config
-from handwriting.corpus import open_corpus
+from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.replay import changes, compare, read_study, record_study
 from handwriting.errors import InputError
-from handwriting.files import read_json, write_json, write_text
-from handwriting.replay import changes, compare, read_study, record_study
-from handwriting.run import run_folder
+from handwriting.runs.run import run_folder
+from handwriting.storage.atomic import write_text
+from handwriting.storage.json_files import read_json, write_json
 
 
 @pytest.mark.slow

@@ -14,12 +14,13 @@ import torch
 from conftest import ComposeSmoke
 from torch import Tensor, nn
 
-from handwriting import run as run_module
 from handwriting.config import Config
 from handwriting.errors import InputError
-from handwriting.files import write_atomically, write_json
-from handwriting.run import Run, run_folder
-from handwriting.weights import load_weights, save_weights
+from handwriting.runs import run as run_module
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.weights import load_weights, save_weights
+from handwriting.storage.atomic import write_atomically
+from handwriting.storage.json_files import write_json
 from training_clip import train_image_encoder
 
 SECTIONS = ("seed", "size_px", "image_encoder")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from handwriting.blocks import ModulatedBlock
 from handwriting.errors import InputError
-from handwriting.runtime import Runtime, precision_of
+from handwriting.networks.blocks import ModulatedBlock
+from handwriting.runs.runtime import Runtime, precision_of
 from tests.conftest import ComposeSmoke
 
 

@@ -15,10 +15,10 @@ import training_cdiffusion_model.generate_images as generate_cdiffusion
 import training_dcgan.generate_images as generate_dcgan
 import training_style_transfer.generate_images as generate_style_transfer
 import training_vae.generate_images as generate_vae
-from handwriting import generation
-from handwriting.images import Uint8, canonical
-from handwriting.manifest import read_manifest
-from handwriting.weights import save_weights
+from handwriting.corpus import generation
+from handwriting.images.canonical import Uint8, canonical
+from handwriting.images.manifest import read_manifest
+from handwriting.runs.weights import save_weights
 from training_cdiffusion_model.model import Denoiser
 from training_dcgan.model import Generator as DcganGenerator
 from training_style_transfer.model import Generator as StyleGenerator

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from handwriting import strokes
 from handwriting.errors import InputError
-from handwriting.images import canonical, read_canonical
-from handwriting.manifest import read_manifest
+from handwriting.images.canonical import canonical
+from handwriting.images.manifest import read_manifest
+from handwriting.images.reading import read_canonical
+from handwriting.sources import simulated_writers as strokes
 
 Float64 = npt.NDArray[np.float64]
 CHARACTERS = ("ア", "ぬ", "河")

@@ -7,25 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handwriting import kanjivg
-from handwriting.characters import class_list, hiragana, kanji, katakana
-from handwriting.errors import InputError
-from handwriting.structure import (
+from handwriting.characters import kanjivg
+from handwriting.characters.classes import class_list, hiragana, kanji, katakana
+from handwriting.characters.decomposition import (
     ARITY,
-    BOS,
-    EOS,
     MAX_TOKENS,
-    PAD,
     SPECIAL_TOKENS,
-    UNK,
     Structure,
     Text,
-    Vocabulary,
     read_structure,
     stroke_class,
     structure_of,
     texts_of,
 )
+from handwriting.characters.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from handwriting.errors import InputError
 
 
 @pytest.fixture(scope="module")

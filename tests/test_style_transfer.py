@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from conftest import SMOKE, ComposeSmoke, Interrupt
 from torch import Tensor
 
-from handwriting.audit import writers_seen
 from handwriting.config import StyleCharacter
-from handwriting.corpus import Corpus, matching, open_corpus
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
-from handwriting.networks import SmallResNet
-from handwriting.weights import load_weights
+from handwriting.networks.encoders import SmallResNet
+from handwriting.runs.weights import load_weights
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_clip.model import Clip
 from training_style_transfer import feed as feed_module, train

@@ -8,9 +8,9 @@ import torch
 from conftest import SMOKE, ComposeSmoke
 from scipy.stats import chisquare
 
+from handwriting.characters.decomposition import structure_of
+from handwriting.characters.vocabulary import BOS, EOS, PAD, UNK, ClassTexts, class_texts
 from handwriting.errors import InputError
-from handwriting.structure import BOS, EOS, PAD, UNK, structure_of
-from handwriting.texts import ClassTexts, class_texts
 
 OWN = {
     "あ": ["あ"], "シ": ["シ"], "ツ": ["ツ"], "木": ["木"],

@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from conftest import SMOKE, ComposeSmoke
 from torch import Tensor
 
-from handwriting import evaluate
-from handwriting.augment import to_float
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.characters.vocabulary import EOS, PAD, ClassTexts, Vocabulary, class_texts
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.runtime import Runtime
-from handwriting.structure import EOS, PAD, Vocabulary
-from handwriting.texts import ClassTexts, class_texts
-from handwriting.weights import load_weights
+from handwriting.images.augment import to_float
+from handwriting.runs import inference as evaluate
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import load_weights
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_clip.model import (
     MAX_LOGIT_SCALE,
@@ -267,7 +266,7 @@ def test_a_loaded_clip_gives_the_embeddings_it_was_saved_with(
 def test_unseen_characters_stay_out_of_training(
     stage: object, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from handwriting import bank
+    from handwriting.corpus import bank
 
     config = smoke("data.unseen_characters=1")
     hidden = open_corpus(config).unseen[0]

@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence as reference_kl
 
-from handwriting.audit import writers_seen
-from handwriting.corpus import Corpus
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.images import Uint8, otsu_thresholds, smooth
-from handwriting.weights import load_weights
+from handwriting.images.canonical import Uint8, otsu_thresholds, smooth
+from handwriting.runs.weights import load_weights
 from training_vae import train
 from training_vae.model import Encoded, Vae, kl_divergence, squared_error
 

@@ -14,9 +14,9 @@ import torch
 from conftest import ComposeSmoke
 
 from handwriting.errors import InputError
-from handwriting.run import run_folder
-from handwriting.weights import load_weights
-from handwriting.workers import side_by_side
+from handwriting.parallel.workers import side_by_side
+from handwriting.runs.run import run_folder
+from handwriting.runs.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_STEPS = 400

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from handwriting.augment import to_float
-from handwriting.bank import Mixture
 from handwriting.config import CDiffusion
-from handwriting.corpus import Corpus
-from handwriting.processes import Rng
+from handwriting.corpus.bank import Mixture
+from handwriting.corpus.corpus import Corpus
+from handwriting.images.augment import to_float
+from handwriting.parallel.rows import Rng
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handwriting.processes import Rng, drawn
+from handwriting.parallel.rows import Rng, drawn
 from training_cdiffusion_model.model import Denoiser
 
 

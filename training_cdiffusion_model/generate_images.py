@@ -15,12 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handwriting.audit import writers_seen
-from handwriting.augment import to_float, to_uint8
-from handwriting.config import CDiffusion, Config, run_script
-from handwriting.corpus import open_corpus
-from handwriting.errors import InputError
-from handwriting.generation import (
+from handwriting.config import CDiffusion, Config
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.generation import (
     ByHand,
     Made,
     Wanted,
@@ -32,10 +30,13 @@ from handwriting.generation import (
     wanted_characters,
     write_generated,
 )
-from handwriting.packed import PackedImages
-from handwriting.run import Run, run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import build, load_weights
+from handwriting.errors import InputError
+from handwriting.images.augment import to_float, to_uint8
+from handwriting.images.packed import PackedImages
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import build, load_weights
 from training_cdiffusion_model.flow import euler
 from training_cdiffusion_model.model import Denoiser
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handwriting.blocks import GROUPS, Attention, ModulatedBlock
+from handwriting.networks.blocks import GROUPS, Attention, ModulatedBlock
 
 STEM_PX = 2  # pixels per side folded into channels
 NUM_FREQUENCIES = 32  # of the time's sines and cosines

@@ -15,17 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handwriting.audit import writers_seen
-from handwriting.augment import to_uint8, uniform
-from handwriting.config import CDiffusion, Condition, Config, run_script
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.config import CDiffusion, Condition, Config
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.images import Uint8, sheet
-from handwriting.optimize import Average, one_cycle
-from handwriting.processes import Rows, share
-from handwriting.run import Run, run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import Weights, load_weights, save_weights
+from handwriting.images.augment import to_uint8, uniform
+from handwriting.images.canonical import Uint8
+from handwriting.images.sheets import sheet
+from handwriting.networks.ema import Average
+from handwriting.networks.optimizer import one_cycle
+from handwriting.parallel.rows import Rows, share
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import Weights, load_weights, save_weights
 from training_cdiffusion_model.feed import Batch, HandFeed
 from training_cdiffusion_model.flow import euler, flow_matching_loss
 from training_cdiffusion_model.model import STEM_PX, Denoiser

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from handwriting.config import Config, GeneratorName
-from handwriting.corpus import Corpus
+from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.manifest import UNKNOWN_WRITER, Manifest, read_manifest
-from handwriting.packed import PackedImages, concatenate, pack_manifest
-from handwriting.run import run_folder
+from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
+from handwriting.images.packed import PackedImages, concatenate, pack_manifest
+from handwriting.runs.run import run_folder
 
 JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
 CONTROL_WORDS = frozenset({"real", "fonts", "helpers", "classical"})  # what a control may see

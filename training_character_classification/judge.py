@@ -20,19 +20,20 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from handwriting.config import Config, run_script
-from handwriting.corpus import Corpus, open_corpus
-from handwriting.evaluate import outputs, predict
-from handwriting.manifest import Manifest, read_manifest
-from handwriting.metrics import Float64
-from handwriting.networks import Classifier
-from handwriting.packed import PackedImages, concatenate, files_key, pack_manifest
-from handwriting.processes import main_only
-from handwriting.run import Run, run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import build, load_weights
+from handwriting.config import Config
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.images.manifest import Manifest, read_manifest
+from handwriting.images.packed import PackedImages, concatenate, files_key, pack_manifest
+from handwriting.networks.encoders import Classifier
+from handwriting.parallel.ranks import main_only
+from handwriting.reports.statistics import Float64
+from handwriting.runs.inference import outputs, predict
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import build, load_weights
 from training_character_classification.arms import JUDGE, generated_manifests
-from training_character_classification.distances import (
+from training_character_classification.measures.distances import (
     DISTANCES,
     CoarseFeatures,
     as_many,
@@ -40,7 +41,7 @@ from training_character_classification.distances import (
     in_looks,
     kernel_distance,
 )
-from training_character_classification.quality import (
+from training_character_classification.measures.quality import (
     MEASURES,
     MOST_CHARACTERS,
     Hands,

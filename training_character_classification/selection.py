@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handwriting.bank import Groups, ImageBank
 from handwriting.config import Config, Keep, ScoredBy
-from handwriting.corpus import Corpus
+from handwriting.corpus.bank import Groups, ImageBank
+from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.evaluate import batch_outputs, outputs
-from handwriting.metrics import Float64
-from handwriting.networks import Classifier
-from handwriting.packed import Int64, PackedImages
-from handwriting.processes import Rng, drawn
-from handwriting.run import run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import Weights, build, load_weights
+from handwriting.images.packed import Int64, PackedImages
+from handwriting.networks.encoders import Classifier
+from handwriting.parallel.rows import Rng, drawn
+from handwriting.reports.statistics import Float64
+from handwriting.runs.inference import batch_outputs, outputs
+from handwriting.runs.run import run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import Weights, build, load_weights
 from training_character_classification.arms import CONTROL_WORDS, held_out
 from training_clip.retrieval import ImageTower, class_embeddings, load_clip
 

@@ -15,21 +15,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from handwriting.config import Config, run_script
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.config import Config
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.evaluate import predict
-from handwriting.files import write_text
-from handwriting.manifest import read_manifest
-from handwriting.metrics import by_writer, interval, interval_text, score
-from handwriting.networks import Classifier
-from handwriting.packed import PackedImages, files_key, pack_manifest
-from handwriting.processes import main_only
-from handwriting.run import Run, file_key, run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import Weights, build, load_weights
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import PackedImages, files_key, pack_manifest
+from handwriting.networks.encoders import Classifier
+from handwriting.parallel.ranks import main_only
+from handwriting.reports.scores import score
+from handwriting.reports.statistics import by_writer, interval, interval_text
+from handwriting.runs.inference import predict
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import Weights, build, load_weights
+from handwriting.storage.atomic import write_text
+from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE
-from training_character_classification.plots import per_character_bars
+from training_character_classification.report.plots import per_character_bars
 
 MADE_BY = "training_character_classification/train.py"
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handwriting.networks import build_encoder
-from handwriting.structure import EOS, PAD
+from handwriting.characters.vocabulary import EOS, PAD
+from handwriting.networks.encoders import build_encoder
 
 MAX_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
 

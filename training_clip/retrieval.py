@@ -6,15 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from handwriting.characters.vocabulary import ClassTexts, Vocabulary, class_texts
 from handwriting.config import Config
-from handwriting.corpus import Corpus
+from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.evaluate import batch_outputs
-from handwriting.packed import PackedImages
-from handwriting.runtime import Runtime
-from handwriting.structure import Vocabulary
-from handwriting.texts import ClassTexts, class_texts
-from handwriting.weights import Weights, build
+from handwriting.images.packed import PackedImages
+from handwriting.runs.inference import batch_outputs
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import Weights, build
 from training_clip.model import Clip
 
 

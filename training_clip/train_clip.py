@@ -11,18 +11,19 @@ retrieval on held-out writers and, with ``data.unseen_characters``, on held-out 
 
 from pathlib import Path
 
-from handwriting.audit import writers_seen
-from handwriting.augment import Classical, to_float
-from handwriting.bank import ImageBank
-from handwriting.config import Config, run_script
-from handwriting.corpus import open_corpus
-from handwriting.networks import Classifier
-from handwriting.optimize import one_cycle
-from handwriting.packed import concatenate
-from handwriting.processes import Rows, gather, shard
-from handwriting.run import Run, run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import build, load_weights, save_weights
+from handwriting.config import Config
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.bank import ImageBank
+from handwriting.corpus.corpus import open_corpus
+from handwriting.images.augment import Classical, to_float
+from handwriting.images.packed import concatenate
+from handwriting.networks.encoders import Classifier
+from handwriting.networks.optimizer import one_cycle
+from handwriting.parallel.rows import Rows, gather, shard
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import build, load_weights, save_weights
 from training_clip.model import (
     Clip,
     TextClassifier,

@@ -12,19 +12,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from handwriting.audit import writers_seen
-from handwriting.augment import Classical, to_float
-from handwriting.bank import ImageBank
-from handwriting.config import Config, run_script
-from handwriting.corpus import open_corpus
-from handwriting.evaluate import predict
-from handwriting.networks import Classifier
-from handwriting.optimize import one_cycle
-from handwriting.packed import concatenate
-from handwriting.processes import Rows, shard_parts
-from handwriting.run import Run
-from handwriting.runtime import Runtime
-from handwriting.weights import save_weights
+from handwriting.config import Config
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.bank import ImageBank
+from handwriting.corpus.corpus import open_corpus
+from handwriting.images.augment import Classical, to_float
+from handwriting.images.packed import concatenate
+from handwriting.networks.encoders import Classifier
+from handwriting.networks.optimizer import one_cycle
+from handwriting.parallel.rows import Rows, shard_parts
+from handwriting.runs.inference import predict
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import save_weights
 
 
 def main(config: Config) -> Path:

@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from handwriting.config import Config, run_script
-from handwriting.corpus import open_corpus
-from handwriting.optimize import one_cycle
-from handwriting.processes import Rows, shard
-from handwriting.run import Run
-from handwriting.runtime import Runtime
-from handwriting.texts import class_texts
-from handwriting.weights import save_weights
+from handwriting.characters.vocabulary import class_texts
+from handwriting.config import Config
+from handwriting.corpus.corpus import open_corpus
+from handwriting.networks.optimizer import one_cycle
+from handwriting.parallel.rows import Rows, shard
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import save_weights
 from training_clip.model import TextClassifier
 
 

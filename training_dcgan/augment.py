@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handwriting.processes import Rng, drawn
+from handwriting.parallel.rows import Rng, drawn
 
 MAX_SHIFT = 0.125  # of the side, as in the paper
 

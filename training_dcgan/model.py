@@ -19,9 +19,9 @@ from torch.optim import Adam
 
 from handwriting.config import NonFinite, Runtime as RuntimeConfig
 from handwriting.errors import InputError
-from handwriting.optimize import Average
-from handwriting.processes import Rng, drawn
-from handwriting.runtime import Runtime
+from handwriting.networks.ema import Average
+from handwriting.parallel.rows import Rng, drawn
+from handwriting.runs.runtime import Runtime
 from training_dcgan.augment import shift
 
 SLOPE = 0.2  # of LeakyReLU below zero (Radford et al. 2016, section 4)

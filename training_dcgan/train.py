@@ -16,20 +16,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from handwriting import processes
-from handwriting.audit import writers_seen
-from handwriting.augment import to_float, to_uint8
-from handwriting.bank import Mixture
-from handwriting.collapse import check_variety
-from handwriting.config import Config, Dcgan, run_script
-from handwriting.corpus import open_corpus
+from handwriting.config import Config, Dcgan
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.bank import Mixture
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.files import write_atomically
-from handwriting.images import sheet
-from handwriting.processes import Rng, Rows, main_only, share
-from handwriting.run import Run
-from handwriting.runtime import Runtime
-from handwriting.weights import save_weights
+from handwriting.images.augment import to_float, to_uint8
+from handwriting.images.sheets import sheet
+from handwriting.parallel import ranks
+from handwriting.parallel.ranks import main_only
+from handwriting.parallel.rows import Rng, Rows, share
+from handwriting.runs.collapse import check_variety
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import save_weights
+from handwriting.storage.atomic import write_atomically
 from training_dcgan.model import DCGAN, GROUP
 
 SHEET_ROWS = 4  # images of each character on a sample sheet
@@ -39,7 +41,7 @@ LAST_FRAME_MS = 1500
 
 def main(config: Config) -> Path:
     settings = config.dcgan
-    multiple = GROUP * processes.count()
+    multiple = GROUP * ranks.count()
     if settings.batch_size % multiple:
         raise InputError(
             f"dcgan.batch_size={settings.batch_size}: expected a multiple of {multiple}"

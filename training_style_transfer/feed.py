@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from handwriting.augment import place, random_placement
-from handwriting.bank import Mixture
 from handwriting.config import StyleTransfer
-from handwriting.corpus import Corpus, matching
-from handwriting.processes import Rng
+from handwriting.corpus.bank import Mixture
+from handwriting.corpus.corpus import Corpus, matching
+from handwriting.images.augment import place, random_placement
+from handwriting.parallel.rows import Rng
 
 # How often content and style come from each kind of source.
 REFERENCE = {"reference": 1.0}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from handwriting.blocks import GROUPS, Attention, ModulatedBlock
+from handwriting.networks.blocks import GROUPS, Attention, ModulatedBlock
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:

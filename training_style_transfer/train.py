@@ -17,19 +17,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from handwriting.audit import writers_seen
-from handwriting.augment import to_uint8, uniform
-from handwriting.collapse import check_variety
-from handwriting.config import Config, ModelMode, StepType, run_script
-from handwriting.corpus import Corpus, open_corpus
+from handwriting.config import Config, ModelMode, StepType
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.images import Uint8, sheet
-from handwriting.networks import Classifier
-from handwriting.optimize import Average
-from handwriting.processes import Rows, share
-from handwriting.run import Run, run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import Weights, build, load_weights, save_weights
+from handwriting.images.augment import to_uint8, uniform
+from handwriting.images.canonical import Uint8
+from handwriting.images.sheets import sheet
+from handwriting.networks.ema import Average
+from handwriting.networks.encoders import Classifier
+from handwriting.parallel.rows import Rows, share
+from handwriting.runs.collapse import check_variety
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import Weights, build, load_weights, save_weights
 from training_clip.retrieval import class_embeddings, load_clip
 from training_style_transfer.feed import Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator

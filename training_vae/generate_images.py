@@ -10,14 +10,15 @@ the image's number alone, and nobody's hand. Writes canonical images, ``manifest
 
 from pathlib import Path
 
-from handwriting.audit import writers_seen
-from handwriting.config import Config, run_script
-from handwriting.corpus import open_corpus
+from handwriting.config import Config
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.generation import from_noise, wanted_characters, write_generated
 from handwriting.errors import InputError
-from handwriting.generation import from_noise, wanted_characters, write_generated
-from handwriting.run import Run, run_folder
-from handwriting.runtime import Runtime
-from handwriting.weights import build, load_weights
+from handwriting.runs.run import Run, run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import build, load_weights
 from training_vae.model import Vae
 
 

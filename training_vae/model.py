@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from handwriting.blocks import GROUPS
 from handwriting.errors import InputError
-from handwriting.processes import Rng, drawn
+from handwriting.networks.blocks import GROUPS
+from handwriting.parallel.rows import Rng, drawn
 
 
 @dataclass(frozen=True)

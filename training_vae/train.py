@@ -17,19 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handwriting.audit import writers_seen
-from handwriting.augment import to_float, to_uint8
-from handwriting.bank import Mixture
-from handwriting.config import Config, run_script
-from handwriting.corpus import Corpus, open_corpus
-from handwriting.files import content_key
-from handwriting.images import Uint8, sheet, smooth
-from handwriting.optimize import one_cycle
-from handwriting.packed import PackedImages, UnpackedImages, cached, in_parts
-from handwriting.processes import Rng, Rows, share
-from handwriting.run import Run
-from handwriting.runtime import Runtime
-from handwriting.weights import save_weights
+from handwriting.config import Config
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.bank import Mixture
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.images.augment import to_float, to_uint8
+from handwriting.images.canonical import Uint8, smooth
+from handwriting.images.packed import PackedImages, UnpackedImages, cached, in_parts
+from handwriting.images.sheets import sheet
+from handwriting.networks.optimizer import one_cycle
+from handwriting.parallel.rows import Rng, Rows, share
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import run_script
+from handwriting.runs.weights import save_weights
+from handwriting.storage.keys import content_key
 from training_vae.model import Vae, kl_divergence, squared_error
 
 PRIOR_ROWS = 3  # samples from the prior on a sheet, beside each image shown

@@ -14,8 +14,9 @@ from pathlib import Path
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.layouts import SETS
 from handwriting.etl.records import EtlFile, official_name
-from handwriting.files import write_json, write_text
-from handwriting.progress import progress
+from handwriting.parallel.progress import progress
+from handwriting.storage.atomic import write_text
+from handwriting.storage.json_files import write_json
 
 _WHERE_FROM = (
     'The database is free of charge: register on the page "ETL Character Database" of AIST '

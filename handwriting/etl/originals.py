@@ -9,10 +9,10 @@ import numpy as np
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.records import EtlFile
 from handwriting.etl.selection import SPLITS, Int64
-from handwriting.images import save_png
-from handwriting.manifest import Entry, write_manifest
-from handwriting.packed import open_packed
-from handwriting.workers import side_by_side
+from handwriting.images.manifest import Entry, write_manifest
+from handwriting.images.packed import open_packed
+from handwriting.images.sheets import save_png
+from handwriting.parallel.workers import side_by_side
 
 
 def has_originals(output: Path) -> bool:

@@ -18,10 +18,12 @@ from handwriting.etl.integrity import DataFile
 from handwriting.etl.prepared import unmark
 from handwriting.etl.records import EtlFile
 from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
-from handwriting.files import content_key, write_atomically, write_json
-from handwriting.images import MIN_CONTRAST, Uint8, canonical, resize, smooth
-from handwriting.packed import save_array, write_images
-from handwriting.workers import side_by_side
+from handwriting.images.canonical import MIN_CONTRAST, Uint8, canonical, resize, smooth
+from handwriting.images.packed import save_array, write_images
+from handwriting.parallel.workers import side_by_side
+from handwriting.storage.atomic import write_atomically
+from handwriting.storage.json_files import write_json
+from handwriting.storage.keys import content_key
 
 _AT_ONCE = 512  # images decoded at a time
 

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from handwriting.characters import class_list
+from handwriting.characters.classes import class_list
 from handwriting.config import Data, Etl
 from handwriting.errors import InputError
 from handwriting.etl.selection import SPLITS
-from handwriting.files import content_key, read_json, write_json
-from handwriting.packed import FORM, PackedImages, open_packed
+from handwriting.images.packed import FORM, PackedImages, open_packed
+from handwriting.storage.json_files import read_json, write_json
+from handwriting.storage.keys import content_key
 
 _NOT_IN_THE_ARRAYS = ("folder", "output", "png")
 

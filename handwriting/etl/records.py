@@ -18,13 +18,13 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 import numpy.typing as npt
 
-from handwriting.characters import class_list
+from handwriting.characters.classes import class_list
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.codes import jis_x_0201, jis_x_0208
 from handwriting.etl.layouts import BYTE_FIELDS, SETS, SIX_BIT_FIELDS, EtlSet
 from handwriting.etl.unpacking import byte_fields, scale_levels, six_bit_fields, unpack_levels
 from handwriting.etl.writers import ETL8_CLASSES, writer_keys
-from handwriting.images import Uint8
+from handwriting.images.canonical import Uint8
 
 Which = slice | Sequence[int] | npt.NDArray[Any]
 

@@ -14,7 +14,7 @@ from handwriting.etl.codes import read_co59
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.layouts import SETS
 from handwriting.etl.records import EtlFile
-from handwriting.progress import progress
+from handwriting.parallel.progress import progress
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]

@@ -8,9 +8,11 @@ import numpy as np
 
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.selection import SPLITS, Int64
-from handwriting.fonts import FontFace, render_font
-from handwriting.images import Uint8, save_png, sheet
-from handwriting.packed import PackedImages, open_packed
+from handwriting.images.canonical import Uint8
+from handwriting.images.packed import PackedImages, open_packed
+from handwriting.images.sheets import save_png, sheet
+from handwriting.sources.fonts import FontFace
+from handwriting.sources.glyphs import render_font
 
 NUM_ROWS, NUM_IMAGES = 40, 12
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from handwriting.etl.selection import FATES, SPLITS
-from handwriting.files import write_json, write_text
-from handwriting.packed import open_packed
+from handwriting.images.packed import open_packed
+from handwriting.storage.atomic import write_text
+from handwriting.storage.json_files import write_json
 
 _COLUMNS = ("images", "classes", "writers", "fewest of a class", "most", "blank, left out")
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handwriting.etl.codes import T56
-from handwriting.images import Uint8
+from handwriting.images.canonical import Uint8
 
 _T56 = np.array(list(T56))
 

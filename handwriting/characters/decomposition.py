@@ -1,0 +1,293 @@
+"""The text of a character: its components as an ideographic description sequence.
+
+日 beside 月 is ("⿰", "日", "月"). The sequences come from KanjiVG's component tree at every depth,
+so that a character that was never seen is still written in components that were:
+
+- kana, and characters that are not divided, are one token: themselves;
+- the pieces of a component that is drawn in several are joined; a piece without its others beside
+  it counts as loose strokes;
+- a group without a name is replaced by its parts;
+- strokes outside every named group are written by class, 一 丨 丿 丶 乛, as KanjiVG itself names
+  its one-stroke groups; a component that is to the half or more such strokes stays whole;
+- a component is divided as KanjiVG divides it where it is a character itself, so that it has the
+  same parts everywhere;
+- a sequence that several characters share is left to the one that has no other; if several have no
+  other, each adds its own token.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from math import dist
+from pathlib import Path
+
+from fontTools.pens.recordingPen import RecordingPen
+from fontTools.svgLib.path import parse_path
+
+from handwriting.characters import kanjivg
+from handwriting.characters.classes import class_list
+from handwriting.errors import InputError, report_problems
+from handwriting.storage.json_files import read_json
+
+Text = tuple[str, ...]
+Structure = dict[str, tuple[Text, ...]]
+
+CONTEXT_LENGTH = 24  # tokens of an encoded text: begin, components, end, padding
+MAX_TOKENS = CONTEXT_LENGTH - 2
+SPECIAL_TOKENS = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
+LONGEST = 256  # tokens: a drawing whose components contain each other has no longest text
+ARITY = {operator: 3 if operator in "⿲⿳" else 2 for operator in "⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"}
+
+_ENCLOSING = {"tare": "⿸", "nyo": "⿺", "⿶1": "⿶", "⿵A": "⿵"}
+_KAMAE = {
+    **dict.fromkeys("囗行", "⿴"),
+    **dict.fromkeys("門冂几", "⿵"),
+    **dict.fromkeys("凵臼", "⿶"),
+    **dict.fromkeys("匚匸", "⿷"),
+    **dict.fromkeys("厂厓", "⿸"),
+    **dict.fromkeys("勹气弋戈𢦏", "⿹"),
+}
+_BENT = 1.25  # length of a stroke over the distance of its ends, above which it has a corner
+
+
+@dataclass
+class _Part:
+    """A component with its pieces joined; ``strokes`` are the loose ones."""
+
+    element: str
+    position: str
+    num_strokes: int = 0
+    parts: list["_Part"] = field(default_factory=list)
+    strokes: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it stays one token at every depth."""
+        return bool(self.element) and 2 * self.num_unnamed >= self.num_strokes
+
+    @property
+    def num_unnamed(self) -> int:
+        """Strokes that stand in no named component below this one."""
+        below = sum(part.num_unnamed for part in self.parts if not part.element)
+        return len(self.strokes) + below
+
+
+def structure_of(characters: Sequence[str], max_tokens: int = MAX_TOKENS) -> Structure:
+    """The default texts of characters, shallow ones first; no two characters share a text.
+
+    Shared texts are looked for over all 3,057 classes as well, so that the texts of a character
+    do not depend on which others a study asks for.
+
+    Args:
+        characters: single characters; one that KanjiVG does not draw is its own token.
+        max_tokens: longer alternatives are left out.
+    """
+    known = dict.fromkeys((*class_list("all"), *characters))
+    # A lone token is the text of the character that it is, and of no other.
+    texts = {
+        c: [t for t in texts_of(c) if len(t) > 1 or t == (c,) or t[0] not in known] for c in known
+    }
+    texts = {c: [t for t in own if len(t) <= max_tokens] for c, own in texts.items()}
+    owners = Counter(text for own in texts.values() for text in own)
+    unshared = {c: [t for t in own if owners[t] == 1] for c, own in texts.items()}
+    claims = Counter(text for c in known if not unshared[c] for text in texts[c])
+    structure: Structure = {}
+    for c in characters:
+        kept = unshared[c] or [t for t in texts[c] if claims[t] == 1]
+        structure[c] = tuple(kept) or (_marked(c, max_tokens),)
+    return structure
+
+
+def _marked(character: str, max_tokens: int) -> Text:
+    """A shared text made the character's own by its token; that token alone if it is too long."""
+    marked = ("⿻", *texts_of(character)[0], character)
+    return marked if len(marked) <= max_tokens else (character,)
+
+
+@cache
+def texts_of(character: str) -> tuple[Text, ...]:
+    """Every text of a character by depth, one level first, whether others share it or not.
+
+    Raises:
+        InputError: a drawing of KanjiVG is damaged, or contains itself.
+    """
+    is_kana = unicodedata.name(character, "").startswith(("HIRAGANA", "KATAKANA"))
+    if is_kana or not kanjivg.has_drawing(character):
+        return ((character,),)
+    root = _own_tree(character)
+    if root is None or root.is_whole:
+        return ((character,),)
+    texts: list[Text] = []
+    try:
+        while not texts or _text(root, len(texts) + 1) != texts[-1]:
+            texts.append(_text(root, len(texts) + 1))
+            if len(texts[-1]) > LONGEST:
+                raise RecursionError
+    except RecursionError:
+        raise InputError(
+            f"KanjiVG's components of {character} have no end: install the kanjivg package again"
+        ) from None
+    return tuple(dict.fromkeys(texts))
+
+
+@cache
+def _own_tree(element: str) -> _Part | None:
+    """The tree of a component as a character of its own, None if KanjiVG does not draw it so."""
+    if len(element) != 1 or not kanjivg.has_drawing(element):
+        return None
+    return _joined([kanjivg.read(element)], "")
+
+
+def _joined(pieces: list[kanjivg.Component], position: str) -> _Part:
+    """One part from the pieces of a component, with everything below it."""
+    part = _Part(pieces[0].element, position)
+    part.num_strokes = sum(len(piece.strokes) for piece in pieces)
+    runs: list[list[kanjivg.Component]] = []
+    open_run: dict[str, list[kanjivg.Component]] = {}
+    for child in (child for piece in pieces for child in piece.children):
+        if child.part in ("", "1") or child.element not in open_run:
+            runs.append([child])
+        else:
+            open_run[child.element].append(child)
+        if child.part == "1":
+            open_run[child.element] = runs[-1]
+    grouped: Counter[str] = Counter()
+    for run in runs:
+        if len(run) == 1 and run[0].part:
+            continue  # a piece alone: its strokes are loose
+        part.parts.append(_joined(run, run[0].position))
+        grouped.update(stroke for child in run for stroke in child.strokes)
+    for stroke in (stroke for piece in pieces for stroke in piece.strokes):
+        if grouped[stroke]:
+            grouped[stroke] -= 1
+        else:
+            part.strokes.append(stroke)
+    return part
+
+
+def _text(part: _Part, depth: int) -> Text:
+    """The text of a part with its named parts divided ``depth`` times."""
+    part = _own_tree(part.element) or part
+    if part.is_whole or (part.element and depth == 0):
+        return (part.element,)
+    below = depth - 1 if part.element else depth
+    texts: list[Text] = [(stroke_class(stroke),) for stroke in part.strokes]
+    if part.parts:
+        texts.insert(0, _arranged(part.parts, below))
+    return _nested(texts, "⿻")
+
+
+def _arranged(parts: list[_Part], depth: int) -> Text:
+    """Parts of one group, put together by their positions."""
+    if len(parts) == 1:
+        return _text(parts[0], depth)
+    for i, part in enumerate(parts):
+        operator = _ENCLOSING.get(part.position)
+        if part.position == "kamae":
+            operator = _KAMAE.get(part.element, "⿻")
+        if operator:
+            rest = parts[:i] + parts[i + 1 :]
+            return (operator, *_text(part, depth), *_arranged(rest, depth))
+    for first, last, two, three in (
+        ("top", "bottom", "⿱", "⿳"),
+        ("left", "right", "⿰", "⿲"),
+    ):
+        rest = [part for part in parts if part.position not in (first, last)]
+        if len(rest) == len(parts):
+            continue
+        ordered = [_text(part, depth) for part in parts if part.position == first]
+        ordered += [_arranged(rest, depth)] if rest else []
+        ordered += [_text(part, depth) for part in parts if part.position == last]
+        return _nested(ordered, two, three)
+    return _nested([_text(part, depth) for part in parts], "⿻")
+
+
+def _nested(texts: list[Text], two: str, three: str = "") -> Text:
+    """Texts under an operator of two places, or of three where there is one and they are three."""
+    if len(texts) == 1:
+        return texts[0]
+    if len(texts) == 3 and three:
+        return (three, *texts[0], *texts[1], *texts[2])
+    return (two, *texts[0], *_nested(texts[1:], two, three))
+
+
+@cache
+def stroke_class(path_data: str) -> str:
+    """The class of a stroke by its shape: 一 level or rising, 丨 upright, 丿 丶 falling, 乛 bent.
+
+    Args:
+        path_data: SVG path data, y pointing down.
+    """
+    pen = RecordingPen()
+    parse_path(path_data, pen)
+    points = [point for _, group in pen.value for point in group]
+    (x_0, y_0), (x_1, y_1) = points[0], points[-1]
+    right, down = x_1 - x_0, y_1 - y_0
+    length = sum(dist(a, b) for a, b in pairwise(points))
+    if length > _BENT * dist(points[0], points[-1]):
+        return "乛"
+    if right > 0 and down < right / 2:
+        return "一"
+    if abs(right) < down / 3:
+        return "丨"
+    return "丿" if right < 0 else "丶"
+
+
+def read_structure(
+    path: str | Path, characters: Sequence[str], max_tokens: int = MAX_TOKENS
+) -> Structure:
+    """A user's own texts, ``{"河": ["⿰ 氵 可"], ...}``, tokens separated by spaces.
+
+    Characters of the file that are not asked for are left out. A token that holds a description
+    character among others is divided into characters, so that "⿰氵可" is read as well.
+
+    Raises:
+        InputError: not JSON, or a list of every character that is missing or has no text, an empty
+            or too long text, one with a token such as [PAD], or the texts of another.
+    """
+    value = read_json(Path(path))
+    form = 'The form is {"河": ["⿰ 氵 可", ...], ...}, a list of texts for every character.'
+    if not isinstance(value, dict):
+        report_problems(str(path), [f"expected an object, found {type(value).__name__}"], form)
+    problems: list[str] = []
+    structure: Structure = {}
+    same: dict[frozenset[Text], str] = {}
+    for character in characters:
+        if character not in value:
+            problems.append(f"{character} (U+{ord(character):04X}): missing")
+            continue
+        texts, wrong = _read_texts(value[character], max_tokens)
+        problems += [f"{character}: {problem}" for problem in wrong]
+        structure[character] = tuple(dict.fromkeys(texts))
+        first = same.setdefault(frozenset(texts), character)
+        if texts and first != character:
+            problems.append(f"{character}: the same texts as {first}")
+    report_problems(str(path), problems, form)
+    return structure
+
+
+def _read_texts(value: object, max_tokens: int) -> tuple[list[Text], list[str]]:
+    """The texts in a JSON value, and what is wrong with it."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        return [], [f"expected a list of texts, found {type(value).__name__}"]
+    if not value:
+        return [], ["an empty list"]
+    texts: list[Text] = []
+    problems: list[str] = []
+    for line in value:
+        text = tuple(
+            part
+            for token in line.split()
+            for part in (token if ARITY.keys() & set(token) else (token,))
+        )
+        if not text:
+            problems.append("an empty text")
+        elif reserved := set(SPECIAL_TOKENS) & set(text):
+            problems.append(f"{', '.join(sorted(reserved))} is reserved: {line!r:.60}")
+        elif len(text) > max_tokens:
+            problems.append(f"{len(text)} tokens, at most {max_tokens}: {line!r:.60}")
+        texts.append(text)
+    return texts, problems

@@ -1,0 +1,168 @@
+"""The texts of the classes as token tensors, several alternatives per character."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from handwriting.characters.decomposition import (
+    CONTEXT_LENGTH,
+    SPECIAL_TOKENS,
+    Structure,
+    Text,
+    read_structure,
+    structure_of,
+)
+from handwriting.config import Structure as StructureConfig
+from handwriting.errors import InputError
+from handwriting.parallel.rows import Rng, drawn
+
+Int64 = npt.NDArray[np.int64]
+PAD, BOS, EOS, UNK = range(4)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens that a text encoder knows; a token's number is its place.
+
+    Attributes:
+        tokens: ``SPECIAL_TOKENS`` first, then components and operators.
+    """
+
+    tokens: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.tokens[: len(SPECIAL_TOKENS)] != SPECIAL_TOKENS:
+            raise InputError(f"a vocabulary begins with {' '.join(SPECIAL_TOKENS)}")
+        twice = [token for token, count in Counter(self.tokens).items() if count > 1]
+        if twice:
+            raise InputError(f"tokens listed twice in a vocabulary: {' '.join(twice)}")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @classmethod
+    def from_structure(cls, structure: Structure) -> "Vocabulary":
+        """Every token of the texts, in code point order."""
+        found = {token for texts in structure.values() for text in texts for token in text}
+        return cls(SPECIAL_TOKENS + tuple(sorted(found - set(SPECIAL_TOKENS))))
+
+    @classmethod
+    def from_list(cls, tokens: Sequence[str]) -> "Vocabulary":
+        return cls(tuple(tokens))
+
+    def to_list(self) -> list[str]:
+        """The tokens as JSON has them, for a checkpoint."""
+        return list(self.tokens)
+
+    def unknown(self, texts: Sequence[Text]) -> Counter[str]:
+        """How often each token that is not in the vocabulary occurs."""
+        return Counter(token for text in texts for token in text if token not in self._numbers)
+
+    def encode(self, texts: Sequence[Text], context_length: int = CONTEXT_LENGTH) -> Int64:
+        """Texts as token numbers (N, context_length): BOS, components, EOS, then PAD.
+
+        Unknown tokens become UNK and are counted in a logged warning.
+
+        Raises:
+            InputError: a text is too long for the context.
+        """
+        encoded = np.full((len(texts), context_length), PAD, np.int64)
+        for row, text in zip(encoded, texts, strict=True):
+            if len(text) + 2 > context_length:
+                raise InputError(
+                    f"{' '.join(text)} has {len(text)} tokens: a context of {context_length} "
+                    f"holds {context_length - 2}"
+                )
+            numbers = [self._numbers.get(token, UNK) for token in text]
+            row[: len(text) + 2] = [BOS, *numbers, EOS]
+        unknown = self.unknown(texts)
+        if unknown:
+            _log.warning(
+                "%d component tokens are not in the vocabulary and read as [UNK]: %s",
+                unknown.total(),
+                " ".join(f"{token} ({count})" for token, count in unknown.most_common(20)),
+            )
+        return encoded
+
+    def encode_alternatives(
+        self,
+        structure: Structure,
+        characters: Sequence[str],
+        context_length: int = CONTEXT_LENGTH,
+    ) -> tuple[Int64, Int64]:
+        """All texts of each class, for picking random ones by indexing.
+
+        Returns:
+            Token numbers (K, A, context_length), A being the most alternatives that a class has,
+            and how many of them each class has, (K,). Rows past that number repeat the first text,
+            so that every row ends in EOS.
+        """
+        counts = np.array([len(structure[c]) for c in characters], np.int64)
+        encoded = self.encode([t for c in characters for t in structure[c]], context_length)
+        starts = np.cumsum(counts) - counts
+        places = np.arange(counts.max(initial=0))[None, :]  # (1, A)
+        rows = starts[:, None] + np.where(places < counts[:, None], places, 0)  # (K, A)
+        return encoded[rows], counts
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.tokens)}
+
+
+@dataclass(frozen=True)
+class ClassTexts:
+    """Every text of every class.
+
+    Attributes:
+        tokens: (K, A, L) int64; rows past a class's count repeat its first text.
+        counts: (K,) alternatives of each class.
+        vocabulary: what the tokens mean.
+    """
+
+    tokens: Tensor
+    counts: Tensor
+    vocabulary: Vocabulary
+
+    def to(self, device: torch.device) -> "ClassTexts":
+        return ClassTexts(self.tokens.to(device), self.counts.to(device), self.vocabulary)
+
+    def draw(self, labels: Tensor, generator: Rng) -> Tensor:
+        """A random text (B, L) of each of (B,) classes."""
+        counts = self.counts[labels]
+        unit = drawn(torch.rand, len(labels), generator)
+        return self.tokens[labels, torch.minimum((unit * counts).long(), counts - 1)]
+
+
+def class_texts(
+    config: StructureConfig,
+    characters: Sequence[str],
+    seen: Sequence[str],
+    vocabulary: Vocabulary | None = None,
+) -> ClassTexts:
+    """The texts of a study's classes.
+
+    Args:
+        config: the user's JSON, or null for KanjiVG.
+        characters: the K classes.
+        seen: those that training sees; the vocabulary comes from them.
+        vocabulary: of a checkpoint, instead.
+    """
+    max_tokens = config.context_length - 2  # its start and end
+    if config.path:
+        structure = read_structure(Path(config.path), characters, max_tokens)
+    else:
+        structure = structure_of(characters, max_tokens)
+    if vocabulary is None:
+        vocabulary = Vocabulary.from_structure({c: structure[c] for c in seen})
+    tokens, counts = vocabulary.encode_alternatives(structure, characters, config.context_length)
+    return ClassTexts(torch.from_numpy(tokens), torch.from_numpy(counts), vocabulary)

@@ -1,0 +1,188 @@
+"""The leakage audit: has anything behind a recogniser seen a person whom it is tested on?
+
+It follows files, not the configuration. ``config.json`` of a run holds the content keys of what the
+run read, weights name every hand behind them, and so does ``facts.json`` beside generated images. A
+recogniser thus leads to the images and weights that it was made from, these to theirs, and so on to
+the encoders. What cannot be followed is a problem too.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from handwriting.config import Config
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.errors import InputError, report_problems
+from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
+from handwriting.images.packed import PackedImages, files_key
+from handwriting.runs.run import run_folder
+from handwriting.runs.weights import Weights, load_weights
+from handwriting.storage.json_files import read_json
+from handwriting.storage.keys import file_key
+
+FACTS = "facts.json"  # beside generated images
+MANIFEST = "manifest.json"
+MOST_NAMED = 5  # writers of a file
+_KEY = re.compile(r'"([0-9a-f]{16})"')
+
+
+def writers_seen(*sources: PackedImages | Weights | Manifest) -> list[str]:
+    """The names of all whose hands are behind what a stage starts from.
+
+    Args:
+        sources: images, weights, generated images.
+
+    Raises:
+        InputError: weights or generated images that do not say whose hands are behind them.
+    """
+    return sorted({name for source in sources for name in _behind(source)} - {UNKNOWN_WRITER})
+
+
+def _behind(source: PackedImages | Weights | Manifest) -> list[str]:
+    if isinstance(source, PackedImages):
+        return source.present_writers()
+    path, styles = source.path, []
+    if isinstance(source, Weights):
+        facts = source.facts
+    else:
+        path, styles = path.with_name(FACTS), list(source.writers)
+        facts = read_json(path)
+    if "writers_seen" not in facts:
+        raise InputError(f"{path} does not say whom it has seen (writers_seen): make it again")
+    return [*styles, *facts["writers_seen"]]
+
+
+def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
+    """Check that nothing behind the recognisers of a study has seen a test or validation writer.
+
+    Args:
+        config: the study, whose test writers they are to read.
+        recognisers: run folders or weights.
+
+    Returns:
+        What was checked, in a line.
+
+    Raises:
+        InputError: every file that has seen such a writer or does not say whom, every run that is
+            not finished or read what is not of this study, and every test image that is a training
+            image too.
+    """
+    corpus = open_corpus(config)
+    start = config.cdiffusion.start  # weights of another study, which its runs must show too
+    others = [Path(start).absolute().parent] if start else []
+    trail = _Trail(run_folder(config), others, corpus)
+    for recogniser in recognisers:
+        path = Path(recogniser).absolute()
+        trail.follow(path.parent if path.is_file() else path, reader="")
+    report_problems(
+        "audit",
+        [*_copies(corpus), *trail.problems],
+        "A test writer must be new to all that is tested: take the leak out and run these stages "
+        "again.",
+    )
+    num_manifests = sum(path.name == MANIFEST for path in trail.files)
+    line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"
+    if UNKNOWN_WRITER in corpus.test.present_writers():
+        return f"{line}, no named test writer seen; test images without a writer: no copy of one"
+    return f"{line}, no test writer seen"
+
+
+class _Trail:
+    """What has been followed so far.
+
+    Attributes:
+        files: weights and manifests, sources before what was made from them.
+        problems: found on the way.
+    """
+
+    def __init__(self, study: Path, others: list[Path], corpus: Corpus) -> None:
+        self.files: list[Path] = []
+        self.problems: list[str] = []
+        self._runs: set[Path] = set()
+        self._study = study
+        self._held_out = {
+            name: role
+            for images, role in ((corpus.validation, "validation"), (corpus.test, "test"))
+            for name in images.present_writers()
+            if name != UNKNOWN_WRITER
+        }
+        weights = chain.from_iterable(folder.rglob("*.pt") for folder in (study, *others))
+        self._run_of = {file_key(path): path.parent for path in _weights_in(weights)}
+        for path in study.rglob(MANIFEST):
+            self._run_of[files_key(read_manifest(path))] = path.parent
+
+    def follow(self, run: Path, reader: str) -> None:
+        """Check the runs that a run has read from, then what it made itself.
+
+        Args:
+            run: its folder.
+            reader: the run that led here, "" for a recogniser.
+        """
+        if run in self._runs:
+            return
+        self._runs.add(run)
+        name = os.path.relpath(run, self._study)
+        went_in = read_json(run / "config.json")
+        done = run / "done.json"
+        if not done.is_file() or read_json(done)["key"] != went_in["key"]:
+            self.problems.append(f"{name}: is not finished")
+        for what, key in _keys(went_in["inputs"]):
+            if key in self._run_of:
+                self.follow(self._run_of[key], name)
+            elif what != "corpus":  # whose images these were, the facts tell
+                self.problems.append(f"{name}: read {what} {key}, which is not of this study")
+        made = [*_weights_in(run.glob("*.pt")), *run.glob(MANIFEST)]
+        self.files += made
+        read_by = f"; {reader} has read it" if reader else ""
+        for path in made:
+            is_manifest = path.name == MANIFEST
+            source = read_manifest(path) if is_manifest else load_weights(path, path.stem, name)
+            try:
+                seen = writers_seen(source)
+            except InputError as error:
+                self.problems.append(str(error))
+                continue
+            found = [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]
+            if found:
+                more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+                people = ", ".join(found[:MOST_NAMED]) + more
+                self.problems.append(f"{name}/{path.name}: has seen {people}{read_by}")
+
+
+def _weights_in(paths: Iterator[Path]) -> list[Path]:
+    """The weights among files, in order; what a stage that runs keeps for itself is none."""
+    return sorted(p for p in paths if p.name != "checkpoint.pt" and not p.name.startswith("."))
+
+
+def _keys(inputs: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The content keys in what a run has read, however deep, with the names they stand under."""
+    for name, value in inputs.items():
+        yield from ((name, key) for key in _KEY.findall(json.dumps(value)))
+
+
+def _copies(corpus: Corpus) -> Iterator[str]:
+    """Test images that are also training images, under whatever name; fonts are not looked at."""
+    training = {
+        digest: writer
+        for kind, images in corpus.sources.items()
+        if kind != "fonts"
+        for digest, _, writer in _digests(images)
+    }
+    for digest, character, writer in _digests(corpus.test):
+        if digest in training:
+            yield (
+                f"test writers: {character} by {writer or 'nobody known'} is the same image as one "
+                f"by {training[digest] or 'nobody known'} in training"
+            )
+
+
+def _digests(images: PackedImages) -> Iterator[tuple[bytes, str, str]]:
+    """A digest of each image, its character and its writer."""
+    for image, label, writer in zip(images.images, images.labels, images.writers, strict=True):
+        digest = hashlib.sha256(image.tobytes()).digest()
+        yield digest, images.characters[label], images.writer_names[writer]

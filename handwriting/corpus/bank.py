@@ -1,0 +1,152 @@
+"""Packed images on a device, drawn in batches: by class, by writer, by source, or any."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handwriting.corpus.corpus import Corpus
+from handwriting.errors import InputError
+from handwriting.images.canonical import Uint8
+from handwriting.images.packed import LazyImages, PackedImages, concatenate, in_parts
+from handwriting.parallel.rows import Rng, drawn
+
+
+class Groups:
+    """Members of groups 0..G-1, drawn uniformly for a batch of groups at once."""
+
+    def __init__(self, group_of: Tensor, num_groups: int) -> None:
+        self.counts = torch.bincount(group_of, minlength=num_groups)
+        self.starts = self.counts.cumsum(0) - self.counts
+        self.order = torch.argsort(group_of, stable=True)
+
+    def draw(self, groups: Tensor, generator: Rng) -> Tensor:
+        """One member's index for each of (B,) groups; every group must have members."""
+        unit = drawn(torch.rand, len(groups), generator)
+        # In float32 the product can round up to the count itself.
+        counts = self.counts[groups]
+        offset = torch.minimum((unit * counts).long(), counts - 1)
+        return self.order[self.starts[groups] + offset]
+
+
+DEVICE_SHARE = 0.25  # of a device's free memory that the images of a bank may take
+
+
+class ImageBank:
+    """The images of a packed set, indexed in batches.
+
+    On a CPU they stay where they lie, memory-mapped. Another device gets all of them, or, where
+    they would fill more than ``DEVICE_SHARE`` of what is free there, each batch when it is taken.
+
+    Attributes:
+        labels, writers: (N,) int64.
+    """
+
+    def __init__(self, packed: PackedImages, device: torch.device) -> None:
+        self._packed = packed.images
+        self._resident = moved(packed.images, device) if fits(packed, device) else None
+        self.labels = torch.from_numpy(packed.labels).to(device)
+        self.writers = torch.from_numpy(packed.writers).to(device)
+        self.characters = packed.characters
+        self.writer_names = packed.writer_names
+        self._by_writer = Groups(self.writers, len(packed.writer_names))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Images (..., H, W) uint8 at (...) indices, on their device."""
+        if self._resident is not None:
+            return self._resident[indices]
+        taken = torch.from_numpy(self._packed[indices.cpu().numpy()])
+        if indices.is_cuda:  # from pinned memory the copy runs beside what comes before its use
+            taken = taken.pin_memory()
+        return taken.to(indices.device, non_blocking=True)
+
+    def draw(self, size: int, generator: Rng) -> Tensor:
+        """(size,) indices, every image equally likely."""
+        return drawn(lambda n, **at: torch.randint(len(self), (n,), **at), size, generator)
+
+    def draw_by(self, writers: Tensor, generator: Rng) -> Tensor:
+        """One image's index for each of (B,) writers: any character by the same hand."""
+        return self._by_writer.draw(writers, generator)
+
+
+def fits(packed: PackedImages, device: torch.device) -> bool:
+    """Whether the images should lie on the device; on a CPU they never should."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return len(packed) * packed.size_px**2 <= DEVICE_SHARE * free
+
+
+def moved(images: Uint8 | LazyImages, device: torch.device) -> Tensor:
+    """All images as a tensor (N, H, W) on a device; the host never holds more than a part."""
+    tensor = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    filled = 0
+    for part in in_parts(images):
+        tensor[filled : filled + len(part)] = torch.from_numpy(np.array(part))
+        filled += len(part)
+    return tensor
+
+
+class Mixture:
+    """Several sources as one bank: a class, then a source by its share, then any such image.
+
+    A source with few images (five people) is thus drawn as often as its share says, and every class
+    is equally likely, however many images either has.
+
+    Args:
+        corpus: whose characters are drawn; the unseen ones never are.
+        sources: packed images over the corpus's characters, by name.
+
+    Raises:
+        InputError: a source lacks a seen character.
+    """
+
+    def __init__(
+        self, corpus: Corpus, sources: Mapping[str, PackedImages], device: torch.device
+    ) -> None:
+        parts = [corpus.without_unseen(source) for source in sources.values()]
+        self.names = tuple(sources)
+        self.bank = ImageBank(concatenate(parts), device)
+        self._num_classes = len(corpus.characters)
+        self._seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=device)
+        source_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
+        group_of = source_of.to(device) * self._num_classes + self.bank.labels
+        self._groups = Groups(group_of, self._num_classes * len(parts))
+        for i, name in enumerate(self.names):
+            empty = self._groups.counts[i * self._num_classes + self._seen] == 0
+            if bool(empty.any()):
+                characters = " ".join(corpus.characters[j] for j in self._seen[empty].tolist())
+                raise InputError(f"{name}: no image of {characters}")
+
+    def draw_labels(self, size: int, generator: Rng) -> Tensor:
+        """(size,) classes, every seen one equally likely."""
+        num_seen = len(self._seen)
+        chosen = drawn(lambda n, **at: torch.randint(num_seen, (n,), **at), size, generator)
+        return self._seen[chosen]
+
+    def draw(self, labels: Tensor, shares: Mapping[str, float], generator: Rng) -> Tensor:
+        """One image's index in the bank for each of (B,) classes.
+
+        Args:
+            labels: (B,).
+            shares: how often each source is drawn from, relative to the others; a source that is
+                not named gives nothing, one that is not there is left out.
+            generator: on the labels' device.
+
+        Raises:
+            InputError: no source that is here has a share.
+        """
+        weights = torch.tensor([float(shares.get(name, 0)) for name in self.names])
+        if not bool((weights > 0).any()):
+            raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
+        weights = weights.to(labels.device)
+        source = drawn(
+            lambda n, generator, **_: torch.multinomial(weights, n, True, generator=generator),
+            len(labels),
+            generator,
+        )
+        return self._groups.draw(source * self._num_classes + labels, generator)

@@ -1,0 +1,172 @@
+"""The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
+
+import unicodedata
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from handwriting.config import Config, Data, Fonts
+from handwriting.corpus.readers import from_fonts, from_manifests, from_strokes
+from handwriting.errors import InputError, report_problems
+from handwriting.etl.prepared import open_prepared
+from handwriting.images.packed import FORM, PackedImages
+from handwriting.sources import simulated_writers as strokes
+from handwriting.sources.fonts import find_fonts
+from handwriting.sources.glyphs import font_images, skipped_table
+from handwriting.storage.keys import content_key
+
+HELPER_SEED = 1_000_003  # helpers are other people than the simulated writers of any split
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a study trains and tests on, all over the same characters.
+
+    Attributes:
+        characters: the classes.
+        unseen: the kanji among them that encoders and generators never see.
+        train, validation, test: handwriting, by different writers.
+        fonts: renders of every font; a font is a writer.
+        helpers: simulated hands beside real ones, None without.
+        is_real: whether people wrote it.
+        key: of the files behind it; the configuration is not part of it.
+    """
+
+    characters: tuple[str, ...]
+    unseen: tuple[str, ...]
+    train: PackedImages
+    validation: PackedImages
+    test: PackedImages
+    fonts: PackedImages
+    helpers: PackedImages | None
+    is_real: bool
+    key: str
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The characters that encoders and generators are trained on."""
+        return tuple(c for c in self.characters if c not in self.unseen)
+
+    @property
+    def sources(self) -> dict[str, PackedImages]:
+        """The hands that encoders and generators may learn from, by kind."""
+        found = {"writers": self.train, "fonts": self.fonts, "helpers": self.helpers}
+        return {
+            kind: images for kind, images in found.items() if images is not None and len(images)
+        }
+
+    def without_unseen(self, packed: PackedImages) -> PackedImages:
+        """The images of seen characters, labelled as before."""
+        if not self.unseen:
+            return packed
+        hidden = [self.characters.index(c) for c in self.unseen]
+        return packed.select(np.flatnonzero(~np.isin(packed.labels, hidden)))
+
+
+_opened: dict[str, Corpus] = {}  # a pipeline opens the same corpus for each of its stages
+
+
+def open_corpus(config: Config) -> Corpus:
+    """The corpus that a configuration names, from the cache where it was made before.
+
+    Raises:
+        InputError: unusable manifests, splits, class lists or fonts.
+    """
+    data = config.data
+    paths = [Path(p) for p in (data.manifest, data.validation_manifest, data.test_manifest) if p]
+    paths += [Path(data.etl.output, "prepared.json")] if data.etl else []
+    stats = [path.stat() if path.is_file() else None for path in paths]
+    stamps = [stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]
+    key = content_key(asdict(data), asdict(config.fonts), config.size_px, config.cache_dir, stamps)
+    if key not in _opened:
+        _opened[key] = _open(data, config.fonts, config.size_px, Path(config.cache_dir).absolute())
+    return _opened[key]
+
+
+def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
+    if data.source == "manifest":
+        splits, files = from_manifests(data, size_px, cache_dir)
+    elif data.source == "simulated":
+        splits, files = from_strokes(data, size_px, cache_dir), []
+    elif data.source == "fonts":
+        splits, files = from_fonts(data, fonts, size_px, cache_dir), []
+    elif data.source == "etl":
+        splits, files = open_prepared(data, size_px)
+    else:
+        raise InputError(f"data.source={data.source}: expected simulated, manifest, fonts or etl")
+    characters = splits["train"].characters
+    splits["train"] = _limited(splits["train"], data)
+
+    faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
+    renders, skipped = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
+    if skipped:
+        print(skipped_table(skipped), flush=True)
+    helpers = None
+    if data.helper_writers:
+        helpers = strokes.simulated(
+            characters, data.helper_writers, 1, HELPER_SEED + data.split_seed, size_px, cache_dir
+        )
+        # Other people than the writers of the same number in a simulated study.
+        names = tuple(f"helper:{name}" for name in helpers.writer_names)
+        helpers = replace(helpers, writer_names=names)
+    unseen = _choose_unseen(characters, data)
+    stats = [(face.name, face.path.stat()) for face in faces]
+    key = content_key(
+        FORM,
+        strokes.VERSION,
+        files,
+        [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+    )
+    is_real = data.source in ("manifest", "etl")
+    return Corpus(
+        characters, unseen, **splits, fonts=renders, helpers=helpers, is_real=is_real, key=key
+    )
+
+
+def _limited(train: PackedImages, data: Data) -> PackedImages:
+    """The images of ``data.people`` training writers: those of fewer are among those of more.
+
+    Raises:
+        InputError: more people than there are, or a character that none of them wrote.
+    """
+    names = train.present_writers()
+    if data.people == 0:
+        return train.select([])
+    if data.people is not None:
+        if not 0 <= data.people <= len(names):
+            raise InputError(f"data.people={data.people}: the training writers are {len(names)}")
+        order = np.random.default_rng([data.split_seed, data.rotation]).permutation(len(names))
+        train = train.by([names[i] for i in order[: data.people]])
+    report_problems(
+        data.manifest or data.source,
+        [f"{c}: the training writers have no image of it (empty class)" for c in train.absent()],
+        "Take more training writers (data.train_writers, data.people) or fewer characters "
+        "(data.characters).",
+    )
+    return train
+
+
+def _choose_unseen(characters: tuple[str, ...], data: Data) -> tuple[str, ...]:
+    """Random kanji, the same for a seed; kana have no components to be composed from."""
+    kanji = [c for c in characters if unicodedata.name(c, "").startswith("CJK UNIFIED")]
+    if data.unseen_characters > len(kanji) // 2:
+        raise InputError(
+            f"data.unseen_characters={data.unseen_characters}: at most half of the "
+            f"{len(kanji)} kanji of this study"
+        )
+    chosen = np.random.default_rng(data.split_seed).permutation(len(kanji))
+    return tuple(kanji[i] for i in sorted(chosen[: data.unseen_characters]))
+
+
+def matching(packed: PackedImages, parts: list[str]) -> list[str]:
+    """The writers, or fonts, whose names hold one of the parts; all of them if there are no parts.
+
+    Raises:
+        InputError: a part that nobody's name holds.
+    """
+    names = packed.present_writers()
+    for part in parts:
+        if not any(part in name for name in names):
+            raise InputError(f"nobody is named like {part!r}: there are {', '.join(names)}")
+    return [name for name in names if not parts or any(part in name for part in parts)]

@@ -1,0 +1,282 @@
+"""What every generator does the same way: which images to make, and how they are written.
+
+An image is decided by the seed, its character and its number alone, so that making more of them,
+or only some of the characters, changes none of the others. Each generator only says how it makes a
+batch of them; all write canonical images, ``manifest.json`` with ``writers.json``, ``facts.json``
+that names all whose hands are behind the images, and a sheet.
+"""
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handwriting.characters.classes import class_list
+from handwriting.config import Config
+from handwriting.corpus.audit import FACTS
+from handwriting.corpus.corpus import Corpus, matching
+from handwriting.errors import InputError, report_problems
+from handwriting.images.augment import to_uint8
+from handwriting.images.canonical import Uint8, canonical
+from handwriting.images.manifest import UNKNOWN_WRITER, Entry, write_manifest
+from handwriting.images.packed import Int64, PackedImages, concatenate
+from handwriting.images.sheets import save_png, sheet
+from handwriting.parallel import ranks
+from handwriting.parallel.progress import progress
+from handwriting.parallel.ranks import main_only
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import Weights
+from handwriting.storage.json_files import write_json
+
+MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
+MOST_SHOWN = (20, 24)  # characters and images of each on a sheet
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One image to make.
+
+    Attributes:
+        character: that it shows.
+        label: of the character among the study's.
+        rng: what is random about the image comes from here.
+    """
+
+    character: str
+    label: int
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Made:
+    """A batch of made images.
+
+    Attributes:
+        images: (B, H, W) uint8 ink.
+        writers: (B,) whose hand each has; UNKNOWN_WRITER for nobody's.
+    """
+
+    images: Uint8
+    writers: Sequence[str]
+
+
+Make = Callable[[list[Wanted]], Made]
+
+
+def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple[str, ...]:
+    """The characters of ``generation.characters``, or all of the study.
+
+    Raises:
+        InputError: one that the generator cannot draw, or a generator of other characters.
+    """
+    weights.require_characters(corpus.characters)
+    named = config.generation.characters
+    characters = class_list(named) if named else corpus.characters
+    report_problems(
+        "generation.characters",
+        [
+            f"{c} (U+{ord(c):04X}): unknown to the generator"
+            for c in characters
+            if c not in weights.facts["drawable"]
+        ],
+        f"{weights.path} can draw {len(weights.facts['drawable'])} of its "
+        f"{len(corpus.characters)} characters.",
+    )
+    return characters
+
+
+def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> PackedImages:
+    """The images of the kinds of hands, and of the hands among them, that a setting names.
+
+    Raises:
+        InputError: an unknown kind of hand, or a name that no hand has.
+    """
+    parts = [images for kind, images in corpus.sources.items() if kind in kinds]
+    if not parts or len(parts) < len(kinds):
+        raise InputError(
+            f"generation.{key}={kinds}: choose from writers, fonts and, where "
+            "data.helper_writers is not 0, helpers"
+        )
+    everyone = concatenate(parts)
+    return everyone.by(matching(everyone, names))
+
+
+class ByHand:
+    """Picks images of a class, by hand first: one with many is no likelier than others.
+
+    Args:
+        classes, writers: (N,) of the images.
+    """
+
+    def __init__(self, classes: Int64, writers: Int64) -> None:
+        self._order = np.lexsort((writers, classes))  # the images of a hand lie side by side
+        pairs = np.stack([classes, writers])[:, self._order]
+        is_first = np.append(True, (np.diff(pairs) != 0).any(axis=0))
+        self._starts = np.append(np.flatnonzero(is_first), len(classes))  # of the hands, by class
+        self._class_of_hand = pairs[0, self._starts[:-1]]
+
+    def pick(self, label: int, rng: np.random.Generator) -> int:
+        """The index of an image of a class; there must be one."""
+        return int(self.pick_several(label, 1, rng)[0])
+
+    def pick_several(self, label: int, size: int, rng: np.random.Generator) -> Int64:
+        """The indices (size,) of images of a class by one hand, which may have fewer."""
+        hand = rng.integers(*np.searchsorted(self._class_of_hand, [label, label + 1]))
+        first, last = self._starts[hand : hand + 2]
+        chosen: Int64 = self._order[rng.integers(first, last, size)]
+        return chosen
+
+
+def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
+    """Standard normal values (B, *shape) float32, each image's from its own generator."""
+    return torch.from_numpy(np.stack([w.rng.standard_normal(shape, np.float32) for w in wanted]))
+
+
+def hands_per_image(config: Config) -> int:
+    """How many hands are mixed in an image.
+
+    Raises:
+        InputError: none.
+    """
+    if config.generation.num_hands < 1:
+        raise InputError(f"generation.num_hands={config.generation.num_hands}: at least 1")
+    return config.generation.num_hands
+
+
+def hand_shares(wanted: Sequence[Wanted], num_hands: int) -> Tensor:
+    """How much of each of H hands is in each image's style, (B, H): uniform on what sums to one."""
+    if num_hands == 1:
+        return torch.ones(len(wanted), 1)
+    shares = [one.rng.dirichlet(np.ones(num_hands)) for one in wanted]
+    return torch.from_numpy(np.stack(shares).astype(np.float32))
+
+
+def claimed(hands_of: Sequence[Sequence[str]]) -> list[str]:
+    """Whose hand each image is in; nobody's where the styles of several are mixed."""
+    return [names[0] if len(set(names)) == 1 else UNKNOWN_WRITER for names in hands_of]
+
+
+def from_noise(draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtime: Runtime) -> Make:
+    """How a generator that knows classes but no hands makes images.
+
+    Args:
+        draw: noise (B, Z) and classes (B,) to images (B, 1, H, W) in [-1, 1].
+        num_values: Z.
+    """
+
+    @torch.inference_mode()
+    def make(wanted: list[Wanted]) -> Made:
+        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+        with runtime.autocast():
+            images = draw(noise(wanted, num_values).to(runtime.device), labels)
+        return Made(np.asarray(to_uint8(images).cpu()), [UNKNOWN_WRITER] * len(wanted))
+
+    return make
+
+
+def write_generated(run: Run, config: Config, characters: Sequence[str], corpus: Corpus,
+                    make: Make, seen: Sequence[str]) -> Path:  # fmt: skip
+    """Make ``generation.num_per_character`` images of each character and write them.
+
+    Several processes each make every so manieth batch, of the same images as one process would.
+
+    Args:
+        run: begun; its folder gets the images, the manifest and a sheet with a row per character.
+        config: the study.
+        characters: to make.
+        corpus: whose labels ``make`` knows.
+        make: a batch of images.
+        seen: everyone whose hand is behind the images: those that the generator has seen, and those
+            whose images it is given as contents and styles.
+
+    Raises:
+        InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
+    """
+    count = config.generation.num_per_character
+    parts = ranks.from_each(lambda: _make_own(run.folder, config, characters, corpus, make))
+    whose = zip(*(part[0] for part in parts), strict=True)
+    writers = [next(writer for writer in each if writer is not None) for each in whose]
+    _write_manifest(run.folder, characters, count, writers, seen)
+    run.sample("sheet", sheet(list(np.sum([part[1] for part in parts], axis=0, dtype=np.uint8))))
+    seconds = max(part[2] for part in parts)
+    metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
+    return run.finish(metrics, [run.folder / "manifest.json"])
+
+
+@main_only
+def _write_manifest(
+    folder: Path, characters: Sequence[str], count: int, writers: Sequence[str], seen: Sequence[str]
+) -> None:
+    jobs = itertools.product(characters, range(count))
+    entries = (
+        Entry(character, str(_path(folder, character, number)), writer)
+        for (character, number), writer in zip(jobs, writers, strict=True)
+    )
+    write_json(folder / FACTS, {"writers_seen": list(seen)})
+    write_manifest(folder / "manifest.json", entries)
+
+
+def _path(folder: Path, character: str, number: int) -> Path:
+    return folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
+
+
+def _make_own(
+    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: Make
+) -> tuple[list[str | None], Uint8, float]:
+    """Make this process's batches, each written before the next is made.
+
+    Returns:
+        Whose hand each image has, None for those of other processes; the images of the sheet (rows,
+        columns, H, W), those of others blank; and the seconds of making them.
+    """
+    # What an earlier run made is overwritten from here on.
+    (folder / "manifest.json").unlink(missing_ok=True)
+    batch_size, count = config.generation.batch_size, config.generation.num_per_character
+    writers: list[str | None] = [None] * (len(characters) * count)
+    rows, columns = np.minimum((len(characters), count), MOST_SHOWN)
+    shown = np.zeros((rows, columns, config.size_px, config.size_px), np.uint8)
+    label_of = {character: i for i, character in enumerate(corpus.characters)}
+    batch_of = np.arange(len(writers)) // batch_size
+    own = np.flatnonzero(batch_of % ranks.count() == ranks.rank())
+    waiting, seconds = own.tolist(), 0.0
+    for attempt in range(MAX_ATTEMPTS):
+        blank = []
+        starts = range(0, len(waiting), batch_size)
+        for start in progress(starts, len(starts), f"generating {folder.name}"):
+            batch = waiting[start : start + batch_size]
+            jobs = [(characters[i // count], i % count) for i in batch]
+            wanted = [
+                Wanted(
+                    character,
+                    label_of[character],
+                    np.random.default_rng((config.seed, ord(character), number, attempt)),
+                )
+                for character, number in jobs
+            ]
+            began = time.perf_counter()
+            made = make(wanted)
+            seconds += time.perf_counter() - began
+            for i, (character, number), image, writer in zip(
+                batch, jobs, made.images, made.writers, strict=True
+            ):
+                writers[i] = sys.intern(writer)  # one text for the millions of a hand
+                try:
+                    ink = canonical(image, config.size_px)
+                except InputError:
+                    blank.append(i)
+                    continue
+                save_png(_path(folder, character, number), ink, flush=False)
+                if i // count < rows and number < columns:
+                    shown[i // count, number] = ink
+        waiting = blank
+        if not blank:
+            return writers, shown, seconds
+    names = " ".join(sorted({characters[i // count] for i in waiting}))
+    raise InputError(f"the generator makes blank images of {names}: train it for longer")

@@ -1,0 +1,172 @@
+"""Augmentation on the batch, on the device: one interpolation, one draw per image.
+
+All randomness comes from an explicit generator. Images go in as uint8 ink (255 on 0) and
+come out as floats in [-1, 1], paper -1 and ink 1.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from handwriting.parallel.rows import Rng, drawn
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 ink (B, H, W) to float (B, 1, H, W) in [-1, 1]."""
+    return images.unsqueeze(1).float().div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float (B, 1, H, W) in [-1, 1] to uint8 ink (B, H, W)."""
+    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
+
+
+def uniform(low: float, high: float, size: int, generator: Rng) -> Tensor:
+    """(size,) draws between two bounds."""
+    return low + (high - low) * drawn(torch.rand, size, generator)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a batch of images is put: one similarity transform each.
+
+    Attributes:
+        angle: (B,) radians, counter-clockwise.
+        scale: (B,) size relative to the canonical image.
+        shift: (B, 2) right and down, in units of half the image's side.
+    """
+
+    angle: Tensor
+    scale: Tensor
+    shift: Tensor
+
+
+def random_placement(size: int, generator: Rng, max_angle: float, free: bool) -> Placement:
+    """Rotation of half of the batch by up to ``max_angle`` degrees; free scale and shift if asked.
+
+    Args:
+        size: B.
+        generator: on the device of the images.
+        max_angle: degrees.
+        free: draw scale from 0.8-1.0 and shift from what keeps the ink inside, else keep both.
+    """
+    bound = math.radians(max_angle)
+    angle = uniform(-bound, bound, size, generator) * (uniform(0, 1, size, generator) < 0.5)
+    if not free:
+        one = torch.ones(size, device=generator.device)
+        return Placement(angle, one, torch.zeros(size, 2, device=generator.device))
+    scale = uniform(0.8, 1.0, size, generator)
+    room = 1.0 - scale
+    shift = torch.stack([uniform(-1, 1, size, generator) * room for _ in range(2)], dim=1)
+    return Placement(angle, scale, shift)
+
+
+def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
+    """``F.affine_grid`` without ``align_corners``, many times as quick on a CPU: (B, H, W, 2).
+
+    All x lie before all y in memory, so that the processor adds and samples whole rows.
+
+    Args:
+        theta: (B, 2, 3).
+    """
+    x, y = (
+        (2 * torch.arange(side, device=theta.device) + 1) / side - 1 for side in (width, height)
+    )
+    across, down, shift = theta.unsqueeze(2).unbind(dim=-1)  # (B, 2, 1) each
+    grid = (across * x)[:, :, None] + (down * y + shift)[..., None]  # (B, 2, H, W)
+    return grid.permute(0, 2, 3, 1)
+
+
+def place(images: Tensor, placement: Placement) -> Tensor:
+    """Rotate, scale and shift uint8 ink (B, C, H, W) into floats of that shape in [-1, 1].
+
+    The C images of one item, such as a content image and its style image, move together.
+    """
+    cosine = torch.cos(placement.angle) / placement.scale
+    sine = torch.sin(placement.angle) / placement.scale
+    x, y = placement.shift.unbind(dim=1)
+    # grid_sample asks where each output pixel comes from: the inverse map.
+    inverse = torch.stack(
+        [cosine, -sine, -cosine * x + sine * y, sine, cosine, -sine * x - cosine * y], dim=1
+    )
+    grid = affine_grid(inverse.view(-1, 2, 3), *images.shape[2:])
+    return F.grid_sample(images.float(), grid, align_corners=False).mul_(2 / 255).sub_(1)
+
+
+def over_neighbours(images: Tensor, of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The maximum or minimum of each pixel's 3 x 3 neighbourhood, along one axis, then the other.
+
+    Args:
+        images: (B, C, H, W).
+        of: ``torch.maximum`` or ``torch.minimum``; pooling takes ten times as long on a CPU.
+    """
+    for axis in (2, 3):
+        side = images.shape[axis]
+        first, last = images.narrow(axis, 0, 1), images.narrow(axis, side - 1, 1)
+        framed = torch.cat([first, images, last], dim=axis)
+        before, after = framed.narrow(axis, 0, side), framed.narrow(axis, 2, side)
+        images = of(of(before, images), after)
+    return images
+
+
+@dataclass(frozen=True)
+class Classical:
+    """Strong classical augmentation: affine, elastic, stroke thickness (the control arm).
+
+    Attributes:
+        max_angle: degrees.
+        scale: largest relative change of width and of height, drawn apart.
+        shear: largest shear of x by y.
+        shift: largest shift, in units of half the image's side.
+        elastic: standard deviation of the displacement field, in the same unit.
+        thickness: largest blend towards the image with strokes two pixels thicker.
+        thinness: largest blend towards the image with strokes two pixels thinner.
+    """
+
+    max_angle: float = 12.0
+    scale: float = 0.15
+    shear: float = 0.25
+    shift: float = 0.08
+    elastic: float = 0.06
+    thickness: float = 1.0
+    thinness: float = 0.4
+
+    def __call__(self, images: Tensor, generator: Rng) -> Tensor:
+        """uint8 ink (B, H, W) to floats (B, 1, H, W) in [-1, 1], each image changed on its own."""
+        size, height, width = images.shape
+        source = self._thicken(images.unsqueeze(1).float().div_(255), generator)
+        angle = uniform(-1, 1, size, generator) * math.radians(self.max_angle)
+        scale_x = 1 + uniform(-self.scale, self.scale, size, generator)
+        scale_y = 1 + uniform(-self.scale, self.scale, size, generator)
+        shear = uniform(-self.shear, self.shear, size, generator)
+        shift_x, shift_y = (uniform(-self.shift, self.shift, size, generator) for _ in range(2))
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        rows = [
+            torch.stack([cosine * scale_x, shear - sine * scale_y, shift_x], dim=1),
+            torch.stack([sine * scale_x, cosine * scale_y, shift_y], dim=1),
+        ]
+        theta = torch.stack(rows, dim=1)  # (B, 2, 3)
+        grid = affine_grid(theta, height, width)
+        grid += self._displacement(size, height, width, generator)
+        return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
+
+    def _displacement(self, size: int, height: int, width: int, rng: Rng) -> Tensor:
+        """A smooth field (B, H, W, 2): 6 x 6 normal control values, enlarged (bicubic)."""
+        control = drawn(lambda n, **at: torch.randn(n, 2, 6, 6, **at), size, rng) * self.elastic
+        # Enlarging is linear, and the same for rows and columns: two small matrix products.
+        corner = torch.eye(6, device=rng.device).view(1, 1, 6, 6)
+        down, across = (
+            F.interpolate(corner, (side, 6), mode="bicubic", align_corners=True)[0, 0]
+            for side in (height, width)
+        )  # (H, 6) and (W, 6)
+        return (down @ control @ across.T).permute(0, 2, 3, 1)
+
+    def _thicken(self, ink: Tensor, generator: Rng) -> Tensor:
+        """Blend each image with its grey dilation or erosion (3 x 3)."""
+        blend = uniform(-self.thinness, self.thickness, len(ink), generator).view(-1, 1, 1, 1)
+        thicker, thinner = over_neighbours(ink, torch.maximum), over_neighbours(ink, torch.minimum)
+        return ink + blend.clamp(min=0) * (thicker - ink) + (-blend).clamp(min=0) * (thinner - ink)

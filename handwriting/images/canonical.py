@@ -1,0 +1,147 @@
+"""The canonical image: one form for every source, real or generated.
+
+Grey, ink bright (255) on dark (0), levels stretched to the full range, faint paper set to zero, the
+tight box of the ink centred in a square with a fixed margin, resized by area averaging without
+stretching. Whatever differs between real and generated images after this, a classifier may use;
+whatever this removes, it cannot cheat on.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import correlate1d
+
+from handwriting.errors import InputError
+
+Uint8 = npt.NDArray[np.uint8]
+
+INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
+MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
+MAX_REFITS = 16  # a speckled scan may lose its outermost specks several times
+SMOOTHED_AT_ONCE = 1024  # images: the histograms of all of them would be large
+
+
+def margin_px(size_px: int) -> int:
+    """Empty pixels on each side of a canonical image's longer side."""
+    return max(1, size_px // 16)
+
+
+def _levels(ink: Uint8) -> Uint8:
+    """Stretch the brightest ink to 255 and set what is fainter than the floor to zero."""
+    peak = int(ink.max())
+    stretched = (ink.astype(np.uint16) * 255 + peak // 2) // max(peak, 1)
+    return np.where(stretched < INK_FLOOR, 0, stretched).astype(np.uint8)
+
+
+def _tight(ink: Uint8) -> Uint8:
+    """Cut the image to the box of its non-zero pixels."""
+    rows = np.flatnonzero(ink.any(axis=1))
+    if not len(rows):  # averaging made paper of specks that lie far apart
+        raise InputError("the image is blank at this size")
+    columns = np.flatnonzero(ink.any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def resize(ink: Uint8, long_side_px: int) -> Uint8:
+    """Resize so that the longer side has ``long_side_px``, keeping the aspect."""
+    height, width = ink.shape
+    scale = long_side_px / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if size == (width, height):
+        return ink
+    # A box filter is area averaging; it would be nearest-neighbour when enlarging.
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(ink).resize(size, method))
+
+
+def _fit(glyph: Uint8, inner_px: int) -> Uint8:
+    """Resize a glyph so that its ink, floored again, has a longer side of at most ``inner_px``."""
+    fitted = _tight(_levels(resize(glyph, inner_px)))
+    for extra_px in range(1, 4):
+        if max(fitted.shape) == inner_px:
+            break
+        larger = _tight(_levels(resize(glyph, inner_px + extra_px)))
+        if max(larger.shape) > inner_px:
+            break
+        fitted = larger
+    return fitted
+
+
+def canonical(image: Uint8, size_px: int) -> Uint8:
+    """The canonical form of a grey image.
+
+    Args:
+        image: (H, W) uint8, dark ink on bright paper or the reverse; the border decides which.
+        size_px: side of the result.
+
+    Returns:
+        (size_px, size_px) uint8, ink 255 on 0. Applying the function again changes nothing.
+
+    Raises:
+        InputError: the image is blank, or becomes so when it is resized.
+    """
+    if not image.size:
+        raise InputError("the image is blank: it has no pixels")
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    paper = int(np.median(border))
+    difference = image.astype(np.int16) - paper
+    ink = np.clip(-difference if paper > 127 else difference, 0, 255).astype(np.uint8)
+    if ink.max() < MIN_CONTRAST:
+        raise InputError("the image is blank")
+    glyph = _tight(_levels(ink))
+
+    # Averaging can push the outermost ink below the floor. The glyph is then enlarged a little, and
+    # if need be again from what is left, until its ink reaches the margin exactly: that is what
+    # makes the form idempotent.
+    inner_px = size_px - 2 * margin_px(size_px)
+    fitted = _fit(glyph, inner_px)
+    for _ in range(MAX_REFITS):
+        if max(fitted.shape) == inner_px:
+            break
+        fitted = _fit(fitted, inner_px)
+
+    height, width = fitted.shape
+    top, left = (size_px - height) // 2, (size_px - width) // 2
+    square = np.zeros((size_px, size_px), np.uint8)
+    square[top : top + height, left : left + width] = fitted
+    return square
+
+
+def smooth(images: Uint8) -> Uint8:
+    """Blur images and set to zero what is not ink by Otsu's threshold; strokes keep their grey.
+
+    A 3 x 3 Gaussian kernel, then N. Otsu, A Threshold Selection Method from Gray-Level Histograms,
+    1979, for each image.
+
+    Args:
+        images: (N, H, W) uint8 ink, bright on dark.
+
+    Returns:
+        (N, H, W) uint8.
+    """
+    smoothed = np.empty_like(images, order="C", subok=False)
+    for start in range(0, len(images), SMOOTHED_AT_ONCE):
+        chunk = slice(start, start + SMOOTHED_AT_ONCE)
+        blurred = images[chunk].astype(np.float32)
+        for axis in (1, 2):
+            blurred = correlate1d(blurred, [0.25, 0.5, 0.25], axis=axis, mode="mirror")
+        grey = np.rint(blurred).astype(np.uint8)
+        smoothed[chunk] = np.where(grey > otsu_thresholds(grey)[:, None, None], grey, 0)
+    return smoothed
+
+
+def otsu_thresholds(images: Uint8) -> npt.NDArray[np.int64]:
+    """The grey level of each image (N, H, W) above which a pixel is ink (Otsu 1979, eq. 18): (N,).
+
+    The first of the levels that part the image's grey levels into two classes of the largest
+    variance between them; 0 for an image of one level.
+    """
+    num_images, pixels = len(images), images[0].size
+    levels = images.reshape(num_images, -1) + 256 * np.arange(num_images)[:, None]
+    histograms = np.bincount(levels.ravel(), minlength=256 * num_images).reshape(-1, 256)
+    below = histograms.cumsum(axis=1) / pixels  # the share of pixels up to each level
+    mean_below = (histograms * np.arange(256)).cumsum(axis=1) / pixels
+    mean = mean_below[:, -1:]
+    apart = (mean * below - mean_below) ** 2
+    between = np.divide(apart, below * (1 - below), out=np.zeros_like(apart), where=apart > 0)
+    return between.argmax(axis=1)

@@ -1,0 +1,264 @@
+"""Manifests: ``{"character": ["relative/path.png", ...]}``, for real and generated images alike.
+
+Paths are relative to the manifest and stay in its folder. Links in it are followed: whoever makes
+one there allows what it leads to. Who wrote an image stands in ``writers.json`` beside the manifest
+(``{"relative/path.png": "writer"}``) or in the path itself (``.../writer_07.png``).
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handwriting.characters.classes import is_character
+from handwriting.errors import InputError, report_problems
+from handwriting.images.canonical import Uint8
+from handwriting.images.reading import read_canonical
+from handwriting.parallel.progress import progress
+from handwriting.storage.atomic import flush_all
+from handwriting.storage.json_files import read_json, write_json
+
+UNKNOWN_WRITER = ""
+AT_ONCE = 1024  # images read before any of them is written
+_WRITER_IN_PATH = re.compile(r"(?:writer|sheet)[_-]?[A-Za-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image of a manifest; there may be millions, and a path as text is the smallest."""
+
+    character: str
+    file: str  # its absolute path
+    writer: str  # UNKNOWN_WRITER where nothing tells
+
+    @property
+    def path(self) -> Path:
+        return Path(self.file)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked manifest: every image exists; none is listed twice."""
+
+    path: Path
+    entries: tuple[Entry, ...]
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """The characters in the order of the file."""
+        return tuple(dict.fromkeys(entry.character for entry in self.entries))
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        return tuple(sorted({entry.writer for entry in self.entries}))
+
+    def only(self, entries: Iterable[Entry]) -> "Manifest":
+        return Manifest(self.path, tuple(entries))
+
+
+def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> Manifest:
+    """Read and check a manifest; every problem is reported at once.
+
+    Args:
+        path: the JSON file.
+        characters: the classes to keep, each of which must then have an image; None keeps all.
+
+    Raises:
+        InputError: not JSON, not in the form above, a key that is not one character, a class
+            without images, a file that is missing, listed twice or outside of the folder.
+    """
+    path = Path(path).absolute()
+    value = read_json(path)
+    form = 'The form is {"character": ["relative/path.png", ...]}.'
+    if not isinstance(value, dict) or not value:
+        raise InputError(f"{path} is not a manifest: expected an object with characters. {form}")
+    writers = _read_writers(path.with_name("writers.json"))
+    wanted = None if characters is None else dict.fromkeys(characters)
+
+    root = os.path.join(os.path.normpath(path.parent), "")
+    problems: list[str] = []
+    entries: list[Entry] = []
+    owner: dict[str, str] = {}
+    for character, files in value.items():
+        if not is_character(character):
+            problems.append(f"key {character!r}: not a single character")
+            continue
+        if not _is_list_of_text(files):
+            problems.append(f"{character}: expected a list of paths, found {type(files).__name__}")
+            continue
+        if not files:
+            problems.append(f"{character}: no images (empty class)")
+        if wanted is not None and character not in wanted:
+            continue
+        for file in files:
+            absolute = os.path.normpath(os.path.join(root, file))
+            if not absolute.startswith(root):
+                problems.append(f"{character}: {file} lies outside of the folder")
+            elif absolute in owner:
+                problems.append(f"{character}: {file} is listed again (also {owner[absolute]})")
+            elif not os.path.isfile(absolute):
+                problems.append(f"{character}: missing image {absolute}")
+            owner[absolute] = character
+            writer = writers.get(file) or _writer_in_path(file)
+            entries.append(Entry(character, absolute, sys.intern(writer)))
+    if wanted is not None:
+        absent = [c for c in wanted if c not in value]
+        problems += [
+            f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent
+        ]
+    report_problems(
+        str(path), problems,
+        f"{form} Paths are relative to {path.parent} and stay in it: to allow what lies elsewhere, "
+        "link it into the folder (ln -s ELSEWHERE NAME).",
+    )  # fmt: skip
+    return Manifest(path, tuple(entries))
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _writer_in_path(file: str) -> str:
+    found = _WRITER_IN_PATH.findall(file)
+    return found[-1] if found else UNKNOWN_WRITER
+
+
+def _read_writers(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    if not isinstance(value, dict) or not all(isinstance(w, str) for w in value.values()):
+        raise InputError(f'{path}: the form is {{"relative/path.png": "writer"}}')
+    return value
+
+
+def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
+    """Write a manifest and its ``writers.json``, the manifest last, each atomically."""
+    path = path.absolute()
+    entries = tuple(entries)
+    listing: dict[str, list[str]] = {}
+    writers: dict[str, str] = {}
+    for entry in entries:
+        file = Path(os.path.relpath(entry.file, path.parent)).as_posix()
+        listing.setdefault(entry.character, []).append(file)
+        if entry.writer != UNKNOWN_WRITER:
+            writers[file] = entry.writer
+    flush_all()  # the images
+    write_json(path.with_name("writers.json"), writers)
+    write_json(path, listing)
+    return Manifest(path, entries)
+
+
+def check_disjoint(splits: dict[str, Manifest]) -> None:
+    """Check that no file and no writer is in two splits.
+
+    Raises:
+        InputError: naming every file and writer that is shared.
+    """
+    problems = []
+    seen_file: dict[str, str] = {}
+    seen_writer: dict[str, str] = {}
+    for name, manifest in splits.items():
+        for entry in manifest.entries:
+            if seen_file.setdefault(entry.file, name) != name:
+                problems.append(f"{entry.file} is in {seen_file[entry.file]} and in {name}")
+        for writer in manifest.writers:
+            if writer != UNKNOWN_WRITER and seen_writer.setdefault(writer, name) != name:
+                problems.append(f"writer {writer} is in {seen_writer[writer]} and in {name}")
+    report_problems("the splits overlap", problems, "Splits are by writer: move each to one side.")
+
+
+def divide(
+    writers: Sequence[str], num_train: int, num_validation: int, seed: int | None, rotation: int,
+    where: object,
+) -> dict[str, list[str]]:  # fmt: skip
+    """Divide people into those who train, who validate and who are tested.
+
+    Args:
+        writers: their names.
+        num_train: people to train on.
+        num_validation: people to choose checkpoints on; all others are test people.
+        seed: shuffles them; None leaves their order.
+        rotation: turns their order by as many as are tested: rotations 0, 1, 2... test everyone in
+            turn, some at most once more often than others.
+        where: they come from, for the error.
+
+    Raises:
+        InputError: too few writers for the counts.
+    """
+    num_tested = len(writers) - num_train - num_validation
+    if num_train < 1 or num_tested < 1:
+        raise InputError(
+            f"{where} has {len(writers)} writers: too few for {num_train} to train, "
+            f"{num_validation} to validate and at least one to test "
+            "(data.train_writers, data.validation_writers)"
+        )
+    order = np.arange(len(writers))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(order)
+    turned = [writers[int(i)] for i in np.roll(order, -rotation * num_tested)]
+    last = num_train + num_validation
+    return {
+        "train": turned[:num_train], "validation": turned[num_train:last], "test": turned[last:]
+    }  # fmt: skip
+
+
+def split_by_writer(
+    manifest: Manifest, num_train: int, num_validation: int, seed: int, rotation: int = 0
+) -> dict[str, Manifest]:
+    """Divide a manifest into train, validation and test people.
+
+    Args:
+        manifest: images whose writers are known.
+        num_train: people to train on.
+        num_validation: people to choose checkpoints on; all others are test people.
+        seed: which people; the same seed gives the same people whatever the counts' order.
+        rotation: see :func:`divide`.
+
+    Raises:
+        InputError: an image without a writer, or too few writers for the counts.
+    """
+    unknown = [entry.file for entry in manifest.entries if entry.writer == UNKNOWN_WRITER]
+    report_problems(
+        str(manifest.path),
+        [f"no writer known for {path}" for path in unknown],
+        "Put a writers.json beside the manifest, or give one manifest per split "
+        "(data.manifest, data.validation_manifest, data.test_manifest).",
+    )
+    people = divide(manifest.writers, num_train, num_validation, seed, rotation, manifest.path)
+    return {
+        name: manifest.only(e for e in manifest.entries if e.writer in members)
+        for name, members in people.items()
+    }
+
+
+def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[Uint8]:
+    """The canonical images of a manifest in parts, (up to ``AT_ONCE``, size_px, size_px) uint8.
+
+    Raises:
+        InputError: behind the last part, listing every image that cannot be read or is blank.
+    """
+    problems: list[str] = []
+
+    def read(entry: Entry) -> Uint8:
+        try:
+            return read_canonical(entry.path, size_px)
+        except InputError as error:
+            problems.append(str(error))
+            return np.zeros((size_px, size_px), np.uint8)
+
+    starts = range(0, len(manifest.entries), AT_ONCE)
+    with ThreadPoolExecutor() as pool:
+        for start in progress(starts, len(starts), description):
+            part = manifest.entries[start : start + AT_ONCE]
+            images = np.empty((len(part), size_px, size_px), np.uint8)
+            for image, found in zip(images, pool.map(read, part), strict=True):
+                image[:] = found
+            yield images
+    report_problems(str(manifest.path), sorted(problems), "Repair or remove these images.")

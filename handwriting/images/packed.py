@@ -1,0 +1,287 @@
+"""Packed images: the canonical images of a source as one memory-mapped uint8 array.
+
+A folder with ``images.npy`` (N, H, W), ``labels.npy`` and ``writers.npy`` (N,) and ``meta.json``.
+It is keyed by its content, made once, and opened without reading the images. They are written part
+by part and read batch by batch: however many there are, they are never in memory at once.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from handwriting.errors import InputError
+from handwriting.images.canonical import Uint8
+from handwriting.images.manifest import AT_ONCE, Manifest, read_images
+from handwriting.storage.atomic import write_atomically
+from handwriting.storage.json_files import read_json, write_json
+from handwriting.storage.keys import content_key, content_key_of
+from handwriting.storage.locks import Claim
+
+Int64 = npt.NDArray[np.int64]
+FORM = 1  # raise it when the canonical form changes: old caches are then made anew
+
+
+class LazyImages:
+    """Chosen images of one or more arrays, (N, H, W) uint8, that are read when they are taken.
+
+    It is indexed like an array and gives one: ``images[index]`` reads these images and no others.
+
+    Args:
+        arrays: (n, H, W) each, usually memory-mapped, one behind the other.
+        numbers: (N,) which of their images these are.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, arrays: Sequence[Uint8], numbers: Int64) -> None:
+        self.arrays = tuple(map(np.asarray, arrays))  # a memory map is slower to index
+        self.numbers = numbers
+        self.shape = (len(numbers), *arrays[0].shape[1:])
+        self._starts = np.cumsum([0, *map(len, arrays)])
+
+    @classmethod
+    def of(cls, images: "Uint8 | LazyImages") -> "LazyImages":
+        """All of an array's images; rows as they are."""
+        return images if isinstance(images, LazyImages) else cls([images], np.arange(len(images)))
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["LazyImages"]) -> "LazyImages":
+        """Several, one behind the other."""
+        starts = np.cumsum([0, *(part._starts[-1] for part in parts)])
+        numbers = [part.numbers + start for part, start in zip(parts, starts, strict=False)]
+        return cls([array for part in parts for array in part.arrays], np.concatenate(numbers))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Uint8:
+        """The images at an index, a slice, a mask, or indices of any shape."""
+        numbers = self.numbers[index]
+        flat = numbers.ravel()
+        order = np.argsort(flat)  # what lies on a disk is read in the order of the disk
+        bounds = np.searchsorted(flat[order], self._starts)
+        taken = np.empty((len(flat), *self.shape[1:]), np.uint8)
+        for array, start, (first, last) in zip(
+            self.arrays, self._starts, pairwise(bounds), strict=False
+        ):
+            if first < last:
+                chosen = order[first:last]
+                taken[chosen] = array[flat[chosen] - start]
+        return taken.reshape(*numbers.shape, *self.shape[1:])
+
+    def __iter__(self) -> Iterator[Uint8]:
+        for part in in_parts(self):
+            yield from part
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+def in_parts(images: "Uint8 | LazyImages") -> Iterator[Uint8]:
+    """The images in parts (n, H, W) of up to ``AT_ONCE``."""
+    for start in range(0, len(images), AT_ONCE):
+        yield images[start : start + AT_ONCE]
+
+
+class UnpackedImages(NamedTuple):
+    """What becomes :class:`PackedImages`: the images are made part by part, as they are asked for.
+
+    Attributes:
+        images: (n, size_px, size_px) uint8 each.
+    """
+
+    images: Iterable[Uint8]
+    labels: Int64
+    writers: Int64
+    characters: tuple[str, ...]
+    writer_names: tuple[str, ...]
+    size_px: int
+
+    def in_memory(self) -> "PackedImages":
+        """All of them made, for sets that are small."""
+        images = np.concatenate([*self.images])
+        return PackedImages(images, self.labels, self.writers, self.characters, self.writer_names)
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Labelled canonical images of a source. A font counts as a writer.
+
+    Choosing images and joining sources reads none of them.
+
+    Attributes:
+        images: (N, H, W) uint8, ink 255 on 0; usually memory-mapped, or rows of several such.
+        labels: (N,) indices into ``characters``.
+        writers: (N,) indices into ``writer_names``.
+    """
+
+    images: Uint8 | LazyImages
+    labels: Int64
+    writers: Int64
+    characters: tuple[str, ...]
+    writer_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size_px(self) -> int:
+        return int(self.images.shape[-1])
+
+    def select(self, keep: npt.NDArray[Any] | list[int]) -> "PackedImages":
+        """The images that a mask or indices name."""
+        rows = LazyImages.of(self.images)
+        images = LazyImages(rows.arrays, rows.numbers[keep])
+        return replace(self, images=images, labels=self.labels[keep], writers=self.writers[keep])
+
+    def by(self, writer_names: Sequence[str]) -> "PackedImages":
+        """The images of some writers."""
+        numbers = [self.writer_names.index(name) for name in writer_names]
+        return self.select(np.flatnonzero(np.isin(self.writers, numbers)))
+
+    def of(self, characters: Sequence[str]) -> "PackedImages":
+        """The images of some characters, labelled by their place in ``characters``."""
+        place = {character: i for i, character in enumerate(characters)}
+        table = np.array([place.get(character, -1) for character in self.characters])
+        labels = table[self.labels]
+        relabelled = replace(self, labels=labels, characters=tuple(characters))
+        return relabelled.select(np.flatnonzero(labels >= 0))
+
+    def absent(self) -> list[str]:
+        """The characters that no image here shows."""
+        present = set(np.unique(self.labels).tolist())
+        return [c for i, c in enumerate(self.characters) if i not in present]
+
+    def present_writers(self) -> list[str]:
+        """The names of the writers that have an image here."""
+        return [self.writer_names[i] for i in np.unique(self.writers)]
+
+
+def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
+    """Several sources over the same characters as one."""
+    first = parts[0]
+    if any(part.characters != first.characters for part in parts):
+        raise ValueError("parts have different characters: label them with .of() first")
+    if len(parts) == 1:
+        return first
+    names = tuple(dict.fromkeys(name for part in parts for name in part.writer_names))
+    number = {name: i for i, name in enumerate(names)}
+    writers = [np.array([number[n] for n in p.writer_names] or [0])[p.writers] for p in parts]
+    return PackedImages(
+        LazyImages.concatenated([LazyImages.of(part.images) for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(writers),
+        first.characters,
+        names,
+    )
+
+
+def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
+    """Write a packed set; ``meta.json`` comes last and marks the folder as whole."""
+    parts = in_parts(made.images) if isinstance(made, PackedImages) else made.images
+    write_images(folder / "images.npy", (len(made.labels), made.size_px, made.size_px), parts)
+    for name in ("labels", "writers"):
+        save_array(folder / f"{name}.npy", getattr(made, name))
+    meta = {"characters": made.characters, "writer_names": made.writer_names}
+    write_json(folder / "meta.json", meta)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    write_atomically(path, lambda temporary: np.save(temporary, array))
+
+
+def write_images(path: Path, shape: tuple[int, int, int], parts: Iterable[Uint8]) -> None:
+    """Write images (N, H, W) as one array; each part is written before the next is asked for."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in parts:
+                part.tofile(file)
+
+    write_atomically(path, write)
+
+
+def open_packed(folder: Path) -> PackedImages:
+    """Open a packed set, the images memory-mapped.
+
+    Raises:
+        InputError: a file is missing or damaged, or they do not belong together.
+    """
+    meta = read_json(folder / "meta.json")
+    try:
+        packed = PackedImages(
+            np.load(folder / "images.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy"),
+            np.load(folder / "writers.npy"),
+            tuple(meta["characters"]),
+            tuple(meta["writer_names"]),
+        )
+        _check(packed)
+    except Exception as error:  # NumPy raises whatever the broken bytes lead to
+        raise InputError(
+            f"{folder} holds no packed images: {error}. Delete it: it is made again"
+        ) from error
+    return packed
+
+
+def _check(packed: PackedImages) -> None:
+    """Check that there is a label and a writer for every image, and a name for each of them."""
+    if len(packed.images.shape) != 3 or packed.images.dtype != np.uint8:
+        raise ValueError(f"images {packed.images.shape} {packed.images.dtype}")
+    for name, numbers, names in (
+        ("labels", packed.labels, packed.characters),
+        ("writers", packed.writers, packed.writer_names),
+    ):
+        if numbers.shape != (len(packed),) or numbers.dtype.kind != "i":
+            raise ValueError(f"{name} {numbers.shape} {numbers.dtype}, {len(packed)} images")
+        if len(packed) and (numbers.min() < 0 or numbers.max() >= len(names)):
+            raise ValueError(f"{name} from {numbers.min()} to {numbers.max()} of {len(names)}")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"names of {name} that are no text")
+
+
+def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:
+    """The packed set in ``folder``, made first if it is not there; by one process, others wait."""
+    if not (folder / "meta.json").is_file():
+        with Claim(folder, patience_s=math.inf):
+            if not (folder / "meta.json").is_file():
+                save_packed(folder, make())
+    return open_packed(folder)
+
+
+def files_key(manifest: Manifest) -> str:
+    """A key of the files behind a manifest: path, size, time of change, character and writer."""
+    stats = ((entry, os.stat(entry.file)) for entry in manifest.entries)
+    return content_key_of(
+        (entry.file, stat.st_size, stat.st_mtime_ns, entry.character, entry.writer)
+        for entry, stat in stats
+    )
+
+
+def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedImages:
+    """The canonical images of a manifest, packed once per content."""
+
+    def make() -> UnpackedImages:
+        characters, writers = manifest.characters, manifest.writers
+        number = {c: i for i, c in enumerate(characters)}
+        person = {w: i for i, w in enumerate(writers)}
+        return UnpackedImages(
+            read_images(manifest, size_px, f"packing {manifest.path.name}"),
+            np.array([number[e.character] for e in manifest.entries]),
+            np.array([person[e.writer] for e in manifest.entries]),
+            characters,
+            writers,
+            size_px,
+        )
+
+    key = content_key(FORM, size_px, files_key(manifest))
+    return cached(cache_dir / "packed" / key, make)

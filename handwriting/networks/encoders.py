@@ -1,0 +1,196 @@
+"""Image encoders that several stages share: a small residual network, and any of timm's."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from handwriting.errors import InputError
+from handwriting.parallel import ranks
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with batch norm and an identity path (He et al. 2016, basic block)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, 1, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(hidden)) + self.shortcut(x), inplace=True)
+
+
+class SmallResNet(nn.Module):
+    """A residual network for small grey images: 0.4 M weights at width 32.
+
+    Max-pooling forgives shifts of a thin stroke that strides would have to learn to forgive, and
+    the features of different places stay apart. Trained on the katakana of five people without
+    augmentation it reads 75 % of other people's; with strides and global averaging, 34 %.
+
+    Args:
+        width: channels of the first stage; the later ones have two and four times as many.
+    """
+
+    GRID = 4  # places per side whose features are told apart
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.blocks = nn.ModuleList(
+            [
+                ResidualBlock(width, width),
+                ResidualBlock(width, 2 * width),
+                ResidualBlock(2 * width, 4 * width),
+            ]
+        )
+        self.num_features = 4 * width * self.GRID**2
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Feature maps from fine to coarse: (B, C, H', W') each."""
+        maps, x = [], self.stem(images)
+        for block in self.blocks:
+            x = block(F.max_pool2d(x, 2))
+            maps.append(x)
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) in [-1, 1] to features (B, num_features)."""
+        return F.adaptive_max_pool2d(self.stages(images)[-1], self.GRID).flatten(1)
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Give each convolution of our own residual networks the batch norm that follows it.
+
+    For use in evaluation mode, where the norm is one more scale and shift: a pass over the features
+    less, forwards and backwards, and the same output to float tolerance.
+    """
+    for part in list(network.modules()):
+        if isinstance(part, ResidualBlock):
+            for conv, norm in (("conv1", "norm1"), ("conv2", "norm2")):
+                _fold(part, conv, norm)
+        elif isinstance(part, SmallResNet):
+            _fold(part.stem, "0", "1")
+
+
+def _fold(part: nn.Module, conv: str, norm: str) -> None:
+    if isinstance(getattr(part, norm), nn.BatchNorm2d):
+        setattr(part, conv, fuse_conv_bn_eval(getattr(part, conv), getattr(part, norm)))
+        setattr(part, norm, nn.Identity())
+
+
+class TimmEncoder(nn.Module):
+    """Any timm network with one input channel, from random weights.
+
+    Raises:
+        InputError: timm has no network of that name.
+    """
+
+    def __init__(self, name: str, size_px: int) -> None:
+        super().__init__()
+        import timm
+
+        if not timm.is_model(name):
+            near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
+            raise InputError(f"no network {name!r}: small_resnet or a timm name (such as {near})")
+        arguments: dict[str, Any] = {"in_chans": 1, "num_classes": 0, "pretrained": False}
+        try:  # transformers need to know the image's size, convolutional networks refuse the word
+            self.body = timm.create_model(name, img_size=size_px, **arguments)
+        except TypeError:
+            self.body = timm.create_model(name, **arguments)
+        self.num_features = int(self.body.num_features)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Feature maps from fine to coarse: (B, C, H', W') each."""
+        maps = self.body.forward_intermediates(images, intermediates_only=True)
+        return list(maps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) in [-1, 1] to features (B, num_features)."""
+        features: Tensor = self.body(images)
+        return features
+
+
+ImageEncoder = SmallResNet | TimmEncoder
+
+
+def build_encoder(name: str, width: int, size_px: int) -> ImageEncoder:
+    """``small_resnet`` of a width, or the timm network of that name (which has its own widths)."""
+    return SmallResNet(width) if name == "small_resnet" else TimmEncoder(name, size_px)
+
+
+class Classifier(nn.Module):
+    """An image encoder and one linear layer.
+
+    Args:
+        name, width, size_px: of the encoder, see :func:`build_encoder`.
+        num_classes: K.
+    """
+
+    def __init__(self, name: str, width: int, size_px: int, num_classes: int) -> None:
+        super().__init__()
+        self.arguments = {
+            "name": name, "width": width, "size_px": size_px, "num_classes": num_classes,
+        }  # fmt: skip
+        self.encoder = build_encoder(name, width, size_px)
+        self.head = nn.Linear(self.encoder.num_features, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) in [-1, 1] to logits (B, K)."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+class SeparateNorm(nn.Module):
+    """A network in training whose batch norms see generated images apart from all others.
+
+    The auxiliary batch norms of C. Xie et al., Adversarial Examples Improve Image Recognition,
+    2020, section 4.2: statistics and affine weights of their own, all other weights shared. The
+    network by itself, with its main norms, is what is saved and tested.
+
+    Args:
+        network: images (B, 1, H, W) to (B, K).
+
+    Raises:
+        InputError: it has no batch norm.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        norms = {name: m for name, m in network.named_modules() if isinstance(m, _BatchNorm)}
+        if not norms:
+            raise InputError("recipe.separate_norm: this network has no batch norm to separate")
+        self.network = network
+        self._names = list(norms)
+        self.auxiliary = nn.ModuleList([deepcopy(norm) for norm in norms.values()])
+
+    def forward(self, images: Tensor, num_generated: int) -> Tensor:
+        """Images (B, 1, H, W), the generated ones last, to (B, K)."""
+        others, generated = images.split([len(images) - num_generated, num_generated])
+        # Norms are of the whole batch: who has no such image goes along with those who do.
+        num_others, num_generated = ranks.highest(len(others), num_generated)
+        found = [self.network(others)] if num_others else []
+        if num_generated:
+            state = {
+                f"{name}.{key}": value
+                for name, norm in zip(self._names, self.auxiliary, strict=True)
+                for key, value in norm.state_dict(keep_vars=True).items()
+            }
+            # In their place for this call; running statistics are updated in place.
+            found.append(functional_call(self.network, state, (generated,)))
+        return torch.cat(found)

@@ -1,0 +1,118 @@
+"""Several processes that compute one result: each takes its rows of every batch.
+
+torchrun starts them, or Hydra's submitit launcher with ``tasks_per_node``; a process by itself is
+the first of one, and pays nothing for what is here. A batch is of all processes together. All hold
+the same seeds and draw the same random numbers for the whole batch, of which each keeps those of
+its rows; gradients and the statistics of batch norm are of the whole batch. So the number of
+processes changes how long a run takes, not what comes out of it.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+import torch.distributed as dist
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# For what the first process does by itself. One that ended is noticed at once: its line is dead.
+_PATIENCE = timedelta(days=1)
+_alone = False  # inside what the first process does by itself
+
+
+def join(device: str) -> None:
+    """Join the processes that were started beside this one, if there are any.
+
+    Args:
+        device: cpu or cuda, one GPU for each process.
+    """
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        from submitit.helpers import TorchDistributedEnvironment
+
+        started = TorchDistributedEnvironment()
+        if started.world_size > 1:
+            started.export(set_cuda_visible_devices=False)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        return
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    if not is_main():
+        # One speaks for all.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def count() -> int:
+    """How many processes share a batch."""
+    return 1 if _alone or not dist.is_initialized() else dist.get_world_size()
+
+
+def rank() -> int:
+    """This process's number among them, from 0."""
+    return 0 if count() == 1 else dist.get_rank()
+
+
+def is_main() -> bool:
+    """Whether this is the first process: it alone writes."""
+    return rank() == 0
+
+
+def main_only(work: Callable[P, T]) -> Callable[P, T]:
+    """A function that the first process calls by itself; the others wait for what it gives.
+
+    What it raises, all raise.
+    """
+
+    @functools.wraps(work)
+    def done_once(*arguments: P.args, **keywords: P.kwargs) -> T:
+        global _alone
+        if count() == 1:
+            return work(*arguments, **keywords)
+        outcome: list[Any] = [None, None]
+        if is_main():
+            _alone = True
+            try:
+                outcome[0] = work(*arguments, **keywords)
+            except Exception as error:
+                outcome[1] = error
+            finally:
+                _alone = False
+        dist.broadcast_object_list(outcome)
+        if outcome[1] is not None:
+            raise outcome[1]
+        found: T = outcome[0]
+        return found
+
+    return done_once
+
+
+def from_each(work: Callable[[], T]) -> list[T]:
+    """What a piece of work gives on each process, in their order.
+
+    What it raises on one, all raise.
+    """
+    if count() == 1:
+        return [work()]
+    outcome: tuple[Any, Exception | None]
+    try:
+        outcome = work(), None
+    except Exception as error:
+        outcome = None, error
+    outcomes: list[Any] = [None] * count()
+    dist.all_gather_object(outcomes, outcome)
+    errors = [error for _, error in outcomes if error is not None]
+    if errors:
+        raise errors[0]
+    return [found for found, _ in outcomes]
+
+
+def highest(*values: int) -> list[int]:
+    """The highest of each value over the processes."""
+    found = torch.tensor(values)
+    if count() > 1:
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+    return found.tolist()

@@ -1,0 +1,72 @@
+"""What a recogniser gets right, per character and over all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from handwriting.reports.statistics import Int64
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A recogniser on a test set. Classes without a test image count nowhere.
+
+    Attributes:
+        accuracy: share of images that are read right.
+        macro_f1: mean of the tested classes' F1.
+        characters: the tested classes.
+        per_character: character -> accuracy, precision, recall, f1, support.
+        confusions: (true, read as, how often), most frequent first.
+    """
+
+    accuracy: float
+    macro_f1: float
+    per_character: dict[str, dict[str, float]]
+    confusions: list[tuple[str, str, int]]
+
+
+def score(
+    labels: Int64, predicted: Int64, characters: Sequence[str], num_confusions: int
+) -> Scores:
+    """The scores of N predictions.
+
+    Args:
+        labels: (N,) the right classes.
+        predicted: (N,) the classes read.
+        characters: the K classes.
+        num_confusions: pairs to list.
+    """
+    tested = np.unique(labels)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=tested, zero_division=0.0
+    )
+    matrix = confusion_matrix(labels, predicted, labels=np.arange(len(characters)))
+    np.fill_diagonal(matrix, 0)
+    order = np.argsort(matrix, axis=None, kind="stable")[::-1][:num_confusions]
+    pairs = [divmod(int(i), len(characters)) for i in order]
+    per_character = {
+        characters[label]: {
+            # Of the images of one class, those read right are its recall: the same number.
+            "accuracy": float(recall[i]),
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+            "support": int(support[i]),
+        }
+        for i, label in enumerate(tested)
+    }
+    return Scores(
+        accuracy=float((labels == predicted).mean()),
+        macro_f1=float(f1.mean()),
+        per_character=per_character,
+        confusions=[
+            (characters[i], characters[j], int(matrix[i, j])) for i, j in pairs if matrix[i, j] > 0
+        ],
+    )
+
+
+def worst_tenth(accuracies: Sequence[float]) -> float:
+    """The mean over the worst tenth of the characters, at least one of them."""
+    return float(np.mean(np.sort(accuracies)[: max(1, len(accuracies) // 10)]))

@@ -1,0 +1,47 @@
+"""Networks over whole packed sets, in batches."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from handwriting.images.augment import to_float
+from handwriting.images.packed import PackedImages
+from handwriting.runs.runtime import Runtime
+
+BATCH_SIZE = 512
+
+
+@torch.no_grad()
+def batch_outputs(
+    network: nn.Module, packed: PackedImages, runtime: Runtime
+) -> Iterator[tuple[slice, Tensor]]:
+    """A network's outputs on one batch of images after the other, in float32 on the CPU.
+
+    Args:
+        network: images (B, 1, H, W) in [-1, 1] to (B, D); it is put in evaluation mode.
+        packed: N images.
+
+    Returns:
+        Which images, and (B, D).
+    """
+    network.eval()
+    for start in range(0, len(packed), BATCH_SIZE):
+        batch = slice(start, start + BATCH_SIZE)
+        images = torch.from_numpy(np.array(packed.images[batch]))
+        with runtime.autocast():
+            yield batch, network(to_float(images.to(runtime.device))).float().cpu()
+
+
+def outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Tensor:
+    """A network's outputs on all images, (N, D) float32 on the CPU."""
+    return torch.cat([found for _, found in batch_outputs(network, packed, runtime)])
+
+
+def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> npt.NDArray[np.int64]:
+    """The likeliest class of each image, (N,)."""
+    # Batch by batch: the logits of many images of thousands of classes fill the memory.
+    batches = batch_outputs(network, packed, runtime)
+    return torch.cat([logits.argmax(dim=1) for _, logits in batches]).numpy()

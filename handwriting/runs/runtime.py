@@ -1,0 +1,139 @@
+"""Device, precision and processes: the one place that talks to Hugging Face accelerate."""
+
+import os
+import shutil
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from handwriting.config import Runtime as RuntimeConfig
+from handwriting.errors import InputError
+from handwriting.networks.blocks import ModulatedBlock
+from handwriting.networks.encoders import ResidualBlock, fold_batch_norms
+from handwriting.networks.norms import over_all
+from handwriting.parallel.rows import average
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def precision_of(config: RuntimeConfig) -> str:
+    """``no`` (float32) or ``bf16``; ``auto`` is bf16 where the processor computes in it.
+
+    Elsewhere bf16 is emulated, at a tenth of the speed of float32.
+
+    Raises:
+        InputError: another word.
+    """
+    if config.precision not in ("auto", "no", "bf16"):
+        raise InputError(f"runtime.precision={config.precision}: expected auto, no or bf16")
+    if config.precision != "auto":
+        return config.precision
+    if config.device == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        found = torch.cpu.get_capabilities()
+        able = bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return "bf16" if able else "no"
+
+
+def require_compiler() -> None:
+    """Check for what ``torch.compile`` needs.
+
+    Raises:
+        InputError: no C++ compiler.
+    """
+    names = [os.environ.get("CXX", "g++"), "clang++"]
+    if not any(shutil.which(name) for name in names):
+        raise InputError(
+            f"runtime.compile=true needs a C++ compiler, and none of {', '.join(names)} is here: "
+            "install g++ or take runtime.compile=false"
+        )
+
+
+class Runtime:
+    """Where and how a stage computes.
+
+    Raises:
+        InputError: an unknown device or precision, or a GPU or a compiler that is not there.
+    """
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        if config.device not in ("cpu", "cuda"):
+            raise InputError(f"runtime.device={config.device}: expected cpu or cuda")
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("runtime.device=cuda, but torch finds no GPU: use runtime=cpu")
+        precision = precision_of(config)
+        if config.compile:
+            require_compiler()
+        # Its state is a singleton per process: a sweep may ask for another precision.
+        AcceleratorState._reset_state(True)
+        self._accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=precision)
+        self.device: torch.device = self._accelerator.device
+        if config.num_threads:
+            torch.set_num_threads(config.num_threads)
+        self._compile = config.compile
+        self._slow_group_norm = self.device.type == "cpu" and precision == "bf16"
+
+    def seed(self, seed: int) -> torch.Generator:
+        """Seed torch for weights and dropout; return the generator that draws the data."""
+        torch.manual_seed(seed)
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def to_device(self, network: nn.Module) -> nn.Module:
+        """Move a network, its convolutions in the layout that is quickest there; compile it.
+
+        With several processes its batch norms and dropouts then see the whole batch.
+        """
+        over_all(network)
+        # Channels-last convolutions are up to half as quick again, also on a CPU, but there group
+        # norm of bf16 is then ten times slower.
+        has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
+        keeps = self._slow_group_norm and has_group_norm
+        layout = torch.contiguous_format if keeps else torch.channels_last
+        network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        if self._compile:
+            # Block by block: equal blocks are compiled once, and the generator's last layer, at
+            # which gradients are compared, stays apart.
+            for part in network.modules():
+                if isinstance(part, ModulatedBlock | ResidualBlock):
+                    part.compile(dynamic=False)
+        return network
+
+    def freeze(self, network: Network) -> Network:
+        """Move a trained network for use without training it; its batch norms are folded."""
+        network.eval().requires_grad_(False)
+        fold_batch_norms(network)
+        self.to_device(network)
+        return network
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return self._accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)
+
+    def step(self, optimizer: Optimizer) -> Tensor:
+        """Change the weights by their gradients' means over the processes.
+
+        A step whose gradients are not finite changes nothing. That is decided on the device: the
+        host does not wait.
+
+        Args:
+            optimizer: Adam or AdamW with ``fused=True``, which look at ``found_inf``.
+
+        Returns:
+            The norm of its gradients (), to be logged: a run stops or skips by it.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        average(gradients)
+        norm = get_total_norm(gradients)
+        optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        optimizer.step()
+        return norm

@@ -1,0 +1,297 @@
+"""Fonts: where they are found, and what is in their files.
+
+They come from Python packages, folders, a list file (``information/use_font.txt`` is an example)
+and the system.
+"""
+
+import importlib.util
+import os
+import re
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from fontTools.ttLib import TTCollection, TTFont, TTLibError
+from PIL import ImageFont
+
+from handwriting.errors import InputError, report_problems
+
+PACKAGES = ("pylopdf_fonts_jp", "noto_cjk_sans_jp_bold", "matplotlib_fontja")
+SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
+
+# Limits against damaged and hostile fonts; what is larger is no font.
+MAX_FACES = 256  # of a collection
+MAX_NAME_BYTES = 1 << 17
+MAX_MAP_BYTES = 1 << 21
+MAX_MAPS = 64  # character maps of a face
+MAX_CODE_POINTS = 0x110000  # of Unicode
+
+_JAPANESE = "あア日"  # what a font must have to be found without being asked for by name
+_OTHER_REGION = re.compile(r"\b(SC|TC|HK|KR|MO)\b")  # Noto and Source: Chinese, Korean shapes
+_UNICODE = ((3, 10), (0, 6), (0, 4), (3, 1), (0, 3), (0, 2), (0, 1), (0, 0))  # its maps' numbers
+
+
+@dataclass(frozen=True)
+class FontFace:
+    """One face of a font file.
+
+    Attributes:
+        index: its number within a collection (.ttc), else 0.
+        name: "font:" and family and style; unique among the faces found, and the writer's name.
+        family: the family's name, as a list file may give it.
+        problem: why it cannot be opened, "" if it can.
+    """
+
+    path: Path
+    index: int
+    name: str
+    family: str = ""
+    problem: str = ""
+
+
+def find_fonts(
+    packages: Sequence[str] = PACKAGES,
+    folders: Sequence[str] = (),
+    list_file: str | None = None,
+    system: bool = False,
+) -> list[FontFace]:
+    """The faces of every source, in this order; a family and style found again is used once.
+
+    Args:
+        packages: Python packages that carry fonts; they are not imported.
+        folders: folders searched with all below them, or single font files.
+        list_file: a text file with one font path, file name, family or package per line.
+        system: also every Japanese font that is installed.
+
+    Raises:
+        InputError: a package, folder, file or line that leads to no font, a named file that is
+            not a font, or no font at all.
+    """
+    problems: list[str] = []
+    faces: list[FontFace] = []
+    for package in packages:
+        files = _package_files(package)
+        faces += _faces(files)
+        if not files:
+            problems.append(f"package {package}: not installed or without fonts")
+    for folder in folders:
+        found = _faces(_files_below(Path(folder)))
+        faces += found
+        if not found:
+            problems.append(f"{folder}: no such font or folder, or no fonts in it")
+        problems += _broken(found) if os.path.isfile(folder) else []
+    if list_file is not None:
+        listed, wrong = _read_list(Path(list_file), folders)
+        faces += listed
+        problems += wrong
+    report_problems("fonts", problems, "Install the package, or correct fonts.* or the list file.")
+    if system:
+        faces += system_faces()
+    unique: dict[str, FontFace] = {}
+    for face in faces:
+        unique.setdefault(face.name, face)
+    if not unique:
+        raise InputError(
+            "no fonts: pip install pylopdf-fonts-jp, or name folders, packages or a list file "
+            "(fonts.folders, fonts.packages, fonts.list_file), or set fonts.system=true"
+        )
+    return list(unique.values())
+
+
+def _broken(faces: Iterable[FontFace]) -> list[str]:
+    return [f"{face.path}: {face.problem}" for face in faces if face.problem]
+
+
+def _package_files(package: str) -> list[Path]:
+    name = package.replace("-", "_")
+    # Only top-level names: find_spec would import the parent of a dotted one.
+    is_name = name.isidentifier() and name != "__main__"  # whose spec is none
+    spec = importlib.util.find_spec(name) if is_name else None
+    places = (spec.submodule_search_locations or []) if spec else []
+    return [file for place in places for file in _files_below(Path(place))]
+
+
+def _files_below(path: Path) -> list[Path]:
+    """The font files below a folder, or the file itself whatever its suffix."""
+    if os.path.isfile(path):  # unlike Path.is_file, also for what is too long for a name
+        return [path.resolve()]
+    if not os.path.isdir(path):
+        return []
+    found: set[Path] = set()
+    walked: set[str] = set()
+    for folder, below, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in walked:  # a link leads back: following it again and again would not end
+            below.clear()
+            continue
+        walked.add(real)
+        files = (Path(folder, name) for name in names if name.lower().endswith(SUFFIXES))
+        found.update(file.resolve() for file in files if file.is_file())
+    return sorted(found)
+
+
+def system_folders() -> list[Path]:
+    """Where this system keeps fonts; only folders that exist."""
+    home = Path.home()
+    if sys.platform == "win32":
+        local = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
+        windows = Path(os.environ.get("WINDIR", r"C:\Windows"))
+        folders = [windows / "Fonts", local / "Microsoft" / "Windows" / "Fonts"]
+    elif sys.platform == "darwin":
+        shared = ["/System/Library/Fonts", "/System/Library/AssetsV2", "/Library/Fonts"]
+        folders = [*map(Path, shared), home / "Library" / "Fonts"]
+    else:
+        shared = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
+        own = os.environ.get("XDG_DATA_HOME", home / ".local" / "share")
+        folders = [
+            *(Path(place) / "fonts" for place in [*shared, own]),
+            home / ".fonts",
+        ]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def system_faces() -> list[FontFace]:
+    """The installed faces that have kana and kanji, without those of other regions."""
+    faces = _faces(file for folder in system_folders() for file in _files_below(folder))
+    return [face for face in faces if not face.problem and _is_japanese(face)]
+
+
+def _is_japanese(face: FontFace) -> bool:
+    if _OTHER_REGION.search(face.name):
+        return False
+    return all(ord(c) in character_map(face) for c in _JAPANESE)
+
+
+def _faces(files: Iterable[Path]) -> list[FontFace]:
+    return [face for file in files for face in _faces_of(file)]
+
+
+@cache
+def _faces_of(path: Path) -> tuple[FontFace, ...]:
+    """The faces of a file; of a collection those that are Japanese, if any is."""
+    try:
+        _check_file(path)
+        if path.suffix.lower() in (".ttc", ".otc"):
+            with TTCollection(path, lazy=True) as collection:
+                faces = [_face(path, i, font) for i, font in enumerate(collection.fonts)]
+            return tuple(face for face in faces if _is_japanese(face)) or tuple(faces)
+        with TTFont(path, lazy=True) as font:
+            face = _face(path, 0, font)
+        character_map(face)
+        return (face,)
+    except Exception as error:  # fontTools raises whatever the broken bytes lead to
+        return (FontFace(path, 0, f"font:{path}", problem=f"not a readable font ({error})"),)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what could fill the memory as soon as it is opened."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:4] in (b"wOFF", b"wOF2"):  # their tables may unpack to any size
+        raise TTLibError("a compressed web font: unpack it to .ttf or .otf first")
+    if head[:4] == b"ttcf" and int.from_bytes(head[8:]) > MAX_FACES:
+        raise TTLibError(f"a collection of more than {MAX_FACES} faces")
+
+
+def _check_table(font: TTFont, tag: str, max_bytes: int) -> None:
+    if font.reader.tables[tag].length > max_bytes:
+        raise TTLibError(f"a table {tag} of more than {max_bytes:,} bytes")
+
+
+def _face(path: Path, index: int, font: TTFont) -> FontFace:
+    _check_table(font, "name", MAX_NAME_BYTES)
+    family = font["name"].getBestFamilyName() or path.stem
+    style = font["name"].getBestSubFamilyName() or "Regular"
+    ImageFont.truetype(path, 16, index)  # FreeType must read it too
+    return FontFace(path, index, f"font:{family} {style}", family)
+
+
+def character_map(face: FontFace) -> frozenset[int]:
+    """The code points that a face has a glyph for."""
+    with TTFont(face.path, lazy=True, fontNumber=face.index) as font:
+        # Names of glyphs are not needed, and making them up takes three quarters of the time.
+        font.setGlyphOrder([""] * font["maxp"].numGlyphs)
+        _check_table(font, "cmap", MAX_MAP_BYTES)
+        _check_maps(font.reader["cmap"])
+        return frozenset(font.getBestCmap() or {})
+
+
+def _check_maps(cmap: bytes) -> None:
+    """Refuse character maps that would fill the memory when fontTools writes out their ranges.
+
+    fontTools writes out the best map of Unicode, and those that two entries share.
+    """
+    num_maps = int.from_bytes(cmap[2:4])
+    if num_maps > MAX_MAPS:
+        raise TTLibError(f"{num_maps} character maps")
+    entries = list(struct.iter_unpack(">HHL", cmap[4 : 4 + 8 * num_maps]))
+    sharing = Counter(start for *_, start in entries)
+    for platform, encoding, start in entries:
+        kind = int.from_bytes(cmap[start : start + 2])
+        is_written = (platform, encoding) in _UNICODE or sharing[start] > 1
+        if is_written and kind not in (0, 4, 6, 12, 13):
+            raise TTLibError(f"a character map of Unicode in format {kind}")
+        if _num_mapped(kind, cmap[start:]) > MAX_CODE_POINTS:
+            raise TTLibError("a character map of more than all characters")
+
+
+def _num_mapped(kind: int, subtable: bytes) -> int:
+    """How many code points the ranges of a character map cover."""
+    if kind == 4:
+        count = int.from_bytes(subtable[6:8]) // 2
+        last = np.frombuffer(subtable, ">u2", count, 14).astype(int)
+        first = np.frombuffer(subtable, ">u2", count, 16 + 2 * count).astype(int)
+    elif kind in (12, 13):
+        groups = np.frombuffer(subtable, ">u4", 3 * int.from_bytes(subtable[12:16]), 16)
+        first, last = groups[0::3].astype(int), groups[1::3].astype(int)
+    else:
+        return 0
+    return int(np.maximum(last - first + 1, 0).sum())
+
+
+def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list[str]]:
+    """The faces that a list file names, and its lines that lead to none."""
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError("not a regular file")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the font list {path}: {error}") from error
+    faces: list[FontFace] = []
+    problems: list[str] = []
+    searched = [*map(Path, folders), *system_folders()]
+    for number, line in enumerate(lines, 1):
+        wanted = line.split("#")[0].strip()
+        if not wanted:
+            continue
+        found = _named(wanted, path.parent, searched)
+        faces += found
+        problems += [f"{path}:{number}: {problem}" for problem in _broken(found)]
+        if not found:
+            problems.append(f"{path}:{number}: no font file, family or package {wanted!r} found")
+    return faces, problems
+
+
+def _named(wanted: str, beside: Path, searched: Sequence[Path]) -> list[FontFace]:
+    """The faces of a path, file name, package or family, whichever is found first."""
+    for place in (beside, *searched):
+        path = place / os.path.expanduser(wanted)
+        if os.path.isfile(path):
+            return _faces([path.resolve()])
+    files = (file for place in searched for file in _files_below(place))
+    if wanted.lower().endswith(SUFFIXES):
+        return _faces([file for file in files if file.name == wanted][:1])
+    packaged = _package_files(wanted)
+    if packaged:
+        return _faces(packaged)
+    name = wanted.casefold()
+    return [
+        f
+        for f in _faces(files)
+        if name in (f.family.casefold(), f.name.removeprefix("font:").casefold())
+    ]

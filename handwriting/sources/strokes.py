@@ -1,0 +1,162 @@
+"""Strokes of characters as points, and their rasters.
+
+Everything is measured in em, the side of KanjiVG's drawing area, from its centre, x to the right
+and y down. All strokes of a character are one (S, P, 2) array: S strokes of P points each.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from fontTools.pens.recordingPen import RecordingPen
+from fontTools.svgLib.path import parse_path
+from PIL import Image, ImageDraw
+
+from handwriting.characters import kanjivg
+from handwriting.characters.kanjivg import Component
+from handwriting.images.canonical import Uint8
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+NUM_POINTS = 21  # P: points per stroke, at equal arc length
+PIECE = 5  # segments per polygon: short enough that no polygon overlaps itself
+NUM_HABITS = 64  # components are hashed to this many habits of shift and scale
+_FINE = np.linspace(0, 1, 13)[:, None]
+_BEZIER = np.hstack(
+    [(1 - _FINE) ** 3, 3 * _FINE * (1 - _FINE) ** 2, 3 * _FINE**2 * (1 - _FINE), _FINE**3]
+)  # (13, 4): points on a cubic Bezier curve from its control points
+
+
+def _capsules() -> tuple[Int64, Float64]:
+    """The pieces of a stroke as polygons with round ends.
+
+    Returns:
+        (pieces, V) the stroke's point that each vertex belongs to, and (pieces, V) the direction in
+        which it lies from there, in radians against that of the stroke.
+    """
+    points, angles = [], []
+    for first in range(0, NUM_POINTS - 1, PIECE):
+        forth = list(range(first, first + PIECE + 1))
+        points.append(forth + [forth[-1]] * 3 + forth[::-1] + [first] * 3)
+        angles.append(
+            [np.pi / 2] * (PIECE + 1)
+            + [np.pi / 4, 0, -np.pi / 4]
+            + [-np.pi / 2] * (PIECE + 1)
+            + [-3 * np.pi / 4, np.pi, 3 * np.pi / 4]
+        )
+    return np.array(points), np.array(angles)
+
+
+_VERTEX, _ANGLE = _capsules()
+_COS, _SIN = np.cos(_ANGLE)[..., None], np.sin(_ANGLE)[..., None]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The model that every writer has in mind.
+
+    Attributes:
+        strokes: (S, P, 2) em.
+        membership: (S, G) 1 where a stroke belongs to a component, else 0. Components nest.
+        centres: (G, 2) em, the middle of each component.
+        habits: (G,) which of a writer's component habits applies.
+    """
+
+    strokes: Float64
+    membership: Float64
+    centres: Float64
+    habits: Int64
+
+
+@cache
+def read_drawing(character: str, regular_script: bool = False) -> Drawing:
+    """The strokes and components of a character.
+
+    Args:
+        character: one character.
+        regular_script: take KanjiVG's Kaisho drawing if there is one.
+
+    Raises:
+        InputError: KanjiVG has no drawing of it.
+    """
+    kaisho = regular_script and "Kaisho" in kanjivg.variants(character)
+    root = kanjivg.read(character, "Kaisho" if kaisho else "")
+    strokes = np.stack([sample_path(data) for data in root.strokes])
+    groups = _components(root)
+    membership = np.zeros((len(strokes), len(groups)))
+    for i, (_, first, count) in enumerate(groups):
+        membership[first : first + count, i] = 1
+    middles = strokes.mean(axis=1)  # (S, 2)
+    centres = membership.T @ middles / membership.sum(axis=0)[:, None]
+    habits = np.array([sum(map(ord, name)) % NUM_HABITS for name, _, _ in groups], np.int64)
+    return Drawing(strokes, membership, centres, habits)
+
+
+def _components(component: Component, first: int = 0) -> list[tuple[str, int, int]]:
+    """(name, first stroke, number of strokes) of every whole component below one, recursively."""
+    found = []
+    position = 0
+    for child in component.children:
+        # A child's strokes are consecutive, but the parent's own may stand before and after them.
+        position = component.strokes.index(child.strokes[0], position)
+        # The pieces of a divided component move with what is around them, one stroke as a stroke.
+        if not child.part and len(child.strokes) > 1:
+            found.append((child.element + child.position, first + position, len(child.strokes)))
+        found += _components(child, first + position)
+        position += len(child.strokes)
+    return found
+
+
+def sample_path(path_data: str) -> Float64:
+    """SVG path data as (P, 2) em at equal arc length."""
+    pen = RecordingPen()
+    parse_path(path_data, pen)
+    pieces, here = [], np.zeros(2)
+    for operation, arguments in pen.value:
+        control = np.array(arguments, np.float64).reshape(-1, 2)
+        if operation == "curveTo":
+            pieces.append(_BEZIER @ np.concatenate([here[None], control]))
+        elif operation == "lineTo":
+            pieces.append(here + _FINE * (control[-1] - here))
+        here = control[-1] if len(control) else here
+    points = np.concatenate(pieces)
+    travelled = np.cumsum(np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T))
+    at = np.linspace(0, travelled[-1], NUM_POINTS)
+    even = np.stack([np.interp(at, travelled, coordinate) for coordinate in points.T], axis=1)
+    return even / kanjivg.CANVAS - 0.5
+
+
+def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
+    """Draw strokes as large as a square allows, bright on dark, without grey.
+
+    Args:
+        strokes: (S, P, 2) centre lines.
+        radii: (S, P) of the pen, in the unit of the strokes.
+        side_px: side of the square.
+    """
+    points, radii = fitted(strokes, radii, side_px)
+    along = np.empty_like(points)
+    along[:, 1:-1] = points[:, 2:] - points[:, :-2]
+    along[:, 0], along[:, -1] = points[:, 1] - points[:, 0], points[:, -1] - points[:, -2]
+    along *= (radii / (np.hypot(along[..., 0], along[..., 1]) + 1e-9))[..., None]
+    across = along[..., ::-1] * (-1, 1)
+    outlines = points[:, _VERTEX] + _COS * along[:, _VERTEX] + _SIN * across[:, _VERTEX]
+
+    image = Image.new("L", (side_px, side_px))
+    draw = ImageDraw.Draw(image)
+    for outline in outlines.reshape(-1, 2 * _VERTEX.shape[1]).tolist():
+        draw.polygon(outline, fill=255)
+    # At a hairpin a polygon does overlap itself, which leaves a hole: the core fills it.
+    cores = zip(points.reshape(len(points), -1).tolist(), radii.min(axis=1).tolist(), strict=True)
+    for core, radius in cores:
+        draw.line(core, fill=255, width=int(1.9 * radius))
+    return np.asarray(image)
+
+
+def fitted(strokes: Float64, radii: Float64, side_px: int) -> tuple[Float64, Float64]:
+    """Strokes and radii in pixels, centred in a square with one pixel of margin."""
+    low = (strokes - radii[..., None]).min(axis=(0, 1))
+    high = (strokes + radii[..., None]).max(axis=(0, 1))
+    scale = (side_px - 3) / (high - low).max()
+    return (strokes - (low + high) / 2) * scale + (side_px - 1) / 2, radii * scale

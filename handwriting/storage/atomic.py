@@ -1,0 +1,63 @@
+"""The one way to write a file: whole or not at all."""
+
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from handwriting.errors import cannot_write
+
+
+def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = True) -> None:
+    """Call ``write`` on a temporary name beside ``path``, flush it to disk, rename it.
+
+    A reader sees the old file or the new one, never half of one. Thousands of images need no flush
+    each: the manifest, written last after :func:`flush_all`, is what makes them count.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written; ``path`` is as it was before.
+    """
+    # The suffix stays: Pillow and numpy choose the format by it.
+    temporary = path.with_name(f".{path.stem}.unfinished-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        if flush:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def flush_all() -> None:
+    """Wait until all that was written is on the disk, also what was not flushed file by file."""
+    if sys.platform != "win32":
+        os.sync()
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a log.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise cannot_write(path, error) from error
