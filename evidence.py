@@ -24,8 +24,8 @@ import pipeline
 from handwriting.config import Config, GeneratorName
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.parallel.workers import side_by_side
-from handwriting.runs.run import main_claim, run_folder
+from handwriting.parallel.workers import run_parallel
+from handwriting.runs.run import lock_folder, run_folder
 from handwriting.runs.script import run_script
 from training_cdiffusion_model import train as train_cdiffusion
 from training_character_classification.report.evidence_report import write_evidence_report
@@ -46,12 +46,12 @@ def main(config: Config) -> Path:
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
     if grid.adaptation and any(GeneratorName.cdiffusion in c.pipeline.generators for c in cells):
         shared = base(config)  # by the jobs of a sweep: one trains it, the others wait
-        with main_claim(run_folder(shared), math.inf):
+        with lock_folder(run_folder(shared), math.inf):
             start = str(train_cdiffusion.main(shared))
         adapted = {"start": start, **asdict(grid.adaptation)}
         cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
-    side_by_side([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
-    with main_claim(run_folder(config)):
+    run_parallel([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
+    with lock_folder(run_folder(config)):
         report = write_evidence_report(config, corpora[0].is_real)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report

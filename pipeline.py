@@ -33,8 +33,8 @@ from handwriting.corpus.audit import audit
 from handwriting.corpus.corpus import open_corpus
 from handwriting.corpus.replay import changes, compare, facts_of, read_study, record_study
 from handwriting.errors import InputError
-from handwriting.parallel.workers import side_by_side
-from handwriting.runs.run import main_claim, run_folder
+from handwriting.parallel.workers import run_parallel
+from handwriting.runs.run import lock_folder, run_folder
 from handwriting.runs.script import run_script
 from handwriting.storage.json_files import write_json
 from training_cdiffusion_model import (
@@ -82,18 +82,18 @@ def main(config: Config) -> Path:
     controls = [arm for arm in arms if not arm.use_gen]
     if needs_clip(config, generated):
         encoders = (train_image_encoder, train_text_encoder)
-        side_by_side([(stage.main, config) for stage in encoders], num_workers)
+        run_parallel([(stage.main, config) for stage in encoders], num_workers)
         train_clip.main(config)
     generators = [stages_of(name, config) for name in config.pipeline.generators]
     jobs: list[Job] = [(train, of_one) for train, _, of_one in generators]
     # Where nothing is generated there is nothing to judge.
     judges = [judge_arm(config)] if generators else []
     jobs += [(train_classifier.main, arm) for arm in [*judges, *controls]]
-    side_by_side(jobs, num_workers)
+    run_parallel(jobs, num_workers)
     manifests = [generate(of_one) / "manifest.json" for _, generate, of_one in generators]
     if generators:
         judge.main(replace(config, use_gen=[str(path) for path in manifests]))
-    side_by_side([(train_classifier.main, arm) for arm in generated], num_workers)
+    run_parallel([(train_classifier.main, arm) for arm in generated], num_workers)
     recognisers = [
         str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}")
         for arm in [*controls, *generated]
@@ -101,7 +101,7 @@ def main(config: Config) -> Path:
     print(audit(config, recognisers), flush=True)  # nothing is tested when something has leaked
     evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
     test.main(replace(config, evaluation=evaluation))
-    with main_claim(run_folder(config)):
+    with lock_folder(run_folder(config)):
         report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
@@ -180,8 +180,8 @@ def study_arms(config: Config) -> list[Config]:
 def all_arms(config: Config) -> list[str]:
     """The names of controls and generators, each without and with classical augmentation."""
     sources = ["real", "real+fonts"]
-    if config.data.helper_writers:
-        sources += ["real+helpers", "real+fonts+helpers"]
+    if config.data.num_simulated_writers:
+        sources += ["real+simulated", "real+fonts+simulated"]
     sources += [f"real+{name}" for name in config.pipeline.generators]
     augmented = {False: "", True: "+classical"}
     return [name + augmented[aug] for name in sources for aug in config.pipeline.augmentations]

@@ -37,7 +37,7 @@ from handwriting.etl.summary import write_summary
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.script import run_script
 from handwriting.sources.fonts import find_fonts
-from handwriting.storage.locks import Claim
+from handwriting.storage.locks import FolderLock
 
 
 @main_only
@@ -48,7 +48,7 @@ def main(config: Config) -> Path:
     wanted = not done or (etl.png and not has_originals(output))
     if wanted or is_left_over(output):
         refuse_others(output)
-        with Claim(output):
+        with FolderLock(output):
             if wanted:
                 files = check(config, output)
             if not done:

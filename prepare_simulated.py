@@ -16,7 +16,7 @@ from handwriting.parallel.ranks import main_only
 from handwriting.runs.run import run_folder
 from handwriting.runs.script import run_script
 from handwriting.sources.simulated_writers import simulated, write_corpus
-from handwriting.storage.locks import Claim
+from handwriting.storage.locks import FolderLock
 
 
 @main_only
@@ -29,7 +29,7 @@ def main(config: Config) -> Path:
         data.split_seed, config.size_px, Path(config.cache_dir).absolute(),
     )  # fmt: skip
     folder = run_folder(config) / "simulated"
-    with Claim(folder):
+    with FolderLock(folder):
         manifest = write_corpus(folder, packed)
     print(f"{len(manifest.entries)} images: {manifest.path}")
     return manifest.path

@@ -120,9 +120,9 @@ def main() -> None:
             generate_style_transfer.main, made, NUM_IMAGES * len(open_corpus(config).characters),
         ),
     }  # fmt: skip
-    if ranks.count() > 1:
+    if ranks.world_size() > 1:
         text = f"{message_s() * 1000:.2f} ms a message"
-        print(f"{config.name}, {config.size_px} px, {ranks.count()} processes, {text}")
+        print(f"{config.name}, {config.size_px} px, {ranks.world_size()} processes, {text}")
     for name, (stage, of_stage, num_images) in works.items():
         one, every = [], []
         for _ in range(REPEATS):

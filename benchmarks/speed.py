@@ -48,7 +48,7 @@ from handwriting.characters.classes import class_list
 from handwriting.config import Config
 from handwriting.corpus.bank import ImageBank, Mixture
 from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.corpus.generation import Make, Wanted
+from handwriting.corpus.generation import GenerateFn, ImageRequest
 from handwriting.images.augment import Classical
 from handwriting.images.canonical import canonical
 from handwriting.images.sheets import save_png
@@ -64,7 +64,7 @@ from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
     train as train_cdiffusion,
 )
-from training_cdiffusion_model.feed import HandFeed
+from training_cdiffusion_model.feed import StyleFeed
 from training_character_classification import train as train_classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
@@ -196,7 +196,7 @@ def plain() -> Iterator[None]:
             (runtime_module, "precision_of", lambda config: "no"),
             (GeneratorObjective, "gradient", plain_gradient),
             (PerceptualLoss, "forward", plain_perceptual),
-            (generate_style_transfer.Features, "MOST_BYTES", -1),
+            (generate_style_transfer.Features, "MAX_BYTES", -1),
             (FromPoint, "forward", nn.ConvTranspose2d.forward),
             (ToPoint, "forward", nn.Conv2d.forward),
             (torch.optim.Adam, "__init__", without_fused(torch.optim.Adam)),
@@ -405,7 +405,7 @@ def shares(bench: Bench, stage: str, config: Config) -> dict[str, float]:
         return work
 
     functions: list[tuple[str, Any, str]] = [
-        ("data", PairFeed, "draw"), ("data", HandFeed, "draw"), ("data", Mixture, "draw"),
+        ("data", PairFeed, "draw"), ("data", StyleFeed, "draw"), ("data", Mixture, "draw"),
         ("data", Mixture, "draw_labels"), ("data", ImageBank, "draw"), ("data", ImageBank, "take"),
         ("augmentation", Classical, "__call__"),
         ("backward", torch.autograd, "backward"), ("backward", torch.autograd, "grad"),
@@ -468,12 +468,12 @@ def first_weights(bench: Bench) -> list[str]:
 # Generation --------------------------------------------------------------------------------------
 
 
-def maker(stage: str, config: Config) -> tuple[Make, Corpus]:
+def maker(stage: str, config: Config) -> tuple[GenerateFn, Corpus]:
     """What makes a batch of images in a generator's own script."""
-    found: list[Make] = []
+    found: list[GenerateFn] = []
 
     def caught(
-        run: Run, config: Config, characters: Any, corpus: Corpus, make: Make, seen: Any
+        run: Run, config: Config, characters: Any, corpus: Corpus, make: GenerateFn, seen: Any
     ) -> Path:
         found.append(make)
         return run.folder
@@ -483,12 +483,12 @@ def maker(stage: str, config: Config) -> tuple[Make, Corpus]:
     return found[0], open_corpus(config)
 
 
-def wanted(corpus: Corpus, count: int, round_: int) -> list[Wanted]:
+def wanted(corpus: Corpus, count: int, round_: int) -> list[ImageRequest]:
     """A batch as a generation of 100 images of each character comes to it, in their order."""
     found = []
     for number in range(round_ * count, (round_ + 1) * count):
         label = number // 100 % len(corpus.characters)
-        found.append(Wanted(corpus.characters[label], label, np.random.default_rng(number)))
+        found.append(ImageRequest(corpus.characters[label], label, np.random.default_rng(number)))
     return found
 
 
@@ -500,7 +500,7 @@ def trained(bench: Bench, stage: str, *more: str) -> list[str]:
 
 
 def generation_rate(
-    bench: Bench, make: Make, corpus: Corpus, batch_size: int, images: int
+    bench: Bench, make: GenerateFn, corpus: Corpus, batch_size: int, images: int
 ) -> float:
     """Images a second, after the first batch; each round makes others."""
     make(wanted(corpus, batch_size, 0))

@@ -137,7 +137,7 @@ class Data:
     hands: list[str] = MISSING  # font files, or folders of one hand each, standing in for people
     num_writers: int = MISSING  # simulated people standing in for real ones
     samples_per_writer: int = MISSING  # of each character, by each simulated person
-    helper_writers: int = MISSING  # simulated hands beside real ones; never tested on
+    num_simulated_writers: int = MISSING  # simulated hands beside real ones; never tested on
     unseen_characters: int = MISSING  # kanji kept from encoders and generators (zero-shot)
     split_seed: int = MISSING
     rotation: int = MISSING  # turns the order of people, so that all are tested in turn
@@ -222,7 +222,7 @@ class StyleTransfer:
 class GeneratorTraining(Training):
     """What the generators that learn from one mixture of sources have in common."""
 
-    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, helpers
+    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, simulated
     num_samples: int = MISSING  # characters on a sample sheet
     sample_every: int = MISSING
 
@@ -265,7 +265,7 @@ class Vae(GeneratorTraining):
 class Generation:
     num_per_character: int = MISSING
     characters: str | None = MISSING  # null: the study's
-    contents: list[str] = MISSING  # of fonts, writers (the training ones), helpers
+    contents: list[str] = MISSING  # of fonts, writers (the training ones), simulated
     content_names: list[str] = MISSING  # parts of names among them; empty: all
     styles: list[str] = MISSING  # likewise
     style_names: list[str] = MISSING
@@ -284,7 +284,7 @@ class CharacterClassification(Training):
     splits: list[str] = MISSING  # whose handwriting: [train]; a judge of generated images: others
     use_real: bool = MISSING
     use_fonts: bool = MISSING
-    use_helpers: bool = MISSING  # the simulated hands beside real ones
+    use_simulated: bool = MISSING  # the simulated hands beside real ones
 
 
 @dataclass

@@ -263,11 +263,11 @@ def test_writers_seen_are_those_of_every_source(corpus: Corpus, line: Study) -> 
 
 @pytest.fixture
 def people(smoke: ComposeSmoke, write_images: Write) -> Config:
-    return smoke("data=manifest", f"data.manifest={write_images()}", "data.helper_writers=2")
+    return smoke("data=manifest", f"data.manifest={write_images()}", "data.num_simulated_writers=2")
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_named"), [("writers", True), ("helpers", True), ("fonts", False)]
+    ("kind", "is_named"), [("writers", True), ("simulated", True), ("fonts", False)]
 )
 def test_a_test_image_that_is_another_hands_too_is_named(
     kind: str, is_named: bool, people: Config

@@ -25,7 +25,7 @@ Write = Callable[..., Path]
 
 
 def of_manifest(path: Path) -> list[str]:
-    return ["data=manifest", f"data.manifest='{path}'", "data.helper_writers=0"]
+    return ["data=manifest", f"data.manifest='{path}'", "data.num_simulated_writers=0"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"あ": 1}', "{}", "\ufffe", '{"あ": ["x"'])

@@ -95,7 +95,7 @@ def test_a_mixture_draws_the_class_that_is_asked_for_by_its_shares(corpus: Corpu
     mixture = Mixture(corpus, corpus.sources, torch.device("cpu"))
     labels = mixture.draw_labels(NUM_DRAWS, seeded())
     assert chisquare(torch.bincount(labels)).pvalue > 1e-3
-    drawn = mixture.draw(labels, {"writers": 3, "fonts": 1, "helpers": 9}, seeded(1))
+    drawn = mixture.draw(labels, {"writers": 3, "fonts": 1, "simulated": 9}, seeded(1))
     assert torch.equal(mixture.bank.labels[drawn], labels)
     num_writers = int((drawn < len(corpus.train)).sum())
     assert chisquare([num_writers, NUM_DRAWS - num_writers], [15_000, 5_000]).pvalue > 1e-3

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.corpus.generation import ByHand
+from handwriting.corpus.generation import WriterIndex
 from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
 from handwriting.images.manifest import read_manifest
@@ -22,7 +22,7 @@ from handwriting.images.reading import read_grey
 from handwriting.runs.weights import load_weights, save_weights
 from handwriting.storage.json_files import read_json
 from training_cdiffusion_model import generate_images, train
-from training_cdiffusion_model.feed import HandFeed
+from training_cdiffusion_model.feed import StyleFeed
 from training_cdiffusion_model.flow import draw_times, euler, flow_matching_loss, interpolate
 from training_cdiffusion_model.model import Denoiser, time_features
 
@@ -203,7 +203,7 @@ def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: torch
 
 
 def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: torch.Generator) -> None:
-    config = smoke("data.helper_writers=2", "data.unseen_characters=1")
+    config = smoke("data.num_simulated_writers=2", "data.unseen_characters=1")
     corpus = open_corpus(config)
     facts: dict[bytes, set[tuple[int, str]]] = {}
     for packed in corpus.sources.values():
@@ -213,7 +213,7 @@ def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: torch.Ge
     def told(image: Tensor) -> set[tuple[int, str]]:
         return facts[((image + 1) * 127.5).round().to(torch.uint8).numpy().tobytes()]
 
-    batch = HandFeed(corpus, config.cdiffusion, torch.device("cpu")).draw(200, rng)
+    batch = StyleFeed(corpus, config.cdiffusion, torch.device("cpu")).draw(200, rng)
     assert batch.styles.shape == (200, config.cdiffusion.num_style_images, 16, 16)
     hidden = SMOKE.index(corpus.unseen[0])
     shown: Counter[int] = Counter()
@@ -317,7 +317,10 @@ def test_the_text_of_components_may_be_the_condition(
 def test_style_images_are_by_one_hand_and_every_hand_is_as_likely(corpus: Corpus) -> None:
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     styles = corpus.train.select(np.random.default_rng(0).permutation(keep))
-    by_hand, rng = ByHand(np.zeros_like(styles.labels), styles.writers), np.random.default_rng(0)
+    by_hand, rng = (
+        WriterIndex(np.zeros_like(styles.labels), styles.writers),
+        np.random.default_rng(0),
+    )
     picked = styles.writers[np.stack([by_hand.pick_several(0, 3, rng) for _ in range(600)])]
     assert picked.shape == (600, 3)
     assert (picked == picked[:, :1]).all()

@@ -68,7 +68,7 @@ def test_use_gen_takes_nothing_one_or_several() -> None:
         (["aug=false"], "real"),
         (["aug=true", "classifier.use_fonts=true"], "real+fonts+classical"),
         (["aug=false", "use_gen=runs/x/generated/adain/manifest.json"], "real+adain"),
-        (["aug=false", "classifier.use_real=false", "classifier.use_helpers=true"], "helpers"),
+        (["aug=false", "classifier.use_real=false", "classifier.use_simulated=true"], "simulated"),
         (["classifier.name=mine"], "mine"),
     ],
 )
@@ -84,10 +84,10 @@ def test_an_arm_is_named_after_what_it_sees(
         "real",
         "real+classical",
         "fonts",
-        "real+fonts+helpers+classical",
+        "real+fonts+simulated+classical",
         "cdiffusion+classical",
         "real+vae+dcgan",
-        "real+fonts+helpers+adain_clip+classical",
+        "real+fonts+simulated+adain_clip+classical",
     ],
 )
 def test_an_arm_is_configured_by_its_name(name: str, smoke: ComposeSmoke) -> None:
@@ -99,8 +99,8 @@ def test_an_arm_is_configured_by_its_name(name: str, smoke: ComposeSmoke) -> Non
     assert (arm.seed, arm.gen_ratio) == (other.seed, other.gen_ratio)
     words = name.split("+")
     seen = arm.classifier
-    assert (seen.use_real, seen.use_fonts, seen.use_helpers, arm.aug) == tuple(
-        word in words for word in ("real", "fonts", "helpers", "classical")
+    assert (seen.use_real, seen.use_fonts, seen.use_simulated, arm.aug) == tuple(
+        word in words for word in ("real", "fonts", "simulated", "classical")
     )
 
 
@@ -166,8 +166,8 @@ def test_no_test_or_validation_writer_is_behind_a_training_image(
     smoke: ComposeSmoke, write_images: Write
 ) -> None:
     config = smoke(
-        f"use_gen={write_images()}", "data.helper_writers=2",
-        "classifier.use_helpers=true", "classifier.use_fonts=true",
+        f"use_gen={write_images()}", "data.num_simulated_writers=2",
+        "classifier.use_simulated=true", "classifier.use_fonts=true",
     )  # fmt: skip
     corpus = open_corpus(config)
     seen = load_weights(train.main(config), "classifier", "").facts["writers_seen"]
@@ -180,11 +180,11 @@ def test_sources_are_what_was_asked_for_real_first(
     smoke: ComposeSmoke, write_images: Write
 ) -> None:
     path = write_images(characters=tuple(reversed(SMOKE)))
-    config = smoke("data.helper_writers=2", "classifier.use_helpers=true")
+    config = smoke("data.num_simulated_writers=2", "classifier.use_simulated=true")
     corpus = open_corpus(config)
     sources = training_sources(config, corpus, [read_manifest(path)])
     np.testing.assert_array_equal(sources[0].images, corpus.train.images)
-    assert sources[1] is corpus.helpers
+    assert sources[1] is corpus.simulated
     assert all(source.characters == corpus.characters for source in sources)
     names = [sources[2].characters[label] for label in sources[2].labels[:5]]
     assert names == ["休"] * 5
@@ -201,7 +201,7 @@ def test_a_judge_may_be_trained_on_other_splits(smoke: ComposeSmoke) -> None:
     ("overrides", "message"),
     [
         (["classifier.use_real=false"], "nothing to train on"),
-        (["classifier.use_helpers=true"], "data.helper_writers"),
+        (["classifier.use_simulated=true"], "data.num_simulated_writers"),
         (["classifier.splits=[tset]"], r"classifier.splits=\['tset'\]"),
         (["classifier.splits=[]"], r"classifier.splits=\[\]"),
         (["use_gen=gone/manifest.json"], "no such file: .*gone/manifest.json"),
@@ -242,7 +242,7 @@ def test_images_in_nobodys_hand_are_taken_where_the_tested_people_are_unknown_to
         write_images(name=name, writers="abcde") for name in ("train", "validation", "test", "made")
     )
     config = smoke(
-        "data=manifest", "data.characters=null", "data.helper_writers=0", f"use_gen={made}",
+        "data=manifest", "data.characters=null", "data.num_simulated_writers=0", f"use_gen={made}",
         f"data.manifest={train_}", f"data.validation_manifest={validation}",
         f"data.test_manifest={test}",
     )  # fmt: skip

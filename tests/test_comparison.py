@@ -116,7 +116,7 @@ def test_an_arm_is_the_mean_over_its_seeds() -> None:
 @pytest.mark.parametrize(
     ("name", "is_generated"),
     [
-        ("real", False), ("real+fonts+helpers+classical", False), ("adain", True),
+        ("real", False), ("real+fonts+simulated+classical", False), ("adain", True),
         ("real+adain_clip", True), ("real+adain+classical", True), ("real+adainish", False),
     ],
 )  # fmt: skip
@@ -205,7 +205,7 @@ def test_nothing_of_the_kind_is_said_of_a_manifest(
     page, metrics = report_of(
         study(
             {"real/seed_0": result(BASE), "adain/seed_0": result(BASE)},
-            "data=manifest", f"data.manifest={write_images()}", "data.helper_writers=0",
+            "data=manifest", f"data.manifest={write_images()}", "data.num_simulated_writers=0",
         )
     )  # fmt: skip
     assert metrics["is_real"] is True

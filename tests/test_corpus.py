@@ -22,7 +22,7 @@ def parts(corpus: Corpus) -> dict[str, PackedImages]:
         "validation": corpus.validation,
         "test": corpus.test,
         "fonts": corpus.fonts,
-        "helpers": corpus.helpers,
+        "simulated": corpus.simulated,
     }
     return {name: part for name, part in every.items() if part is not None}
 
@@ -94,7 +94,7 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
     hands = ",".join(f"'{face.path}'" for face in faces[:3])
     config = smoke(
         "data=handwritten_fonts", "data.characters=smoke", f"data.hands=[{hands}]",
-        "data.train_writers=1", "data.validation_writers=1", "data.helper_writers=0",
+        "data.train_writers=1", "data.validation_writers=1", "data.num_simulated_writers=0",
         "fonts.packages=[]", f"fonts.folders=['{faces[3].path}']",
         f"fonts.reference='{faces[3].family}'",
     )  # fmt: skip
@@ -109,11 +109,11 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
 
 
 def test_helpers_are_other_hands_than_the_writers_of_any_split(smoke: ComposeSmoke) -> None:
-    corpus = open_corpus(smoke("data.helper_writers=3"))
-    assert corpus.helpers is not None
-    assert len(corpus.helpers.present_writers()) == 3
+    corpus = open_corpus(smoke("data.num_simulated_writers=3"))
+    assert corpus.simulated is not None
+    assert len(corpus.simulated.present_writers()) == 3
     assert_different_hands(corpus)
-    theirs = {image.tobytes() for image in corpus.helpers.images}
+    theirs = {image.tobytes() for image in corpus.simulated.images}
     assert not theirs & {image.tobytes() for image in corpus.train.images}
 
 
@@ -135,7 +135,9 @@ def test_too_many_unseen_characters_are_refused(smoke: ComposeSmoke) -> None:
 
 def test_a_manifest_is_split_by_writer(write_images: Write, smoke: ComposeSmoke) -> None:
     path = write_images()
-    corpus = open_corpus(smoke("data=manifest", f"data.manifest={path}", "data.helper_writers=0"))
+    corpus = open_corpus(
+        smoke("data=manifest", f"data.manifest={path}", "data.num_simulated_writers=0")
+    )
     assert corpus.is_real
     assert [len(part) for part in parts(corpus).values()][:3] == [12, 6, 12]
     assert_different_hands(corpus)
@@ -145,7 +147,7 @@ def test_one_manifest_per_split_is_taken_as_given(write_images: Write, smoke: Co
     people = {"train": ["writer_01"], "validation": ["writer_02"], "test": ["writer_03"]}
     paths = {name: write_images(writers=writers, name=name) for name, writers in people.items()}
     corpus = open_corpus(
-        smoke("data=manifest", "data.helper_writers=0", f"data.manifest={paths['train']}",
+        smoke("data=manifest", "data.num_simulated_writers=0", f"data.manifest={paths['train']}",
               f"data.validation_manifest={paths['validation']}",
               f"data.test_manifest={paths['test']}")
     )  # fmt: skip
@@ -155,7 +157,7 @@ def test_one_manifest_per_split_is_taken_as_given(write_images: Write, smoke: Co
 
 def test_the_key_follows_the_files_of_a_manifest(write_images: Write, smoke: ComposeSmoke) -> None:
     path = write_images()
-    overrides = ["data=manifest", f"data.manifest={path}", "data.helper_writers=0"]
+    overrides = ["data=manifest", f"data.manifest={path}", "data.num_simulated_writers=0"]
     key = open_corpus(smoke(*overrides)).key
     moved = path.rename(path.with_name("other.json"))
     overrides[1] = f"data.manifest={moved}"
@@ -195,7 +197,7 @@ def test_one_of_two_manifests_is_not_enough(write_images: Write, smoke: ComposeS
 def test_the_real_katakana_open_split_by_writer(smoke: ComposeSmoke) -> None:
     corpus = open_corpus(
         smoke("data=manifest", "data.characters=null", f"data.manifest={KATAKANA}",
-              "data.train_writers=5", "data.helper_writers=2")
+              "data.train_writers=5", "data.num_simulated_writers=2")
     )  # fmt: skip
     assert corpus.is_real
     assert len(corpus.characters) == 47

@@ -13,12 +13,12 @@ from handwriting.networks.encoders import SmallResNet
 from handwriting.reports.statistics import Float64, Int64
 from training_character_classification.measures.distances import (
     CoarseFeatures,
-    as_many,
+    appearance,
+    appearance_distances,
+    feature_distances,
     frechet_distance,
-    in_features,
-    in_looks,
     kernel_distance,
-    looks,
+    match_class_counts,
     neighbourhoods,
 )
 
@@ -45,10 +45,10 @@ def sets(size: int, other_size: int, seed: int = 0) -> tuple[Float64, Int64, Flo
 
 def test_equally_many_of_each_class_are_compared() -> None:
     labels, other = np.array([2, 0, 2, 1, 2, 0]), np.array([0, 2, 2, 3, 0, 0])
-    ours, theirs = as_many(labels, other)
+    ours, theirs = match_class_counts(labels, other)
     np.testing.assert_array_equal(ours, [1, 5, 0, 2])  # the first ones, and no 1, which they lack
     np.testing.assert_array_equal(theirs, [0, 4, 1, 2])
-    assert [len(side) for side in as_many(np.array([0]), np.array([1]))] == [0, 0]
+    assert [len(side) for side in match_class_counts(np.array([0]), np.array([1]))] == [0, 0]
 
 
 # Fréchet distance ---------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_what_is_too_various_costs_precision_and_what_is_too_alike_recall(real: 
 # Together -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compare", [in_features, neighbourhoods])
+@pytest.mark.parametrize("compare", [feature_distances, neighbourhoods])
 def test_the_order_does_not_matter(compare: Callable[..., dict[str, float]]) -> None:
     real, labels, other, others = sets(3, 3)
     order, second = (np.random.default_rng(i).permutation(120) for i in (1, 2))
@@ -179,9 +179,9 @@ def test_the_order_does_not_matter(compare: Callable[..., dict[str, float]]) -> 
 
 def test_no_more_images_than_features_say_nothing() -> None:
     real = np.random.default_rng(0).normal(size=(7, 6))
-    assert None not in in_features(real, real).values()
-    few = in_features(real[:6], real[:6])
-    assert set(few) == set(in_features(real, real))
+    assert None not in feature_distances(real, real).values()
+    few = feature_distances(real[:6], real[:6])
+    assert set(few) == set(feature_distances(real, real))
     assert set(few.values()) == {None}
 
 
@@ -212,12 +212,12 @@ def stroke(width: float, angle: float = 0) -> Uint8:
 def test_the_width_of_a_stroke_is_measured_in_any_direction(width: float, angle: float) -> None:
     """Twice the area over the edge of 2 (60 + width): a little less than the width."""
     expected = 60 * width / (60 + width)
-    assert looks(stroke(width, angle))[0, 0] == pytest.approx(expected, rel=0.08)
+    assert appearance(stroke(width, angle))[0, 0] == pytest.approx(expected, rel=0.08)
 
 
 def test_a_paler_pen_is_as_wide() -> None:
     ink = stroke(4, 30)
-    full, pale = looks(ink)[0], looks(ink // 2)[0]
+    full, pale = appearance(ink)[0], appearance(ink // 2)[0]
     assert pale[0] == pytest.approx(full[0], rel=0.01)
     assert pale[1] == pytest.approx(full[1] / 2, rel=0.02)
 
@@ -225,7 +225,7 @@ def test_a_paler_pen_is_as_wide() -> None:
 def test_level_and_centroid_of_a_block() -> None:
     image = np.zeros((1, 12, 20), np.uint8)
     image[0, 2:5, 10:15] = 120
-    np.testing.assert_allclose(looks(image)[0, 1:], [120, 12, 3])
+    np.testing.assert_allclose(appearance(image)[0, 1:], [120, 12, 3])
 
 
 @pytest.fixture
@@ -241,8 +241,8 @@ def blocks() -> Uint8:
 
 def test_looks_are_apart_by_as_much_as_all_are_moved(blocks: Uint8) -> None:
     moved = np.roll(blocks + (blocks > 0).astype(np.uint8) * 30, (2, 1), axis=(1, 2))
-    _, grey, x, y = looks(blocks).std(axis=0)
-    found = in_looks(blocks, moved[::-1])
+    _, grey, x, y = appearance(blocks).std(axis=0)
+    found = appearance_distances(blocks, moved[::-1])
     assert found == pytest.approx(
         {"stroke_width": 0, "grey_level": 30 / grey, "centroid": (1 / x + 2 / y) / 2}, abs=1e-9
     )
@@ -250,15 +250,15 @@ def test_looks_are_apart_by_as_much_as_all_are_moved(blocks: Uint8) -> None:
 
 def test_thicker_strokes_are_told(blocks: Uint8) -> None:
     thin, thick = (np.concatenate([stroke(w + i / 10) for i in range(5)]) for w in (2, 4))
-    found = in_looks(thin, thick)["stroke_width"]
+    found = appearance_distances(thin, thick)["stroke_width"]
     assert found is not None
     assert found > 5
 
 
 def test_what_never_changes_has_no_deviation_to_measure_by(blocks: Uint8) -> None:
     flat = np.where(blocks > 0, 200, 0).astype(np.uint8)
-    found = in_looks(flat, blocks)
+    found = appearance_distances(flat, blocks)
     assert found["grey_level"] is None
     assert found["stroke_width"] is not None
-    one = in_looks(blocks[:1], blocks[:1])
-    assert set(one.values()) == set(in_looks(blocks[:0], blocks[:0]).values()) == {None}
+    one = appearance_distances(blocks[:1], blocks[:1])
+    assert set(one.values()) == set(appearance_distances(blocks[:0], blocks[:0]).values()) == {None}

@@ -512,7 +512,7 @@ def test_a_table_of_the_real_size_is_read_whole(tmp_path: Path) -> None:
     assert read_co59(table) == dict(zip(pairs, kanji, strict=True))
 
 
-# Hands.
+# WriterProbe.
 
 TUPLE = {"sex": 1, "age": 30, "industry": 12, "occupation": 34, "sheet_date": 7312}
 
@@ -632,7 +632,7 @@ def test_etl9b_1_has_no_prints(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
+def draw_rows(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
     return drawn_files(tmp_path_factory.mktemp("etl"))
 
 

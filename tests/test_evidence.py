@@ -82,7 +82,7 @@ def test_diffusion_learns_without_people_first_and_then_those_of_each_cell(
 ) -> None:
     config = smoke(
         "evidence.arms=[real+fonts+classical,real+cdiffusion]", "evidence.people=[1]",
-        "evidence.seeds=[0]", "data.helper_writers=2", "pipeline.num_workers=1",
+        "evidence.seeds=[0]", "data.num_simulated_writers=2", "pipeline.num_workers=1",
     )  # fmt: skip
     adaptation = Training(num_steps=2, batch_size=8, learning_rate=1e-3)
     config = replace(config, evidence=replace(config.evidence, adaptation=adaptation))
@@ -90,7 +90,7 @@ def test_diffusion_learns_without_people_first_and_then_those_of_each_cell(
     folder = run_folder(config)
     base = load_weights(folder / "base" / "cdiffusion", "cdiffusion", "")
     adapted = load_weights(folder / "seed_0" / "people_1" / "cdiffusion", "cdiffusion", "")
-    assert all(name.startswith(("font:", "helper:")) for name in base.facts["writers_seen"])
+    assert all(name.startswith(("font:", "simulated:")) for name in base.facts["writers_seen"])
     assert len(set(adapted.facts["writers_seen"]) - set(base.facts["writers_seen"])) == 1
     steps = (folder / "base" / "cdiffusion" / "metrics.jsonl").read_text().splitlines()[-1]
     assert f'"step": {config.cdiffusion.num_steps}' in steps
@@ -100,10 +100,10 @@ def test_diffusion_learns_without_people_first_and_then_those_of_each_cell(
 
 @pytest.mark.slow
 def test_controls_alone_need_no_generator(smoke: ComposeSmoke) -> None:
-    arms = "real+fonts+classical,real+fonts+helpers+classical"
+    arms = "real+fonts+classical,real+fonts+simulated+classical"
     config = smoke(
         f"evidence.arms=[{arms}]", "evidence.people=[1]", "evidence.seeds=[0]",
-        "data.helper_writers=2", "pipeline.num_workers=1",
+        "data.num_simulated_writers=2", "pipeline.num_workers=1",
     )  # fmt: skip
     with begun() as stages:
         evidence.main(config)
@@ -111,7 +111,7 @@ def test_controls_alone_need_no_generator(smoke: ComposeSmoke) -> None:
     cell = run_folder(config) / "seed_0" / "people_1"
     assert "No generator takes part" in (cell / "report.html").read_text("utf-8")
     found = read_json(run_folder(config) / "metrics.json")
-    assert "real+fonts+helpers+classical" in str(found)
+    assert "real+fonts+simulated+classical" in str(found)
 
 
 def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: ComposeSmoke) -> None:
@@ -139,7 +139,7 @@ def test_a_recipe_varies_its_arm(smoke: ComposeSmoke) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["evidence.control=real+helpers"], "control=real\\+helpers: not among evidence.arms"),
+        (["evidence.control=real+simulated"], "control=real\\+simulated: not among evidence.arms"),
         (["evidence.recipe_arm=real+vae"], "recipe_arm=real\\+vae: not among evidence.arms"),
         (["evidence.seeds=[]"], "name at least one"),
         (["evidence.people=[4]"], "data.people=4: the training writers are 2"),

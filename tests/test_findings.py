@@ -200,7 +200,7 @@ def test_a_gap_is_over_the_seeds_that_arm_control_and_ceiling_have() -> None:
 @pytest.mark.parametrize(
     ("arm", "generators"),
     [
-        ("real+fonts+classical", []), ("real+helpers+vae+classical@top", ["helpers", "vae"]),
+        ("real+fonts+classical", []), ("real+simulated+vae+classical@top", ["simulated", "vae"]),
         ("adain_clip+cdiffusion", ["adain_clip", "cdiffusion"]), ("my_own+classical", ["my_own"]),
     ],
 )  # fmt: skip
@@ -608,9 +608,9 @@ def test_the_most_frequent_confusions_are_drawn(figures: list[Figure]) -> None:
     pairs = [Confusion(chr(0x30A2 + i), "ン", 40 - i, 20) for i in range(30)]
     plots.confusion_pairs({"one": pairs, "two": pairs[:2]}, CONTROL, Path("unused"))
     one, two = figures[0].axes
-    assert labels(one) == [f"{pair.written}→ン" for pair in pairs[: plots.MOST_PAIRS]]
+    assert labels(one) == [f"{pair.written}→ン" for pair in pairs[: plots.MAX_PAIRS]]
     assert labels(two) == ["ア→ン", "ィ→ン"]
-    assert one.get_ylim() == two.get_ylim() == (plots.MOST_PAIRS - 0.5, -0.5)  # the first on top
+    assert one.get_ylim() == two.get_ylim() == (plots.MAX_PAIRS - 0.5, -0.5)  # the first on top
     of_control, of_arm = (c.get_offsets() for c in two.collections)
     np.testing.assert_allclose(of_control, [[40, 0], [39, 1]])  # type: ignore[arg-type]
     np.testing.assert_allclose(of_arm, [[20, 0], [20, 1]])  # type: ignore[arg-type]

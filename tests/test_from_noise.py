@@ -127,11 +127,11 @@ def test_an_unconditional_one_says_why_it_cannot_make_a_manifest(
 
 
 def test_what_was_trained_is_what_is_generated_from(kind: Kind, smoke: ComposeSmoke) -> None:
-    config = smoke("data.helper_writers=2")
+    config = smoke("data.num_simulated_writers=2")
     kind.train.main(config)
     folder = kind.generate.main(config)
     counts = [e.character for e in read_manifest(folder / "manifest.json").entries]
     assert counts == [c for c in SMOKE for _ in range(4)]
     everyone = writers_seen(*open_corpus(config).sources.values())
-    assert {name.partition(":")[0] for name in everyone} >= {"simulated_0000", "font", "helper"}
+    assert {name.partition(":")[0] for name in everyone} >= {"simulated_0000", "font", "simulated"}
     assert read_json(folder / "facts.json") == {"writers_seen": everyone}

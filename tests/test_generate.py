@@ -14,7 +14,7 @@ from torch import Tensor
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.corpus.generation import ByHand
+from handwriting.corpus.generation import WriterIndex
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
@@ -108,20 +108,20 @@ def test_an_image_does_not_depend_on_how_many_others_are_made(
         assert difference.mean() < 2
 
 
-@pytest.mark.parametrize("kinds", [["writers"], ["fonts"], ["writers", "fonts", "helpers"]])
+@pytest.mark.parametrize("kinds", [["writers"], ["fonts"], ["writers", "fonts", "simulated"]])
 def test_writers_json_names_hands_of_the_chosen_kinds_only(
     kinds: list[str], study: ComposeSmoke
 ) -> None:
     config = study(
         f"generation.styles=[{','.join(kinds)}]", "generation.num_per_character=12",
-        "data.helper_writers=2",
+        "data.num_simulated_writers=2",
     )  # fmt: skip
     corpus = open_corpus(config)
-    assert corpus.helpers is not None
+    assert corpus.simulated is not None
     hands = {
         "writers": set(corpus.train.present_writers()),
         "fonts": set(corpus.fonts.present_writers()),
-        "helpers": set(corpus.helpers.present_writers()),
+        "simulated": set(corpus.simulated.present_writers()),
     }
     found = set(read_manifest(generate_images.main(config) / "manifest.json").writers)
     assert found == set().union(*(hands[kind] for kind in kinds))
@@ -155,7 +155,7 @@ def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
     keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
     images = corpus.train.select(keep)
     rng = np.random.default_rng(0)
-    of_any = ByHand(np.zeros_like(images.labels), images.writers)
+    of_any = WriterIndex(np.zeros_like(images.labels), images.writers)
     picked = np.array([of_any.pick(0, rng) for _ in range(600)])
     assert 0.42 < np.mean(images.writers[picked] == 0) < 0.58
     assert len(np.unique(picked)) == len(images)
@@ -170,7 +170,7 @@ def test_a_class_and_a_seed_decide_which_image_is_picked(
     rng = np.random.default_rng(seed)
     hand = rng.choice(np.unique(writers[labels == label]))
     expected = rng.choice(np.flatnonzero((labels == label) & (writers == hand)))
-    assert ByHand(labels, writers).pick(label, np.random.default_rng(seed)) == expected
+    assert WriterIndex(labels, writers).pick(label, np.random.default_rng(seed)) == expected
 
 
 def test_mixed_hands_are_nobodys_and_lie_between(
@@ -228,7 +228,7 @@ def test_features_that_were_forgotten_are_the_same_again(
 ) -> None:
     more = ("generation.num_per_character=6", "generation.batch_size=8")
     first = generate_images.main(study(*more))
-    monkeypatch.setattr(generate_images.Features, "MOST_BYTES", -1)
+    monkeypatch.setattr(generate_images.Features, "MAX_BYTES", -1)
     second = generate_images.main(study(*more, runs_dir=tmp_path / "again"))
     for path in first.rglob("U+*/*.png"):
         images = [read_grey(folder / path.relative_to(first)) for folder in (first, second)]
@@ -281,7 +281,7 @@ def test_generation_is_not_repeated_until_its_inputs_change(
         ("generation.characters=木明", r"明 \(U\+660E\): unknown to the generator"),
         ("generation.content_names=[Comic]", "named like 'Comic'"),
         ("generation.style_names=[nobody]", "named like 'nobody'"),
-        ("generation.styles=[helpers]", r"generation.styles=\['helpers'\]"),
+        ("generation.styles=[simulated]", r"generation.styles=\['simulated'\]"),
         ("generation.styles=[]", r"generation.styles=\[\]"),
         ("data.characters=あシツ木林明", "trained on .*other characters"),
         ("model_mode=adain", "trained with model_mode=adain_mlp, this run has model_mode=adain"),

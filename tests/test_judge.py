@@ -24,7 +24,7 @@ from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import write_json
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
-from training_character_classification.measures.distances import DISTANCES, IN_FEATURES
+from training_character_classification.measures.distances import DISTANCES, FEATURE_DISTANCES
 from training_character_classification.measures.quality import MEASURES
 
 Write = Callable[..., Path]
@@ -75,17 +75,17 @@ def test_every_source_is_read_as_the_judge_reads_it(
     study: ComposeSmoke, write_images: Write
 ) -> None:
     path = write_images(characters=tuple(reversed(SMOKE)))
-    config = study(f"use_gen={path}", "data.helper_writers=2")
+    config = study(f"use_gen={path}", "data.num_simulated_writers=2")
     sources = read(judge.main(config))
     corpus = open_corpus(config)
     weights = load_weights(run_folder(config) / "classifier/judge/seed_0", "classifier", "")
     network = Classifier(**weights.arguments)
     network.load_state_dict(weights.state)
     runtime = Runtime(config.runtime)
-    assert corpus.helpers is not None
+    assert corpus.simulated is not None
     for name, images in (
         ("training writers", corpus.train), ("font renders", corpus.fonts),
-        ("simulated helpers", corpus.helpers),
+        ("simulated", corpus.simulated),
     ):  # fmt: skip
         right = (predict(network, images, runtime) == images.labels).mean()
         assert sources[name]["content_accuracy"] == pytest.approx(right)
@@ -140,9 +140,9 @@ def test_rows_are_compared_with_as_many_as_the_training_writers_if_those_are_eno
         sizes.append(len(other))
         # Of people's variance, whatever the judge's features are.
         assert 0.5 < real.var(axis=0).sum() < 1.5
-        return dict.fromkeys(IN_FEATURES)
+        return dict.fromkeys(FEATURE_DISTANCES)
 
-    monkeypatch.setattr(judge, "in_features", noted)
+    monkeypatch.setattr(judge, "feature_distances", noted)
     many = [f"data.train_writers={train_writers}", f"data.num_writers={train_writers + 10}"]
     path = write_copies(tmp_path / "copies", open_corpus(study(*many)).test)
     judge.main(study(*many, f"use_gen={path}"))

@@ -183,17 +183,17 @@ def test_the_line_runs_on_a_manifest(
 ) -> None:
     path = write_images()
     config = smoke(
-        "data=manifest", f"data.manifest={path}", "data.helper_writers=2", ONE_MODE,
+        "data=manifest", f"data.manifest={path}", "data.num_simulated_writers=2", ONE_MODE,
         "pipeline.augmentations=[false]",
     )  # fmt: skip
     page = pipeline.main(config).read_text("utf-8")
     metrics = read_json(run_folder(config) / "metrics.json")
     assert metrics["is_real"] is True
     assert metrics["arms"].keys() == {
-        "real", "real+fonts", "real+helpers", "real+fonts+helpers", "real+adain",
+        "real", "real+fonts", "real+simulated", "real+fonts+simulated", "real+adain",
     }  # fmt: skip
     assert metrics["sources"].keys() == {
-        "training writers (real)", "font renders", "simulated helpers", "adain",
+        "training writers (real)", "font renders", "simulated", "adain",
     }  # fmt: skip
     assert "stand in for people" not in page
     assert "audit: 16 weights, 1 manifests, no test writer seen" in capsys.readouterr().out
@@ -206,11 +206,13 @@ def test_the_line_runs_on_a_manifest(
 # The arms -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("helpers", [0, 3])
-def test_arms_are_sources_times_augmentation_times_seeds(helpers: int, smoke: ComposeSmoke) -> None:
-    config = smoke("pipeline.seeds=[0,1,7]", f"data.helper_writers={helpers}")
+@pytest.mark.parametrize("simulated", [0, 3])
+def test_arms_are_sources_times_augmentation_times_seeds(
+    simulated: int, smoke: ComposeSmoke
+) -> None:
+    config = smoke("pipeline.seeds=[0,1,7]", f"data.num_simulated_writers={simulated}")
     sees = ["real", "real+fonts", *(f"real+{name.value}" for name in GeneratorName)]
-    sees += ["real+helpers", "real+fonts+helpers"] if helpers else []
+    sees += ["real+simulated", "real+fonts+simulated"] if simulated else []
     expected = {
         (f"{source}{'+classical' if augmented else ''}", seed)
         for source, augmented, seed in product(sees, (False, True), (0, 1, 7))
@@ -221,10 +223,10 @@ def test_arms_are_sources_times_augmentation_times_seeds(helpers: int, smoke: Co
 
 
 def test_arms_differ_in_what_they_see_and_in_nothing_else(smoke: ComposeSmoke) -> None:
-    config = smoke("pipeline.seeds=[0,1]", "data.helper_writers=3")
+    config = smoke("pipeline.seeds=[0,1]", "data.num_simulated_writers=3")
     first, *others = study_arms(config)
     for arm in others:
-        training = replace(arm.classifier, use_fonts=False, use_helpers=False)
+        training = replace(arm.classifier, use_fonts=False, use_simulated=False)
         assert training == first.classifier
         assert replace(arm, classifier=training, use_gen=[], aug=False, seed=0) == first
     assert (first.classifier.num_steps, first.classifier.batch_size) == (10, 16)
@@ -242,11 +244,13 @@ def test_what_an_arm_sees_cannot_be_overridden(override: str, smoke: ComposeSmok
 
 
 def test_the_judge_sees_all_real_people_whom_no_generator_sees(smoke: ComposeSmoke) -> None:
-    judge = judge_arm(smoke("data.helper_writers=3", "use_gen=generated/adain/manifest.json"))
+    judge = judge_arm(
+        smoke("data.num_simulated_writers=3", "use_gen=generated/adain/manifest.json")
+    )
     assert judge.classifier.splits == ["validation", "test"]
     assert (judge.use_gen, judge.aug) == ("", True)
     assert judge.classifier.use_fonts
-    assert judge.classifier.use_helpers
+    assert judge.classifier.use_simulated
 
 
 @pytest.mark.parametrize("name", ["adain_mlp", "dcgan", "vae", "cdiffusion"])
@@ -337,7 +341,7 @@ def test_processes_side_by_side_change_no_weights(smoke: ComposeSmoke, tmp_path:
     for num_workers in (1, 2):
         config = smoke(f"pipeline.num_workers={num_workers}", runs_dir=tmp_path / str(num_workers))
         seeds = [replace(config, seed=seed) for seed in (0, 1)]
-        workers.side_by_side([(train_classifier.main, of_seed) for of_seed in seeds], num_workers)
+        workers.run_parallel([(train_classifier.main, of_seed) for of_seed in seeds], num_workers)
         states.append([
             load_weights(run_folder(config) / f"classifier/real+classical/seed_{seed}",
                          "classifier", "").state

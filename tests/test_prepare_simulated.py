@@ -41,7 +41,7 @@ def test_the_files_are_the_images_that_the_study_draws_by_itself(smoke: ComposeS
 def test_a_study_may_be_made_of_the_files(smoke: ComposeSmoke) -> None:
     path = prepare_simulated.main(smoke())
     corpus = open_corpus(
-        smoke("data=manifest", f"data.manifest={path}", "data.helper_writers=0",
+        smoke("data=manifest", f"data.manifest={path}", "data.num_simulated_writers=0",
               "data.train_writers=3")
     )  # fmt: skip
     sizes = [len(split) for split in (corpus.train, corpus.validation, corpus.test)]

@@ -25,10 +25,18 @@ from torch import Tensor, nn
 from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages, cached
-from handwriting.networks.norms import over_all
+from handwriting.networks.norms import sync_layers
 from handwriting.parallel import ranks
-from handwriting.parallel.ranks import from_each, main_only
-from handwriting.parallel.rows import Rows, average, drawn, gather, shard, shard_parts, share
+from handwriting.parallel.ranks import all_gather_object, main_only
+from handwriting.parallel.rows import (
+    Rows,
+    all_reduce_mean_,
+    draw_rows,
+    gather,
+    local_batch_size,
+    shard,
+    shard_parts,
+)
 from handwriting.runs import run as run_module
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
@@ -215,18 +223,18 @@ def whole_batch(norm: int, sizes: tuple[int, int]) -> dict[str, Tensor]:
     layer = NORMS[norm]()
     x, weights = torch.randn(sum(sizes), 3, 4, 4) * 2 + 1, torch.randn(sum(sizes), 3, 4, 4)
     first = sum(sizes[: ranks.rank()])
-    rows = slice(first, first + sizes[ranks.rank()]) if ranks.count() == 2 else slice(None)
+    rows = slice(first, first + sizes[ranks.rank()]) if ranks.world_size() == 2 else slice(None)
     own = x[rows].requires_grad_()
-    over_all(layer)
+    sync_layers(layer)
     y = layer(own)
     (y * weights[rows]).sum().backward()
     gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
-    if ranks.count() == 2:
-        average(list(gradients.values()))
+    if ranks.world_size() == 2:
+        all_reduce_mean_(list(gradients.values()))
         gradients = {name: 2 * gradient for name, gradient in gradients.items()}  # of a sum
     assert own.grad is not None
     every = {"y": y.detach(), "x": own.grad}
-    parts = from_each(lambda: every)
+    parts = all_gather_object(lambda: every)
     joined = {name: torch.cat([part[name] for part in parts]) for name in every}
     return {**joined, **gradients, **dict(layer.named_buffers())}
 
@@ -237,8 +245,8 @@ def norms_and_dropout() -> list[Any]:
     ]
     torch.manual_seed(0)
     dropout = nn.Dropout(0.3)
-    over_all(dropout)
-    found.append({"dropout": gather(dropout(torch.ones(8 // ranks.count(), 50)))})
+    sync_layers(dropout)
+    found.append({"dropout": gather(dropout(torch.ones(8 // ranks.world_size(), 50)))})
     return found
 
 
@@ -261,7 +269,7 @@ def contrast() -> dict[str, Tensor]:
 
 def one_for_all() -> list[Any]:
     """What becomes of work and errors of one process; who did the work."""
-    found: list[Any] = [main_only(lambda: (ranks.rank(), ranks.count()))()]
+    found: list[Any] = [main_only(lambda: (ranks.rank(), ranks.world_size()))()]
 
     def failing(rank: int) -> int:
         if ranks.rank() == rank:
@@ -270,15 +278,15 @@ def one_for_all() -> list[Any]:
 
     for work in (
         lambda: main_only(failing)(0),
-        lambda: from_each(lambda: failing(1)),
-        lambda: from_each(lambda: failing(2)),
-        lambda: share(7),
+        lambda: all_gather_object(lambda: failing(1)),
+        lambda: all_gather_object(lambda: failing(2)),
+        lambda: local_batch_size(7),
     ):
         try:
             found.append(work())
         except InputError as error:
             found.append(str(error))
-    return [*found, ranks.highest(ranks.rank(), 5 - ranks.rank())]
+    return [*found, ranks.all_reduce_max(ranks.rank(), 5 - ranks.rank())]
 
 
 def make_slowly(folder: Path) -> int:
@@ -299,7 +307,10 @@ def everything(runs_dir: Path, one: Path, cache_dir: Path) -> dict[str, Any]:
     made = make_slowly(runs_dir / "set")
     run_stages(runs_dir, one, cache_dir)
     rng = torch.Generator().manual_seed(0)
-    random = [drawn(torch.rand, 6 // ranks.count(), Rows(rng)), torch.rand(1, generator=rng)]
+    random = [
+        draw_rows(torch.rand, 6 // ranks.world_size(), Rows(rng)),
+        torch.rand(1, generator=rng),
+    ]
     parts = shard_parts([torch.arange(3), torch.arange(3, 4), torch.arange(4, 8)])
     return {
         "norms": norms_and_dropout(), "contrast": contrast(), "random": random,
@@ -339,7 +350,7 @@ def test_what_one_does_or_raises_all_get(found: list[dict[str, Any]]) -> None:
 def wait_for_the_other() -> None:
     if ranks.rank() == 1:
         os._exit(7)
-    ranks.highest(1)
+    ranks.all_reduce_max(1)
 
 
 def test_a_process_that_died_does_not_keep_the_others(tmp_path: Path) -> None:

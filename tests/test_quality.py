@@ -17,9 +17,9 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.script import compose
 from handwriting.sources.simulated_writers import simulated
 from training_character_classification.measures.quality import (
-    MOST_PER_CHARACTER,
-    Hands,
+    MAX_PER_CHARACTER,
     StyleFeatures,
+    WriterProbe,
     domain_auc,
     nearest_distance,
     ratio,
@@ -139,7 +139,7 @@ def test_thick_and_thin_pens_are_told_apart(people: PackedImages) -> None:
     )
     style = style_of(images)
     half = people.writers < 20
-    hands = Hands(style[half], images.labels[half], names_of(images)[half])
+    hands = WriterProbe(style[half], images.labels[half], names_of(images)[half])
     found = hands.match(style[~half], images.labels[~half], names_of(images)[~half])
     assert found is not None
     assert found > 0.95
@@ -153,7 +153,7 @@ def test_shuffled_writers_are_told_by_chance() -> None:
     labels = np.repeat(np.arange(100), 5)
     style = rng.normal(size=(500, 20)) + 9 * rng.normal(size=(100, 20))[labels]
     writers = np.concatenate([rng.permutation(list("abcde")) for _ in range(100)])
-    own = Hands(style, labels, writers).match(style, labels, writers)
+    own = WriterProbe(style, labels, writers).match(style, labels, writers)
     assert own == pytest.approx(0.2, abs=0.06)  # fitted on them, it would be 0.4
 
 
@@ -164,13 +164,13 @@ def test_what_the_character_explains_is_not_style() -> None:
     style = 100 * rng.normal(size=(40, 6))[labels] + np.eye(6)[hands]
     style += rng.normal(0, 0.1, style.shape)
     writers = np.array(list("abc"))[hands]
-    assert Hands(style, labels, writers).match(style, labels, writers) == 1
+    assert WriterProbe(style, labels, writers).match(style, labels, writers) == 1
 
 
 def test_only_claims_of_known_hands_count() -> None:
     labels, writers = np.repeat(np.arange(4), 3), np.tile(["a", "b", UNKNOWN_WRITER], 4)
     style = np.tile([[0.0], [1.0], [0.5]], (4, 1))
-    hands = Hands(style, labels, writers)
+    hands = WriterProbe(style, labels, writers)
     assert hands.names == ["a", "b"]
     # Of four images one is right, one is wrong, and two are in no hand that is known.
     claims = np.array(["a", "a", UNKNOWN_WRITER, "c"])
@@ -182,7 +182,10 @@ def test_only_claims_of_known_hands_count() -> None:
 @pytest.mark.parametrize("writers", [["a"] * 8, ["a"] * 4 + ["b"] * 4])
 def test_without_two_writers_of_a_character_there_is_nothing_to_match(writers: list[str]) -> None:
     labels, style = np.repeat(np.arange(4), 2), np.arange(8.0)[:, None]
-    assert Hands(style, labels, np.array(writers)).match(style, labels, np.array(writers)) is None
+    assert (
+        WriterProbe(style, labels, np.array(writers)).match(style, labels, np.array(writers))
+        is None
+    )
 
 
 # Novelty ------------------------------------------------------------------------------------------
@@ -228,7 +231,7 @@ def test_a_sample_is_of_the_chosen_characters_and_bounded(people: PackedImages) 
     many = replace(people, labels=np.where(np.arange(len(people)) < 150, 0, people.labels + 1))
     some = sampled(many, np.array([0, 3]))
     counts = np.bincount(some.labels)
-    assert counts[0] == MOST_PER_CHARACTER
+    assert counts[0] == MAX_PER_CHARACTER
     assert counts[3] == (many.labels == 3).sum()
     assert counts.sum() == len(some) == counts[0] + counts[3]
     assert (np.diff(some.labels) != 0).sum() > 10  # shuffled: its beginning is a sample too

@@ -33,7 +33,7 @@ from handwriting.sources.glyphs import font_images
 from handwriting.storage import atomic as files
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import write_json
-from handwriting.storage.locks import Claim
+from handwriting.storage.locks import FolderLock
 from handwriting.storage.places import git_commit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -263,8 +263,8 @@ def test_a_full_disk_is_no_reason_to_leave_out_a_font(
 HOLD = """
 import sys, time
 from pathlib import Path
-from handwriting.files import Claim
-claim = Claim(Path(sys.argv[1]))
+from handwriting.files import FolderLock
+claim = FolderLock(Path(sys.argv[1]))
 print("claimed", flush=True)
 time.sleep(600)
 """
@@ -286,7 +286,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(
     holder: "subprocess.Popen[str]", smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.1)
     toy = Toy(smoke)
     with pytest.raises(InputError, match=rf"toy is being written by .* process {holder.pid} on "):
         toy.main()
@@ -311,8 +311,8 @@ def test_a_run_says_who_writes_and_leaves_no_lock(smoke: ComposeSmoke) -> None:
 
 
 def test_a_run_that_failed_in_this_process_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
-    failed = Claim(tmp_path)
-    claim = Claim(tmp_path)
+    failed = FolderLock(tmp_path)
+    claim = FolderLock(tmp_path)
     del failed
     claim.check()
     assert (tmp_path / "lock").is_file()

@@ -22,7 +22,7 @@ def test_a_study_is_the_same_again_in_every_stage(
 ) -> None:
     config = smoke(
         "pipeline.generators=[adain_clip,dcgan,vae,cdiffusion]", "pipeline.augmentations=[true]",
-        "data.helper_writers=2", "seed=3",
+        "data.num_simulated_writers=2", "seed=3",
     )  # fmt: skip
     pipeline.main(config)
     folder = run_folder(config)

@@ -299,7 +299,7 @@ def test_the_generator_overfits_a_batch(mode: str, corpus: Corpus) -> None:
 
 @pytest.fixture
 def whole(smoke: ComposeSmoke) -> Corpus:
-    return open_corpus(smoke("data.helper_writers=2", "data.unseen_characters=1"))
+    return open_corpus(smoke("data.num_simulated_writers=2", "data.unseen_characters=1"))
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ Known = dict[bytes, set[tuple[int, str, str]]]
 def known_images(corpus: Corpus) -> Known:
     """Each image's possible (label, writer, source)."""
     known: Known = {}
-    sources = {"fonts": corpus.fonts, "train": corpus.train, "helpers": corpus.helpers}
+    sources = {"fonts": corpus.fonts, "train": corpus.train, "simulated": corpus.simulated}
     for source, packed in sources.items():
         assert packed is not None
         for image, label, writer in zip(packed.images, packed.labels, packed.writers, strict=True):
@@ -359,9 +359,9 @@ def test_targets_show_the_class_of_the_content_by_the_hand_of_the_style(
     ("step", "content", "style"),
     [("step1", {"reference": 1.0}, {"fonts": 1.0}),
      ("step2", {"fonts": 1.0}, {"fonts": 1.0}),
-     ("step3", {"fonts": 0.5, "train": 0.25, "helpers": 0.25}, {"fonts": 1.0}),
-     ("step_end", {"fonts": 0.5, "train": 0.25, "helpers": 0.25},
-      {"fonts": 0.5, "train": 0.25, "helpers": 0.25})],
+     ("step3", {"fonts": 0.5, "train": 0.25, "simulated": 0.25}, {"fonts": 1.0}),
+     ("step_end", {"fonts": 0.5, "train": 0.25, "simulated": 0.25},
+      {"fonts": 0.5, "train": 0.25, "simulated": 0.25})],
 )  # fmt: skip
 def test_each_step_draws_from_its_sources(
     step: str, content: dict[str, float], style: dict[str, float],
@@ -440,7 +440,7 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
 
 
 def test_weights_say_what_they_can_draw_and_whose_hands_they_saw(smoke: ComposeSmoke) -> None:
-    overrides = ["step_type=step1", "data.helper_writers=2", "data.unseen_characters=1"]
+    overrides = ["step_type=step1", "data.num_simulated_writers=2", "data.unseen_characters=1"]
     config = smoke(*overrides)
     corpus = open_corpus(config)
     for stage in (train_image_encoder, train_text_encoder, train_clip):

@@ -284,11 +284,11 @@ def test_unseen_characters_stay_out_of_training(
     else:
         draw = ClassTexts.draw
 
-        def drawn(self: ClassTexts, labels: Tensor, generator: torch.Generator) -> Tensor:
+        def draw_rows(self: ClassTexts, labels: Tensor, generator: torch.Generator) -> Tensor:
             taken.append(labels)
             return draw(self, labels, generator)
 
-        monkeypatch.setattr(ClassTexts, "draw", drawn)
+        monkeypatch.setattr(ClassTexts, "draw", draw_rows)
         train_text_encoder.main(config)
     assert set(torch.cat(taken).tolist()) == set(range(6)) - {label}
 

@@ -14,7 +14,7 @@ import torch
 from conftest import ComposeSmoke
 
 from handwriting.errors import InputError
-from handwriting.parallel.workers import side_by_side
+from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import run_folder
 from handwriting.runs.weights import load_weights
 
@@ -30,7 +30,7 @@ from torch import nn
 from handwriting.config import Config, compose
 from handwriting.run import Run
 from handwriting.weights import save_weights
-from handwriting.workers import side_by_side
+from handwriting.workers import run_parallel
 
 def stage(config: Config) -> Path:
     run = Run(config, f"toy/{{config.seed}}", ("seed",), {{}})
@@ -52,7 +52,7 @@ def stage(config: Config) -> Path:
 if __name__ == "__main__":
     config = compose(sys.argv[3:])
     jobs = [(stage, replace(config, seed=seed)) for seed in (0, 1)]
-    side_by_side(jobs, int(sys.argv[2]))
+    run_parallel(jobs, int(sys.argv[2]))
 """
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -110,12 +110,12 @@ def test_workers_write_a_checkpoint_and_stop_with_their_parent(
 
 def test_what_a_job_raises_is_raised_here() -> None:
     with pytest.raises(ValueError, match="invalid literal") as caught:
-        side_by_side([(int, "1"), (int, "one")], 2)
+        run_parallel([(int, "1"), (int, "one")], 2)
     assert "In a worker" in caught.value.__notes__[0]
     with pytest.raises(RuntimeError, match="a worker ended with exit code 7"):
-        side_by_side([(int, 1), (os._exit, 7)], 2)
+        run_parallel([(int, 1), (os._exit, 7)], 2)
     with pytest.raises(InputError, match="num_workers=0: at least 1"):
-        side_by_side([(int, "1")], 0)
+        run_parallel([(int, "1")], 0)
 
 
 def note_threads(path: Path) -> None:
@@ -126,7 +126,7 @@ def test_workers_share_the_threads(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        side_by_side([(note_threads, tmp_path / name) for name in "ab"], 2)
+        run_parallel([(note_threads, tmp_path / name) for name in "ab"], 2)
     finally:
         torch.set_num_threads(threads)
     assert [(tmp_path / name).read_text() for name in "ab"] == ["2", "2"]

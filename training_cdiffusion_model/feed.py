@@ -27,7 +27,7 @@ class Batch:
     labels: Tensor
 
 
-class HandFeed:
+class StyleFeed:
     """Batches of characters with images of the hand that wrote them.
 
     Raises:
@@ -38,13 +38,13 @@ class HandFeed:
         self._mixture = Mixture(corpus, corpus.sources, device)
         self._settings = settings
 
-    def draw(self, batch_size: int, generator: Rng) -> Batch:
+    def draw(self, batch_size: int, rng: Rng) -> Batch:
         """One batch; every class is equally likely."""
         bank = self._mixture.bank
-        labels = self._mixture.draw_labels(batch_size, generator)
-        target = self._mixture.draw(labels, self._settings.shares, generator)
+        labels = self._mixture.draw_labels(batch_size, rng)
+        target = self._mixture.draw(labels, self._settings.shares, rng)
         hands = bank.writers[target].repeat_interleave(self._settings.num_style_images)
-        styles = to_float(bank.take(bank.draw_by(hands, generator)))
+        styles = to_float(bank.take(bank.draw_by(hands, rng)))
         return Batch(
             to_float(bank.take(target)), styles.view(batch_size, -1, *styles.shape[2:]), labels
         )

@@ -2,7 +2,7 @@
 
     python training_cdiffusion_model/generate_images.py
     python training_cdiffusion_model/generate_images.py gen_weight=PATH generation.characters=日本 \
-        generation.styles=[helpers] cdiffusion.num_evaluations=4 cdiffusion.guidance=2
+        generation.styles=[simulated] cdiffusion.num_evaluations=4 cdiffusion.guidance=2
 
 Every image has a hand (``generation.styles``), a few images by it for its style, and noise, all
 chosen by the seed, the character and the image's number alone. Writes canonical images,
@@ -19,9 +19,9 @@ from handwriting.config import CDiffusion, Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import open_corpus
 from handwriting.corpus.generation import (
-    ByHand,
-    Made,
-    Wanted,
+    GeneratedBatch,
+    ImageRequest,
+    WriterIndex,
     claimed,
     hand_shares,
     hands,
@@ -40,7 +40,7 @@ from handwriting.runs.weights import build, load_weights
 from training_cdiffusion_model.flow import euler
 from training_cdiffusion_model.model import Denoiser
 
-MOST_STYLE_IMAGES = 1000  # of a hand for one image, whatever a weight file says
+MAX_STYLE_IMAGES = 1000  # of a hand for one image, whatever a weight file says
 
 
 def main(config: Config) -> Path:
@@ -52,10 +52,10 @@ def main(config: Config) -> Path:
         "training_cdiffusion_model/train.py",
     )  # fmt: skip
     num_style_images = weights.facts["num_style_images"]
-    if not 1 <= num_style_images <= MOST_STYLE_IMAGES:
+    if not 1 <= num_style_images <= MAX_STYLE_IMAGES:
         raise InputError(
             f"{weights.path} wants {num_style_images} style images of a hand: expected 1 to "
-            f"{MOST_STYLE_IMAGES}"
+            f"{MAX_STYLE_IMAGES}"
         )
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "generation")
@@ -70,9 +70,9 @@ def main(config: Config) -> Path:
     run.begin()
     runtime = Runtime(config.runtime)
     network = runtime.freeze(build(Denoiser, weights))
-    by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show
+    by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
-    def make(wanted: list[Wanted]) -> Made:
+    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
         picks = [
             [by_hand.pick_several(0, num_style_images, one.rng) for _ in range(num_hands)]
             for one in wanted
@@ -85,9 +85,9 @@ def main(config: Config) -> Path:
 
 @torch.inference_mode()
 def draw(
-    network: Denoiser, wanted: list[Wanted], styles: PackedImages, picks: np.ndarray,
+    network: Denoiser, wanted: list[ImageRequest], styles: PackedImages, picks: np.ndarray,
     shares: Tensor, settings: CDiffusion, runtime: Runtime,
-) -> Made:  # fmt: skip
+) -> GeneratedBatch:  # fmt: skip
     """The wanted characters in the hands of the picked style images (B, H, S), mixed by (B, H)."""
     device = runtime.device
     chosen = to_float(torch.from_numpy(styles.images[picks.ravel()])).to(device)
@@ -102,7 +102,7 @@ def draw(
         condition = (shares.to(device)[..., None] * conditions).sum(dim=1)
         images = euler(network, x_0, condition, settings.num_evaluations, settings.guidance)
     names = np.array(styles.writer_names)[styles.writers[picks[:, :, 0]]]  # (B, H)
-    return Made(np.asarray(to_uint8(images).cpu()), claimed(names.tolist()))
+    return GeneratedBatch(np.asarray(to_uint8(images).cpu()), claimed(names.tolist()))
 
 
 if __name__ == "__main__":

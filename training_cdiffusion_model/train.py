@@ -4,7 +4,7 @@
     python training_cdiffusion_model/train.py cdiffusion.condition=text clip_weight=PATH
     python training_cdiffusion_model/train.py experiment=smoke
 
-A target is an image of a character by a training writer, a font or a simulated helper (``shares``);
+A target is an image of a character by a training writer, a font or a simulated writer (``shares``);
 its condition is the character, and other images by the same hand. Writes
 ``runs/<name>/cdiffusion/cdiffusion.pt`` and sample sheets: an image by the hand, the generated
 image, the target, from top to bottom.
@@ -24,12 +24,12 @@ from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import sheet
 from handwriting.networks.ema import Average
 from handwriting.networks.optimizer import one_cycle
-from handwriting.parallel.rows import Rows, share
+from handwriting.parallel.rows import Rows, local_batch_size
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.script import run_script
 from handwriting.runs.weights import Weights, load_weights, save_weights
-from training_cdiffusion_model.feed import Batch, HandFeed
+from training_cdiffusion_model.feed import Batch, StyleFeed
 from training_cdiffusion_model.flow import euler, flow_matching_loss
 from training_cdiffusion_model.model import STEM_PX, Denoiser
 from training_clip.retrieval import class_embeddings, load_clip
@@ -47,7 +47,7 @@ def main(config: Config) -> Path:
         return run.folder
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
-    feed = HandFeed(corpus, settings, runtime.device)
+    feed = StyleFeed(corpus, settings, runtime.device)
     network = build_network(config, corpus, clip, runtime)
     if start:
         load_start(network, start, corpus)
@@ -58,7 +58,7 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
     show = feed.draw(settings.num_samples, runtime.seed(config.seed))
 
-    rows, batch_size = Rows(rng), share(settings.batch_size)
+    rows, batch_size = Rows(rng), local_batch_size(settings.batch_size)
     stateful = {
         "network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule,
     }  # fmt: skip

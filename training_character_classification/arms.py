@@ -11,7 +11,7 @@ from handwriting.images.packed import PackedImages, concatenate, pack_manifest
 from handwriting.runs.run import run_folder
 
 JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
-CONTROL_WORDS = frozenset({"real", "fonts", "helpers", "classical"})  # what a control may see
+CONTROL_WORDS = frozenset({"real", "fonts", "simulated", "classical"})  # what a control may see
 
 
 def generated_manifests(use_gen: object) -> list[Path]:
@@ -34,7 +34,7 @@ def arm_name(config: Config) -> str:
         return settings.name
     parts = ["real"] if settings.use_real else []
     parts += ["fonts"] if settings.use_fonts else []
-    parts += ["helpers"] if settings.use_helpers else []
+    parts += ["simulated"] if settings.use_simulated else []
     # A generated manifest is named by its folder: generated/adain_clip/manifest.json.
     parts += [path.absolute().parent.name for path in generated_manifests(config.use_gen)]
     return "+".join(parts + (["classical"] if config.aug else []))
@@ -52,12 +52,12 @@ def arm_config(config: Config, name: str) -> Config:
     known = {*CONTROL_WORDS, *GeneratorName}
     if words == ["classical"] or len(set(words)) < len(words) or not known.issuperset(words):
         raise InputError(
-            f"arm {name!r}: expected one or more of real, fonts, helpers, "
+            f"arm {name!r}: expected one or more of real, fonts, simulated, "
             f"{', '.join(GeneratorName)}, then classical or not, each once and joined by +"
         )
     settings = replace(
         config.classifier, name=None, splits=["train"], use_real="real" in words,
-        use_fonts="fonts" in words, use_helpers="helpers" in words,
+        use_fonts="fonts" in words, use_simulated="simulated" in words,
     )  # fmt: skip
     folder = run_folder(config) / "generated"
     generators = [word for word in words if word not in CONTROL_WORDS]
@@ -107,7 +107,7 @@ def judge_arm(config: Config) -> Config:
         splits=["validation", "test"],
         use_real=True,
         use_fonts=True,
-        use_helpers=config.data.helper_writers > 0,
+        use_simulated=config.data.num_simulated_writers > 0,
     )
     return replace(config, classifier=settings, aug=True, use_gen="", gen_ratio=0.75)
 
@@ -118,7 +118,7 @@ def training_sources(
     """What an arm trains on, real images first.
 
     Raises:
-        InputError: nothing at all, or helpers where the study has none.
+        InputError: nothing at all, or simulated where the study has none.
     """
     settings = config.classifier
     sources = []
@@ -130,15 +130,17 @@ def training_sources(
         sources.append(concatenate([splits[name] for name in settings.splits]))
     if settings.use_fonts:
         sources.append(corpus.fonts)
-    if settings.use_helpers:
-        if corpus.helpers is None:
-            raise InputError("classifier.use_helpers: this study has none (data.helper_writers)")
-        sources.append(corpus.helpers)
+    if settings.use_simulated:
+        if corpus.simulated is None:
+            raise InputError(
+                "classifier.use_simulated: this study has none (data.num_simulated_writers)"
+            )
+        sources.append(corpus.simulated)
     for manifest in manifests:
         packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
         sources.append(packed.of(corpus.characters))
     if not sources:
-        raise InputError("nothing to train on: use_real, use_fonts, use_helpers or use_gen")
+        raise InputError("nothing to train on: use_real, use_fonts, use_simulated or use_gen")
     return sources
 
 
@@ -196,6 +198,6 @@ def phases(
     if num_generated and recipe.separate_norm and not any(first[:num_own] + then[:num_own]):
         raise InputError(
             "recipe.separate_norm: test images pass the norms of images that are not generated, "
-            "and this arm sees none (classifier.use_real, use_fonts, use_helpers, gen_ratio)"
+            "and this arm sees none (classifier.use_real, use_fonts, use_simulated, gen_ratio)"
         )
     return num_first, first, then

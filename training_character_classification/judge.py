@@ -36,16 +36,16 @@ from training_character_classification.arms import JUDGE, generated_manifests
 from training_character_classification.measures.distances import (
     DISTANCES,
     CoarseFeatures,
-    as_many,
-    in_features,
-    in_looks,
+    appearance_distances,
+    feature_distances,
     kernel_distance,
+    match_class_counts,
 )
 from training_character_classification.measures.quality import (
+    MAX_CHARACTERS,
     MEASURES,
-    MOST_CHARACTERS,
-    Hands,
     StyleFeatures,
+    WriterProbe,
     domain_auc,
     nearest_distance,
     ratio,
@@ -53,7 +53,7 @@ from training_character_classification.measures.quality import (
     spread,
 )
 
-MOST_COMPARED = 2000  # images per side of the domain probe and of the distances
+MAX_COMPARED = 2000  # images per side of the domain probe and of the distances
 Measures = dict[str, float | None]  # by the names of MEASURES, DISTANCES, and the number of images
 
 
@@ -94,7 +94,7 @@ def main(config: Config) -> Path:
 def own_sources(corpus: Corpus) -> dict[str, PackedImages]:
     """What generators learn from, the training writers first."""
     writers = "training writers (real)" if corpus.is_real else "training writers"
-    names = {"writers": writers, "fonts": "font renders", "helpers": "simulated helpers"}
+    names = {"writers": writers, "fonts": "font renders", "simulated": "simulated"}
     return {names[kind]: images for kind, images in corpus.sources.items()}
 
 
@@ -120,7 +120,7 @@ class Yardstick:
         self._judge, self._runtime = judge, runtime
         people = concatenate([corpus.validation, corpus.test])
         tested = np.unique(people.labels)
-        self._labels = np.random.default_rng(0).permutation(tested)[:MOST_CHARACTERS]
+        self._labels = np.random.default_rng(0).permutation(tested)[:MAX_CHARACTERS]
         people = sampled(people, self._labels)
         self._people = self._outputs(judge.encoder, people)
         self._spread = spread(self._people, people.labels, people.writers)
@@ -131,15 +131,15 @@ class Yardstick:
         self._nearest = nearest_distance(people, self._seen, num_skipped=0)
         self._style = StyleFeatures(judge.encoder)
         own = sampled(corpus.train, self._labels)
-        self._hands = Hands(self._outputs(self._style, own), own.labels, hands_of(own))
+        self._hands = WriterProbe(self._outputs(self._style, own), own.labels, hands_of(own))
         num_hands = len(self._hands.names)
         self.style_chance = 1 / num_hands if num_hands > 1 else None
         self._coarse = CoarseFeatures(judge.encoder)
-        self._most = MOST_COMPARED // len(self._labels)  # of each character
+        self._most = MAX_COMPARED // len(self._labels)  # of each character
         reference = sampled(people, self._labels, self._most)
         coarse = self._outputs(self._coarse, reference)
         # Every row is compared with as many as the training writers' is, if those are enough.
-        few, _ = as_many(reference.labels, own.labels)
+        few, _ = match_class_counts(reference.labels, own.labels)
         if len(few) > coarse.shape[1]:
             reference, coarse = reference.select(few), coarse[few]
         # The variance is 1 in all, so that distances by two judges can be compared.
@@ -162,7 +162,7 @@ class Yardstick:
             "content_accuracy": float(right.mean()),
             "diversity": ratio(diversity, self._spread),
             "style_match": self._style_match(some),
-            "domain_auc": domain_auc(self._people[:MOST_COMPARED], features[:MOST_COMPARED]),
+            "domain_auc": domain_auc(self._people[:MAX_COMPARED], features[:MAX_COMPARED]),
             "nearest_distance": ratio(nearest, self._nearest),
             **self._distances(sampled(images, self._labels, self._most)),
             "images": len(images),
@@ -172,11 +172,11 @@ class Yardstick:
         """How far images are from the people's; of each character equally many."""
         real, reference = self._features, self._reference
         other = (self._outputs(self._coarse, images) - self._centre) / self._scale
-        ours, theirs = as_many(reference.labels, images.labels)
+        ours, theirs = match_class_counts(reference.labels, images.labels)
         return {
             "kernel_distance": kernel_distance(real, reference.labels, other, images.labels),
-            **in_features(real[ours], other[theirs]),
-            **in_looks(reference.images[ours], images.images[theirs]),
+            **feature_distances(real[ours], other[theirs]),
+            **appearance_distances(reference.images[ours], images.images[theirs]),
         }
 
     def _style_match(self, images: PackedImages) -> float | None:

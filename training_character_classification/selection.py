@@ -16,7 +16,7 @@ from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.images.packed import Int64, PackedImages
 from handwriting.networks.encoders import Classifier
-from handwriting.parallel.rows import Rng, drawn
+from handwriting.parallel.rows import Rng, draw_rows
 from handwriting.reports.statistics import Float64
 from handwriting.runs.inference import batch_outputs, outputs
 from handwriting.runs.run import run_folder
@@ -218,7 +218,7 @@ class ClassBank(ImageBank):
         self._by_class = Groups(self.labels, len(weights))
         self._bounds = torch.from_numpy(np.cumsum(weights) / np.sum(weights)).to(device)
 
-    def draw(self, size: int, generator: Rng) -> Tensor:
+    def draw(self, size: int, rng: Rng) -> Tensor:
         """(size,) indices, every image of a class equally likely."""
-        unit = drawn(lambda n, **at: torch.rand(n, dtype=torch.float64, **at), size, generator)
-        return self._by_class.draw(torch.searchsorted(self._bounds, unit, right=True), generator)
+        unit = draw_rows(lambda n, **at: torch.rand(n, dtype=torch.float64, **at), size, rng)
+        return self._by_class.draw(torch.searchsorted(self._bounds, unit, right=True), rng)

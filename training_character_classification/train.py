@@ -6,7 +6,7 @@
     python training_character_classification/train.py use_gen=PATH recipe.keep=top
 
 Every arm takes the same number of steps on batches of the same size; ``gen_ratio`` of a batch comes
-from what is not real (generated images, font renders, simulated helpers, in equal parts). How
+from what is not real (generated images, font renders, simulated, in equal parts). How
 generated images are used is the ``recipe``: which of them, when, through which norms, of which
 characters the most. Writes ``runs/<name>/classifier/<arm>/seed_<seed>/classifier.pt``.
 """
@@ -59,7 +59,7 @@ def main(config: Config) -> Path:
     banks += generated_banks(config, corpus, sources[num_own:], scorers, runtime)
     run.begin()
 
-    generator = runtime.seed(config.seed)  # after the scorers: equal first weights for all recipes
+    rng = runtime.seed(config.seed)  # after the scorers: equal first weights for all recipes
     network = Classifier(settings.network, settings.width, config.size_px, len(corpus.characters))
     separate = SeparateNorm(network) if manifests and config.recipe.separate_norm else None
     trained = separate or network
@@ -67,12 +67,12 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(trained, settings, settings.weight_decay)
     augment = Classical()
 
-    rows = Rows(generator)
+    rows = Rows(rng)
     stateful = {"network": trained, "optimizer": optimizer, "schedule": schedule}
-    for step in run.steps(settings.num_steps, stateful, generator):
+    for step in run.steps(settings.num_steps, stateful, rng):
         shares = first if step <= num_first else then
         drawn = shard_parts(
-            [bank.draw(share, generator) for bank, share in zip(banks, shares, strict=True)]
+            [bank.draw(share, rng) for bank, share in zip(banks, shares, strict=True)]
         )
         images = torch.cat([bank.take(i) for bank, i in zip(banks, drawn, strict=True)])
         labels = torch.cat([bank.labels[i] for bank, i in zip(banks, drawn, strict=True)])

@@ -57,7 +57,7 @@ def main(config: Config) -> Path:
     seen = writers_seen(*corpus.sources.values(), image, text)
     run.begin()
     runtime = Runtime(config.runtime)
-    generator = runtime.seed(config.seed)
+    rng = runtime.seed(config.seed)
     settings = config.clip
 
     texts = texts.to(runtime.device)
@@ -74,10 +74,10 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
 
-    rows = Rows(generator)
+    rows = Rows(rng)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    for _ in run.steps(settings.num_steps, stateful, generator):
-        drawn = bank.draw(settings.batch_size, generator)
+    for _ in run.steps(settings.num_steps, stateful, rng):
+        drawn = bank.draw(settings.batch_size, rng)
         labels, images = bank.labels[drawn], bank.take(shard(drawn))
         inputs_ = augment(images, rows) if config.aug else to_float(images)
         tokens = texts.draw(shard(labels), rows)

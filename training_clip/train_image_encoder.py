@@ -36,7 +36,7 @@ def main(config: Config) -> Path:
         return run.folder
     run.begin()
     runtime = Runtime(config.runtime)
-    generator = runtime.seed(config.seed)
+    rng = runtime.seed(config.seed)
     settings = config.image_encoder
 
     handwriting = [images for kind, images in corpus.sources.items() if kind != "fonts"]
@@ -49,10 +49,10 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
 
-    rows = Rows(generator)
+    rows = Rows(rng)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    for _ in run.steps(settings.num_steps, stateful, generator):
-        drawn = shard_parts([bank.draw(settings.batch_size // 2, generator) for bank in banks])
+    for _ in run.steps(settings.num_steps, stateful, rng):
+        drawn = shard_parts([bank.draw(settings.batch_size // 2, rng) for bank in banks])
         images = torch.cat([bank.take(i) for bank, i in zip(banks, drawn, strict=True)])
         labels = torch.cat([bank.labels[i] for bank, i in zip(banks, drawn, strict=True)])
         inputs = augment(images, rows) if config.aug else to_float(images)

@@ -34,7 +34,7 @@ def main(config: Config) -> Path:
         return run.folder
     run.begin()
     runtime = Runtime(config.runtime)
-    generator = runtime.seed(config.seed)
+    rng = runtime.seed(config.seed)
     settings = config.text_encoder
     texts = texts.to(runtime.device)
 
@@ -49,11 +49,11 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
     seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=runtime.device)
 
-    rows = Rows(generator)
+    rows = Rows(rng)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    for _ in run.steps(settings.num_steps, stateful, generator):
+    for _ in run.steps(settings.num_steps, stateful, rng):
         drawn = torch.randint(
-            len(seen), (settings.batch_size,), generator=generator, device=runtime.device
+            len(seen), (settings.batch_size,), generator=rng, device=runtime.device
         )
         labels = seen[shard(drawn)]
         tokens = texts.draw(labels, rows)

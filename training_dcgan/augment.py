@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handwriting.parallel.rows import Rng, drawn
+from handwriting.parallel.rows import Rng, draw_rows
 
 MAX_SHIFT = 0.125  # of the side, as in the paper
 
@@ -23,7 +23,7 @@ def shift(images: Tensor, rng: Rng | None) -> Tensor:
     size, side = len(images), images.shape[-1]
     most = round(side * MAX_SHIFT)
     padded = F.pad(images, [most] * 4, value=-1.0).squeeze(1)
-    start = drawn(
+    start = draw_rows(
         lambda n, **at: torch.randint(2 * most + 1, (2, n, 1), **at).transpose(0, 1),
         size, rng, images.device,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from torch.optim import Adam
 from handwriting.config import NonFinite, Runtime as RuntimeConfig
 from handwriting.errors import InputError
 from handwriting.networks.ema import Average
-from handwriting.parallel.rows import Rng, drawn
+from handwriting.parallel.rows import Rng, draw_rows
 from handwriting.runs.runtime import Runtime
 from training_dcgan.augment import shift
 
@@ -206,7 +206,7 @@ class DCGAN:
 
     def generate_noise(self, n: int, rng: Rng | None = None) -> Tensor:
         """Standard normal noise (n, Z), from torch's own generator if none is given."""
-        return drawn(
+        return draw_rows(
             lambda size, **at: torch.randn(size, self.z_dim, **at), n, rng, self._runtime.device
         )
 

@@ -4,7 +4,7 @@
     python training_dcgan/train.py dcgan.class_conditional=false
     python training_dcgan/train.py experiment=smoke
 
-Real images are those of training writers, fonts and simulated helpers (``shares``). Writes
+Real images are those of training writers, fonts and simulated (``shares``). Writes
 ``runs/<name>/dcgan/dcgan.pt``, sample sheets (a column per character, the same noise each time) and
 ``samples/evolution.gif``, the sheets one after the other.
 """
@@ -25,7 +25,7 @@ from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.sheets import sheet
 from handwriting.parallel import ranks
 from handwriting.parallel.ranks import main_only
-from handwriting.parallel.rows import Rng, Rows, share
+from handwriting.parallel.rows import Rng, Rows, local_batch_size
 from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
@@ -41,7 +41,7 @@ LAST_FRAME_MS = 1500
 
 def main(config: Config) -> Path:
     settings = config.dcgan
-    multiple = GROUP * ranks.count()
+    multiple = GROUP * ranks.world_size()
     if settings.batch_size % multiple:
         raise InputError(
             f"dcgan.batch_size={settings.batch_size}: expected a multiple of {multiple}"
@@ -66,7 +66,7 @@ def main(config: Config) -> Path:
     show_rng = torch.Generator(runtime.device).manual_seed(config.seed)
     drawn = mixture.draw(show.repeat(SHEET_ROWS), settings.shares, show_rng)
     real = to_float(mixture.bank.take(drawn))
-    rows, batch_size = Rows(rng), share(settings.batch_size)
+    rows, batch_size = Rows(rng), local_batch_size(settings.batch_size)
 
     for step in run.steps(settings.num_steps, dcgan.parts(), rng):
         labels = draw_classes(mixture, settings, batch_size, rows)

@@ -42,7 +42,7 @@ class PairFeed:
     """Batches for the four training steps, no image touched on its own in Python.
 
     Args:
-        corpus: fonts, training writers and helpers.
+        corpus: fonts, training writers and simulated.
         reference: part of the reference font's name.
         settings: the placement and which character the style image shows.
 
@@ -57,24 +57,24 @@ class PairFeed:
         self._settings = settings
         self._mixture = Mixture(corpus, {**corpus.sources, "reference": reference_font}, device)
 
-    def draw(self, step_type: str, batch_size: int, generator: Rng) -> Batch:
+    def draw(self, step_type: str, batch_size: int, rng: Rng) -> Batch:
         """One batch of a training step; every class is equally likely."""
         content_from, style_from = (self._shares(kinds) for kinds in STEPS[step_type])
         bank = self._mixture.bank
-        labels = self._mixture.draw_labels(batch_size, generator)
-        content = self._mixture.draw(labels, content_from, generator)
-        target = self._mixture.draw(labels, style_from, generator)
+        labels = self._mixture.draw_labels(batch_size, rng)
+        content = self._mixture.draw(labels, content_from, rng)
+        target = self._mixture.draw(labels, style_from, rng)
         shown = [content, target]
         if self._settings.style_character == "any":
-            shown.append(bank.draw_by(bank.writers[target], generator))
+            shown.append(bank.draw_by(bank.writers[target], rng))
         placement = random_placement(
-            batch_size, generator, self._settings.max_angle, free=step_type != "step1"
+            batch_size, rng, self._settings.max_angle, free=step_type != "step1"
         )
         placed = place(bank.take(torch.stack(shown, dim=1)), placement)  # (B, 2 or 3, H, W)
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _shares(self, kinds: dict[str, float]) -> dict[str, float]:
-        """Shares by source; people and helpers halve handwriting's, however few people are."""
-        hands = [name for name in self._mixture.names if name in ("writers", "helpers")]
+        """Shares by source; people and simulated halve handwriting's, however few people are."""
+        hands = [name for name in self._mixture.names if name in ("writers", "simulated")]
         each = kinds.get("handwriting", 0.0) / len(hands)
         return {**kinds, **dict.fromkeys(hands, each)}

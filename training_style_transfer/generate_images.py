@@ -21,9 +21,9 @@ from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import open_corpus
 from handwriting.corpus.generation import (
-    ByHand,
-    Made,
-    Wanted,
+    GeneratedBatch,
+    ImageRequest,
+    WriterIndex,
     claimed,
     hand_shares,
     hands,
@@ -80,10 +80,10 @@ def main(config: Config) -> Path:
         lambda images, labels: generator.content_encoder(images, generator.condition(labels)),
         contents, runtime,
     )  # fmt: skip
-    content_by_hand = ByHand(contents.labels, contents.writers)
-    style_by_hand = ByHand(np.zeros_like(styles.labels), styles.writers)  # whatever they show
+    content_by_hand = WriterIndex(contents.labels, contents.writers)
+    style_by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
-    def make(wanted: list[Wanted]) -> Made:
+    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
         content = [content_by_hand.pick(one.label, one.rng) for one in wanted]
         style = [style_by_hand.pick(0, one.rng) for one in wanted for _ in range(num_hands)]
         shares = hand_shares(wanted, num_hands)
@@ -91,7 +91,7 @@ def main(config: Config) -> Path:
         labels = torch.tensor([one.label for one in wanted], device=runtime.device)
         mixed = mix(style_of(style), shares)
         made = transfer(generator, content_of(content), mixed, labels, runtime)
-        return Made(made, claimed(names.tolist()))
+        return GeneratedBatch(made, claimed(names.tolist()))
 
     seen = writers_seen(weights, contents, styles)
     return write_generated(run, config, characters, corpus, make, seen)
@@ -107,7 +107,7 @@ class Features:
         images: N images.
     """
 
-    MOST_BYTES = 2**27  # kept at a time
+    MAX_BYTES = 2**27  # kept at a time
 
     def __init__(
         self, encode: Callable[[Tensor, Tensor], Tensor], images: PackedImages, runtime: Runtime
@@ -119,7 +119,7 @@ class Features:
     @torch.inference_mode()
     def __call__(self, indices: list[int]) -> Tensor:
         """Features (B, ...) of the images at (B,) indices."""
-        if self._num_bytes > self.MOST_BYTES:
+        if self._num_bytes > self.MAX_BYTES:
             self._known.clear()
             self._num_bytes = 0
         new = sorted(set(indices) - self._known.keys())

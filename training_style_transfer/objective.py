@@ -1,4 +1,4 @@
-"""The objective of the generator and of its critic.
+"""The objective of the generator and of its discriminator.
 
 Reconstruction of the target, features of a character encoder, style statistics, agreement with the
 character's text, and a hinge GAN term whose weight follows the gradients (P. Esser et al., Taming
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from handwriting.networks.encoders import ImageEncoder
-from handwriting.parallel.rows import average, mean
+from handwriting.parallel.rows import all_reduce_mean, all_reduce_mean_
 from training_clip.model import Clip
 from training_style_transfer.model import Discriminator, Generator
 
@@ -35,7 +35,7 @@ def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> T
     Relative to the style's own squares: the style encoder is trained, and its features may grow.
     """
     losses = [
-        F.mse_loss(of_output, of_style) / mean(of_style.square().mean()).clamp(min=1e-6)
+        F.mse_loss(of_output, of_style) / all_reduce_mean(of_style.square().mean()).clamp(min=1e-6)
         for of_output, of_style in zip(output, style, strict=True)
     ]
     return torch.stack(losses).sum()
@@ -67,7 +67,7 @@ class PerceptualLoss(nn.Module):
         for features, of_target in zip(self.encoder.stages(output), wanted, strict=True):
             of_output, of_target = features.float(), of_target.float()
             # Each map counts alike whatever its magnitude.
-            size = mean(of_target.abs().mean()).clamp(min=1e-6)
+            size = all_reduce_mean(of_target.abs().mean()).clamp(min=1e-6)
             losses.append(F.l1_loss(of_output, of_target) / size)
         return torch.stack(losses).mean()
 
@@ -133,6 +133,6 @@ class GeneratorObjective:
             torch.autograd.grad(output, generator.last_layer, gradient, retain_graph=True)[0]
             for gradient in (wanted_gradient, gan_gradient)
         ]
-        average(gradients)
+        all_reduce_mean_(gradients)
         wanted, gan = (gradient.norm() for gradient in gradients)
         return (wanted / (gan + 1e-6)).clamp(max=MAX_ADAPTIVE_WEIGHT)

@@ -26,7 +26,7 @@ from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import sheet
 from handwriting.networks.ema import Average
 from handwriting.networks.encoders import Classifier
-from handwriting.parallel.rows import Rows, share
+from handwriting.parallel.rows import Rows, local_batch_size
 from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
@@ -107,7 +107,7 @@ def train_step(
         "generator_optimizer": generator_optimizer,
         "discriminator_optimizer": discriminator_optimizer,
     }
-    num_steps, batch_size = settings.num_steps[step_type], share(settings.batch_size)
+    num_steps, batch_size = settings.num_steps[step_type], local_batch_size(settings.batch_size)
     rows = Rows(rng)
     for step in run.steps(num_steps, stateful, rng):
         batch = feed.draw(step_type, batch_size, rows)
@@ -125,17 +125,17 @@ def train_step(
         generator_gradient = runtime.step(generator_optimizer)
         averaged.update_parameters(generator)
 
-        # (2) The critic: real against generated, generated without its graph.
+        # (2) The discriminator: real against generated, generated without its graph.
         with runtime.autocast():
             logits = discriminator(torch.cat([batch.target, output.detach()])).float()
-            critic_loss = hinge_discriminator_loss(*logits.chunk(2))
+            discriminator_loss = hinge_discriminator_loss(*logits.chunk(2))
         discriminator_optimizer.zero_grad()
-        runtime.backward(critic_loss)
+        runtime.backward(discriminator_loss)
         discriminator_gradient = runtime.step(discriminator_optimizer)
 
         run.keep(**vars(batch))
         run.log(
-            discriminator=critic_loss, **terms, generator_gradient=generator_gradient,
+            discriminator=discriminator_loss, **terms, generator_gradient=generator_gradient,
             discriminator_gradient=discriminator_gradient,
         )  # fmt: skip
         if step % settings.sample_every == 0 or step == num_steps:
@@ -165,7 +165,7 @@ def train_step(
 def start_weights(
     config: Config, step_type: str, gen_weight: str | None, disc_weight: str | None
 ) -> list[Weights]:
-    """The generator's and the critic's weights to start from; none for step1.
+    """The generator's and the discriminator's weights to start from; none for step1.
 
     Raises:
         InputError: the step before has not been trained.
@@ -196,7 +196,7 @@ def build_objective(
 def build_networks(
     config: Config, corpus: Corpus, by_class: Tensor, start: list[Weights]
 ) -> tuple[Generator, Discriminator]:
-    """Generator and critic, with the weights to start from if there are any.
+    """Generator and discriminator, with the weights to start from if there are any.
 
     Raises:
         InputError: the weights are of another mode, other sizes or other characters.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from handwriting.errors import InputError
 from handwriting.networks.blocks import GROUPS
-from handwriting.parallel.rows import Rng, drawn
+from handwriting.parallel.rows import Rng, draw_rows
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Encoded:
     def sample(self, rng: Rng | None = None) -> Tensor:
         """Latent variables (B, L), through which gradients flow (eq. 4 and section 2.4)."""
         size, num_latents = self.mean.shape
-        noise = drawn(
+        noise = draw_rows(
             lambda n, **at: torch.randn(n, num_latents, **at), size, rng, self.mean.device
         )
         return self.mean + (self.log_var / 2).exp() * noise

@@ -4,7 +4,7 @@
     python training_vae/train.py vae.class_conditional=false vae.smooth=true
     python training_vae/train.py experiment=smoke
 
-Images are those of training writers, fonts and simulated helpers (``shares``); ``vae.smooth`` blurs
+Images are those of training writers, fonts and simulated (``shares``); ``vae.smooth`` blurs
 and thresholds them first, as the original did. Writes ``runs/<name>/vae/vae.pt`` and pictures:
 ``step_*``, images over their reconstructions over samples from the prior; ``traversal``, a row per
 latent variable from -3 to 3.
@@ -26,7 +26,7 @@ from handwriting.images.canonical import Uint8, smooth
 from handwriting.images.packed import PackedImages, UnpackedImages, cached, in_parts
 from handwriting.images.sheets import sheet
 from handwriting.networks.optimizer import one_cycle
-from handwriting.parallel.rows import Rng, Rows, share
+from handwriting.parallel.rows import Rng, Rows, local_batch_size
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.script import run_script
@@ -62,7 +62,7 @@ def main(config: Config) -> Path:
         return to_float(images), labels if settings.class_conditional else None
 
     shown = draw(settings.num_samples, rng)
-    rows, batch_size = Rows(rng), share(settings.batch_size)
+    rows, batch_size = Rows(rng), local_batch_size(settings.batch_size)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for step in run.steps(settings.num_steps, stateful, rng):
         images, labels = draw(batch_size, rows)

@@ -22,7 +22,7 @@ from handwriting.characters.decomposition import (
 )
 from handwriting.config import Structure as StructureConfig
 from handwriting.errors import InputError
-from handwriting.parallel.rows import Rng, drawn
+from handwriting.parallel.rows import Rng, draw_rows
 
 Int64 = npt.NDArray[np.int64]
 PAD, BOS, EOS, UNK = range(4)
@@ -136,10 +136,10 @@ class ClassTexts:
     def to(self, device: torch.device) -> "ClassTexts":
         return ClassTexts(self.tokens.to(device), self.counts.to(device), self.vocabulary)
 
-    def draw(self, labels: Tensor, generator: Rng) -> Tensor:
+    def draw(self, labels: Tensor, rng: Rng) -> Tensor:
         """A random text (B, L) of each of (B,) classes."""
         counts = self.counts[labels]
-        unit = drawn(torch.rand, len(labels), generator)
+        unit = draw_rows(torch.rand, len(labels), rng)
         return self.tokens[labels, torch.minimum((unit * counts).long(), counts - 1)]
 
 

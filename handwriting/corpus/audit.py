@@ -27,7 +27,7 @@ from handwriting.storage.keys import file_key
 
 FACTS = "facts.json"  # beside generated images
 MANIFEST = "manifest.json"
-MOST_NAMED = 5  # writers of a file
+MAX_NAMED = 5  # writers of a file
 _KEY = re.compile(r'"([0-9a-f]{16})"')
 
 
@@ -149,8 +149,8 @@ class _Trail:
                 continue
             found = [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]
             if found:
-                more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-                people = ", ".join(found[:MOST_NAMED]) + more
+                more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+                people = ", ".join(found[:MAX_NAMED]) + more
                 self.problems.append(f"{name}/{path.name}: has seen {people}{read_by}")
 
 

@@ -10,7 +10,7 @@ from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import LazyImages, PackedImages, concatenate, in_parts
-from handwriting.parallel.rows import Rng, drawn
+from handwriting.parallel.rows import Rng, draw_rows
 
 
 class Groups:
@@ -21,9 +21,9 @@ class Groups:
         self.starts = self.counts.cumsum(0) - self.counts
         self.order = torch.argsort(group_of, stable=True)
 
-    def draw(self, groups: Tensor, generator: Rng) -> Tensor:
+    def draw(self, groups: Tensor, rng: Rng) -> Tensor:
         """One member's index for each of (B,) groups; every group must have members."""
-        unit = drawn(torch.rand, len(groups), generator)
+        unit = draw_rows(torch.rand, len(groups), rng)
         # In float32 the product can round up to the count itself.
         counts = self.counts[groups]
         offset = torch.minimum((unit * counts).long(), counts - 1)
@@ -64,13 +64,13 @@ class ImageBank:
             taken = taken.pin_memory()
         return taken.to(indices.device, non_blocking=True)
 
-    def draw(self, size: int, generator: Rng) -> Tensor:
+    def draw(self, size: int, rng: Rng) -> Tensor:
         """(size,) indices, every image equally likely."""
-        return drawn(lambda n, **at: torch.randint(len(self), (n,), **at), size, generator)
+        return draw_rows(lambda n, **at: torch.randint(len(self), (n,), **at), size, rng)
 
-    def draw_by(self, writers: Tensor, generator: Rng) -> Tensor:
+    def draw_by(self, writers: Tensor, rng: Rng) -> Tensor:
         """One image's index for each of (B,) writers: any character by the same hand."""
-        return self._by_writer.draw(writers, generator)
+        return self._by_writer.draw(writers, rng)
 
 
 def fits(packed: PackedImages, device: torch.device) -> bool:
@@ -122,20 +122,20 @@ class Mixture:
                 characters = " ".join(corpus.characters[j] for j in self._seen[empty].tolist())
                 raise InputError(f"{name}: no image of {characters}")
 
-    def draw_labels(self, size: int, generator: Rng) -> Tensor:
+    def draw_labels(self, size: int, rng: Rng) -> Tensor:
         """(size,) classes, every seen one equally likely."""
         num_seen = len(self._seen)
-        chosen = drawn(lambda n, **at: torch.randint(num_seen, (n,), **at), size, generator)
+        chosen = draw_rows(lambda n, **at: torch.randint(num_seen, (n,), **at), size, rng)
         return self._seen[chosen]
 
-    def draw(self, labels: Tensor, shares: Mapping[str, float], generator: Rng) -> Tensor:
+    def draw(self, labels: Tensor, shares: Mapping[str, float], rng: Rng) -> Tensor:
         """One image's index in the bank for each of (B,) classes.
 
         Args:
             labels: (B,).
             shares: how often each source is drawn from, relative to the others; a source that is
                 not named gives nothing, one that is not there is left out.
-            generator: on the labels' device.
+            rng: on the labels' device.
 
         Raises:
             InputError: no source that is here has a share.
@@ -144,9 +144,9 @@ class Mixture:
         if not bool((weights > 0).any()):
             raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
         weights = weights.to(labels.device)
-        source = drawn(
+        source = draw_rows(
             lambda n, generator, **_: torch.multinomial(weights, n, True, generator=generator),
             len(labels),
-            generator,
+            rng,
         )
-        return self._groups.draw(source * self._num_classes + labels, generator)
+        return self._groups.draw(source * self._num_classes + labels, rng)

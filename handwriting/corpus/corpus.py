@@ -16,7 +16,7 @@ from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images, skipped_table
 from handwriting.storage.keys import content_key
 
-HELPER_SEED = 1_000_003  # helpers are other people than the simulated writers of any split
+SIMULATED_SEED = 1_000_003  # other people than those of any simulated split
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Corpus:
         unseen: the kanji among them that encoders and generators never see.
         train, validation, test: handwriting, by different writers.
         fonts: renders of every font; a font is a writer.
-        helpers: simulated hands beside real ones, None without.
+        simulated: simulated hands beside real ones, None without.
         is_real: whether people wrote it.
         key: of the files behind it; the configuration is not part of it.
     """
@@ -39,7 +39,7 @@ class Corpus:
     validation: PackedImages
     test: PackedImages
     fonts: PackedImages
-    helpers: PackedImages | None
+    simulated: PackedImages | None
     is_real: bool
     key: str
 
@@ -51,7 +51,7 @@ class Corpus:
     @property
     def sources(self) -> dict[str, PackedImages]:
         """The hands that encoders and generators may learn from, by kind."""
-        found = {"writers": self.train, "fonts": self.fonts, "helpers": self.helpers}
+        found = {"writers": self.train, "fonts": self.fonts, "simulated": self.simulated}
         return {
             kind: images for kind, images in found.items() if images is not None and len(images)
         }
@@ -102,14 +102,19 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     renders, skipped = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
     if skipped:
         print(skipped_table(skipped), flush=True)
-    helpers = None
-    if data.helper_writers:
-        helpers = strokes.simulated(
-            characters, data.helper_writers, 1, HELPER_SEED + data.split_seed, size_px, cache_dir
+    simulated = None
+    if data.num_simulated_writers:
+        simulated = strokes.simulated(
+            characters,
+            data.num_simulated_writers,
+            1,
+            SIMULATED_SEED + data.split_seed,
+            size_px,
+            cache_dir,
         )
         # Other people than the writers of the same number in a simulated study.
-        names = tuple(f"helper:{name}" for name in helpers.writer_names)
-        helpers = replace(helpers, writer_names=names)
+        names = tuple(f"simulated:{name}" for name in simulated.writer_names)
+        simulated = replace(simulated, writer_names=names)
     unseen = _choose_unseen(characters, data)
     stats = [(face.name, face.path.stat()) for face in faces]
     key = content_key(
@@ -120,7 +125,7 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     )
     is_real = data.source in ("manifest", "etl")
     return Corpus(
-        characters, unseen, **splits, fonts=renders, helpers=helpers, is_real=is_real, key=key
+        characters, unseen, **splits, fonts=renders, simulated=simulated, is_real=is_real, key=key
     )
 
 

@@ -36,11 +36,11 @@ from handwriting.runs.weights import Weights
 from handwriting.storage.json_files import write_json
 
 MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
-MOST_SHOWN = (20, 24)  # characters and images of each on a sheet
+MAX_SHOWN = (20, 24)  # characters and images of each on a sheet
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImageRequest:
     """One image to make.
 
     Attributes:
@@ -55,7 +55,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Made:
+class GeneratedBatch:
     """A batch of made images.
 
     Attributes:
@@ -67,7 +67,7 @@ class Made:
     writers: Sequence[str]
 
 
-Make = Callable[[list[Wanted]], Made]
+GenerateFn = Callable[[list[ImageRequest]], GeneratedBatch]
 
 
 def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple[str, ...]:
@@ -102,13 +102,13 @@ def hands(corpus: Corpus, key: str, kinds: list[str], names: list[str]) -> Packe
     if not parts or len(parts) < len(kinds):
         raise InputError(
             f"generation.{key}={kinds}: choose from writers, fonts and, where "
-            "data.helper_writers is not 0, helpers"
+            "data.num_simulated_writers is not 0, simulated"
         )
     everyone = concatenate(parts)
     return everyone.by(matching(everyone, names))
 
 
-class ByHand:
+class WriterIndex:
     """Picks images of a class, by hand first: one with many is no likelier than others.
 
     Args:
@@ -134,7 +134,7 @@ class ByHand:
         return chosen
 
 
-def noise(wanted: Sequence[Wanted], *shape: int) -> Tensor:
+def noise(wanted: Sequence[ImageRequest], *shape: int) -> Tensor:
     """Standard normal values (B, *shape) float32, each image's from its own generator."""
     return torch.from_numpy(np.stack([w.rng.standard_normal(shape, np.float32) for w in wanted]))
 
@@ -150,7 +150,7 @@ def hands_per_image(config: Config) -> int:
     return config.generation.num_hands
 
 
-def hand_shares(wanted: Sequence[Wanted], num_hands: int) -> Tensor:
+def hand_shares(wanted: Sequence[ImageRequest], num_hands: int) -> Tensor:
     """How much of each of H hands is in each image's style, (B, H): uniform on what sums to one."""
     if num_hands == 1:
         return torch.ones(len(wanted), 1)
@@ -163,7 +163,9 @@ def claimed(hands_of: Sequence[Sequence[str]]) -> list[str]:
     return [names[0] if len(set(names)) == 1 else UNKNOWN_WRITER for names in hands_of]
 
 
-def from_noise(draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtime: Runtime) -> Make:
+def from_noise(
+    draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtime: Runtime
+) -> GenerateFn:
     """How a generator that knows classes but no hands makes images.
 
     Args:
@@ -172,17 +174,17 @@ def from_noise(draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtim
     """
 
     @torch.inference_mode()
-    def make(wanted: list[Wanted]) -> Made:
+    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
         labels = torch.tensor([one.label for one in wanted], device=runtime.device)
         with runtime.autocast():
             images = draw(noise(wanted, num_values).to(runtime.device), labels)
-        return Made(np.asarray(to_uint8(images).cpu()), [UNKNOWN_WRITER] * len(wanted))
+        return GeneratedBatch(np.asarray(to_uint8(images).cpu()), [UNKNOWN_WRITER] * len(wanted))
 
     return make
 
 
 def write_generated(run: Run, config: Config, characters: Sequence[str], corpus: Corpus,
-                    make: Make, seen: Sequence[str]) -> Path:  # fmt: skip
+                    make: GenerateFn, seen: Sequence[str]) -> Path:  # fmt: skip
     """Make ``generation.num_per_character`` images of each character and write them.
 
     Several processes each make every so manieth batch, of the same images as one process would.
@@ -200,7 +202,7 @@ def write_generated(run: Run, config: Config, characters: Sequence[str], corpus:
         InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
     """
     count = config.generation.num_per_character
-    parts = ranks.from_each(lambda: _make_own(run.folder, config, characters, corpus, make))
+    parts = ranks.all_gather_object(lambda: _make_own(run.folder, config, characters, corpus, make))
     whose = zip(*(part[0] for part in parts), strict=True)
     writers = [next(writer for writer in each if writer is not None) for each in whose]
     _write_manifest(run.folder, characters, count, writers, seen)
@@ -228,7 +230,7 @@ def _path(folder: Path, character: str, number: int) -> Path:
 
 
 def _make_own(
-    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: Make
+    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: GenerateFn
 ) -> tuple[list[str | None], Uint8, float]:
     """Make this process's batches, each written before the next is made.
 
@@ -240,11 +242,11 @@ def _make_own(
     (folder / "manifest.json").unlink(missing_ok=True)
     batch_size, count = config.generation.batch_size, config.generation.num_per_character
     writers: list[str | None] = [None] * (len(characters) * count)
-    rows, columns = np.minimum((len(characters), count), MOST_SHOWN)
+    rows, columns = np.minimum((len(characters), count), MAX_SHOWN)
     shown = np.zeros((rows, columns, config.size_px, config.size_px), np.uint8)
     label_of = {character: i for i, character in enumerate(corpus.characters)}
     batch_of = np.arange(len(writers)) // batch_size
-    own = np.flatnonzero(batch_of % ranks.count() == ranks.rank())
+    own = np.flatnonzero(batch_of % ranks.world_size() == ranks.rank())
     waiting, seconds = own.tolist(), 0.0
     for attempt in range(MAX_ATTEMPTS):
         blank = []
@@ -253,7 +255,7 @@ def _make_own(
             batch = waiting[start : start + batch_size]
             jobs = [(characters[i // count], i % count) for i in batch]
             wanted = [
-                Wanted(
+                ImageRequest(
                     character,
                     label_of[character],
                     np.random.default_rng((config.seed, ord(character), number, attempt)),

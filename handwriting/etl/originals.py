@@ -12,7 +12,7 @@ from handwriting.etl.selection import SPLITS, Int64
 from handwriting.images.manifest import Entry, write_manifest
 from handwriting.images.packed import open_packed
 from handwriting.images.sheets import save_png
-from handwriting.parallel.workers import side_by_side
+from handwriting.parallel.workers import run_parallel
 
 
 def has_originals(output: Path) -> bool:
@@ -47,7 +47,7 @@ def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -
             for i in np.unique(number)
             for rows in [np.flatnonzero(number == i)]
         ]
-        side_by_side(jobs, num_workers, f"writing PNG files ({split})")
+        run_parallel(jobs, num_workers, f"writing PNG files ({split})")
         write_manifest(_manifest(output, split), map(Entry, characters, map(str, paths), writers))
 
 

@@ -20,7 +20,7 @@ from handwriting.etl.records import EtlFile
 from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
 from handwriting.images.canonical import MIN_CONTRAST, Uint8, canonical, resize, smooth
 from handwriting.images.packed import save_array, write_images
-from handwriting.parallel.workers import side_by_side
+from handwriting.parallel.workers import run_parallel
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import write_json
 from handwriting.storage.keys import content_key
@@ -74,7 +74,7 @@ def _make_parts(
         )
         for number, part in parts.items()
     ]  # fmt: skip
-    side_by_side(jobs, num_workers, "preparing files")
+    run_parallel(jobs, num_workers, "preparing files")
     return parts
 
 

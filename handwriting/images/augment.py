@@ -1,6 +1,6 @@
 """Augmentation on the batch, on the device: one interpolation, one draw per image.
 
-All randomness comes from an explicit generator. Images go in as uint8 ink (255 on 0) and
+All randomness comes from an explicit random generator. Images go in as uint8 ink (255 on 0) and
 come out as floats in [-1, 1], paper -1 and ink 1.
 """
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handwriting.parallel.rows import Rng, drawn
+from handwriting.parallel.rows import Rng, draw_rows
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -25,9 +25,9 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
 
 
-def uniform(low: float, high: float, size: int, generator: Rng) -> Tensor:
+def uniform(low: float, high: float, size: int, rng: Rng) -> Tensor:
     """(size,) draws between two bounds."""
-    return low + (high - low) * drawn(torch.rand, size, generator)
+    return low + (high - low) * draw_rows(torch.rand, size, rng)
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,23 @@ class Placement:
     shift: Tensor
 
 
-def random_placement(size: int, generator: Rng, max_angle: float, free: bool) -> Placement:
+def random_placement(size: int, rng: Rng, max_angle: float, free: bool) -> Placement:
     """Rotation of half of the batch by up to ``max_angle`` degrees; free scale and shift if asked.
 
     Args:
         size: B.
-        generator: on the device of the images.
+        rng: on the device of the images.
         max_angle: degrees.
         free: draw scale from 0.8-1.0 and shift from what keeps the ink inside, else keep both.
     """
     bound = math.radians(max_angle)
-    angle = uniform(-bound, bound, size, generator) * (uniform(0, 1, size, generator) < 0.5)
+    angle = uniform(-bound, bound, size, rng) * (uniform(0, 1, size, rng) < 0.5)
     if not free:
-        one = torch.ones(size, device=generator.device)
-        return Placement(angle, one, torch.zeros(size, 2, device=generator.device))
-    scale = uniform(0.8, 1.0, size, generator)
+        one = torch.ones(size, device=rng.device)
+        return Placement(angle, one, torch.zeros(size, 2, device=rng.device))
+    scale = uniform(0.8, 1.0, size, rng)
     room = 1.0 - scale
-    shift = torch.stack([uniform(-1, 1, size, generator) * room for _ in range(2)], dim=1)
+    shift = torch.stack([uniform(-1, 1, size, rng) * room for _ in range(2)], dim=1)
     return Placement(angle, scale, shift)
 
 
@@ -135,15 +135,15 @@ class Classical:
     thickness: float = 1.0
     thinness: float = 0.4
 
-    def __call__(self, images: Tensor, generator: Rng) -> Tensor:
+    def __call__(self, images: Tensor, rng: Rng) -> Tensor:
         """uint8 ink (B, H, W) to floats (B, 1, H, W) in [-1, 1], each image changed on its own."""
         size, height, width = images.shape
-        source = self._thicken(images.unsqueeze(1).float().div_(255), generator)
-        angle = uniform(-1, 1, size, generator) * math.radians(self.max_angle)
-        scale_x = 1 + uniform(-self.scale, self.scale, size, generator)
-        scale_y = 1 + uniform(-self.scale, self.scale, size, generator)
-        shear = uniform(-self.shear, self.shear, size, generator)
-        shift_x, shift_y = (uniform(-self.shift, self.shift, size, generator) for _ in range(2))
+        source = self._thicken(images.unsqueeze(1).float().div_(255), rng)
+        angle = uniform(-1, 1, size, rng) * math.radians(self.max_angle)
+        scale_x = 1 + uniform(-self.scale, self.scale, size, rng)
+        scale_y = 1 + uniform(-self.scale, self.scale, size, rng)
+        shear = uniform(-self.shear, self.shear, size, rng)
+        shift_x, shift_y = (uniform(-self.shift, self.shift, size, rng) for _ in range(2))
         cosine, sine = torch.cos(angle), torch.sin(angle)
         rows = [
             torch.stack([cosine * scale_x, shear - sine * scale_y, shift_x], dim=1),
@@ -151,12 +151,12 @@ class Classical:
         ]
         theta = torch.stack(rows, dim=1)  # (B, 2, 3)
         grid = affine_grid(theta, height, width)
-        grid += self._displacement(size, height, width, generator)
+        grid += self._displacement(size, height, width, rng)
         return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
 
     def _displacement(self, size: int, height: int, width: int, rng: Rng) -> Tensor:
         """A smooth field (B, H, W, 2): 6 x 6 normal control values, enlarged (bicubic)."""
-        control = drawn(lambda n, **at: torch.randn(n, 2, 6, 6, **at), size, rng) * self.elastic
+        control = draw_rows(lambda n, **at: torch.randn(n, 2, 6, 6, **at), size, rng) * self.elastic
         # Enlarging is linear, and the same for rows and columns: two small matrix products.
         corner = torch.eye(6, device=rng.device).view(1, 1, 6, 6)
         down, across = (
@@ -165,8 +165,8 @@ class Classical:
         )  # (H, 6) and (W, 6)
         return (down @ control @ across.T).permute(0, 2, 3, 1)
 
-    def _thicken(self, ink: Tensor, generator: Rng) -> Tensor:
+    def _thicken(self, ink: Tensor, rng: Rng) -> Tensor:
         """Blend each image with its grey dilation or erosion (3 x 3)."""
-        blend = uniform(-self.thinness, self.thickness, len(ink), generator).view(-1, 1, 1, 1)
+        blend = uniform(-self.thinness, self.thickness, len(ink), rng).view(-1, 1, 1, 1)
         thicker, thinner = over_neighbours(ink, torch.maximum), over_neighbours(ink, torch.minimum)
         return ink + blend.clamp(min=0) * (thicker - ink) + (-blend).clamp(min=0) * (thinner - ink)

@@ -18,7 +18,7 @@ Uint8 = npt.NDArray[np.uint8]
 INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
 MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
 MAX_REFITS = 16  # a speckled scan may lose its outermost specks several times
-SMOOTHED_AT_ONCE = 1024  # images: the histograms of all of them would be large
+SMOOTH_CHUNK_SIZE = 1024  # images: the histograms of all of them would be large
 
 
 def margin_px(size_px: int) -> int:
@@ -120,8 +120,8 @@ def smooth(images: Uint8) -> Uint8:
         (N, H, W) uint8.
     """
     smoothed = np.empty_like(images, order="C", subok=False)
-    for start in range(0, len(images), SMOOTHED_AT_ONCE):
-        chunk = slice(start, start + SMOOTHED_AT_ONCE)
+    for start in range(0, len(images), SMOOTH_CHUNK_SIZE):
+        chunk = slice(start, start + SMOOTH_CHUNK_SIZE)
         blurred = images[chunk].astype(np.float32)
         for axis in (1, 2):
             blurred = correlate1d(blurred, [0.25, 0.5, 0.25], axis=axis, mode="mirror")

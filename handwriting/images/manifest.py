@@ -25,7 +25,7 @@ from handwriting.storage.atomic import flush_all
 from handwriting.storage.json_files import read_json, write_json
 
 UNKNOWN_WRITER = ""
-AT_ONCE = 1024  # images read before any of them is written
+CHUNK_SIZE = 1024  # images read before any of them is written
 _WRITER_IN_PATH = re.compile(r"(?:writer|sheet)[_-]?[A-Za-z0-9]+")
 
 
@@ -239,7 +239,7 @@ def split_by_writer(
 
 
 def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[Uint8]:
-    """The canonical images of a manifest in parts, (up to ``AT_ONCE``, size_px, size_px) uint8.
+    """The canonical images of a manifest in parts, (up to ``CHUNK_SIZE``, size_px, size_px) uint8.
 
     Raises:
         InputError: behind the last part, listing every image that cannot be read or is blank.
@@ -253,10 +253,10 @@ def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[
             problems.append(str(error))
             return np.zeros((size_px, size_px), np.uint8)
 
-    starts = range(0, len(manifest.entries), AT_ONCE)
+    starts = range(0, len(manifest.entries), CHUNK_SIZE)
     with ThreadPoolExecutor() as pool:
         for start in progress(starts, len(starts), description):
-            part = manifest.entries[start : start + AT_ONCE]
+            part = manifest.entries[start : start + CHUNK_SIZE]
             images = np.empty((len(part), size_px, size_px), np.uint8)
             for image, found in zip(images, pool.map(read, part), strict=True):
                 image[:] = found

@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
-from handwriting.images.manifest import AT_ONCE, Manifest, read_images
+from handwriting.images.manifest import CHUNK_SIZE, Manifest, read_images
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import content_key, content_key_of
-from handwriting.storage.locks import Claim
+from handwriting.storage.locks import FolderLock
 
 Int64 = npt.NDArray[np.int64]
 FORM = 1  # raise it when the canonical form changes: old caches are then made anew
@@ -85,9 +85,9 @@ class LazyImages:
 
 
 def in_parts(images: "Uint8 | LazyImages") -> Iterator[Uint8]:
-    """The images in parts (n, H, W) of up to ``AT_ONCE``."""
-    for start in range(0, len(images), AT_ONCE):
-        yield images[start : start + AT_ONCE]
+    """The images in parts (n, H, W) of up to ``CHUNK_SIZE``."""
+    for start in range(0, len(images), CHUNK_SIZE):
+        yield images[start : start + CHUNK_SIZE]
 
 
 class UnpackedImages(NamedTuple):
@@ -252,7 +252,7 @@ def _check(packed: PackedImages) -> None:
 def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:
     """The packed set in ``folder``, made first if it is not there; by one process, others wait."""
     if not (folder / "meta.json").is_file():
-        with Claim(folder, patience_s=math.inf):
+        with FolderLock(folder, timeout_s=math.inf):
             if not (folder / "meta.json").is_file():
                 save_packed(folder, make())
     return open_packed(folder)

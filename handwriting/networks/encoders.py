@@ -183,7 +183,7 @@ class SeparateNorm(nn.Module):
         """Images (B, 1, H, W), the generated ones last, to (B, K)."""
         others, generated = images.split([len(images) - num_generated, num_generated])
         # Norms are of the whole batch: who has no such image goes along with those who do.
-        num_others, num_generated = ranks.highest(len(others), num_generated)
+        num_others, num_generated = ranks.all_reduce_max(len(others), num_generated)
         found = [self.network(others)] if num_others else []
         if num_generated:
             state = {

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from handwriting.parallel.ranks import count
+from handwriting.parallel.ranks import world_size
 from handwriting.parallel.rows import gather, shard
 
 
@@ -98,16 +98,16 @@ class _WholeBatchDropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        batch = x.new_ones(count() * len(x), *x.shape[1:])
+        batch = x.new_ones(world_size() * len(x), *x.shape[1:])
         return x * shard(F.dropout(batch, self.p))
 
 
-def over_all(network: nn.Module) -> None:
+def sync_layers(network: nn.Module) -> None:
     """Let batch norms and dropouts see the whole batch; with one process they do.
 
     Nothing but their ``forward`` changes: weights and their names stay what they are.
     """
-    if count() == 1:
+    if world_size() == 1:
         return
     for part in network.modules():
         for kind, whole in ((_BatchNorm, _WholeBatchNorm), (nn.Dropout, _WholeBatchDropout)):

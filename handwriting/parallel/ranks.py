@@ -46,14 +46,14 @@ def join(device: str) -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes share a batch."""
     return 1 if _alone or not dist.is_initialized() else dist.get_world_size()
 
 
 def rank() -> int:
     """This process's number among them, from 0."""
-    return 0 if count() == 1 else dist.get_rank()
+    return 0 if world_size() == 1 else dist.get_rank()
 
 
 def is_main() -> bool:
@@ -70,7 +70,7 @@ def main_only(work: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(work)
     def done_once(*arguments: P.args, **keywords: P.kwargs) -> T:
         global _alone
-        if count() == 1:
+        if world_size() == 1:
             return work(*arguments, **keywords)
         outcome: list[Any] = [None, None]
         if is_main():
@@ -90,19 +90,19 @@ def main_only(work: Callable[P, T]) -> Callable[P, T]:
     return done_once
 
 
-def from_each(work: Callable[[], T]) -> list[T]:
+def all_gather_object(work: Callable[[], T]) -> list[T]:
     """What a piece of work gives on each process, in their order.
 
     What it raises on one, all raise.
     """
-    if count() == 1:
+    if world_size() == 1:
         return [work()]
     outcome: tuple[Any, Exception | None]
     try:
         outcome = work(), None
     except Exception as error:
         outcome = None, error
-    outcomes: list[Any] = [None] * count()
+    outcomes: list[Any] = [None] * world_size()
     dist.all_gather_object(outcomes, outcome)
     errors = [error for _, error in outcomes if error is not None]
     if errors:
@@ -110,9 +110,9 @@ def from_each(work: Callable[[], T]) -> list[T]:
     return [found for found, _ in outcomes]
 
 
-def highest(*values: int) -> list[int]:
+def all_reduce_max(*values: int) -> list[int]:
     """The highest of each value over the processes."""
     found = torch.tensor(values)
-    if count() > 1:
+    if world_size() > 1:
         dist.all_reduce(found, dist.ReduceOp.MAX)
     return found.tolist()

@@ -10,20 +10,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 from handwriting.errors import InputError
-from handwriting.parallel.ranks import count, rank
+from handwriting.parallel.ranks import rank, world_size
 
 
-def share(size: int) -> int:
+def local_batch_size(size: int) -> int:
     """How many rows of a batch of ``size`` are this process's.
 
     Raises:
         InputError: the processes cannot have equally many.
     """
-    if size % count():
+    if size % world_size():
         raise InputError(
-            f"a batch of {size} for {count()} processes: make it a multiple of their number"
+            f"a batch of {size} for {world_size()} processes: make it a multiple of their number"
         )
-    return size // count()
+    return size // world_size()
 
 
 def shard(batch: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def shard(batch: Tensor) -> Tensor:
 def shard_parts(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """This process's rows of a batch that is drawn in parts: of each part those among them."""
     sizes = [len(part) for part in parts]
-    size = share(sum(sizes))
+    size = local_batch_size(sum(sizes))
     first, last = rank() * size, (rank() + 1) * size
     starts = accumulate(sizes, initial=0)
     return tuple(
@@ -47,20 +47,20 @@ def shard_parts(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
 class Rows:
     """Draws from a generator what is random about this process's rows of a batch.
 
-    The generator draws for the whole batch on each process, so that it stays the same on all.
+    It draws for the whole batch on each process, so that it stays the same on all.
     """
 
-    generator: torch.Generator
+    rng: torch.Generator
 
     @property
     def device(self) -> torch.device:
-        return self.generator.device
+        return self.rng.device
 
 
 Rng = torch.Generator | Rows
 
 
-def drawn(
+def draw_rows(
     draw: Callable[..., Tensor], size: int, rng: Rng | None, device: torch.device | None = None
 ) -> Tensor:
     """What is random about ``size`` rows of a batch: (size, ...).
@@ -72,7 +72,7 @@ def drawn(
         device: needed where there is no ``rng``.
     """
     if isinstance(rng, Rows):
-        return shard(draw(size * count(), generator=rng.generator, device=rng.device))
+        return shard(draw(size * world_size(), generator=rng.rng, device=rng.device))
     return draw(size, generator=rng, device=device if rng is None else rng.device)
 
 
@@ -91,28 +91,28 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-def mean(own: Tensor) -> Tensor:
+def all_reduce_mean(own: Tensor) -> Tensor:
     """The mean over the processes; gradients flow to all of them."""
-    return own if count() == 1 else _Sum.apply(own) / count()
+    return own if world_size() == 1 else _Sum.apply(own) / world_size()
 
 
 def gather(own: Tensor) -> Tensor:
     """The batch (B, ...) from each process's rows; gradients flow to all of them."""
-    if count() == 1:
+    if world_size() == 1:
         return own
-    batch = own.new_zeros(count(), *own.shape)
+    batch = own.new_zeros(world_size(), *own.shape)
     batch[rank()] = own
     whole: Tensor = _Sum.apply(batch)
     return whole.flatten(0, 1)
 
 
 @torch.no_grad()
-def average(tensors: Sequence[Tensor]) -> None:
+def all_reduce_mean_(tensors: Sequence[Tensor]) -> None:
     """Replace tensors, such as gradients, by their means over the processes; one message."""
-    if count() == 1 or not tensors:
+    if world_size() == 1 or not tensors:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
-    pieces = flat.div_(count()).split([tensor.numel() for tensor in tensors])
+    pieces = flat.div_(world_size()).split([tensor.numel() for tensor in tensors])
     for tensor, piece in zip(tensors, pieces, strict=True):
         tensor.copy_(piece.view(tensor.shape))

@@ -43,7 +43,7 @@ class Stop:
         if self.signal is None:
             self.signal, self._noted_at = number, time.monotonic()
         elif multiprocessing.parent_process() is None and (
-            ranks.count() == 1 or time.monotonic() - self._noted_at > REPEATED_S
+            ranks.world_size() == 1 or time.monotonic() - self._noted_at > REPEATED_S
         ):
             self.now()
 

@@ -25,7 +25,7 @@ Argument = TypeVar("Argument")
 _STOPPED = 128 + signal.SIGTERM  # the exit code of what SIGTERM has stopped
 
 
-def side_by_side(
+def run_parallel(
     jobs: Sequence[tuple[Callable[[Argument], object], Argument]], num_workers: int, doing: str = ""
 ) -> None:
     """Run jobs, so many processes at a time, in the order given; a job is a function's call.
@@ -56,7 +56,7 @@ def _ended(
     jobs: Sequence[tuple[Callable[[Argument], object], Argument]], num_workers: int
 ) -> Iterator[None]:
     """One value for each job that has ended."""
-    if ranks.count() > 1 or multiprocessing.parent_process() is not None:
+    if ranks.world_size() > 1 or multiprocessing.parent_process() is not None:
         num_workers = 1
     if min(num_workers, len(jobs)) <= 1:
         for function, argument in jobs:

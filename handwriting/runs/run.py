@@ -7,36 +7,39 @@ run again; a stage that was interrupted goes on from its checkpoint. Of several 
 writes; they begin, stop and end together.
 """
 
+import hashlib
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
-
+from handwriting.parallel import ranks
+from handwriting.parallel.rows import all_reduce_mean
 from handwriting.config import Config, NonFinite, Tracking
 from handwriting.errors import InputError
+from handwriting.storage.locks import FolderLock
+from handwriting.storage.atomic import append_line, write_atomically, write_text
+from handwriting.storage.keys import content_key
+from handwriting.storage.places import git_commit
+from handwriting.storage.json_files import plain, read_json, write_json
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import save_png
-from handwriting.parallel import ranks
-from handwriting.parallel.progress import progress
 from handwriting.parallel.ranks import main_only
-from handwriting.parallel.rows import mean
-from handwriting.parallel.signals import Stop
-from handwriting.runs.checkpoint import read_tensors, save_tensors
+from handwriting.parallel.progress import progress
 from handwriting.runs.runtime import precision_of
-from handwriting.storage.atomic import append_line, write_atomically, write_text
-from handwriting.storage.json_files import plain, read_json, write_json
-from handwriting.storage.keys import content_key, file_key
-from handwriting.storage.locks import Claim
-from handwriting.storage.places import git_commit
+from handwriting.runs.checkpoint import read_tensors, save_tensors
+from handwriting.parallel.signals import Stop
+from handwriting.storage.keys import file_key
 
 LOG_EVERY = 50  # steps: losses stay on the device until then
 AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
@@ -65,9 +68,9 @@ class Run:
             **facts, "inputs": keys, "key": self.key, "versions": versions(),
             "commit": git_commit(),
         }  # fmt: skip
-        self._claim: Claim | None = None
+        self._claim: FolderLock | None = None
         self._stateful: dict[str, Any] = {}
-        self._generator: torch.Generator | None = None
+        self._rng: torch.Generator | None = None
         self._waiting: dict[str, list[Tensor]] = {}
         self._skips = config.runtime.non_finite == NonFinite.skip
         self._logged: list[Tensor] = []  # in this step
@@ -94,7 +97,7 @@ class Run:
         if done.get("key") != self.key or not all(output.is_file() for output in outputs):
             return False
         if any(left.is_file() for left in (*self._checkpoints, self.folder / "lock")):
-            with Claim(self.folder):
+            with FolderLock(self.folder):
                 self._remove_checkpoints()
         return True
 
@@ -109,7 +112,7 @@ class Run:
 
     @main_only
     def _open(self) -> None:
-        self._claim = Claim(self.folder)
+        self._claim = FolderLock(self.folder)
         (self.folder / "done.json").unlink(missing_ok=True)
         old = self.folder / "config.json"
         if not old.is_file() or read_json(old).get("key") != self.key:
@@ -143,7 +146,7 @@ class Run:
     # Training ---------------------------------------------------------------------------------
 
     def steps(
-        self, num_steps: int, stateful: Mapping[str, Any], generator: torch.Generator
+        self, num_steps: int, stateful: Mapping[str, Any], rng: torch.Generator
     ) -> Iterator[int]:
         """The numbers of the steps to take, 1 to ``num_steps``, from a checkpoint if there is one.
 
@@ -151,7 +154,7 @@ class Run:
             num_steps: where training ends.
             stateful: networks, optimizers and averages, anything with ``state_dict`` and
                 ``load_state_dict``, saved and restored by name.
-            generator: that draws the data; torch's own generator is saved beside it.
+            rng: that draws the data; torch's own is saved beside it.
 
         Ctrl-C and SIGTERM let the step end and a checkpoint be written, then stop the process.
 
@@ -160,7 +163,7 @@ class Run:
                 ``runtime.non_finite=skip``: a weight, or all logged values of many steps.
             InputError: the disk is full, or the folder was removed.
         """
-        self._stateful, self._generator = dict(stateful), generator
+        self._stateful, self._rng = dict(stateful), rng
         step = self._restore()
         self._forget_after(step)
         saved = time.monotonic()
@@ -172,17 +175,19 @@ class Run:
                 self._end(step, buffers)
                 if step % LOG_EVERY == 0 or step == num_steps:
                     self._flush(step)
-                if ranks.count() > 1 and step % AGREE_EVERY and step != num_steps:
+                if ranks.world_size() > 1 and step % AGREE_EVERY and step != num_steps:
                     continue
                 # By the first's clock, and by whomever a signal reached.
                 is_due = time.monotonic() - saved > self._config.runtime.checkpoint_every_s
-                due, number = ranks.highest(int(is_due and ranks.is_main()), stop.signal or 0)
+                due, number = ranks.all_reduce_max(
+                    int(is_due and ranks.is_main()), stop.signal or 0
+                )
                 if number:
                     break
                 if due:
                     self._save(step)
                     saved = time.monotonic()
-        (number,) = ranks.highest(stop.signal or 0)
+        (number,) = ranks.all_reduce_max(stop.signal or 0)
         if number:
             stop.signal = number
             self._save(step)
@@ -260,7 +265,7 @@ class Run:
     def _average_waiting(self) -> None:
         """Average what was logged over the processes; twice is as once."""
         for name, values in self._waiting.items():
-            self._waiting[name] = list(mean(torch.stack(values)))
+            self._waiting[name] = list(all_reduce_mean(torch.stack(values)))
 
     def _check_finite(self, step: int, waiting: Mapping[str, list[Tensor]]) -> None:
         """Check what was logged up to a step, and the weights that it ended with."""
@@ -312,14 +317,14 @@ class Run:
         return self.folder / "checkpoint.pt", self.folder / "checkpoint.pt.before"
 
     def _save(self, step: int) -> None:
-        assert self._generator is not None
+        assert self._rng is not None
         self._average_waiting()
         self._check_finite(step, {} if self._skips else self._waiting)
         self._check_folder()
         state = {
             "step": step,
             "torch_rng": torch.get_rng_state(),
-            "data_rng": self._generator.get_state(),
+            "data_rng": self._rng.get_state(),
             "elapsed_s": time.perf_counter() - self._started,
             "waiting": {name: torch.stack(values) for name, values in self._waiting.items()},
             "bad_step": int(self._bad_step),
@@ -363,14 +368,14 @@ class Run:
         return None
 
     def _load(self, state: dict[str, Any]) -> None:
-        assert self._generator is not None
+        assert self._rng is not None
         if type(state["step"]) is not int or state["step"] < 0:
             raise ValueError(f"step {state['step']}")
         for name, item in self._stateful.items():
             item.load_state_dict(state["states"][name])
         torch.set_rng_state(state["torch_rng"])
-        self._generator.set_state(state["data_rng"])
-        device = self._generator.device
+        self._rng.set_state(state["data_rng"])
+        device = self._rng.device
         self._waiting = {k: list(values.to(device)) for k, values in state["waiting"].items()}
         self._bad_step = torch.tensor(state["bad_step"], device=device)
         self._bad_batch = {k: value.to(device) for k, value in state["bad_batch"].items()}
@@ -433,10 +438,10 @@ def run_folder(config: Config) -> Path:
     return Path(config.runs_dir).absolute() / config.name
 
 
-def main_claim(folder: Path, patience_s: float | None = None) -> AbstractContextManager[object]:
-    """The first process's :class:`Claim` to write into a folder; others may write below it."""
+def lock_folder(folder: Path, timeout_s: float | None = None) -> AbstractContextManager[object]:
+    """The first process's :class:`FolderLock` to write into a folder; others may write below it."""
     if ranks.is_main():
-        return Claim(folder, patience_s, below=False)
+        return FolderLock(folder, timeout_s, below=False)
     return nullcontext()
 
 

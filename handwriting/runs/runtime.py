@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from handwriting.parallel import ranks
+from handwriting.networks.norms import sync_layers
+from handwriting.parallel.rows import all_reduce_mean_
+from handwriting.networks.blocks import ModulatedBlock
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
-from handwriting.networks.blocks import ModulatedBlock
 from handwriting.networks.encoders import ResidualBlock, fold_batch_norms
-from handwriting.networks.norms import over_all
-from handwriting.parallel.rows import average
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -90,7 +91,7 @@ class Runtime:
 
         With several processes its batch norms and dropouts then see the whole batch.
         """
-        over_all(network)
+        sync_layers(network)
         # Channels-last convolutions are up to half as quick again, also on a CPU, but there group
         # norm of bf16 is then ten times slower.
         has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
@@ -132,7 +133,7 @@ class Runtime:
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        average(gradients)
+        all_reduce_mean_(gradients)
         norm = get_total_norm(gradients)
         optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         optimizer.step()

@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from handwriting.errors import InputError, report_problems
+from handwriting.storage.json_files import plain
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.checkpoint import read_tensors, save_tensors
-from handwriting.storage.json_files import plain
 
 FACTS: dict[str, type] = {  # what later stages read, by what it must be; lists are of words
     "characters": list, "drawable": list, "writers_seen": list, "vocabulary": list,
     "arm": str, "mode": str, "step_type": str,
     "seed": int, "size_px": int, "num_style_images": int,
 }  # fmt: skip
-MOST_BESIDE = 10_000_000  # elements that a network may hold beside what is stored of it
+MAX_BESIDE = 10_000_000  # elements that a network may hold beside what is stored of it
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class Told(dict[str, Any]):
+class Facts(dict[str, Any]):
     """What a file says by name; what is asked for and missing is named with the file."""
 
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
@@ -139,7 +139,7 @@ def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:
         _check_weights(value)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a weight file of this project: {error}") from error
-    arguments, facts = (Told(path, value[name]) for name in ("arguments", "facts"))
+    arguments, facts = (Facts(path, value[name]) for name in ("arguments", "facts"))
     if value["kind"] != kind:
         raise InputError(f"{path} holds {value['kind']} weights, expected {kind} ({made_by})")
     return Weights(path, kind, arguments, facts, value["state"])
@@ -199,7 +199,7 @@ def build(network_class: Callable[..., Network], weights: Weights) -> Network:
         with torch.device("meta"), _no_larger_than(weights.state):
             empty = network_class(**weights.arguments)
         held = sum(tensor.numel() for tensor in [*empty.parameters(), *empty.buffers()])
-        if held > _num_elements(weights.state) + MOST_BESIDE:
+        if held > _num_elements(weights.state) + MAX_BESIDE:
             raise ValueError(f"it would hold {held:,} numbers")
     except Exception as error:  # whatever arguments of any form lead to
         raise InputError(

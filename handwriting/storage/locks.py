@@ -16,10 +16,10 @@ if sys.platform != "win32":
     import fcntl
 
 
-PATIENCE_S = 10.0  # for another process that writes into the same folder: a step of training
+LOCK_TIMEOUT_S = 10.0  # for another process that writes into the same folder: a step of training
 
 
-class Claim:
+class FolderLock:
     """One process's claim to write into a folder, while this object or its ``with`` lasts.
 
     A locked file in the folder names the process. The operating system unlocks it when the process
@@ -29,25 +29,25 @@ class Claim:
 
     Args:
         folder: made if it is not there.
-        patience_s: how long to wait for another process, such as a worker whose parent was killed
-            and which ends its step; None: ``PATIENCE_S``.
+        timeout_s: how long to wait for another process, such as a worker whose parent was killed
+            and which ends its step; None: ``LOCK_TIMEOUT_S``.
         below: whether the folders below are this process's, too.
 
     Raises:
         InputError: another process has claimed the folder, or it cannot be written.
     """
 
-    def __init__(self, folder: Path, patience_s: float | None = None, below: bool = True) -> None:
+    def __init__(self, folder: Path, timeout_s: float | None = None, below: bool = True) -> None:
         self._path = folder / "lock"
         earlier = _CLAIMS.get(self._path)
         if earlier is not None:
             earlier.release()
-        self._file = _lock(self._path, PATIENCE_S if patience_s is None else patience_s)
+        self._file = _lock(self._path, LOCK_TIMEOUT_S if timeout_s is None else timeout_s)
         self.release: Callable[[], object] = weakref.finalize(self, _unlock, self._path, self._file)
         _CLAIMS[self._path] = self
         _remove_unfinished(folder, below)
 
-    def __enter__(self) -> "Claim":
+    def __enter__(self) -> "FolderLock":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,12 +66,12 @@ class Claim:
             )
 
 
-_CLAIMS: weakref.WeakValueDictionary[Path, Claim] = weakref.WeakValueDictionary()
+_CLAIMS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
 
 
-def _lock(path: Path, patience_s: float) -> IO[str]:
+def _lock(path: Path, timeout_s: float) -> IO[str]:
     """The file, locked, with this process's name in it."""
-    ends, told = time.monotonic() + patience_s, False
+    ends, told = time.monotonic() + timeout_s, False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:

@@ -17,12 +17,12 @@ from handwriting.networks.encoders import ImageEncoder
 from handwriting.reports.statistics import Float64, Int64
 from training_character_classification.measures.quality import ratio
 
-IN_FEATURES = ("frechet_distance", "precision", "recall", "density", "coverage")
-IN_LOOKS = ("stroke_width", "grey_level", "centroid")
-DISTANCES = (IN_FEATURES[0], "kernel_distance", *IN_FEATURES[1:], *IN_LOOKS)
+FEATURE_DISTANCES = ("frechet_distance", "precision", "recall", "density", "coverage")
+APPEARANCE = ("stroke_width", "grey_level", "centroid")
+DISTANCES = (FEATURE_DISTANCES[0], "kernel_distance", *FEATURE_DISTANCES[1:], *APPEARANCE)
 
 
-def as_many(labels: Int64, other: Int64) -> tuple[Int64, Int64]:
+def match_class_counts(labels: Int64, other: Int64) -> tuple[Int64, Int64]:
     """Which images of two sets to compare: of each class equally many, the first ones.
 
     Args:
@@ -149,21 +149,21 @@ def _to_nearest(values: Float64) -> Float64:
     return distances.min(axis=1)
 
 
-def in_features(real: Float64, other: Float64) -> dict[str, float | None]:
+def feature_distances(real: Float64, other: Float64) -> dict[str, float | None]:
     """All that equally many features are compared by; None for no more images than features.
 
     Args:
         real, other: (N, D) each.
     """
     if len(real) <= real.shape[1]:
-        return dict.fromkeys(IN_FEATURES)
+        return dict.fromkeys(FEATURE_DISTANCES)
     return {"frechet_distance": frechet_distance(real, other), **neighbourhoods(real, other)}
 
 
 # Looks --------------------------------------------------------------------------------------------
 
 
-def looks(images: Uint8) -> Float64:
+def appearance(images: Uint8) -> Float64:
     """Stroke width, grey level and centroid of images.
 
     Args:
@@ -183,7 +183,7 @@ def looks(images: Uint8) -> Float64:
     return np.stack([2 * total / edges, total / (images > 0).sum(axis=(1, 2)), x, y], axis=1)
 
 
-def in_looks(real: Uint8, other: Uint8) -> dict[str, float | None]:
+def appearance_distances(real: Uint8, other: Uint8) -> dict[str, float | None]:
     """How far apart the stroke widths, grey levels and centroids of two sets of images are.
 
     The Wasserstein distance between their distributions, as a multiple of the real ones' deviation;
@@ -196,9 +196,9 @@ def in_looks(real: Uint8, other: Uint8) -> dict[str, float | None]:
         None without images, or for what is the same in all real ones.
     """
     if not len(real):
-        return dict.fromkeys(IN_LOOKS)
-    ours, theirs = looks(real), looks(other)
+        return dict.fromkeys(APPEARANCE)
+    ours, theirs = appearance(real), appearance(other)
     apart = [wasserstein_distance(a, b) for a, b in zip(ours.T, theirs.T, strict=True)]
     width, grey, x, y = map(ratio, apart, ours.std(axis=0).tolist())
     centroid = None if x is None or y is None else (x + y) / 2
-    return dict(zip(IN_LOOKS, (width, grey, centroid), strict=True))
+    return dict(zip(APPEARANCE, (width, grey, centroid), strict=True))

@@ -25,12 +25,12 @@ from handwriting.networks.encoders import ImageEncoder
 from handwriting.reports.statistics import Float64, Int64
 
 MEASURES = ("content_accuracy", "diversity", "style_match", "domain_auc", "nearest_distance")
-MOST_CHARACTERS = 100  # that are looked at, the same ones in every source
-MOST_PER_CHARACTER = 100  # images of each
+MAX_CHARACTERS = 100  # that are looked at, the same ones in every source
+MAX_PER_CHARACTER = 100  # images of each
 NUM_FOLDS = 5  # of cross-validation
 
 
-def sampled(images: PackedImages, labels: Int64, most: int = MOST_PER_CHARACTER) -> PackedImages:
+def sampled(images: PackedImages, labels: Int64, most: int = MAX_PER_CHARACTER) -> PackedImages:
     """At most so many random images of each class of ``labels``, shuffled."""
     rng = np.random.default_rng(0)
     order = rng.permutation(len(images))
@@ -118,7 +118,7 @@ class StyleFeatures(nn.Module):
         return torch.cat([finest.mean((2, 3)), finest.std((2, 3))], dim=1)
 
 
-class Hands:
+class WriterProbe:
     """Tells training writers by the style of an image, whatever its character.
 
     What the character explains is subtracted: the mean style of its images over the writers. An

@@ -38,8 +38,8 @@ from training_character_classification.report.plots import (
     gains_over_control,
 )
 
-LEVEL = 0.05  # of the corrected p
-HELPERS = "simulated helpers"  # as judge.py names them
+ALPHA = 0.05  # of the corrected p
+HELPERS = "simulated"  # as judge.py names them
 COLUMNS = (
     "arm", "accuracy", "95 % interval", "macro F1", "worst tenth", "gain", "95 % interval", "p",
     "corrected p", "gap closed", "probe AUC", "seeds", "writers",
@@ -117,9 +117,9 @@ def verdict(gain: Gain) -> str:
     if gain.interval is None:
         return "one writer is no sample, nothing is shown"
     p = gain.p if gain.corrected_p is None else gain.corrected_p
-    if p < LEVEL and gain.interval[0] > 0:
+    if p < ALPHA and gain.interval[0] > 0:
         return "a gain"
-    return "a loss" if p < LEVEL and gain.interval[1] < 0 else "no difference is shown"
+    return "a loss" if p < ALPHA and gain.interval[1] < 0 else "no difference is shown"
 
 
 def _introduction(
@@ -213,7 +213,7 @@ def _row(found: Finding, sources: Sources) -> tuple[str, ...]:
             f"{gain.gain:+.3f}", interval_text(gain.interval, "+.3f"), _p(gain.p),
             _p(gain.corrected_p), _share(closed),
         )  # fmt: skip
-    names = [HELPERS if name == "helpers" else name for name in generators_of(found.arm)]
+    names = [HELPERS if name == "simulated" else name for name in generators_of(found.arm)]
     probes = [sources.get(name, {}).get("domain_auc") for name in names]
     return (
         found.arm,

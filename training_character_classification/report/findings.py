@@ -19,7 +19,7 @@ from handwriting.reports.statistics import Float64, holm, interval, interval_of_
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json
 
-WRITTEN_OR_SET = frozenset({"real", "fonts", "classical"})  # what no generator made
+NOT_GENERATED = frozenset({"real", "fonts", "classical"})  # what no generator made
 # Pairs that people write alike, among kana and among kanji.
 LOOK_ALIKES = (
     "シツ ソン シミ ンリ ツソ クワ ワウ ウフ クタ クケ コユ コロ スヌ チテ チナ ナメ ノメ マム "
@@ -139,10 +139,10 @@ def recipe_arm_name(evidence: Evidence, recipe: str) -> str:
 def generators_of(arm: str) -> list[str]:
     """What generated images an arm sees: ``real+vae+classical@top`` sees those of ``vae``.
 
-    Simulated hands (``helpers``) count among them: nobody wrote their images. They are drawn by
+    Simulated hands (``simulated``) count among them: nobody wrote their images. They are drawn by
     rules, not learnt from people.
     """
-    return [part for part in arm.partition("@")[0].split("+") if part not in WRITTEN_OR_SET]
+    return [part for part in arm.partition("@")[0].split("+") if part not in NOT_GENERATED]
 
 
 def planned(evidence: Evidence, people: int) -> list[str]:

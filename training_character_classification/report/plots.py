@@ -26,8 +26,8 @@ from training_character_classification.report.findings import (
     people_text,
 )
 
-MOST_CHARACTERS = 60  # bars that can still be read
-MOST_ARMS = 16  # rows of them
+MAX_CHARACTERS = 60  # bars that can still be read
+MAX_ARMS = 16  # rows of them
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -49,11 +49,11 @@ def per_character_bars(results: Mapping[str, Mapping[str, Any]], path: Path) -> 
         seeds.setdefault(name.rsplit("/seed_", 1)[0], []).append(result["per_character"])
     accuracy = {
         arm: {c: float(np.mean([each[c]["accuracy"] for each in found])) for c in found[0]}
-        for arm, found in list(seeds.items())[:MOST_ARMS]
+        for arm, found in list(seeds.items())[:MAX_ARMS]
     }
     first = next(iter(accuracy.values()))
     means = {c: np.mean([of_arm[c] for of_arm in accuracy.values()]) for c in first}
-    characters = sorted(means, key=lambda c: float(means[c]))[:MOST_CHARACTERS]
+    characters = sorted(means, key=lambda c: float(means[c]))[:MAX_CHARACTERS]
     figure, axes = plt.subplots(
         len(accuracy), 1, figsize=(max(6.0, 0.22 * len(characters)), 0.8 + 0.75 * len(accuracy)),
         sharex=True, squeeze=False, layout="constrained",
@@ -115,8 +115,8 @@ def gains_and_losses(gains: Mapping[str, float], title: str, path: Path) -> None
 def _winners_and_losers(gains: Mapping[str, float]) -> list[str]:
     """Characters by gain, largest first; where not all can be shown, without the middle."""
     order = sorted(gains, key=lambda c: -gains[c])
-    if len(order) > MOST_CHARACTERS:
-        order = order[: MOST_CHARACTERS // 2] + order[-MOST_CHARACTERS // 2 :]
+    if len(order) > MAX_CHARACTERS:
+        order = order[: MAX_CHARACTERS // 2] + order[-MAX_CHARACTERS // 2 :]
     return order
 
 
@@ -128,7 +128,7 @@ DASHES = ("--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
 ACCURACY_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 NEAR_ZERO = 0.002  # and 1 minus that are the ends of the axis of accuracies, which has no 0 or 1
 WIDEST_GAIN = 0.15  # beyond it an arm is an arrow at the edge, or the rest could not be read
-MOST_PAIRS = 12  # of characters
+MAX_PAIRS = 12  # of characters
 
 
 def accuracy_over_people(findings: Sequence[Finding], control: str, named: str, path: Path) -> None:
@@ -243,7 +243,7 @@ def character_gains(gains: Mapping[str, Mapping[str, CharacterGain]], path: Path
         gains: what is compared -> character -> gain.
         path: of the PNG.
     """
-    longest = min(MOST_CHARACTERS, max(len(of_one) for of_one in gains.values()))
+    longest = min(MAX_CHARACTERS, max(len(of_one) for of_one in gains.values()))
     figure, axes = plt.subplots(
         len(gains), 1, figsize=(max(6.0, 0.22 * longest), 2.4 * len(gains)), sharey=True,
         squeeze=False, layout="constrained",
@@ -272,11 +272,11 @@ def confusion_pairs(found: Mapping[str, Sequence[Confusion]], control: str, path
         path: of the PNG.
     """
     figure, axes = plt.subplots(
-        1, len(found), figsize=(max(6.0, 3.8 * len(found)), 1.4 + 0.3 * MOST_PAIRS), sharex=True,
+        1, len(found), figsize=(max(6.0, 3.8 * len(found)), 1.4 + 0.3 * MAX_PAIRS), sharex=True,
         squeeze=False, layout="constrained",
     )  # fmt: skip
     for axis, (title, pairs) in zip(axes[0], found.items(), strict=True):
-        shown = pairs[:MOST_PAIRS]
+        shown = pairs[:MAX_PAIRS]
         for row, pair in enumerate(shown):
             axis.plot([pair.control, pair.arm], [row, row], color="#cccccc", zorder=1)
         rows = range(len(shown))
@@ -287,7 +287,7 @@ def confusion_pairs(found: Mapping[str, Sequence[Confusion]], control: str, path
             [pair.arm for pair in shown], rows, 20, NAMED, label="the arm with generated images"
         )
         axis.set_yticks(rows, [f"{pair.written}→{pair.read}" for pair in shown])
-        axis.set_ylim(MOST_PAIRS - 0.5, -0.5)
+        axis.set_ylim(MAX_PAIRS - 0.5, -0.5)
         axis.set_title(title, loc="left", fontsize=8)
         axis.set_xlabel("how often")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
