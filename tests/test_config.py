@@ -8,9 +8,9 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from handwriting import config as config_module
 from handwriting.config import Config, ModelMode, StepType, Tracking
 from handwriting.errors import InputError
+from handwriting.runs import script
 from handwriting.runs.script import compose, typed
 from handwriting.storage.places import CONFIG_DIR
 
@@ -137,7 +137,7 @@ def test_run_script_hands_over_the_composed_study(
     received: list[Config] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["script.py", "experiment=smoke", "data.characters=日本"])
-    config_module.run_script(received.append)
+    script.run_script(received.append)
     assert received == [compose(["experiment=smoke", "data.characters=日本"])]
 
 
@@ -150,5 +150,5 @@ def test_run_script_ends_with_the_message_of_an_input_error(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["script.py", "experiment=smoke"])
     with pytest.raises(SystemExit) as caught:
-        config_module.run_script(fails)
+        script.run_script(fails)
     assert caught.value.code == "error: the file is upside down"

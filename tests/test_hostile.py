@@ -377,7 +377,7 @@ def test_a_format_that_runs_a_program_is_refused(
 def test_large_images_are_read_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("handwriting.images.LARGE_PIXELS", 1)
+    monkeypatch.setattr("handwriting.images.reading.LARGE_PIXELS", 1)
     at_once: list[int] = []
     inside = []
 
@@ -388,7 +388,7 @@ def test_large_images_are_read_one_at_a_time(
         inside.pop()
         return canonical(image, size_px)
 
-    monkeypatch.setattr("handwriting.images.canonical", counted)
+    monkeypatch.setattr("handwriting.images.reading.canonical", counted)
     for number in range(8):
         glyph().save(tmp_path / f"{number}.png")
     listing = {"木": [f"{number}.png" for number in range(8)]}

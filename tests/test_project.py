@@ -156,7 +156,7 @@ def test_experiments_are_deltas() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_every_module_and_public_class_says_what_it_is(path: Path) -> None:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree)
+    assert ast.get_docstring(tree) or not tree.body  # the empty __init__ of a room
     networks = [
         node.name
         for node in tree.body

@@ -30,7 +30,7 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images
-from handwriting.storage import atomic as files
+from handwriting.storage import locks, places
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import write_json
 from handwriting.storage.locks import FolderLock
@@ -263,7 +263,7 @@ def test_a_full_disk_is_no_reason_to_leave_out_a_font(
 HOLD = """
 import sys, time
 from pathlib import Path
-from handwriting.files import FolderLock
+from handwriting.storage.locks import FolderLock
 claim = FolderLock(Path(sys.argv[1]))
 print("claimed", flush=True)
 time.sleep(600)
@@ -286,7 +286,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(
     holder: "subprocess.Popen[str]", smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.1)
     toy = Toy(smoke)
     with pytest.raises(InputError, match=rf"toy is being written by .* process {holder.pid} on "):
         toy.main()
@@ -542,7 +542,7 @@ def test_a_run_that_only_skips_stops(smoke: ComposeSmoke) -> None:
 
 
 def test_the_commit_is_read_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(places, "_CHECKOUT", tmp_path)
     assert git_commit() is None
     git = tmp_path / ".git"
     write_atomically(git / "HEAD", lambda path: path.write_text("a" * 40 + "\n") and None)
@@ -560,7 +560,7 @@ def test_the_commit_is_read_without_git(tmp_path: Path, monkeypatch: pytest.Monk
     (git / "worktrees/two/commondir").write_text("../..\n")
     worktree.mkdir()
     (worktree / ".git").write_text(f"gitdir: {git}/worktrees/two\n")
-    monkeypatch.setattr(files, "_CHECKOUT", worktree)
+    monkeypatch.setattr(places, "_CHECKOUT", worktree)
     assert git_commit() == "c" * 40
 
 

@@ -10,7 +10,7 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
 from handwriting.images.manifest import read_manifest
 from handwriting.images.reading import read_canonical
-from handwriting.sources import simulated_writers as strokes
+from handwriting.sources import simulated_writers, strokes
 
 Float64 = npt.NDArray[np.float64]
 CHARACTERS = ("ア", "ぬ", "河")
@@ -35,23 +35,23 @@ def exact_raster(lines: Float64, radii: Float64, side_px: int) -> Float64:
 
 def write_once(character: str, number: int) -> tuple[Float64, Float64]:
     """The centre lines and radii of one sample."""
-    writer = strokes.make_writer(0, number)
+    writer = simulated_writers.make_writer(0, number)
     drawing = strokes.read_drawing(character, writer.regular_script)
-    deviation = strokes.draw_deviation(np.random.default_rng([0, number]), drawing)
-    return strokes.write(drawing, writer, deviation)
+    deviation = simulated_writers.draw_deviation(np.random.default_rng([0, number]), drawing)
+    return simulated_writers.write(drawing, writer, deviation)
 
 
 def test_same_seed_gives_the_same_images_and_another_seed_others() -> None:
     first, again, other = (
-        strokes.simulate(CHARACTERS, 2, 2, seed, 32).in_memory() for seed in (3, 3, 4)
+        simulated_writers.simulate(CHARACTERS, 2, 2, seed, 32).in_memory() for seed in (3, 3, 4)
     )
     assert np.array_equal(first.images, again.images)
     assert not np.array_equal(first.images, other.images)
 
 
 def test_adding_writers_characters_and_samples_changes_nothing_that_was_there() -> None:
-    few = strokes.simulate(CHARACTERS, 2, 1, 0, 32).in_memory()
-    many = strokes.simulate(("国", *reversed(CHARACTERS)), 3, 2, 0, 32).in_memory()
+    few = simulated_writers.simulate(CHARACTERS, 2, 1, 0, 32).in_memory()
+    many = simulated_writers.simulate(("国", *reversed(CHARACTERS)), 3, 2, 0, 32).in_memory()
     shared = many.by(few.writer_names).of(CHARACTERS)
     for writer in range(2):
         for label in range(len(CHARACTERS)):
@@ -62,7 +62,7 @@ def test_adding_writers_characters_and_samples_changes_nothing_that_was_there() 
 
 
 def test_images_are_labelled_and_canonical() -> None:
-    packed = strokes.simulate(MIXED, 3, 1, 0, 32).in_memory()
+    packed = simulated_writers.simulate(MIXED, 3, 1, 0, 32).in_memory()
     assert packed.images.shape == (36, 32, 32)
     assert packed.labels.tolist() == list(range(12)) * 3
     assert packed.writers.tolist() == [0] * 12 + [1] * 12 + [2] * 12
@@ -103,7 +103,7 @@ def test_components_are_the_strokes_of_the_tree() -> None:
 
 
 def test_samples_of_a_writer_are_more_alike_than_writers_are() -> None:
-    packed = strokes.simulate(MIXED, 10, 2, 0, 32).in_memory()
+    packed = simulated_writers.simulate(MIXED, 10, 2, 0, 32).in_memory()
     images = packed.images.reshape(10, len(MIXED), 2, -1).astype(np.float64)
     within = np.linalg.norm(images[:, :, 0] - images[:, :, 1], axis=-1).mean()
     between = np.linalg.norm(images[:-1, :, 0] - images[1:, :, 1], axis=-1).mean()
@@ -112,23 +112,23 @@ def test_samples_of_a_writer_are_more_alike_than_writers_are() -> None:
 
 def test_a_character_without_drawing_is_named() -> None:
     with pytest.raises(InputError, match=r"U\+2603"):
-        strokes.simulate("ア☃", 1, 1, 0, 32)
+        simulated_writers.simulate("ア☃", 1, 1, 0, 32)
 
 
 def test_a_corpus_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = strokes.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
-    monkeypatch.setattr(strokes, "simulate", lambda *arguments: pytest.fail("made again"))
-    again = strokes.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
+    first = simulated_writers.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
+    monkeypatch.setattr(simulated_writers, "simulate", lambda *arguments: pytest.fail("made again"))
+    again = simulated_writers.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
     assert np.array_equal(first.images, again.images)
     assert first.characters == again.characters
-    monkeypatch.setattr(strokes, "VERSION", -1)
+    monkeypatch.setattr(simulated_writers, "VERSION", -1)
     with pytest.raises(pytest.fail.Exception, match="made again"):
-        strokes.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
+        simulated_writers.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
 
 
 def test_a_corpus_written_as_files_reads_back_the_same(tmp_path: Path) -> None:
-    packed = strokes.simulate(CHARACTERS, 2, 2, 0, 32).in_memory()
-    strokes.write_corpus(tmp_path, packed)
+    packed = simulated_writers.simulate(CHARACTERS, 2, 2, 0, 32).in_memory()
+    simulated_writers.write_corpus(tmp_path, packed)
     manifest = read_manifest(tmp_path / "manifest.json")
     assert manifest.characters == packed.characters
     assert manifest.writers == packed.writer_names

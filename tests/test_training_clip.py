@@ -15,6 +15,7 @@ from handwriting.characters.vocabulary import EOS, PAD, ClassTexts, Vocabulary, 
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
+from handwriting.parallel.rows import Rng
 from handwriting.runs import inference as evaluate
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import load_weights
@@ -284,11 +285,11 @@ def test_unseen_characters_stay_out_of_training(
     else:
         draw = ClassTexts.draw
 
-        def draw_rows(self: ClassTexts, labels: Tensor, generator: torch.Generator) -> Tensor:
+        def noted_draw(self: ClassTexts, labels: Tensor, rng: Rng) -> Tensor:
             taken.append(labels)
-            return draw(self, labels, generator)
+            return draw(self, labels, rng)
 
-        monkeypatch.setattr(ClassTexts, "draw", draw_rows)
+        monkeypatch.setattr(ClassTexts, "draw", noted_draw)
         train_text_encoder.main(config)
     assert set(torch.cat(taken).tolist()) == set(range(6)) - {label}
 

@@ -27,10 +27,11 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from torch import nn
-from handwriting.config import Config, compose
-from handwriting.run import Run
-from handwriting.weights import save_weights
-from handwriting.workers import run_parallel
+from handwriting.config import Config
+from handwriting.runs.script import compose
+from handwriting.runs.run import Run
+from handwriting.runs.weights import save_weights
+from handwriting.parallel.workers import run_parallel
 
 def stage(config: Config) -> Path:
     run = Run(config, f"toy/{{config.seed}}", ("seed",), {{}})

@@ -1,4 +1,4 @@
-"""The generator: content and style encoders, AdaIN at the bottleneck, a decoder; a PatchGAN discriminator.
+"""The generator: content and style encoders, AdaIN at the bottleneck, a decoder; its discriminator.
 
 X. Huang, S. Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization,
 2017; P. Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017.

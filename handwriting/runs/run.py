@@ -7,39 +7,36 @@ run again; a stage that was interrupted goes on from its checkpoint. Of several 
 writes; they begin, stop and end together.
 """
 
-import hashlib
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import platform
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from handwriting.parallel import ranks
-from handwriting.parallel.rows import all_reduce_mean
+
 from handwriting.config import Config, NonFinite, Tracking
 from handwriting.errors import InputError
-from handwriting.storage.locks import FolderLock
-from handwriting.storage.atomic import append_line, write_atomically, write_text
-from handwriting.storage.keys import content_key
-from handwriting.storage.places import git_commit
-from handwriting.storage.json_files import plain, read_json, write_json
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import save_png
-from handwriting.parallel.ranks import main_only
+from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
-from handwriting.runs.runtime import precision_of
-from handwriting.runs.checkpoint import read_tensors, save_tensors
+from handwriting.parallel.ranks import main_only
+from handwriting.parallel.rows import all_reduce_mean
 from handwriting.parallel.signals import Stop
-from handwriting.storage.keys import file_key
+from handwriting.runs.checkpoint import read_tensors, save_tensors
+from handwriting.runs.runtime import precision_of
+from handwriting.storage.atomic import append_line, write_atomically, write_text
+from handwriting.storage.json_files import plain, read_json, write_json
+from handwriting.storage.keys import content_key, file_key
+from handwriting.storage.locks import FolderLock
+from handwriting.storage.places import git_commit
 
 LOG_EVERY = 50  # steps: losses stay on the device until then
 AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop

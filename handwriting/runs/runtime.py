@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from handwriting.parallel import ranks
-from handwriting.networks.norms import sync_layers
-from handwriting.parallel.rows import all_reduce_mean_
-from handwriting.networks.blocks import ModulatedBlock
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
+from handwriting.networks.blocks import ModulatedBlock
 from handwriting.networks.encoders import ResidualBlock, fold_batch_norms
+from handwriting.networks.norms import sync_layers
+from handwriting.parallel.rows import all_reduce_mean_
 
 Network = TypeVar("Network", bound=nn.Module)
 
