@@ -16,7 +16,7 @@ from handwriting.characters.classes import class_list, hiragana, katakana
 from handwriting.corpus.coverage import main as coverage_main
 from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
-from handwriting.sources import fonts
+from handwriting.sources import glyphs
 from handwriting.sources.fonts import FontFace, character_map, find_fonts
 from handwriting.sources.glyphs import font_images, render_font, skipped_table
 from handwriting.storage.places import INFORMATION_DIR
@@ -285,13 +285,13 @@ def test_a_font_is_rendered_once_until_it_changes(
     path = build_font(tmp_path / "f.ttf", KANA, blank=KANA[5])
     faces = [only_face(path), only_face(build_font(tmp_path / "full.ttf", KANA, family="Full"))]
     calls: list[str] = []
-    render = fonts.render_font
+    render = glyphs.render_font
 
     def counted(face: FontFace, characters: Sequence[str], size_px: int):  # type: ignore[no-untyped-def]
         calls.append(face.name)
         return render(face, characters, size_px)
 
-    monkeypatch.setattr(fonts, "render_font", counted)
+    monkeypatch.setattr(glyphs, "render_font", counted)
     first, lacks = font_images(faces, KANA[:20], 32, tmp_path / "cache")
     again, lacks_again = font_images(faces, KANA[:20], 32, tmp_path / "cache")
     assert len(calls) == 2
