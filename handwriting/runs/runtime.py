@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from handwriting.parallel import ranks
-from handwriting.networks.norms import sync_layers
-from handwriting.parallel.rows import all_reduce_mean_
-from handwriting.networks.blocks import ModulatedBlock
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
+from handwriting.networks.blocks import ModulatedBlock
 from handwriting.networks.encoders import ResidualBlock, fold_batch_norms
+from handwriting.networks.norms import sync_layers
+from handwriting.parallel.rows import all_reduce_mean_
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -129,7 +128,7 @@ class Runtime:
             optimizer: Adam or AdamW with ``fused=True``, which look at ``found_inf``.
 
         Returns:
-            The norm of its gradients (), to be logged: a run stops or skips by it.
+            The norm of its gradients (), to be logged: a run stops by it.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]

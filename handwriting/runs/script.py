@@ -4,15 +4,16 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, StrEnum
 from typing import Any
+
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+
+from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, workspace
-from handwriting.config import Config
+
 
 def _register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from handwriting.errors import InputError, report_problems
-from handwriting.storage.json_files import plain
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.checkpoint import read_tensors, save_tensors
+from handwriting.storage.json_files import plain
 
 FACTS: dict[str, type] = {  # what later stages read, by what it must be; lists are of words
     "characters": list, "drawable": list, "writers_seen": list, "vocabulary": list,
