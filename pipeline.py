@@ -4,7 +4,6 @@
     python pipeline.py experiment=katakana data=manifest data.manifest=PATH
     python pipeline.py experiment=paper runtime=gpu data=manifest data.manifest=PATH
     torchrun --nproc_per_node 8 pipeline.py experiment=paper runtime=gpu            # 8 GPUs
-    python pipeline.py replay=runs/demo                               # again, and is it the same?
 
 Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/report.html`` and
 ``metrics.json`` beside it.
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,12 +29,11 @@ from handwriting.config import (
 )
 from handwriting.corpus.audit import audit
 from handwriting.corpus.corpus import open_corpus
-from handwriting.corpus.replay import changes, compare, facts_of, read_study, record_study
+from handwriting.corpus.record import record_study
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
 from handwriting.runs.script import run_script
-from handwriting.storage.json_files import write_json
 from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
     train as train_cdiffusion,
@@ -63,14 +60,14 @@ OTHER_GENERATORS = {
 
 
 def main(config: Config) -> Path:
-    if config.replay:
-        return replay(config)
     started = time.perf_counter()
     for key in ("generators", "seeds", "augmentations"):
         if not getattr(config.pipeline, key) and not (key == "generators" and config.pipeline.arms):
             raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
     check_unseen(config)
-    record_study(config, open_corpus(config))
+    corpus = open_corpus(config)
+    with lock_folder(run_folder(config)):
+        record_study(config, corpus)
     # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
     config = replace(
         config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True,
@@ -104,39 +101,6 @@ def main(config: Config) -> Path:
     with lock_folder(run_folder(config)):
         report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
-    return report
-
-
-def replay(config: Config) -> Path:
-    """Run the study of ``config.replay`` again, in a folder of its own, and compare.
-
-    Returns:
-        The report of the new run; ``replay.json`` beside it says what differs.
-
-    Raises:
-        InputError: other overrides than of places, which would mean nothing here.
-    """
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    others = [o for o in given if o.partition("=")[0] not in ("replay", "runs_dir", "cache_dir")]
-    if others:
-        raise InputError(f"replay takes its configuration from the folder: without {others}")
-    assert config.replay is not None
-    before, study = Path(config.replay), read_study(config.replay)
-    again = replace(
-        study.config, name=f"{study.config.name}_replay", runs_dir=config.runs_dir,
-        cache_dir=config.cache_dir,
-    )  # fmt: skip
-    changed = sorted(changes(study.facts, facts_of(open_corpus(again))))
-    for line in changed:
-        print(f"warning: {line}", flush=True)
-    report = main(again)
-    count, different = compare(before, run_folder(again))
-    found = {"of": str(before), "changed": changed, "files": count, "different": different}
-    write_json(run_folder(again) / "replay.json", found)
-    if different:
-        print(f"replay: {len(different)} of {count} files differ:", *different, sep="\n  ")
-    else:
-        print(f"replay: all {count} files are the same bit for bit")
     return report
 
 

@@ -86,13 +86,6 @@ class ScoredBy(StrEnum):
     clip = "clip"  # the agreement of the image with the character's text
 
 
-class NonFinite(StrEnum):
-    """What becomes of a step whose loss or gradient is not finite."""
-
-    stop = "stop"  # the run ends
-    skip = "skip"  # the run goes on as if the step had not been taken
-
-
 class Tracking(Enum):
     """The wandb mode."""
 
@@ -339,7 +332,6 @@ class Runtime:
     num_threads: int = MISSING  # 0: as many as torch finds
     checkpoint_every_s: float = MISSING
     compile: bool = MISSING  # blocks with torch.compile: minutes at first; needs a C++ compiler
-    non_finite: NonFinite = MISSING
 
 
 @dataclass
@@ -352,7 +344,6 @@ class Config:
     runs_dir: str = MISSING
     cache_dir: str = MISSING
     tracking: Tracking = MISSING
-    replay: str | None = MISSING  # the folder of a study, which pipeline.py runs again
 
     model_mode: ModelMode = MISSING
     step_type: StepType = MISSING

@@ -13,7 +13,6 @@ from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.characters.classes import class_list, hiragana, katakana
-from handwriting.corpus.coverage import main as coverage_main
 from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
 from handwriting.sources import glyphs
@@ -323,15 +322,3 @@ def test_a_font_damaged_after_it_was_found_is_skipped(tmp_path: Path) -> None:
 def test_character_map_is_the_fonts_own(tmp_path: Path) -> None:
     face = only_face(build_font(tmp_path / "f.ttf", "あん"))
     assert character_map(face) == {ord("あ"), ord("ん")}
-
-
-def test_coverage_report_counts_what_is_missing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    build_font(tmp_path / "f.ttf", "あシツ木林休"[:4], blank="木")
-    assert coverage_main(["--classes", "smoke", str(tmp_path)]) == 0
-    lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert lines["with a decomposition"].split()[-1] == "2"
-    assert lines["font:Noto Sans JP Regular"].split()[-1] == "6"
-    assert lines["font:Test Regular"].endswith("3, 1 blank glyph, 2 not in the font")
-    assert coverage_main(["--classes", "no such list"]) == 1

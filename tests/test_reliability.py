@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,7 +109,7 @@ def test_a_signal_waits_for_the_step_and_its_checkpoint(
     assert caught.value.args == code
     assert signal.getsignal(number) is before
     assert stopped.finished[-1] == step
-    assert f"stopped after step {step}: start it again" in capsys.readouterr().out
+    assert f"stopped after step {step}: run the same command to resume" in capsys.readouterr().out
     resumed = Toy(smoke)
     assert torch.equal(resumed.main(), whole)
     assert stopped.finished + resumed.finished == list(range(1, 13))
@@ -436,106 +436,26 @@ def test_what_is_not_finite_is_never_saved(where: str, smoke: ComposeSmoke) -> N
     with pytest.raises(FloatingPointError) as caught:
         toy.main(at(7, spoil))
     assert f"toy: {where} not finite at step 7" in str(caught.value)
-    assert "goes on after step 6" in str(caught.value)
+    assert "resume after step 6" in str(caught.value)
     assert toy.finished[-1] == 7
     assert torch.load(toy.folder / "checkpoint.pt")["step"] == 6
 
 
-class Learner:
-    """A stage that fits a line; one batch of it may hold what is not finite."""
-
-    def __init__(self, smoke: ComposeSmoke, *overrides: str, bad_at: Sequence[int] = ()) -> None:
-        config = smoke(EACH_STEP, *overrides)
-        self.run, self.runtime = Run(config, "learner", ("seed",), {}), Runtime(config.runtime)
-        self.folder, self.bad_at = self.run.folder, bad_at
-        torch.manual_seed(0)
-        self.network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 1))
-        self.batches: list[Tensor] = []
-        self.after: dict[int, Any] = {}  # what the steps left
-
-    def main(self, during: DuringStep = lambda step: None) -> None:
-        rng = torch.Generator().manual_seed(0)
-        optimizer = AdamW(self.network.parameters(), lr=0.1, fused=True)
-        self.run.begin()
-        stateful = {"network": self.network, "optimizer": optimizer}
-        end = self.run._end
-
-        def noted(step: int, buffers: list[tuple[Tensor, Tensor]]) -> None:
-            end(step, buffers)
-            of_optimizer = (v for one in optimizer.state.values() for v in one.values())
-            state = [*self.network.state_dict().values(), *of_optimizer]
-            self.after[step] = str([value.tolist() for value in state])
-
-        self.run._end = noted  # type: ignore[method-assign]
-        for step in self.run.steps(12, stateful, rng):
-            inputs = torch.randn(4, 2, generator=rng)
-            inputs[0, 0] = torch.where(torch.tensor(step in self.bad_at), torch.inf, inputs[0, 0])
-            self.batches.append(inputs)
-            loss = self.network(inputs).square().mean()
-            optimizer.zero_grad()
-            self.runtime.backward(loss)
-            self.run.keep(inputs=inputs, labels=None)
-            self.run.log(loss=loss, gradient=self.runtime.step(optimizer))
-            during(step)
-        self.run.finish({})
-
-
-@pytest.mark.parametrize("every_s", ["-1", "1000"])
-def test_a_batch_that_breaks_the_numbers_stops_the_run_and_is_kept(
-    every_s: str, smoke: ComposeSmoke
+def test_a_gradient_that_is_not_finite_stops_the_run_and_leaves_the_weights(
+    smoke: ComposeSmoke,
 ) -> None:
-    learner = Learner(smoke, f"runtime.checkpoint_every_s={every_s}", bad_at=[7, 9])
-    with pytest.raises(FloatingPointError, match="learner: loss, gradient not finite at step 7"):
-        learner.main()
-    assert len(learner.batches) == (7 if every_s == "-1" else 10)
-    (path,) = learner.folder.glob("*.npz")
-    assert path.name == "non_finite_000007.npz"
-    with np.load(path) as saved:
-        assert list(saved) == ["inputs"]
-        np.testing.assert_array_equal(saved["inputs"], learner.batches[6])
-    state = learner.network.state_dict()
-    assert all(bool(state[name].isfinite().all()) for name in ("0.weight", "0.bias", "2.weight"))
-    # Another configuration begins anew, without what this one left.
-    Learner(smoke, "seed=1").main()
-    assert not list(learner.folder.glob("*.npz"))
+    toy, runtime = Toy(smoke), Runtime(smoke().runtime)
+    optimizer = AdamW(toy.network.parameters(), lr=0.1, fused=True)
 
+    def learn(step: int) -> None:
+        loss = toy.network(torch.ones(1, 1)).sum() * (torch.inf if step == 7 else 1.0)
+        optimizer.zero_grad()
+        runtime.backward(loss)
+        toy.run.log(gradient=runtime.step(optimizer))
 
-@pytest.mark.parametrize("stops", [False, True])
-def test_a_step_that_is_skipped_changes_nothing(
-    stops: bool, smoke: ComposeSmoke, capsys: pytest.CaptureFixture[str]
-) -> None:
-    learner = Learner(smoke, "runtime.non_finite=skip", bad_at=[7])
-    if stops:
-        with pytest.raises(SystemExit):
-            learner.main(at(8, send(signal.SIGTERM)))
-    else:
-        learner.main()
-    assert learner.after[7] == learner.after[6]
-    assert len(set(learner.after.values())) == len(learner.after) - 1
-    if stops:
-        resumed = Learner(smoke, "runtime.non_finite=skip", bad_at=[7])
-        resumed.main()
-        assert list(resumed.after) == [9, 10, 11, 12]
-    assert (
-        "warning: step 10: loss, gradient not finite at step 7 (its batch: "
-        in capsys.readouterr().out
-    )
-    with np.load(learner.folder / "non_finite_000007.npz") as saved:
-        np.testing.assert_array_equal(saved["inputs"], learner.batches[6])
-    lines = [json.loads(s) for s in (learner.folder / "metrics.jsonl").read_text().splitlines()]
-    logged = [line for line in lines if "warning" not in line]
-    assert [line.get("skipped", 0) for line in logged] == [0, 1, 0]
-    assert all(np.isfinite(line["loss"]) for line in logged)
-    (warning,) = json.loads((learner.folder / "metrics.json").read_text())["warnings"]
-    assert warning.startswith("step 10: loss, gradient not finite at step 7")
-
-
-def test_a_run_that_only_skips_stops(smoke: ComposeSmoke) -> None:
-    learner = Learner(smoke, "runtime.non_finite=skip")
-    learner.network[0].weight.data.fill_(3e38)  # finite, but not what it computes
-    with pytest.raises(FloatingPointError, match="not finite at step 1"):
-        learner.main()
-    assert len(learner.batches) == 5
+    with pytest.raises(FloatingPointError, match="toy: gradient not finite at step 7"):
+        toy.main(learn)
+    assert bool(toy.network.weight.isfinite().all())
 
 
 # Facts and tracking -------------------------------------------------------------------------------

@@ -73,7 +73,6 @@ def main(config: Config) -> Path:
         gradient = runtime.step(optimizer)
         schedule.step()
         averaged.update_parameters(network)
-        run.keep(**vars(batch))
         run.log(loss=loss, gradient=gradient)
         if step % settings.sample_every == 0 or step == settings.num_steps:
             assert isinstance(averaged.module, Denoiser)

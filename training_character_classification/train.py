@@ -85,7 +85,6 @@ def main(config: Config) -> Path:
         runtime.backward(loss)
         gradient = runtime.step(optimizer)
         schedule.step()
-        run.keep(images=inputs_, labels=labels)
         run.log(loss=loss, gradient=gradient)
 
     predicted = predict(network, corpus.validation, runtime)

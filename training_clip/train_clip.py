@@ -93,7 +93,6 @@ def main(config: Config) -> Path:
         runtime.backward(loss)
         gradient = runtime.step(optimizer)
         schedule.step()
-        run.keep(images=inputs_, tokens=tokens, labels=labels)
         run.log(loss=loss, scale=scale, gradient=gradient)
 
     metrics = dict(retrieval(network, corpus, texts, runtime))

@@ -62,7 +62,6 @@ def main(config: Config) -> Path:
         runtime.backward(loss)
         gradient = runtime.step(optimizer)
         schedule.step()
-        run.keep(images=inputs, labels=labels)
         run.log(loss=loss, gradient=gradient)
 
     held_out = corpus.without_unseen(corpus.validation)

@@ -63,7 +63,6 @@ def main(config: Config) -> Path:
         runtime.backward(loss)
         gradient = runtime.step(optimizer)
         schedule.step()
-        run.keep(tokens=tokens, labels=labels)
         run.log(loss=loss, gradient=gradient)
 
     top1 = accuracy(network, texts.tokens[seen], seen, runtime)

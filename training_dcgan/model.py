@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam
 
-from handwriting.config import NonFinite, Runtime as RuntimeConfig
+from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
 from handwriting.networks.ema import Average
 from handwriting.parallel.rows import Rng, draw_rows
@@ -173,7 +173,7 @@ class DCGAN:
         Args:
             runtime: device and precision; the CPU in float32 if none is given.
         """
-        in_float32 = RuntimeConfig("cpu", "no", 0, 60.0, False, NonFinite.stop)
+        in_float32 = RuntimeConfig("cpu", "no", 0, 60.0, False)
         self._runtime = runtime or Runtime(in_float32)
         dim, discriminator_dim = self._dims
         self.generator = Generator(self.size_px, self.z_dim, self.num_classes, dim)

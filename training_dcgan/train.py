@@ -72,7 +72,6 @@ def main(config: Config) -> Path:
         labels = draw_classes(mixture, settings, batch_size, rows)
         images = mixture.bank.take(mixture.draw(labels, settings.shares, rows))
         given = labels if settings.class_conditional else None
-        run.keep(images=images, labels=labels)
         run.log(**dcgan.train_on_batch(to_float(images), given, rng=rows))
         if shows(step, config):
             made = samples(dcgan, noise, show)

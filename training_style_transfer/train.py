@@ -133,7 +133,6 @@ def train_step(
         runtime.backward(discriminator_loss)
         discriminator_gradient = runtime.step(discriminator_optimizer)
 
-        run.keep(**vars(batch))
         run.log(
             discriminator=discriminator_loss, **terms, generator_gradient=generator_gradient,
             discriminator_gradient=discriminator_gradient,

@@ -74,7 +74,6 @@ def main(config: Config) -> Path:
         runtime.backward(error + kl)
         gradient = runtime.step(optimizer)
         schedule.step()
-        run.keep(images=images, labels=labels)
         run.log(squared_error=error, kl=kl, gradient=gradient)
         if step % settings.sample_every == 0 or step == settings.num_steps:
             run.sample(f"step_{step:06d}", samples(network, *shown, runtime))

@@ -17,11 +17,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from handwriting.config import Config, NonFinite, Tracking
+from handwriting.config import Config, Tracking
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import save_png
@@ -32,7 +31,7 @@ from handwriting.parallel.rows import all_reduce_mean
 from handwriting.parallel.signals import Stop
 from handwriting.runs.checkpoint import read_tensors, save_tensors
 from handwriting.runs.runtime import precision_of
-from handwriting.storage.atomic import append_line, write_atomically, write_text
+from handwriting.storage.atomic import append_line, write_text
 from handwriting.storage.json_files import plain, read_json, write_json
 from handwriting.storage.keys import content_key, file_key
 from handwriting.storage.locks import FolderLock
@@ -69,11 +68,6 @@ class Run:
         self._stateful: dict[str, Any] = {}
         self._rng: torch.Generator | None = None
         self._waiting: dict[str, list[Tensor]] = {}
-        self._skips = config.runtime.non_finite == NonFinite.skip
-        self._logged: list[Tensor] = []  # in this step
-        self._batch: dict[str, Tensor] = {}  # of this step
-        self._bad_step = torch.tensor(0)  # the first since the last line was logged; 0: none
-        self._bad_batch: dict[str, Tensor] = {}
         self._saved_step = 0
         self._tracker: Any = None
         self._started = time.perf_counter()
@@ -114,8 +108,7 @@ class Run:
         old = self.folder / "config.json"
         if not old.is_file() or read_json(old).get("key") != self.key:
             self._remove_checkpoints()
-            for path in (self.folder / "metrics.jsonl", *self.folder.glob("non_finite_*.npz")):
-                path.unlink(missing_ok=True)
+            (self.folder / "metrics.jsonl").unlink(missing_ok=True)
         write_json(old, self._facts)
         name = os.path.relpath(self.folder, run_folder(self._config))
         print(f"[{name}] -> {self.folder}", flush=True)
@@ -156,8 +149,7 @@ class Run:
         Ctrl-C and SIGTERM let the step end and a checkpoint be written, then stop the process.
 
         Raises:
-            FloatingPointError: a logged value or a weight is not finite. With
-                ``runtime.non_finite=skip``: a weight, or all logged values of many steps.
+            FloatingPointError: a logged value or a weight is not finite.
             InputError: the disk is full, or the folder was removed.
         """
         self._stateful, self._rng = dict(stateful), rng
@@ -167,9 +159,7 @@ class Run:
         steps = progress(range(step + 1, num_steps + 1), num_steps - step, self.folder.name)
         with Stop() as stop:
             for step in steps:
-                buffers = self._buffers() if self._skips else []
                 yield step
-                self._end(step, buffers)
                 if step % LOG_EVERY == 0 or step == num_steps:
                     self._flush(step)
                 if ranks.world_size() > 1 and step % AGREE_EVERY and step != num_steps:
@@ -188,39 +178,13 @@ class Run:
         if number:
             stop.signal = number
             self._save(step)
-            print(f"  stopped after step {step}: start it again and it goes on", flush=True)
+            print(f"  stopped after step {step}: run the same command to resume", flush=True)
             stop.now()
 
     def log(self, **values: Tensor) -> None:
         """Note scalars, once a step; their means are written every ``LOG_EVERY`` steps."""
         for name, value in values.items():
-            self._logged.append(value.detach())
             self._waiting.setdefault(name, []).append(value.detach())
-
-    def keep(self, **batch: Tensor | None) -> None:
-        """Keep what this step computes on; it is written if the step is not finite."""
-        self._batch = {name: value.detach() for name, value in batch.items() if value is not None}
-
-    def _buffers(self) -> list[tuple[Tensor, Tensor]]:
-        """Running statistics, which a step changes without an optimizer, and what they are now."""
-        networks = [item for item in self._stateful.values() if isinstance(item, nn.Module)]
-        buffers = [buffer for network in networks for buffer in network.buffers()]
-        return [(buffer, buffer.clone()) for buffer in buffers]
-
-    def _end(self, step: int, buffers: list[tuple[Tensor, Tensor]]) -> None:
-        """Note whether the step is the first that is not finite, without waiting for the device."""
-        if not self._logged:
-            return
-        is_bad = ~torch.stack([value.isfinite() for value in self._logged]).all()
-        for buffer, before in buffers:
-            buffer.copy_(torch.where(is_bad, before, buffer))
-        is_first = is_bad & (self._bad_step.to(is_bad.device) == 0)
-        self._bad_step = torch.where(is_first, step, self._bad_step.to(is_bad.device))
-        for name, value in self._batch.items():
-            kept = self._bad_batch.get(name, value)
-            is_same = kept.shape == value.shape
-            self._bad_batch[name] = torch.where(is_first, value, kept) if is_same else value
-        self._logged, self._batch = [], {}
 
     def warn(self, step: int, text: str) -> None:
         """Say that something looks wrong: now, in the log and in the study's report."""
@@ -245,15 +209,14 @@ class Run:
         self._average_waiting()
         self._check_finite(step, self._waiting)
         self._check_folder()
-        logged = {name: torch.stack(values).float() for name, values in self._waiting.items()}
-        means = {k: float(v[v.isfinite()].mean()) for k, v in logged.items() if v.isfinite().any()}
-        skipped = max((int((~v.isfinite()).sum()) for v in logged.values()), default=0)
+        means = {
+            name: float(torch.stack(values).float().mean())
+            for name, values in self._waiting.items()
+        }
         self._waiting.clear()
-        self._bad_step = torch.tensor(0)
         if not ranks.is_main():
             return
-        line = json.dumps({"step": step, **{k: round(v, 5) for k, v in means.items()},
-                           **({"skipped": skipped} if skipped else {})})  # fmt: skip
+        line = json.dumps({"step": step, **{name: round(v, 5) for name, v in means.items()}})
         append_line(self.folder / "metrics.jsonl", line)
         if self._tracker is not None:
             with self._tracking():
@@ -267,42 +230,23 @@ class Run:
     def _check_finite(self, step: int, waiting: Mapping[str, list[Tensor]]) -> None:
         """Check what was logged up to a step, and the weights that it ended with."""
         first: dict[str, int] = {}
-        is_over = not self._skips
         for name, values in waiting.items():
             finite = torch.stack(values).isfinite().tolist()
             if not all(finite):
                 first[name] = step - len(finite) + 1 + finite.index(False)
-                is_over |= not any(finite) and len(finite) > 1
         for name, item in self._stateful.items():
             parameters = item.parameters() if isinstance(item, nn.Module) else ()
             if not all(bool(parameter.isfinite().all()) for parameter in parameters):
                 first.setdefault(f"weights of {name}", step)
-                is_over = True
         if not first:
             return
         earliest = min(first.values())
         names = ", ".join(name for name, at in first.items() if at == earliest)
-        what = f"{names} not finite at step {earliest}{self._write_bad_batch()}"
-        if is_over:
-            raise FloatingPointError(
-                f"{self.folder.name}: {what}. Started again, it goes on after step "
-                f"{self._saved_step}, the last that was saved; if it stops there again, lower the "
-                "learning rate or take runtime.precision=no or runtime.non_finite=skip"
-            )
-        self.warn(step, f"{what}; skipped")
-
-    def _write_bad_batch(self) -> str:
-        """Write what the first step that is not finite computed on; return a word about it."""
-        step = int(self._bad_step)
-        if not (step and self._bad_batch and ranks.is_main()):
-            return ""
-        path = self.folder / f"non_finite_{step:06d}.npz"
-        arrays: dict[str, Any] = {
-            name: value.cpu().numpy() for name, value in self._bad_batch.items()
-        }
-        self._check_folder()
-        write_atomically(path, lambda temporary: np.savez(temporary, **arrays))
-        return f" (its batch: {path})"
+        raise FloatingPointError(
+            f"{self.folder.name}: {names} not finite at step {earliest}. Run the same command to "
+            f"resume after step {self._saved_step}, the last that was saved; if it stops there "
+            "again, lower the learning rate or take runtime.precision=no"
+        )
 
     def _check_folder(self) -> None:
         if self._claim is not None:
@@ -316,7 +260,7 @@ class Run:
     def _save(self, step: int) -> None:
         assert self._rng is not None
         self._average_waiting()
-        self._check_finite(step, {} if self._skips else self._waiting)
+        self._check_finite(step, self._waiting)
         self._check_folder()
         state = {
             "step": step,
@@ -324,8 +268,6 @@ class Run:
             "data_rng": self._rng.get_state(),
             "elapsed_s": time.perf_counter() - self._started,
             "waiting": {name: torch.stack(values) for name, values in self._waiting.items()},
-            "bad_step": int(self._bad_step),
-            "bad_batch": self._bad_batch if int(self._bad_step) else {},
             "states": {name: item.state_dict() for name, item in self._stateful.items()},
         }
         if ranks.is_main():
@@ -374,8 +316,6 @@ class Run:
         self._rng.set_state(state["data_rng"])
         device = self._rng.device
         self._waiting = {k: list(values.to(device)) for k, values in state["waiting"].items()}
-        self._bad_step = torch.tensor(state["bad_step"], device=device)
-        self._bad_batch = {k: value.to(device) for k, value in state["bad_batch"].items()}
         self._started -= state["elapsed_s"]
         self._saved_step = state["step"]
 

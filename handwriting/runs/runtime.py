@@ -128,7 +128,7 @@ class Runtime:
             optimizer: Adam or AdamW with ``fused=True``, which look at ``found_inf``.
 
         Returns:
-            The norm of its gradients (), to be logged: a run stops or skips by it.
+            The norm of its gradients (), to be logged: a run stops by it.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]
