@@ -21,10 +21,8 @@ from handwriting.config import (
     Condition,
     Config,
     GeneratorName,
-    Keep,
     ModelMode,
     Recipe,
-    ScoredBy,
     StepType,
 )
 from handwriting.corpus.audit import audit
@@ -77,7 +75,7 @@ def main(config: Config) -> Path:
     num_workers = config.pipeline.num_workers
     generated = [arm for arm in arms if arm.use_gen]
     controls = [arm for arm in arms if not arm.use_gen]
-    if needs_clip(config, generated):
+    if needs_clip(config):
         encoders = (train_image_encoder, train_text_encoder)
         run_parallel([(stage.main, config) for stage in encoders], num_workers)
         train_clip.main(config)
@@ -152,7 +150,7 @@ def all_arms(config: Config) -> list[str]:
 
 
 def study_arm(config: Config, name: str) -> Config:
-    """The configuration of the arm of a name, such as ``real+vae+classical@top``.
+    """The configuration of the arm of a name, such as ``real+vae+classical@by_confusion``.
 
     Raises:
         InputError: an unknown source, a generator that the study lacks, or an unknown recipe.
@@ -179,19 +177,11 @@ def study_arm(config: Config, name: str) -> Config:
     return replace(arm, gen_ratio=ratio, recipe=varied, classifier=named)
 
 
-def needs_clip(config: Config, arms: list[Config]) -> bool:
-    """Whether a generator or a recipe of the study looks at CLIP or its encoders."""
-    modes = {mode.value for mode in ModelMode}
-    return (
-        any(name.value in modes for name in config.pipeline.generators)
-        or (
-            GeneratorName.cdiffusion in config.pipeline.generators
-            and config.cdiffusion.condition is Condition.text
-        )
-        or any(
-            arm.recipe.scored_by is ScoredBy.clip and arm.recipe.keep in (Keep.top, Keep.band)
-            for arm in arms
-        )
+def needs_clip(config: Config) -> bool:
+    """Whether a generator of the study looks at CLIP or its encoders."""
+    generators = {name.value for name in config.pipeline.generators}
+    return not generators.isdisjoint(mode.value for mode in ModelMode) or (
+        GeneratorName.cdiffusion in generators and config.cdiffusion.condition is Condition.text
     )
 
 

@@ -70,22 +70,6 @@ class Preparation(StrEnum):
     smooth = "smooth"  # blurred, Otsu's threshold to zero, cut to a square
 
 
-class Keep(StrEnum):
-    """Which generated images of each character a recogniser sees."""
-
-    all = "all"
-    top = "top"  # those that score best
-    band = "band"  # those in the middle: neither trivial nor unreadable
-    random = "random"  # as many, whatever they score
-
-
-class ScoredBy(StrEnum):
-    """What says how good a generated image is."""
-
-    recogniser = "recogniser"  # the likelihood of its character by an independent recogniser
-    clip = "clip"  # the agreement of the image with the character's text
-
-
 class Tracking(Enum):
     """The wandb mode."""
 
@@ -284,12 +268,6 @@ class CharacterClassification(Training):
 class Recipe:
     """How a recogniser uses generated images."""
 
-    keep: Keep = MISSING
-    keep_share: float = MISSING  # of the generated images of each character, where not all are kept
-    scored_by: ScoredBy = MISSING
-    scorer: str | None = MISSING  # weights; null: evidence.control of this seed, or the CLIP
-    generated_first: float = MISSING  # share of the steps, without real; then none generated
-    separate_norm: bool = MISSING  # batch-norm statistics of generated images apart from real ones
     by_confusion: bool = MISSING  # more images of what the control confuses in validation
 
 

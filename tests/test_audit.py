@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 
-from handwriting.config import Config, Keep
+from handwriting.config import Config
 from handwriting.corpus.audit import audit, writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
@@ -104,7 +104,7 @@ def filtered(config: Config) -> Config:
         config,
         use_gen=str(run_folder(config) / GENERATED / "manifest.json"),
         classifier=replace(config.classifier, name="filtered"),
-        recipe=replace(config.recipe, keep=Keep.top),
+        recipe=replace(config.recipe, by_confusion=True),
     )
 
 
@@ -198,7 +198,7 @@ def test_what_an_encoder_saw_is_seen_by_all_that_is_made_from_it(study: Study) -
 def test_who_reads_the_judge_is_named(study: Study) -> None:
     path = study.folder / FILTERED / "config.json"
     facts = read_json(path)
-    facts["inputs"]["scorers"] = {"recogniser": file_key(study.folder / JUDGE / "classifier.pt")}
+    facts["inputs"]["control"] = [file_key(study.folder / JUDGE / "classifier.pt")]
     write_json(path, facts)
     people = f"{VALIDATES} (validation), {TESTED} (test), simulated_0004 (test)"
     name = f"{JUDGE}/classifier.pt"
@@ -214,7 +214,7 @@ def test_what_is_not_of_the_study_is_named(study: Study) -> None:
 @pytest.mark.parametrize(
     ("place", "readers"),
     [("clip/clip.pt", [f"{step}: read clip" for step in STEPS]),
-     (f"{CONTROL}/classifier.pt", [f"{FILTERED}: read scorers"])],
+     (f"{CONTROL}/classifier.pt", [f"{FILTERED}: read control"])],
 )  # fmt: skip
 def test_weights_that_are_not_those_that_were_read_are_named(
     place: str, readers: list[str], study: Study

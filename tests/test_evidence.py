@@ -7,22 +7,27 @@ import pytest
 from conftest import ComposeSmoke, begun, smoke_overrides
 
 import evidence
-from handwriting.config import Config, GeneratorName, Recipe, ScoredBy, Training
+from handwriting.config import Config, GeneratorName, Recipe, Training
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.runs.run import run_folder
 from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import read_json
-from pipeline import needs_clip, study_arm
+from pipeline import study_arm
 
 GRID = [
     "evidence.arms=[real,real+fonts+classical,real+fonts+vae+classical]",
     "evidence.recipe_arm=real+fonts+vae+classical", "evidence.recipe_people=[1]",
-    "+evidence.recipes.top={keep: top, keep_share: 0.5}",
+    "+evidence.recipes.soft={by_confusion: true}",
     "evidence.people=[1]", "evidence.seeds=[0,1]",
 ]  # fmt: skip
-ARMS = ["real", "real+fonts+classical", "real+fonts+vae+classical", "real+fonts+vae+classical@top"]
+ARMS = [
+    "real",
+    "real+fonts+classical",
+    "real+fonts+vae+classical",
+    "real+fonts+vae+classical@soft",
+]
 
 
 @pytest.fixture(scope="module")
@@ -120,20 +125,17 @@ def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: Compose
     assert cell.name == "smoke/seed_3/people_1"
     assert (cell.seed, cell.data.rotation, cell.data.people) == (3, 3, 1)
     assert cell.pipeline.generators == [GeneratorName.dcgan, GeneratorName.vae]
-    assert cell.pipeline.arms == [*config.evidence.arms, "real+fonts+vae+classical@top"]
-    assert "real+fonts+vae+classical@top" not in evidence.cell(config, 3, people=2).pipeline.arms
+    assert cell.pipeline.arms == [*config.evidence.arms, "real+fonts+vae+classical@soft"]
+    assert "real+fonts+vae+classical@soft" not in evidence.cell(config, 3, people=2).pipeline.arms
 
 
 def test_a_recipe_varies_its_arm(smoke: ComposeSmoke) -> None:
-    config = smoke("+evidence.recipes.soft={keep: band, scored_by: clip, gen_ratio: 0.25}",
+    config = smoke("+evidence.recipes.soft={by_confusion: true, gen_ratio: 0.25}",
                    "pipeline.generators=[vae]")  # fmt: skip
-    plain, varied = (study_arm(config, f"real+vae{suffix}") for suffix in ("", "@soft"))
+    varied = study_arm(config, "real+vae@soft")
     assert varied.classifier.name == "real+vae@soft"
-    assert isinstance(varied.recipe, Recipe)
-    assert varied.recipe.scored_by is ScoredBy.clip
+    assert varied.recipe == Recipe(by_confusion=True)
     assert varied.gen_ratio == 0.25
-    assert varied.recipe.keep_share == config.recipe.keep_share
-    assert (needs_clip(config, [plain]), needs_clip(config, [varied])) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,8 @@ def test_a_recipe_varies_its_arm(smoke: ComposeSmoke) -> None:
             ["evidence.arms=[real+fonts+classical,real+gan]", "evidence.recipe_people=[]"],
             "arm 'real\\+gan': expected",
         ),
-        (["++evidence.recipes.top={keeps: top}"], "evidence.recipes.top: Key 'keeps'"),
-        (["++evidence.recipes.top={keep: best}"], "evidence.recipes.top: Invalid value"),
+        (["++evidence.recipes.top={keep: 1}"], "evidence.recipes.top: Key 'keep'"),
+        (["++evidence.recipes.top={by_confusion: best}"], "evidence.recipes.top: Value 'best'"),
     ],
 )
 def test_what_cannot_be_run_is_named_first(

@@ -43,7 +43,7 @@ from training_character_classification.report.findings import (
 CONTROL, NAMED, OTHER = "real+fonts", "real+fonts+vae", "vae"
 EVIDENCE = Evidence(
     arms=["real", CONTROL, NAMED, OTHER], control=CONTROL, people=[1, 5], seeds=[0, 1],
-    recipe_arm=NAMED, recipe_people=[1], recipes={"top": {"keep": "top"}},
+    recipe_arm=NAMED, recipe_people=[1], recipes={"top": {"by_confusion": True}},
 )  # fmt: skip
 PEOPLE = {"anna": 0.4, "ben": 0.6, "chie": 0.9, "dai": 0.5, "emi": 0.7}  # who differ much
 

@@ -89,11 +89,11 @@ GENERATED: dict[str, tuple[str, dict[str, str]]] = {
 }  # fmt: skip
 RECOGNISED: dict[str, tuple[str, dict[str, str]]] = {
     # Of 16 rows of a batch the last 2 are generated: the first process has none of them.
-    "classifier/separate/seed_0": (
+    "classifier/few_generated/seed_0": (
         RECOGNISER,
         {
-            "use_gen": "generated/vae/manifest.json", "recipe.separate_norm": "=true",
-            "gen_ratio": "=0.125", "classifier.name": "=separate",
+            "use_gen": "generated/vae/manifest.json", "gen_ratio": "=0.125",
+            "classifier.name": "=few_generated",
         },
     ),
     "classifier/real+fonts+classical/seed_0": (RECOGNISER, {"classifier.use_fonts": "=true"}),

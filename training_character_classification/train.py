@@ -3,12 +3,12 @@
     python training_character_classification/train.py                          # real images only
     python training_character_classification/train.py use_gen=PATH             # and generated ones
     python training_character_classification/train.py aug=false classifier.use_fonts=true
-    python training_character_classification/train.py use_gen=PATH recipe.keep=top
+    python training_character_classification/train.py use_gen=PATH recipe.by_confusion=true
 
 Every arm takes the same number of steps on batches of the same size; ``gen_ratio`` of a batch comes
-from what is not real (generated images, font renders, simulated, in equal parts). How
-generated images are used is the ``recipe``: which of them, when, through which norms, of which
-characters the most. Writes ``runs/<name>/classifier/<arm>/seed_<seed>/classifier.pt``.
+from what is not real (generated images, font renders, simulated, in equal parts). With
+``recipe.by_confusion`` the generated images are mostly of what the control confuses. Writes
+``runs/<name>/classifier/<arm>/seed_<seed>/classifier.pt``.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from handwriting.corpus.bank import ImageBank
 from handwriting.corpus.corpus import open_corpus
 from handwriting.images.augment import Classical, to_float
 from handwriting.images.packed import files_key
-from handwriting.networks.encoders import Classifier, SeparateNorm
+from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
 from handwriting.parallel.rows import Rows, shard_parts
 from handwriting.runs.inference import predict
@@ -33,44 +33,49 @@ from handwriting.runs.weights import save_weights
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import (
     arm_name,
-    phases,
+    batch_shares,
     read_generated,
     training_sources,
 )
-from training_character_classification.selection import generated_banks, read_scorers
+from training_character_classification.selection import (
+    ClassBank,
+    class_weights,
+    confusion,
+    read_control,
+)
 
 
 def main(config: Config) -> Path:
     settings = config.classifier
     corpus = open_corpus(config)
     manifests = read_generated(config, corpus)
-    scorers = read_scorers(config, corpus) if manifests else {}
+    is_weighted = bool(manifests) and config.recipe.by_confusion
+    control = read_control(config, corpus) if is_weighted else None
     sections = ("seed", "size_px", "data", "fonts", "aug", "gen_ratio", "classifier", "recipe")
     inputs = {"corpus": corpus.key, "generated": [files_key(m) for m in manifests],
-              "scorers": [file_key(weights.path) for weights in scorers.values()]}  # fmt: skip
+              "control": [file_key(control.path)] if control else []}  # fmt: skip
     run = Run(config, f"classifier/{arm_name(config)}/seed_{config.seed}", sections, inputs)
     if run.is_done:
         return run.folder
     sources = training_sources(config, corpus, manifests)
-    num_own = len(sources) - len(manifests)  # the others are generated
-    num_first, first, then = phases(config, len(sources), len(manifests))
+    shares = batch_shares(settings.batch_size, config.gen_ratio, settings.use_real, len(sources))
     runtime = Runtime(config.runtime)
-    banks = [ImageBank(source, runtime.device) for source in sources[:num_own]]
-    banks += generated_banks(config, corpus, sources[num_own:], scorers, runtime)
+    banks = [ImageBank(source, runtime.device) for source in sources]
+    if control:
+        weights_ = class_weights(confusion(control, corpus.validation, runtime))
+        first = len(sources) - len(manifests)  # generated images come last
+        banks[first:] = [ClassBank(s, runtime.device, weights_) for s in sources[first:]]
     run.begin()
 
-    rng = runtime.seed(config.seed)  # after the scorers: equal first weights for all recipes
+    rng = runtime.seed(config.seed)  # after the control: equal first weights for all recipes
     network = Classifier(settings.network, settings.width, config.size_px, len(corpus.characters))
-    separate = SeparateNorm(network) if manifests and config.recipe.separate_norm else None
-    trained = separate or network
-    runtime.to_device(trained)
-    optimizer, schedule = one_cycle(trained, settings, settings.weight_decay)
+    runtime.to_device(network)
+    optimizer, schedule = one_cycle(network, settings, settings.weight_decay)
     augment = Classical()
 
     rows = Rows(rng)
-    stateful = {"network": trained, "optimizer": optimizer, "schedule": schedule}
-    for step in run.steps(settings.num_steps, stateful, rng):
-        shares = first if step <= num_first else then
+    stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    for _ in run.steps(settings.num_steps, stateful, rng):
         drawn = shard_parts(
             [bank.draw(share, rng) for bank, share in zip(banks, shares, strict=True)]
         )
@@ -78,8 +83,7 @@ def main(config: Config) -> Path:
         labels = torch.cat([bank.labels[i] for bank, i in zip(banks, drawn, strict=True)])
         inputs_ = augment(images, rows) if config.aug else to_float(images)
         with runtime.autocast():
-            num_generated = sum(map(len, drawn[num_own:]))
-            logits = separate(inputs_, num_generated) if separate else network(inputs_)
+            logits = network(inputs_)
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad()
         runtime.backward(loss)
@@ -93,7 +97,7 @@ def main(config: Config) -> Path:
         "characters": corpus.characters,
         "arm": arm_name(config),
         "seed": config.seed,
-        "writers_seen": writers_seen(*sources, *scorers.values()),
+        "writers_seen": writers_seen(*sources, *([control] if control else [])),
     }
     weights = save_weights(
         run.folder / "classifier.pt", "classifier", network.arguments, facts, network.state_dict()

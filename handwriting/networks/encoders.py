@@ -1,17 +1,12 @@
 """Image encoders that several stages share: a small residual network, and any of timm's."""
 
-from copy import deepcopy
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from handwriting.errors import InputError
-from handwriting.parallel import ranks
 
 
 class ResidualBlock(nn.Module):
@@ -154,43 +149,3 @@ class Classifier(nn.Module):
         """Images (B, 1, H, W) in [-1, 1] to logits (B, K)."""
         logits: Tensor = self.head(self.encoder(images))
         return logits
-
-
-class SeparateNorm(nn.Module):
-    """A network in training whose batch norms see generated images apart from all others.
-
-    The auxiliary batch norms of C. Xie et al., Adversarial Examples Improve Image Recognition,
-    2020, section 4.2: statistics and affine weights of their own, all other weights shared. The
-    network by itself, with its main norms, is what is saved and tested.
-
-    Args:
-        network: images (B, 1, H, W) to (B, K).
-
-    Raises:
-        InputError: it has no batch norm.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        norms = {name: m for name, m in network.named_modules() if isinstance(m, _BatchNorm)}
-        if not norms:
-            raise InputError("recipe.separate_norm: this network has no batch norm to separate")
-        self.network = network
-        self._names = list(norms)
-        self.auxiliary = nn.ModuleList([deepcopy(norm) for norm in norms.values()])
-
-    def forward(self, images: Tensor, num_generated: int) -> Tensor:
-        """Images (B, 1, H, W), the generated ones last, to (B, K)."""
-        others, generated = images.split([len(images) - num_generated, num_generated])
-        # Norms are of the whole batch: who has no such image goes along with those who do.
-        num_others, num_generated = ranks.all_reduce_max(len(others), num_generated)
-        found = [self.network(others)] if num_others else []
-        if num_generated:
-            state = {
-                f"{name}.{key}": value
-                for name, norm in zip(self._names, self.auxiliary, strict=True)
-                for key, value in norm.state_dict(keep_vars=True).items()
-            }
-            # In their place for this call; running statistics are updated in place.
-            found.append(functional_call(self.network, state, (generated,)))
-        return torch.cat(found)
