@@ -1,6 +1,7 @@
 """What the tests share: drawn glyphs, a small manifest, the smoke study, its trained encoders."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image, ImageDraw, ImageFont
 
@@ -21,6 +23,9 @@ from handwriting.sources.fonts import find_fonts
 
 settings.register_profile("patient", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("patient")
+
+# The networks of tests are too small for more; subprocesses inherit it. One given by hand wins.
+NUM_THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 
 SMOKE = "あシツ木林休"
 WRITERS = tuple(f"writer_{number:02d}" for number in range(1, 6))
@@ -47,8 +52,15 @@ def begun() -> Iterator[list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+def same_threads() -> None:
+    torch.set_num_threads(NUM_THREADS)
+
+
+@pytest.fixture(scope="session")
+def shared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of pytest-xdist have in common, empty at the session's start."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
@@ -88,8 +100,8 @@ def write_images(tmp_path: Path, draw_glyph: DrawGlyph) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache_dir(shared_dir: Path) -> Path:
+    return shared_dir / "cache"
 
 
 def smoke_overrides(runs_dir: Path, cache_dir: Path, *more: str) -> list[str]:
@@ -97,7 +109,7 @@ def smoke_overrides(runs_dir: Path, cache_dir: Path, *more: str) -> list[str]:
         "experiment=smoke",
         f"runs_dir={runs_dir}",
         f"cache_dir={cache_dir}",
-        "runtime.num_threads=1",
+        f"runtime.num_threads={NUM_THREADS}",
         "runtime.precision=no",
         *more,
     ]
@@ -120,14 +132,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Corpus:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
-    """A ``runs_dir`` in which the smoke study's encoders and CLIP are trained."""
+def trained(shared_dir: Path, cache_dir: Path) -> Path:
+    """A ``runs_dir`` in which the smoke study's encoders and CLIP are trained, once by a worker."""
     from training_clip import train_clip, train_image_encoder, train_text_encoder
 
-    runs_dir = tmp_path_factory.mktemp("trained")
+    runs_dir = shared_dir / "trained"
     config = compose(smoke_overrides(runs_dir, cache_dir))
-    for stage in (train_image_encoder, train_text_encoder, train_clip):
-        stage.main(config)
+    with FileLock(shared_dir / "trained.lock"):
+        for stage in (train_image_encoder, train_text_encoder, train_clip):
+            stage.main(config)
     return runs_dir
 
 
