@@ -30,7 +30,7 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images
-from handwriting.storage import places
+from handwriting.storage import locks, places
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import write_json
 from handwriting.storage.locks import FolderLock
@@ -286,7 +286,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(
     holder: "subprocess.Popen[str]", smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.1)
     toy = Toy(smoke)
     with pytest.raises(InputError, match=rf"toy is being written by .* process {holder.pid} on "):
         toy.main()
