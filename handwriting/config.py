@@ -277,7 +277,6 @@ class Evaluation:
     manifest: str | None = MISSING  # images to read instead of the test writers'
     judge_steps: int = MISSING  # the judge is trained for longer than an arm
     num_confusions: int = MISSING
-    num_resamples: int = MISSING  # of the bootstrap over writers
 
 
 @dataclass

@@ -61,7 +61,7 @@ def better(by: float, people: Mapping[str, float] = PEOPLE) -> dict[str, float]:
 
 
 def found_by(readings: Readings, evidence: Evidence = EVIDENCE) -> dict[tuple[str, int], Finding]:
-    return {(f.arm, f.people): f for f in compare(readings, evidence, 500)}
+    return {(f.arm, f.people): f for f in compare(readings, evidence)}
 
 
 def gain_of(arm: Seeds, control: Seeds) -> Gain:
@@ -130,7 +130,7 @@ def test_an_interval_is_over_writers_not_over_seeds_or_images() -> None:
     seeds = {s: reading({n: v + rng.normal(0, 0.01) for n, v in people.items()}) for s in range(10)}
     found = found_by({(CONTROL, 1): seeds})[CONTROL, 1].interval
     everything = np.array([v for one in seeds.values() for v in one.per_writer.values()])
-    naive = interval(everything, 500)
+    naive = interval(everything)
     assert found is not None
     assert naive is not None
     assert found[1] - found[0] > 2 * (naive[1] - naive[0])
@@ -234,7 +234,7 @@ def test_the_best_generated_arm_is_the_one_that_gains_most() -> None:
         (NAMED, 1): {0: reading(better(0.02)), 1: reading(better(-0.28))},
         (OTHER, 1): {0: reading(better(0.01))},  # looks better: not tested on the hard seed
     }
-    findings = compare(readings, EVIDENCE, 100)
+    findings = compare(readings, EVIDENCE)
     best = best_generated(findings, 1)
     assert best is not None
     assert best.arm == NAMED
@@ -543,7 +543,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 def findings(study: Config) -> list[Finding]:
     write_grid(study, gain=-0.3)
     readings, _ = read_cells(study)
-    return compare(readings, EVIDENCE, 50)
+    return compare(readings, EVIDENCE)
 
 
 def labels(axis: Any) -> list[str]:

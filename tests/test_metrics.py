@@ -1,5 +1,6 @@
 """Scores and intervals: parity with scikit-learn, closed forms, people as the sample."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,6 @@ from handwriting.reports.statistics import (
     by_writer,
     holm,
     interval,
-    interval_of_few,
     sign_flip_p,
 )
 
@@ -21,8 +21,8 @@ CHARACTERS = "アイウエオカキ"
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=80)
 
 
-def bounds(per_writer: Float64, num_resamples: int) -> tuple[float, float]:
-    found = interval(per_writer, num_resamples)
+def bounds(per_writer: Float64) -> tuple[float, float]:
+    found = interval(per_writer)
     assert found is not None
     return found
 
@@ -97,27 +97,39 @@ def test_every_writer_gets_a_mean_of_the_own_images() -> None:
     np.testing.assert_allclose(by_writer(right, writers), [1.0, 0.5, 0.0])
 
 
-def test_an_interval_is_the_one_of_the_normal_distribution_for_many_writers() -> None:
-    values = np.random.default_rng(0).normal(0.7, 0.1, 400)
-    low, high = bounds(values, 4000)
-    assert low < values.mean() < high
-    half = 1.96 * values.std() / 20
-    assert low == pytest.approx(values.mean() - half, abs=0.15 * half)
-    assert high == pytest.approx(values.mean() + half, abs=0.15 * half)
+def covered(draws: Float64, bounds: Callable[[Float64], tuple[Float64, Float64]]) -> float:
+    """The share of rows of draws (N, W), whose mean is 0, with an interval that covers it."""
+    low, high = bounds(draws)
+    return float(((low <= 0) & (high >= 0)).mean())
 
 
-def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(200):
-        low, high = bounds(rng.normal(0.5, 0.1, 20), 300)
-        hits += low <= 0.5 <= high
-    assert 0.87 <= hits / 200 <= 0.98  # a percentile bootstrap of 20 is a little too narrow
+def by_t(draws: Float64) -> tuple[Float64, Float64]:
+    """The interval of each row: its half width is a multiple of the row's deviation."""
+    mean, deviation = draws.mean(axis=1), draws.std(axis=1, ddof=1)
+    half = (bounds(draws[0])[1] - mean[0]) / deviation[0] * deviation
+    assert bounds(draws[1]) == pytest.approx((mean[1] - half[1], mean[1] + half[1]))
+    return mean - half, mean + half
+
+
+def by_bootstrap(draws: Float64) -> tuple[Float64, Float64]:
+    """Percentile bootstrap intervals, the textbook's other choice, of each row."""
+    num_writers = draws.shape[1]
+    counts = np.random.default_rng(9).multinomial(num_writers, [1 / num_writers] * num_writers, 400)
+    low, high = np.quantile(draws @ counts.T / num_writers, [0.025, 0.975], axis=1)
+    return low, high
+
+
+@pytest.mark.parametrize("num_writers", [4, 5, 10, 20])
+def test_an_interval_covers_as_often_as_it_says(num_writers: int) -> None:
+    for seed in range(3):
+        draws = np.random.default_rng(seed).normal(0, 0.1, (20_000, num_writers))
+        assert 0.93 <= covered(draws, by_t) <= 0.97
+    assert num_writers == 20 or covered(draws[:2000], by_bootstrap) < 0.93
 
 
 def test_equal_writers_have_no_spread_and_one_writer_has_no_interval() -> None:
-    assert interval(np.full(5, 0.25), 100) == (0.25, 0.25)
-    assert interval(np.array([0.9]), 100) is None
+    assert interval(np.full(5, 0.25)) == (0.25, 0.25)
+    assert interval(np.array([0.9])) is None
 
 
 def test_an_interval_is_over_writers_not_over_images() -> None:
@@ -125,22 +137,17 @@ def test_an_interval_is_over_writers_not_over_images() -> None:
     rng = np.random.default_rng(2)
     writers = np.arange(8).repeat(10)
     right = rng.random(80) < np.linspace(0.2, 0.9, 8).repeat(10)
-    few = bounds(by_writer(right, writers), 500)
-    many = bounds(by_writer(np.tile(right, 25), np.tile(writers, 25)), 500)
+    few = bounds(by_writer(right, writers))
+    many = bounds(by_writer(np.tile(right, 25), np.tile(writers, 25)))
     assert many == pytest.approx(few)
     assert few[1] - few[0] > 0.2
 
 
-def test_an_interval_is_the_same_each_time() -> None:
-    values = np.random.default_rng(3).random(12)
-    assert interval(values, 200) == interval(values, 200)
-
-
-def test_the_interval_of_few_is_students() -> None:
+def test_an_interval_is_students() -> None:
     half = 2.776445 * 2.5**0.5 / 5**0.5  # of four degrees of freedom
-    assert interval_of_few(np.arange(1.0, 6.0)) == pytest.approx((3 - half, 3 + half), abs=1e-5)
-    assert interval_of_few(np.full(3, 0.5)) == (0.5, 0.5)
-    assert interval_of_few(np.array([0.5])) is None
+    assert interval(np.arange(1.0, 6.0)) == pytest.approx((3 - half, 3 + half), abs=1e-5)
+    half = 4.604095 * 2.5**0.5 / 5**0.5
+    assert interval(np.arange(1.0, 6.0), 0.99) == pytest.approx((3 - half, 3 + half), abs=1e-5)
 
 
 @pytest.mark.parametrize("num_writers", [2, 5, 10])

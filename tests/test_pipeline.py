@@ -161,9 +161,9 @@ def test_an_override_runs_only_what_depends_on_it(study: Study) -> None:
         pipeline.main(replace(study.config, classifier=settings))
     assert stages == [*CONTROLS, *GENERATED, "test"]
     assert stamps(study.folder, upstream) == before
-    resamples = replace(study.config.evaluation, num_resamples=60)
+    confusions = replace(study.config.evaluation, num_confusions=9)
     with begun() as stages:
-        pipeline.main(replace(study.config, classifier=settings, evaluation=resamples))
+        pipeline.main(replace(study.config, classifier=settings, evaluation=confusions))
     assert stages == ["test"]
 
 

@@ -69,7 +69,7 @@ def main(config: Config) -> Path:
         per_writer = by_writer(right, images.writers)
         results[name] = {
             "accuracy": scores.accuracy,
-            "interval": interval(per_writer, settings.num_resamples),
+            "interval": interval(per_writer),
             "macro_f1": scores.macro_f1,
             "per_writer": per_writer.tolist(),
             "writers": images.present_writers(),  # in the same order

@@ -39,15 +39,14 @@ def write_study_report(config: Config) -> Path:
     control = max((a for a in arms if not a.is_generated), key=lambda arm: arm.accuracy)
     generated = [arm for arm in arms if arm.is_generated]
     best = max(generated or arms, key=lambda arm: arm.accuracy)
-    num_resamples = config.evaluation.num_resamples
     table = {
         arm.name: {
             "accuracy": arm.accuracy,
-            "interval": interval(arm.per_writer, num_resamples),
+            "interval": interval(arm.per_writer),
             "macro_f1": arm.macro_f1,
             "gain": arm.accuracy - control.accuracy,
             # Paired: the same writers and seeds on both sides.
-            "gain_interval": interval(arm.per_writer - control.per_writer, num_resamples),
+            "gain_interval": interval(arm.per_writer - control.per_writer),
         }
         for arm in arms
     }

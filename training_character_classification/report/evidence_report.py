@@ -71,7 +71,7 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
     """
     folder, evidence = run_folder(config), config.evidence
     readings, missing = read_cells(config)
-    findings = compare(readings, evidence, config.evaluation.num_resamples)
+    findings = compare(readings, evidence)
     people = sorted({found.people for found in findings})
     sources = {number: read_sources(config, number) for number in people}
     compared: dict[int, Comparison] = {}

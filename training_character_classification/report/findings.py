@@ -15,7 +15,7 @@ import numpy as np
 from handwriting.config import Config, Evidence
 from handwriting.errors import InputError
 from handwriting.reports.scores import worst_tenth
-from handwriting.reports.statistics import Float64, holm, interval, interval_of_few, sign_flip_p
+from handwriting.reports.statistics import Bounds, Float64, holm, interval, sign_flip_p
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json
 
@@ -27,7 +27,6 @@ LOOK_ALIKES = (
     "力カ 口ロ 二ニ 工エ 八ハ へヘ りリ"
 )
 
-Bounds = tuple[float, float]
 Seeds = dict[int, "Reading"]
 Readings = dict[tuple[str, int], Seeds]  # by arm and people
 Sources = dict[str, dict[str, float | None]]  # name -> measure -> mean over seeds
@@ -249,13 +248,12 @@ def paired(arms: Sequence[Seeds]) -> Float64:
     return np.array(means, np.float64).reshape(-1, len(arms)).T
 
 
-def compare(readings: Readings, evidence: Evidence, num_resamples: int) -> list[Finding]:
+def compare(readings: Readings, evidence: Evidence) -> list[Finding]:
     """Every arm with every number of people, beside the control with as many.
 
     Args:
         readings: what was tested.
         evidence: which arm is the control; with most people, planned or tested, it is the ceiling.
-        num_resamples: of the bootstrap over writers.
     """
     most = max(*evidence.people, *(people for _, people in readings))
     ceiling = readings.get((evidence.control, most), {})
@@ -268,13 +266,13 @@ def compare(readings: Readings, evidence: Evidence, num_resamples: int) -> list[
                 arm,
                 people,
                 accuracy=float(per_writer.mean()),
-                interval=interval(per_writer, num_resamples),
+                interval=interval(per_writer),
                 macro_f1=float(np.mean([reading.macro_f1 for reading in seeds.values()])),
                 worst_tenth=worst_tenth(list(_per_character(seeds).values())),
                 num_seeds=len(seeds),
                 num_writers=len(per_writer),
-                gain=None if arm == evidence.control else _gain(seeds, control, num_resamples),
-                gap=_gap(seeds, control, ceiling, num_resamples),
+                gain=None if arm == evidence.control else _gain(seeds, control),
+                gap=_gap(seeds, control, ceiling),
             )
         )
     return _corrected(findings)
@@ -289,14 +287,14 @@ def _per_character(seeds: Seeds) -> dict[str, float]:
     return {character: float(np.mean(values)) for character, values in found.items()}
 
 
-def _gain(arm: Seeds, control: Seeds, num_resamples: int) -> Gain | None:
+def _gain(arm: Seeds, control: Seeds) -> Gain | None:
     own, others = paired([arm, control])
     if not own.size:
         return None
     gains = own - others
     return Gain(
         gain=float(gains.mean()),
-        interval=interval(gains, num_resamples),
+        interval=interval(gains),
         p=sign_flip_p(gains),
         corrected_p=None,
         num_seeds=len(shared_seeds([arm, control])),
@@ -304,12 +302,12 @@ def _gain(arm: Seeds, control: Seeds, num_resamples: int) -> Gain | None:
     )
 
 
-def _gap(arm: Seeds, control: Seeds, ceiling: Seeds, num_resamples: int) -> Gap | None:
+def _gap(arm: Seeds, control: Seeds, ceiling: Seeds) -> Gap | None:
     own, others, highest = paired([arm, control, ceiling])
     if not own.size:
         return None
     gaps = highest - others
-    size, bounds = float(gaps.mean()), interval(gaps, num_resamples)
+    size, bounds = float(gaps.mean()), interval(gaps)
     is_there = bounds is not None and bounds[0] > 0  # of no gap no share can be closed
     closed = float((own - others).mean()) / size if is_there else None
     return Gap(size, bounds, closed, num_seeds=len(shared_seeds([arm, control, ceiling])))
@@ -347,7 +345,7 @@ def character_gains(arm: Seeds, control: Seeds) -> dict[str, CharacterGain]:
             if character in others:
                 gains.setdefault(character, []).append(own[character] - others[character])
     return {
-        character: CharacterGain(float(np.mean(values)), interval_of_few(np.array(values)))
+        character: CharacterGain(float(np.mean(values)), interval(np.array(values)))
         for character, values in gains.items()
     }
 
