@@ -632,7 +632,7 @@ def test_etl9b_1_has_no_prints(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def draw_rows(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
     return drawn_files(tmp_path_factory.mktemp("etl"))
 
 

@@ -36,7 +36,7 @@ HEADER_QUALITY = 16  # byte of an ETL9G record
 
 
 @pytest.fixture(scope="session")
-def draw_rows(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
     return drawn_files(tmp_path_factory.mktemp("drawn") / "ETL")
 
 

@@ -210,7 +210,7 @@ def test_smoothing_is_a_blur_and_a_threshold_to_zero(
         blurred = plain_blur(image)
         expected = np.where(blurred > plain_otsu(blurred), blurred, 0)
         np.testing.assert_array_equal(result, expected)
-    monkeypatch.setattr("handwriting.images.SMOOTH_CHUNK_SIZE", 4)
+    monkeypatch.setattr("handwriting.images.canonical.SMOOTH_CHUNK_SIZE", 4)
     np.testing.assert_array_equal(smooth(pictures), smoothed)
 
 
