@@ -82,7 +82,7 @@ def main(config: Config) -> Path:
             logits = separate(inputs_, num_generated) if separate else network(inputs_)
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad()
-        runtime.backward(loss)
+        loss.backward()
         gradient = runtime.step(optimizer)
         schedule.step()
         run.keep(images=inputs_, labels=labels)
