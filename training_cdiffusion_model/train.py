@@ -69,7 +69,7 @@ def main(config: Config) -> Path:
             condition = network.condition(batch.labels, batch.styles, dropped)
             loss = flow_matching_loss(network, batch.target, condition, rows)
         optimizer.zero_grad()
-        runtime.backward(loss)
+        loss.backward()
         gradient = runtime.step(optimizer)
         schedule.step()
         averaged.update_parameters(network)

@@ -86,7 +86,7 @@ def main(config: Config) -> Path:
             logits = network(inputs_)
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad()
-        runtime.backward(loss)
+        loss.backward()
         gradient = runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss, gradient=gradient)

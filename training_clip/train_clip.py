@@ -90,7 +90,7 @@ def main(config: Config) -> Path:
             targets = same_character_targets(labels)
         loss = contrastive_loss(image_embeddings, text_embeddings, scale, targets)
         optimizer.zero_grad()
-        runtime.backward(loss)
+        loss.backward()
         gradient = runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss, scale=scale, gradient=gradient)

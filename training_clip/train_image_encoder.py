@@ -59,7 +59,7 @@ def main(config: Config) -> Path:
         with runtime.autocast():
             loss = F.cross_entropy(network(inputs), labels, label_smoothing=0.1)
         optimizer.zero_grad()
-        runtime.backward(loss)
+        loss.backward()
         gradient = runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss, gradient=gradient)

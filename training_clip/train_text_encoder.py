@@ -60,7 +60,7 @@ def main(config: Config) -> Path:
         with runtime.autocast():
             loss = F.cross_entropy(network(tokens), labels)
         optimizer.zero_grad()
-        runtime.backward(loss)
+        loss.backward()
         gradient = runtime.step(optimizer)
         schedule.step()
         run.log(loss=loss, gradient=gradient)

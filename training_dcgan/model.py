@@ -259,7 +259,7 @@ class DCGAN:
             fake_logits = self.discriminator(shift(fake.detach(), rng), labels)
             discriminator_loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
         self.discriminator_optimizer.zero_grad()
-        self._runtime.backward(discriminator_loss)
+        discriminator_loss.backward()
         discriminator_gradient = self._runtime.step(self.discriminator_optimizer)
 
         # (2) The generator. In evaluation mode the spectral norms stay what they are.
@@ -269,7 +269,7 @@ class DCGAN:
             logits = self.discriminator(shift(fake, rng), labels)
             generator_loss = -logits.mean()
         self.generator_optimizer.zero_grad()
-        self._runtime.backward(generator_loss)
+        generator_loss.backward()
         generator_gradient = self._runtime.step(self.generator_optimizer)
         if not freeze_discriminator:
             self._runtime.step(self.discriminator_optimizer)

@@ -130,7 +130,7 @@ def train_step(
             logits = discriminator(torch.cat([batch.target, output.detach()])).float()
             discriminator_loss = hinge_discriminator_loss(*logits.chunk(2))
         discriminator_optimizer.zero_grad()
-        runtime.backward(discriminator_loss)
+        discriminator_loss.backward()
         discriminator_gradient = runtime.step(discriminator_optimizer)
 
         run.log(

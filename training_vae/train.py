@@ -71,7 +71,7 @@ def main(config: Config) -> Path:
             error = squared_error(reconstructions, images)
             kl = kl_divergence(encoded.mean, encoded.log_var)
         optimizer.zero_grad()
-        runtime.backward(error + kl)
+        (error + kl).backward()
         gradient = runtime.step(optimizer)
         schedule.step()
         run.log(squared_error=error, kl=kl, gradient=gradient)

@@ -1,13 +1,10 @@
-"""Device, precision and processes: the one place that talks to Hugging Face accelerate."""
+"""Device, precision and processes: where and how a stage computes."""
 
 import os
 import shutil
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -17,6 +14,7 @@ from handwriting.errors import InputError
 from handwriting.networks.blocks import ModulatedBlock
 from handwriting.networks.encoders import ResidualBlock, fold_batch_norms
 from handwriting.networks.norms import sync_layers
+from handwriting.parallel.ranks import world_size
 from handwriting.parallel.rows import all_reduce_mean_
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -71,14 +69,14 @@ class Runtime:
         precision = precision_of(config)
         if config.compile:
             require_compiler()
-        # Its state is a singleton per process: a sweep may ask for another precision.
-        AcceleratorState._reset_state(True)
-        self._accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=precision)
-        self.device: torch.device = self._accelerator.device
+        self.device = torch.device(config.device)
+        if config.device == "cuda" and world_size() > 1:
+            self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(self.device)
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         self._compile = config.compile
-        self._slow_group_norm = self.device.type == "cpu" and precision == "bf16"
+        self._bf16 = precision == "bf16"
 
     def seed(self, seed: int) -> torch.Generator:
         """Seed torch for weights and dropout; return the generator that draws the data."""
@@ -94,7 +92,7 @@ class Runtime:
         # Channels-last convolutions are up to half as quick again, also on a CPU, but there group
         # norm of bf16 is then ten times slower.
         has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
-        keeps = self._slow_group_norm and has_group_norm
+        keeps = self._bf16 and self.device.type == "cpu" and has_group_norm
         layout = torch.contiguous_format if keeps else torch.channels_last
         network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         if self._compile:
@@ -112,11 +110,9 @@ class Runtime:
         self.to_device(network)
         return network
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        return self._accelerator.autocast()
-
-    def backward(self, loss: Tensor) -> None:
-        self._accelerator.backward(loss)
+    def autocast(self) -> torch.autocast:
+        """Compute in the precision of the configuration."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
 
     def step(self, optimizer: Optimizer) -> Tensor:
         """Change the weights by their gradients' means over the processes.
