@@ -77,7 +77,12 @@ def cell(config: Config, seed: int, people: int) -> Config:
         seed=seed,
         data=replace(config.data, people=people, rotation=seed),
         pipeline=replace(
-            config.pipeline, arms=arms, generators=generators, seeds=[seed], num_workers=1
+            config.pipeline,
+            control=grid.control,
+            arms=arms,
+            generators=generators,
+            seeds=[seed],
+            num_workers=1,
         ),
     )
 

@@ -37,7 +37,7 @@ from training_cdiffusion_model import (
     train as train_cdiffusion,
 )
 from training_character_classification import judge, test, train as train_classifier
-from training_character_classification.arms import arm_config, arm_name, judge_arm
+from training_character_classification.arms import arm_config, arm_name, control_name, judge_arm
 from training_character_classification.report.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
@@ -75,6 +75,7 @@ def main(config: Config) -> Path:
     num_workers = config.pipeline.num_workers
     generated = [arm for arm in arms if arm.use_gen]
     controls = [arm for arm in arms if not arm.use_gen]
+    control_name(config.pipeline.control, [arm_name(arm) for arm in controls])
     if needs_clip(config):
         encoders = (train_image_encoder, train_text_encoder)
         run_parallel([(stage.main, config) for stage in encoders], num_workers)

@@ -285,6 +285,7 @@ class Pipeline:
     seeds: list[int] = MISSING
     augmentations: list[bool] = MISSING  # each arm without and with classical augmentation
     arms: list[str] | None = MISSING  # such as real+vae+classical; null: all of the above
+    control: str | None = MISSING  # that gains are over; null: real+fonts+classical or most sources
     num_workers: int = MISSING  # processes that train generators, then classifiers, side by side
 
 

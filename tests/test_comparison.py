@@ -20,6 +20,7 @@ from handwriting.errors import InputError
 from handwriting.reports.page import Picture, Section, write_report
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json, write_json
+from training_character_classification.arms import control_name
 from training_character_classification.report import comparison, plots
 from training_character_classification.report.comparison import STAND_IN, write_study_report
 from training_character_classification.report.results import cost_and_gain, read_arms
@@ -137,25 +138,36 @@ def test_gains_are_paired_by_writer(study: Callable[..., Config]) -> None:
     assert metrics["arms"]["real"]["gain_interval"] == [0, 0]
 
 
-def test_the_control_is_the_best_arm_without_generated_images(
+def test_the_control_is_named_by_its_sources_not_by_its_accuracy(
     study: Callable[..., Config],
 ) -> None:
     page, metrics = report_of(
         study(
             {
-                "real/seed_0": result(BASE),
+                "real/seed_0": result(better(0.06)),
                 "real+fonts/seed_0": result(better(0.03)),
                 "real+adain/seed_0": result(better(0.08)),
                 "real+adain+classical/seed_0": result(better(0.06)),
             }
         )
     )
-    assert metrics["best_control"] == "real+fonts"
+    assert (metrics["control"], metrics["best_control"]) == ("real+fonts", "real")
     assert metrics["arms"]["real+adain"]["gain"] == pytest.approx(0.05)
-    assert metrics["arms"]["real"]["gain"] == pytest.approx(-0.03)
+    assert metrics["arms"]["real"]["gain"] == pytest.approx(0.03)
     gains = metrics["gains_per_character"]
     assert (gains["arm"], gains["over"]) == ("real+adain", "real+fonts")
     assert "Gains are over real+fonts" in page
+
+
+def test_a_control_may_be_named_and_must_be_one(study: Callable[..., Config]) -> None:
+    controls = ["real", "real+fonts+classical", "real+fonts+simulated+classical"]
+    assert control_name(None, controls) == "real+fonts+classical"
+    assert control_name(None, controls[:1]) == "real"
+    assert control_name(None, [*controls[:1], *controls[2:]]) == controls[2]
+    assert control_name("real", controls) == "real"
+    for named, among in (("real+adain", controls), (None, [])):
+        with pytest.raises(InputError, match="pipeline.control="):
+            control_name(named, among)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +196,7 @@ def test_one_test_writer_shows_nothing(study: Callable[..., Config]) -> None:
     assert metrics["arms"]["real"]["interval"] is metrics["arms"]["real"]["gain_interval"] is None
     assert "<td>real+adain</td><td>0.900</td><td>-</td>" in page
     assert "nan" not in page.split("</style>")[1].partition("base64")[0]
-    assert "one writer is no sample, nothing is shown" in page
+    assert "one writer gives no interval" in page
     assert ": a gain" not in page
     assert "holds zero" not in page
 

@@ -12,9 +12,11 @@ from handwriting.reports.scores import score, worst_tenth
 from handwriting.reports.statistics import (
     Float64,
     by_writer,
+    corrected,
     holm,
     interval,
     sign_flip_p,
+    verdict,
 )
 
 CHARACTERS = "アイウエオカキ"
@@ -196,3 +198,13 @@ def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(
 def test_the_worst_tenth_has_at_least_one_character() -> None:
     assert worst_tenth([0.5, 0.1, 0.9]) == pytest.approx(0.1)
     assert worst_tenth(list(np.linspace(1, 0, 30))) == pytest.approx(1 / 29)
+
+
+def test_a_verdict_is_that_of_a_corrected_interval() -> None:
+    gains = np.random.default_rng(0).normal(0.02, 0.02, 10)
+    assert verdict(interval(gains)) == "a gain"
+    assert verdict(interval(-gains)) == "a loss"
+    assert corrected(1) == pytest.approx(0.95)
+    assert corrected(10) == pytest.approx(0.995)
+    assert verdict(interval(gains, corrected(1000))).endswith("no difference is shown")
+    assert verdict(None) == "one writer gives no interval"

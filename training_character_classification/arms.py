@@ -1,5 +1,6 @@
 """The arms of the experiment: what a recogniser sees, and what it is called by that."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,27 @@ def arm_config(config: Config, name: str) -> Config:
     if arm_name(arm) != name:
         raise InputError(f"arm {name!r}: in the order of {arm_name(arm)!r}")
     return arm
+
+
+def control_name(named: str | None, controls: Sequence[str]) -> str:
+    """The control that a study's gains are over, decided before any result.
+
+    Args:
+        named: ``pipeline.control``; None takes real+fonts+classical, else the most sources.
+        controls: the study's arms without generated images.
+
+    Raises:
+        InputError: none, or the named one is not among them.
+    """
+    usual = "real+fonts+classical"
+    most = max(controls, key=lambda name: name.count("+"), default=None)
+    chosen = named or (usual if usual in controls else most)
+    if chosen is None or chosen not in controls:
+        raise InputError(
+            f"pipeline.control={named}: expected an arm of the study without generated images "
+            f"(there are: {', '.join(controls) or 'none'})"
+        )
+    return chosen
 
 
 def held_out(corpus: Corpus) -> set[str]:

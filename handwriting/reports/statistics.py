@@ -9,6 +9,7 @@ from scipy.stats import permutation_test, t as student
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Bounds = tuple[float, float]
+ALPHA = 0.05  # the rate of studies with a false gain
 
 
 def by_writer(values: npt.NDArray[np.bool_], writers: Int64) -> Float64:
@@ -37,6 +38,29 @@ def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
     quantile = float(student.ppf((1 + confidence) / 2, len(values) - 1))
     half = quantile * deviation / len(values) ** 0.5
     return mean - half, mean + half
+
+
+def corrected(num_comparisons: int) -> float:
+    """The confidence of each of so many intervals, that all cover in 95 % of studies (Bonferroni).
+
+    Args:
+        num_comparisons: arms that were named, times the numbers of people; 0 is taken as 1.
+    """
+    return 1 - ALPHA / max(1, num_comparisons)
+
+
+def verdict(gain_interval: Bounds | None) -> str:
+    """What a corrected interval of a gain over the control shows.
+
+    The control must have been named before any result: over one that was chosen for its accuracy,
+    no interval means what it says.
+    """
+    if gain_interval is None:
+        return "one writer gives no interval"
+    low, high = gain_interval
+    if low > 0:
+        return "a gain"
+    return "a loss" if high < 0 else "the interval holds zero: no difference is shown"
 
 
 def sign_flip_p(per_writer: Float64) -> float:

@@ -7,9 +7,10 @@ from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import Picture, Section, write_report
-from handwriting.reports.statistics import interval, interval_text
+from handwriting.reports.statistics import corrected, interval, interval_text, verdict
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json, write_json
+from training_character_classification.arms import control_name
 from training_character_classification.measures.distances import DISTANCES
 from training_character_classification.measures.quality import MEASURES
 from training_character_classification.report.plots import arm_intervals, gains_and_losses
@@ -36,9 +37,12 @@ def write_study_report(config: Config) -> Path:
     tested = read_json(folder / "test" / "metrics.json")
     generators = [name.value for name in config.pipeline.generators]
     arms = read_arms(tested["recognisers"], generators)
-    control = max((a for a in arms if not a.is_generated), key=lambda arm: arm.accuracy)
+    controls = {arm.name: arm for arm in arms if not arm.is_generated}
+    control = controls[control_name(config.pipeline.control, list(controls))]
+    best_control = max(controls.values(), key=lambda arm: arm.accuracy)
     generated = [arm for arm in arms if arm.is_generated]
     best = max(generated or arms, key=lambda arm: arm.accuracy)
+    confidence = corrected(len(generated))
     table = {
         arm.name: {
             "accuracy": arm.accuracy,
@@ -46,7 +50,7 @@ def write_study_report(config: Config) -> Path:
             "macro_f1": arm.macro_f1,
             "gain": arm.accuracy - control.accuracy,
             # Paired: the same writers and seeds on both sides.
-            "gain_interval": interval(arm.per_writer - control.per_writer),
+            "gain_interval": interval(arm.per_writer - control.per_writer, confidence),
         }
         for arm in arms
     }
@@ -66,7 +70,8 @@ def write_study_report(config: Config) -> Path:
     metrics: dict[str, Any] = {
         "is_real": corpus.is_real,
         "seeds": config.pipeline.seeds,
-        "best_control": control.name,
+        "control": control.name,
+        "best_control": best_control.name,
         "arms": table,
         "gains_per_character": {"arm": best.name, "over": control.name, "gains": gains},
         "judge": judged.get("judge"),
@@ -79,8 +84,7 @@ def write_study_report(config: Config) -> Path:
         "duration_s": durations,
     }
     write_json(folder / "metrics.json", metrics)
-    controls = [arm.name for arm in arms if not arm.is_generated]
-    arm_intervals(table, controls, folder / "arms.png")
+    arm_intervals(table, list(controls), folder / "arms.png")
     gains_and_losses(gains, f"{best.name} minus {control.name}", folder / "gains.png")
     sections = [
         _introduction(config, corpus, best, control, table),
@@ -118,12 +122,12 @@ def _introduction(
             f"{people} to train on, of {tested} others to test on, "
             f"{len(corpus.fonts.present_writers())} fonts, "
             f"{len(config.pipeline.seeds)} seeds per arm, equal numbers of steps.",
-            f"Best arm with generated images: {best.name}, {best.accuracy:.3f}. Best control: "
-            f"{control.name}, {control.accuracy:.3f}. Difference {gain:+.3f}, 95 % interval over "
-            f"test writers {interval_text(interval_of_gain, '+.3f')}: "
-            f"{_verdict(interval_of_gain)}."
+            f"Best arm with generated images: {best.name}, {best.accuracy:.3f}. Control: "
+            f"{control.name}, {control.accuracy:.3f}. Difference {gain:+.3f}, corrected "
+            f"95 % interval over test writers {interval_text(interval_of_gain, '+.3f')}: "
+            f"{verdict(interval_of_gain)}."
             if best.is_generated
-            else f"No generator takes part. Best arm: {control.name}, {control.accuracy:.3f}.",
+            else f"No generator takes part. Best arm: {best.name}, {best.accuracy:.3f}.",
         ],
         notice="" if corpus.is_real else STAND_IN,
     )
@@ -132,15 +136,6 @@ def _introduction(
 def _warnings(by_stage: dict[str, list[str]]) -> list[Section]:
     rows = [(stage, text) for stage, texts in by_stage.items() for text in texts]
     return [Section("Warnings", columns=("stage", "what"), rows=rows, is_text=True)] if rows else []
-
-
-def _verdict(gain_interval: tuple[float, float] | None) -> str:
-    if gain_interval is None:
-        return "one writer is no sample, nothing is shown"
-    low, high = gain_interval
-    if low > 0:
-        return "a gain"
-    return "a loss" if high < 0 else "the interval holds zero: no difference is shown"
 
 
 def _arms(table: dict[str, Any], control: Arm, folder: Path) -> Section:
@@ -157,7 +152,10 @@ def _arms(table: dict[str, Any], control: Arm, folder: Path) -> Section:
         rows.append((name, *scores, *gains))
     return Section(
         "Recognisers on test writers",
-        paragraphs=[f"Gains are over {control.name}, paired by writer and seed."],
+        paragraphs=[
+            f"Gains are over {control.name}, paired by writer and seed; their intervals "
+            "are corrected for the number of arms with generated images."
+        ],
         columns=("arm", "accuracy", "95 % interval", "macro F1", "gain", "95 % interval"),
         rows=rows,
         pictures=[Picture(folder / "arms.png", "Grey: controls. Red: with generated images.")],

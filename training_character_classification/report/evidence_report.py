@@ -10,7 +10,7 @@ import numpy as np
 from handwriting.config import Config
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import Picture, Section, write_report
-from handwriting.reports.statistics import interval_text, sign_flip_p
+from handwriting.reports.statistics import interval_text, sign_flip_p, verdict
 from handwriting.runs.run import run_folder
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import write_json
@@ -19,7 +19,6 @@ from training_character_classification.report.findings import (
     CharacterGain,
     Confusion,
     Finding,
-    Gain,
     Sources,
     best_generated,
     character_gains,
@@ -38,7 +37,6 @@ from training_character_classification.report.plots import (
     gains_over_control,
 )
 
-ALPHA = 0.05  # of the corrected p
 HELPERS = "simulated"  # as judge.py names them
 COLUMNS = (
     "arm", "accuracy", "95 % interval", "macro F1", "worst tenth", "gain", "95 % interval", "p",
@@ -112,16 +110,6 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
 # What is said -------------------------------------------------------------------------------------
 
 
-def verdict(gain: Gain) -> str:
-    """A gain or a loss only if the interval and the corrected p both say so."""
-    if gain.interval is None:
-        return "one writer is no sample, nothing is shown"
-    p = gain.p if gain.corrected_p is None else gain.corrected_p
-    if p < ALPHA and gain.interval[0] > 0:
-        return "a gain"
-    return "a loss" if p < ALPHA and gain.interval[1] < 0 else "no difference is shown"
-
-
 def _introduction(
     config: Config, findings: list[Finding], compared: dict[int, Comparison], is_real: bool
 ) -> Section:
@@ -159,8 +147,8 @@ def _answer(found: Finding) -> str:
         )
     bounds = interval_text(gain.interval, "+.3f")
     return (
-        f"{found.arm} gains {gain.gain:+.3f} (95 % interval {bounds}, corrected p "
-        f"{_p(gain.corrected_p)}, {_seeds(gain.num_seeds)}){closed}: {verdict(gain)}. "
+        f"{found.arm} gains {gain.gain:+.3f} (corrected 95 % interval {bounds}, corrected p "
+        f"{_p(gain.corrected_p)}, {_seeds(gain.num_seeds)}){closed}: {verdict(gain.interval)}. "
     )
 
 
@@ -168,7 +156,7 @@ def _caveats(findings: list[Finding]) -> str:
     """What limits the answers."""
     gains = [f.gain for f in findings if f.gain and f.gain.corrected_p is not None]
     text = (
-        "To bear in mind: fonts are not handwriting; what they give depends on which are "
+        "Caveats: fonts are not handwriting; what they give depends on which are "
         "installed, and with other fonts the control is another. People who test with one seed may "
         "train with another: seeds are not independent."
     )

@@ -15,7 +15,7 @@ import numpy as np
 from handwriting.config import Config, Evidence
 from handwriting.errors import InputError
 from handwriting.reports.scores import worst_tenth
-from handwriting.reports.statistics import Bounds, Float64, holm, interval, sign_flip_p
+from handwriting.reports.statistics import Bounds, Float64, corrected, holm, interval, sign_flip_p
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json
 
@@ -53,7 +53,8 @@ class Gain:
 
     Attributes:
         gain: mean over writers.
-        interval: 95 %, over writers; None for one writer.
+        interval: 95 % over writers, corrected for the arms that were named, times the numbers of
+            people; None for one writer.
         p: of a permutation test over writers, for itself.
         corrected_p: among all generated arms at all numbers of people; None for a control.
         num_seeds, num_writers: that both arms have.
@@ -148,6 +149,12 @@ def planned(evidence: Evidence, people: int) -> list[str]:
     """The arms with a number of people: the recipes only where they are tried."""
     recipes = evidence.recipes if people in evidence.recipe_people else ()
     return [*evidence.arms, *(recipe_arm_name(evidence, recipe) for recipe in recipes)]
+
+
+def num_named(evidence: Evidence) -> int:
+    """How many comparisons with the control are planned: arms times numbers of people."""
+    arms = (arm for people in set(evidence.people) for arm in planned(evidence, people))
+    return sum(arm != evidence.control and bool(generators_of(arm)) for arm in arms)
 
 
 def read_cells(config: Config) -> tuple[Readings, list[str]]:
@@ -257,6 +264,7 @@ def compare(readings: Readings, evidence: Evidence) -> list[Finding]:
     """
     most = max(*evidence.people, *(people for _, people in readings))
     ceiling = readings.get((evidence.control, most), {})
+    confidence = corrected(num_named(evidence))
     findings = []
     for (arm, people), seeds in readings.items():
         control = readings.get((evidence.control, people), {})
@@ -271,7 +279,7 @@ def compare(readings: Readings, evidence: Evidence) -> list[Finding]:
                 worst_tenth=worst_tenth(list(_per_character(seeds).values())),
                 num_seeds=len(seeds),
                 num_writers=len(per_writer),
-                gain=None if arm == evidence.control else _gain(seeds, control),
+                gain=None if arm == evidence.control else _gain(seeds, control, confidence),
                 gap=_gap(seeds, control, ceiling),
             )
         )
@@ -287,14 +295,14 @@ def _per_character(seeds: Seeds) -> dict[str, float]:
     return {character: float(np.mean(values)) for character, values in found.items()}
 
 
-def _gain(arm: Seeds, control: Seeds) -> Gain | None:
+def _gain(arm: Seeds, control: Seeds, confidence: float) -> Gain | None:
     own, others = paired([arm, control])
     if not own.size:
         return None
     gains = own - others
     return Gain(
         gain=float(gains.mean()),
-        interval=interval(gains),
+        interval=interval(gains, confidence),
         p=sign_flip_p(gains),
         corrected_p=None,
         num_seeds=len(shared_seeds([arm, control])),
