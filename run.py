@@ -1,4 +1,4 @@
-"""Set up and run, with nothing but Python 3.11 to 3.13 and its venv module.
+"""Set up and run, with nothing but Python 3.11 to 3.14 and its venv module.
 
 python3 run.py                             the demo, from strokes to report
 python3 run.py experiment=smoke seed=1     pipeline.py with these Hydra overrides
@@ -52,8 +52,8 @@ def job(arguments: list[str]) -> list[str]:
 
 def set_up() -> None:
     """Make .venv as the list says, unless it is there; one that was interrupted is made anew."""
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        sys.exit(f"{sys.executable} is {platform.python_version()}: Python 3.11 to 3.13 is needed.")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        sys.exit(f"{sys.executable} is {platform.python_version()}: Python 3.11 to 3.14 is needed.")
     lock = LOCK.read_bytes()
     wanted = hashlib.sha256(lock).hexdigest()
     if VENV.exists() and not INSTALLED.exists():

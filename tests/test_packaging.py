@@ -138,7 +138,7 @@ def test_other_versions_of_python_are_refused(
     commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 10, 2))
-    with pytest.raises(SystemExit, match="Python 3.11 to 3.13 is needed"):
+    with pytest.raises(SystemExit, match="Python 3.11 to 3.14 is needed"):
         run.set_up()
     assert commands == []
 

@@ -1,5 +1,6 @@
 """How a script composes its configuration and runs."""
 
+import argparse
 import re
 import sys
 import time
@@ -58,6 +59,10 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
         data: the choice of ``data=`` where the command line makes none; None: the study's.
     """
     _register()
+    if sys.version_info >= (3, 14):
+        # argparse checks every help text when it is added, and Hydra 1.3's for --shell-completion
+        # is not a string: https://github.com/facebookresearch/hydra/issues/3121
+        argparse.ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
     overrides = [quoted(argument) for argument in sys.argv[1:]]
     if data and not any(override.startswith("data=") for override in overrides):
         overrides.insert(0, f"data={data}")
