@@ -70,8 +70,8 @@ def test_a_resume_that_loses_something_is_found(
         step = restore(self)
         if step and lost == "momentum":
             self._stateful["optimizer"].state.clear()
-        elif step and self._generator is not None:
-            self._generator.manual_seed(5)
+        elif step and self._rng is not None:
+            self._rng.manual_seed(5)
         return step
 
     monkeypatch.setattr(Run, "_restore", forgetful)

@@ -450,7 +450,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_and_leaves_the_weights(
     def learn(step: int) -> None:
         loss = toy.network(torch.ones(1, 1)).sum() * (torch.inf if step == 7 else 1.0)
         optimizer.zero_grad()
-        runtime.backward(loss)
+        loss.backward()
         toy.run.log(gradient=runtime.step(optimizer))
 
     with pytest.raises(FloatingPointError, match="toy: gradient not finite at step 7"):
