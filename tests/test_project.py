@@ -64,6 +64,23 @@ def test_imports_run_down_the_pipeline(path: Path) -> None:
     assert foreign - allowed_parents == set()
 
 
+FLOORS = (
+    "config errors", "storage", "parallel", "characters", "images", "networks", "sources", "runs",
+    "etl", "corpus", "reports",
+)  # fmt: skip
+FLOOR_OF = {room: i for i, rooms in enumerate(FLOORS) for room in rooms.split()}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[0] == "handwriting"], ids=str)
+def test_rooms_import_from_the_floors_below(path: Path) -> None:
+    if path.parts[1] == "__init__.py":
+        return
+    own = path.with_suffix("").parts[1]
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("handwriting.")}
+    above = {room for room in rooms - {own} if FLOOR_OF[room] >= FLOOR_OF[own]}
+    assert above == set()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_no_module_imports_a_script(path: Path) -> None:
     scripts = {".".join(script.with_suffix("").parts) for script in SCRIPTS}
