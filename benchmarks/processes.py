@@ -1,7 +1,7 @@
 """How much quicker two processes on two cores are than one process on one core.
 
-    torchrun --nproc_per_node 2 benchmarks/ranks.py                      # 64 px, six minutes
-    torchrun --nproc_per_node 2 benchmarks/ranks.py experiment=demo      # small batches
+    torchrun --nproc_per_node 2 benchmarks/processes.py                  # 64 px, six minutes
+    torchrun --nproc_per_node 2 benchmarks/processes.py experiment=demo  # small batches
 
 Prints images a second of training steps and of generation, with one process (the first alone, while
 the others wait) and with all, in turns: medians, and the median of the ratios. A batch is of all

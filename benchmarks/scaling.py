@@ -120,7 +120,7 @@ def watched() -> Iterator[list[float]]:
 # What is worked on --------------------------------------------------------------------------------
 
 
-def draw_rows() -> Uint8:
+def drawn() -> Uint8:
     """A thousand images that stand for all."""
     return simulate(class_list("kanji_300")[:100], 10, 1, 0, SIZE_PX).in_memory().images[:]
 
@@ -147,7 +147,7 @@ def study(folder: Path, classes: int, images: int, *more: str) -> Config:
 
 def make_corpus(output: Path, config: Config, classes: int, images: int) -> None:
     """Prepared splits; those of as many images share the file of images, whatever they show."""
-    some = draw_rows()
+    some = drawn()
     for split, count in (("train", images), ("validation", 1000), ("test", 1000)):
         numbers = np.arange(count)
         names = tuple(f"{split} {number}" for number in range(NUM_WRITERS))
@@ -167,7 +167,7 @@ def many_files(folder: Path, classes: int, images: int) -> Path:
     """A manifest of many links to few PNG files: reading them is as much work."""
     home = folder / f"files_{images}"
     if not (home / "manifest.json").is_file():
-        some, listing = draw_rows(), {}
+        some, listing = drawn(), {}
         for i in range(len(some)):
             save_png(home / f"{i}.png", some[i], flush=False)
         for i, character in enumerate(class_list("all")[:classes]):
@@ -275,7 +275,7 @@ def per_image(folder: Path) -> dict[str, float]:
     images, labels = torch.zeros(1, 1, SIZE_PX, SIZE_PX), torch.zeros(1, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(images, network.style(images), labels)
-    some = draw_rows()
+    some = drawn()
     started = time.process_time()
     inks = [canonical(image, SIZE_PX) for image in some]
     between = time.process_time()

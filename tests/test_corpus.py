@@ -108,7 +108,9 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
         open_corpus(both)
 
 
-def test_helpers_are_other_hands_than_the_writers_of_any_split(smoke: ComposeSmoke) -> None:
+def test_simulated_writers_are_other_hands_than_the_writers_of_any_split(
+    smoke: ComposeSmoke,
+) -> None:
     corpus = open_corpus(smoke("data.num_simulated_writers=3"))
     assert corpus.simulated is not None
     assert len(corpus.simulated.present_writers()) == 3

@@ -17,7 +17,6 @@ STAGES = sorted(path.name for path in ROOT.glob("training_*") if path.is_dir())
 BELOW = {
     "training_style_transfer": {"training_clip.model", "training_clip.retrieval"},
     "training_cdiffusion_model": {"training_clip.model", "training_clip.retrieval"},
-    "training_character_classification": {"training_clip.retrieval"},  # to score images by text
 }
 MODULES = sorted(
     path.relative_to(ROOT)

@@ -140,7 +140,7 @@ def training_sources(
     """What an arm trains on, real images first.
 
     Raises:
-        InputError: nothing at all, or simulated where the study has none.
+        InputError: nothing at all, or simulated writers where the study has none.
     """
     settings = config.classifier
     sources = []

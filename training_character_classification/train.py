@@ -6,7 +6,7 @@
     python training_character_classification/train.py use_gen=PATH recipe.by_confusion=true
 
 Every arm takes the same number of steps on batches of the same size; ``gen_ratio`` of a batch comes
-from what is not real (generated images, font renders, simulated, in equal parts). With
+from what is not real (generated images, font renders, simulated writers, in equal parts). With
 ``recipe.by_confusion`` the generated images are mostly of what the control confuses. Writes
 ``runs/<name>/classifier/<arm>/seed_<seed>/classifier.pt``.
 """

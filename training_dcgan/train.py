@@ -4,7 +4,7 @@
     python training_dcgan/train.py dcgan.class_conditional=false
     python training_dcgan/train.py experiment=smoke
 
-Real images are those of training writers, fonts and simulated (``shares``). Writes
+Real images are those of training writers, fonts and simulated writers (``shares``). Writes
 ``runs/<name>/dcgan/dcgan.pt``, sample sheets (a column per character, the same noise each time) and
 ``samples/evolution.gif``, the sheets one after the other.
 """

@@ -42,7 +42,7 @@ class PairFeed:
     """Batches for the four training steps, no image touched on its own in Python.
 
     Args:
-        corpus: fonts, training writers and simulated.
+        corpus: fonts, training writers and simulated writers.
         reference: part of the reference font's name.
         settings: the placement and which character the style image shows.
 
@@ -74,7 +74,7 @@ class PairFeed:
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _shares(self, kinds: dict[str, float]) -> dict[str, float]:
-        """Shares by source; people and simulated halve handwriting's, however few people are."""
+        """Shares by source; people and simulated writers halve that of handwriting."""
         hands = [name for name in self._mixture.names if name in ("writers", "simulated")]
         each = kinds.get("handwriting", 0.0) / len(hands)
         return {**kinds, **dict.fromkeys(hands, each)}

@@ -4,7 +4,7 @@
     python training_vae/train.py vae.class_conditional=false vae.smooth=true
     python training_vae/train.py experiment=smoke
 
-Images are those of training writers, fonts and simulated (``shares``); ``vae.smooth`` blurs
+Images are those of training writers, fonts and simulated writers (``shares``); ``vae.smooth`` blurs
 and thresholds them first, as the original did. Writes ``runs/<name>/vae/vae.pt`` and pictures:
 ``step_*``, images over their reconstructions over samples from the prior; ``traversal``, a row per
 latent variable from -3 to 3.

@@ -28,7 +28,7 @@ class Corpus:
         unseen: the kanji among them that encoders and generators never see.
         train, validation, test: handwriting, by different writers.
         fonts: renders of every font; a font is a writer.
-        simulated: simulated hands beside real ones, None without.
+        simulated: simulated writers beside real ones, None without.
         is_real: whether people wrote it.
         key: of the files behind it; the configuration is not part of it.
     """

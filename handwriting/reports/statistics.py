@@ -86,9 +86,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     values = np.array(p_values, np.float64)
     order = np.argsort(values, kind="stable")
     remaining = np.arange(len(values), 0, -1)
-    corrected = np.empty_like(values)
-    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * remaining), 1)
-    return corrected.tolist()
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * remaining), 1)
+    return adjusted.tolist()
 
 
 def interval_text(bounds: Bounds | None, form: str = ".3f") -> str:

@@ -37,7 +37,6 @@ from training_character_classification.report.plots import (
     gains_over_control,
 )
 
-HELPERS = "simulated"  # as judge.py names them
 COLUMNS = (
     "arm", "accuracy", "95 % interval", "macro F1", "worst tenth", "gain", "95 % interval", "p",
     "corrected p", "gap closed", "probe AUC", "seeds", "writers",
@@ -201,8 +200,7 @@ def _row(found: Finding, sources: Sources) -> tuple[str, ...]:
             f"{gain.gain:+.3f}", interval_text(gain.interval, "+.3f"), _p(gain.p),
             _p(gain.corrected_p), _share(closed),
         )  # fmt: skip
-    names = [HELPERS if name == "simulated" else name for name in generators_of(found.arm)]
-    probes = [sources.get(name, {}).get("domain_auc") for name in names]
+    probes = [sources.get(name, {}).get("domain_auc") for name in generators_of(found.arm)]
     return (
         found.arm,
         f"{found.accuracy:.3f}",
