@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from conftest import SMOKE
 from torch import nn
 
-from handwriting.config import Training
+from handwriting.config import Condition, ModelMode, Training
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
@@ -18,6 +18,12 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.runs import inference as evaluate
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
+from handwriting.runs.script import compose
+from training_cdiffusion_model.model import Denoiser
+from training_clip.model import Clip, TextClassifier
+from training_dcgan import model as dcgan
+from training_style_transfer.model import Discriminator, Generator
+from training_vae.model import Vae
 
 
 @pytest.mark.parametrize("size_px", [16, 32, 64])
@@ -157,3 +163,45 @@ def test_the_average_takes_the_first_weights_and_the_buffers_as_they_are() -> No
         nn.init.normal_(network[0].weight)
         none.update_parameters(network)
         assert torch.equal(none.module[0].weight, network[0].weight)
+
+
+def test_the_networks_of_the_paper_build() -> None:
+    c = compose(["experiment=paper"])
+    num_classes, text_dim = 3057, c.clip.embedding_dim
+    text = {
+        "vocab_size": 500, "context_length": c.structure.context_length,
+        "width": c.text_encoder.width, "heads": c.text_encoder.heads,
+        "layers": c.text_encoder.layers,
+    }  # fmt: skip
+    image = {
+        "name": c.image_encoder.network, "width": c.image_encoder.width, "size_px": c.size_px,
+    }  # fmt: skip
+    style, flow = c.style_transfer, c.cdiffusion
+    with torch.device("meta"):
+        networks: list[nn.Module] = [
+            Classifier(**image, num_classes=num_classes),
+            Classifier(c.classifier.network, c.classifier.width, c.size_px, num_classes),
+            TextClassifier(text, num_classes),
+            Clip(image, text, text_dim, c.clip.learn_temperature),
+            Discriminator(style.discriminator_dim, style.discriminator_layers),
+            Vae(c.size_px, c.vae.num_latents, num_classes, c.vae.dim, c.vae.dropout),
+            dcgan.Generator(c.size_px, c.dcgan.z_dim, num_classes, c.dcgan.dim),
+            dcgan.Discriminator(c.size_px, num_classes, c.dcgan.discriminator_dim),
+        ]
+        networks += [
+            Generator(
+                mode.value, num_classes, text_dim, style.dim, style.dim_mults, style.num_blocks,
+                style.patch_px, style.full_attention,
+            )
+            for mode in ModelMode
+        ]  # fmt: skip
+        networks += [
+            Denoiser(
+                condition.value, num_classes, text_dim, flow.dim, flow.dim_mults, flow.num_blocks
+            )
+            for condition in Condition
+        ]
+    for network in networks:
+        parameters = list(network.parameters())
+        assert parameters
+        assert all(parameter.is_meta for parameter in parameters)

@@ -225,7 +225,7 @@ def whole_batch(norm: int, sizes: tuple[int, int]) -> dict[str, Tensor]:
     first = sum(sizes[: ranks.rank()])
     rows = slice(first, first + sizes[ranks.rank()]) if ranks.world_size() == 2 else slice(None)
     own = x[rows].requires_grad_()
-    sync_layers(layer)
+    layer = sync_layers(layer)
     y = layer(own)
     (y * weights[rows]).sum().backward()
     gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
@@ -244,8 +244,7 @@ def norms_and_dropout() -> list[Any]:
         whole_batch(norm, sizes) for norm in range(len(NORMS)) for sizes in ((4, 4), (5, 3), (8, 0))
     ]
     torch.manual_seed(0)
-    dropout = nn.Dropout(0.3)
-    sync_layers(dropout)
+    dropout = sync_layers(nn.Dropout(0.3))
     found.append({"dropout": gather(dropout(torch.ones(8 // ranks.world_size(), 50)))})
     return found
 

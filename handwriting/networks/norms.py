@@ -66,16 +66,35 @@ class _WholeBatchNorm(_BatchNorm):
     """Batch norm that in training takes mean and variance over all processes' rows.
 
     torch's SyncBatchNorm does so on GPUs only.
+
+    Args:
+        norm: what it replaces: its weights, statistics and mode are taken over, and the layers
+            that timm's batch norms end with (``drop``, ``act``).
     """
 
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__(
+            norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+        )
+        for name, parameter in norm.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, statistic in norm.named_buffers(recurse=False):
+            self.register_buffer(name, statistic)
+        for name, layer in norm.named_children():
+            self.add_module(name, layer)
+        self.training = norm.training
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of dimensions will do."""
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        y, mean, var = _Normalise.apply(x, self.weight, self.bias, self.eps)
-        self._follow(mean, var)
-        for name in ("drop", "act"):  # timm's batch norms end with these
-            if hasattr(self, name):
-                y = getattr(self, name)(y)
+        if self.training:
+            y, mean, var = _Normalise.apply(x, self.weight, self.bias, self.eps)
+            self._follow(mean, var)
+        else:
+            y = super().forward(x)
+        for layer in self.children():
+            y = layer(y)
         normal: Tensor = y
         return normal
 
@@ -102,14 +121,20 @@ class _WholeBatchDropout(nn.Dropout):
         return x * shard(F.dropout(batch, self.p))
 
 
-def sync_layers(network: nn.Module) -> None:
-    """Let batch norms and dropouts see the whole batch; with one process they do.
+def sync_layers(network: nn.Module) -> nn.Module:
+    """Replace batch norms and dropouts by layers that see the whole batch; one process has it.
 
-    Nothing but their ``forward`` changes: weights and their names stay what they are.
+    The weights themselves and their names stay what they are.
+
+    Returns:
+        The network, or its replacement if it is such a layer itself.
     """
     if world_size() == 1:
-        return
-    for part in network.modules():
-        for kind, whole in ((_BatchNorm, _WholeBatchNorm), (nn.Dropout, _WholeBatchDropout)):
-            if isinstance(part, kind) and not isinstance(part, whole):
-                part.__class__ = type(type(part).__name__, (whole, type(part)), {})
+        return network
+    if isinstance(network, _BatchNorm):
+        return network if isinstance(network, _WholeBatchNorm) else _WholeBatchNorm(network)
+    if isinstance(network, nn.Dropout):
+        return _WholeBatchDropout(network.p).train(network.training)
+    for name, part in network.named_children():
+        setattr(network, name, sync_layers(part))
+    return network

@@ -88,7 +88,7 @@ class Runtime:
 
         With several processes its batch norms and dropouts then see the whole batch.
         """
-        sync_layers(network)
+        network = sync_layers(network)
         # Channels-last convolutions are up to half as quick again, also on a CPU, but there group
         # norm of bf16 is then ten times slower.
         has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
