@@ -27,11 +27,11 @@ def report_problems(what: str, problems: list[str], advice: str, most: int = 20)
 
 
 def cannot_write(path: Path, error: OSError) -> WriteError:
-    """What to say when a file cannot be written and the one before it is still there."""
+    """The error for a failed write that left the previous file in place."""
     # NumPy gives no number when fewer bytes were written than it asked for.
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
     advice = "make space on the disk" if is_full else "make the folder writable or choose another"
     return WriteError(
         f"cannot write {path}: {error.strerror or error}. Nothing was replaced: {advice} "
-        "(runs_dir=, cache_dir=) and start again, it goes on."
+        "(runs_dir=, cache_dir=), then run the same command to resume."
     )
