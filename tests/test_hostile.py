@@ -21,10 +21,9 @@ import pytest
 import timm  # noqa: F401  networks import it when they are made: no case is to wait for it
 import torch
 from conftest import SMOKE, ComposeSmoke, DrawGlyph
-from fontTools.fontBuilder import FontBuilder
+from font_builder import build_font
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTFont
-from fontTools.ttLib.tables.DefaultTable import DefaultTable
 from hypothesis import HealthCheck, Phase, assume, given, settings, strategies as st
 from PIL import Image
 from torch import nn
@@ -47,7 +46,7 @@ from handwriting.images.reading import read_canonical, read_grey
 from handwriting.networks.encoders import Classifier
 from handwriting.runs.run import Run
 from handwriting.runs.weights import build, load_weights, save_weights
-from handwriting.sources.fonts import MAX_CODE_POINTS, FontFace, character_map, find_fonts
+from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import render_font
 from handwriting.storage.json_files import read_json
 from training_cdiffusion_model.model import Denoiser
@@ -400,29 +399,9 @@ def test_large_images_are_read_one_at_a_time(
 # --- fonts -----------------------------------------------------------------------------------
 
 
-def build_font(path: Path, height: int = 800) -> Path:
-    pen = TTGlyphPen(None)
-    pen.moveTo((100, 0))
-    for point in ((100, height), (400, height), (400, 0)):
-        pen.lineTo(point)
-    pen.closePath()
-    names = [".notdef", *(f"u{ord(c):04X}" for c in SMOKE)]
-    builder = FontBuilder(1000, isTTF=True)
-    builder.setupGlyphOrder(names)
-    builder.setupCharacterMap({ord(c): f"u{ord(c):04X}" for c in SMOKE})
-    builder.setupGlyf({name: pen.glyph() for name in names})
-    builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 100)))
-    builder.setupHorizontalHeader(ascent=900, descent=-100)
-    builder.setupNameTable({"familyName": "Hostile", "styleName": "Regular"})
-    builder.setupOS2()
-    builder.setupPost()
-    builder.save(path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def font(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return build_font(tmp_path_factory.mktemp("font") / "whole.ttf").read_bytes()
+    return build_font(tmp_path_factory.mktemp("font") / "whole.ttf", SMOKE).read_bytes()
 
 
 def use(path: Path) -> None:
@@ -442,87 +421,14 @@ def test_a_font_of_any_bytes(tmp_path: Path, font: bytes, data: st.DataObject) -
     path.unlink()
 
 
-def with_table(font: bytes, tag: str, table: bytes, path: Path) -> Path:
-    """The font with a table of one's own."""
-    with TTFont(io.BytesIO(font)) as opened:
-        opened.ensureDecompiled()
-        opened.tables[tag] = DefaultTable(tag)
-        opened.tables[tag].data = table
-        opened.save(path)
-    return path
-
-
-def map_of(platform: int, encoding: int, subtable: bytes, num_maps: int = 1) -> bytes:
-    entry = struct.pack(">HHL", platform, encoding, 4 + 8 * num_maps)
-    return struct.pack(">HH", 0, num_maps) + entry * num_maps + subtable
-
-
-def groups(ends: int, count: int = 1) -> bytes:
-    """A character map of format 12 in ranges that end there."""
-    return struct.pack(">HHLLL", 12, 0, 16 + 12 * count, 0, count) + count * struct.pack(
-        ">LLL", 0, ends, 1
-    )
-
-
-def segments(count: int) -> bytes:
-    """A character map of format 4 in ranges of everything."""
-    head = struct.pack(">HHHHHHH", 4, 16 + 8 * count, 0, 2 * count, 0, 0, 0)
-    return head + b"\xff\xff" * count + b"\0\0" + b"\0\0" * count * 3
-
-
-MAPS = {
-    "one range of everything": map_of(3, 10, groups(0xFFFFFFFF)),
-    "one range too many": map_of(3, 10, groups(MAX_CODE_POINTS)),
-    "many ranges of everything": map_of(3, 10, groups(0xFFFF, 10_000)),
-    "many segments of everything": map_of(3, 1, segments(8000)),
-    "many maps": map_of(3, 1, segments(1), 60_000),
-    "shared by maps of nothing": map_of(1, 1, groups(0xFFFFFFFF), 2),
-    "variants": map_of(3, 10, struct.pack(">HLL", 14, 0, 1 << 20)),
-    "another code": map_of(3, 1, struct.pack(">HHH", 2, 6, 0) + bytes(512)),
-    "larger than a table": map_of(3, 1, segments(1)) + bytes(3 << 20),
-    "cut off": map_of(3, 1, segments(9))[:40],
-    "elsewhere": struct.pack(">HHHHL", 0, 1, 3, 1, 0xFFFFFFF0),
-}
-
-
-@pytest.mark.parametrize("name", MAPS)
-def test_a_character_map_that_fills_the_memory(name: str, font: bytes, tmp_path: Path) -> None:
-    path = with_table(font, "cmap", MAPS[name], tmp_path / "map.ttf")
-    with pytest.raises(InputError, match=r"map\.ttf: not a readable font"):
-        use(path)
-
-
-def test_a_character_map_of_all_characters_is_read(font: bytes, tmp_path: Path) -> None:
-    table = map_of(3, 10, groups(MAX_CODE_POINTS - 1))
-    path = with_table(font, "cmap", table, tmp_path / "all.ttf")
-    assert len(character_map(FontFace(path, 0, "font:all"))) > 0xFFFF
-
-
-def test_names_that_fill_the_memory(font: bytes, tmp_path: Path) -> None:
-    record = struct.pack(">HHHHHH", 3, 1, 0x409, 1, 0xFFFF, 0)
-    table = struct.pack(">HHH", 0, 0xFFFF, 6) + record * 0xFFFF
-    path = with_table(font, "name", table, tmp_path / "names.ttf")
-    with pytest.raises(InputError, match=r"names\.ttf: .*a table name of more than"):
-        use(path)
-
-
-@pytest.mark.parametrize("head", [b"wOFF", b"wOF2", b"ttcf\0\1\0\0\xff\xff\xff\xff"])
-def test_a_packed_font_or_endless_collection(head: bytes, tmp_path: Path) -> None:
-    for suffix in (".ttf", ".ttc"):
-        path = tmp_path / f"packed{suffix}"
-        path.write_bytes(head + bytes(4000))
-        with pytest.raises(InputError, match="a compressed web font|a collection of more than"):
-            use(path)
-
-
 def test_a_glyph_as_high_as_a_house(tmp_path: Path) -> None:
-    path = build_font(tmp_path / "high.ttf", height=32_000)
+    path = build_font(tmp_path / "high.ttf", SMOKE, height=32_000)
     with pytest.raises(InputError, match=r"high\.ttf: cannot be rendered \(a glyph of"):
         use(path)
 
 
 def test_a_glyph_that_is_blank_when_it_is_small(tmp_path: Path) -> None:
-    with TTFont(build_font(tmp_path / "thin.ttf")) as opened:
+    with TTFont(build_font(tmp_path / "thin.ttf", SMOKE)) as opened:
         pen = TTGlyphPen(None)
         for x, y in ((0, 0), (7000, 7000)):
             pen.moveTo((x, y))
@@ -550,7 +456,7 @@ def test_what_is_no_file_is_no_font(kind: str, tmp_path: Path) -> None:
 
 
 def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path) -> None:
-    build_font(tmp_path / "own.ttf")
+    build_font(tmp_path / "own.ttf", SMOKE)
     for number in range(8):
         (tmp_path / f"{number}").symlink_to(tmp_path)
     assert len(find_fonts(packages=(), folders=[str(tmp_path)])) == 1

@@ -13,7 +13,7 @@ from handwriting.etl.prepared import open_prepared
 from handwriting.images.packed import FORM, PackedImages
 from handwriting.sources import simulated_writers as strokes
 from handwriting.sources.fonts import find_fonts
-from handwriting.sources.glyphs import font_images, skipped_table
+from handwriting.sources.glyphs import font_images
 from handwriting.storage.keys import content_key
 
 SIMULATED_SEED = 1_000_003  # other people than those of any simulated split
@@ -101,7 +101,7 @@ def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
     renders, skipped = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
     if skipped:
-        print(skipped_table(skipped), flush=True)
+        print("\n".join(skipped), flush=True)
     simulated = None
     if data.num_simulated_writers:
         simulated = strokes.simulated(

@@ -7,33 +7,22 @@ and the system.
 import importlib.util
 import os
 import re
-import struct
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from fontTools.ttLib import TTCollection, TTFont, TTLibError
+from fontTools.ttLib import TTCollection, TTFont
 from PIL import ImageFont
 
 from handwriting.errors import InputError, report_problems
 
 PACKAGES = ("pylopdf_fonts_jp", "noto_cjk_sans_jp_bold", "matplotlib_fontja")
 SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-
-# Limits against damaged and hostile fonts; what is larger is no font.
-MAX_FACES = 256  # of a collection
-MAX_NAME_BYTES = 1 << 17
-MAX_MAP_BYTES = 1 << 21
-MAX_MAPS = 64  # character maps of a face
-MAX_CODE_POINTS = 0x110000  # of Unicode
-
 _JAPANESE = "あア日"  # what a font must have to be found without being asked for by name
 _OTHER_REGION = re.compile(r"\b(SC|TC|HK|KR|MO)\b")  # Noto and Source: Chinese, Korean shapes
-_UNICODE = ((3, 10), (0, 6), (0, 4), (3, 1), (0, 3), (0, 2), (0, 1), (0, 0))  # its maps' numbers
+NOT_A_CHARACTER = "\U0010fffe"  # no font has it: a font draws .notdef, as for all that it lacks
 
 
 @dataclass(frozen=True)
@@ -164,7 +153,9 @@ def system_faces() -> list[FontFace]:
 def _is_japanese(face: FontFace) -> bool:
     if _OTHER_REGION.search(face.name):
         return False
-    return all(ord(c) in character_map(face) for c in _JAPANESE)
+    font = ImageFont.truetype(face.path, 16, face.index)
+    drawings = [(mask.size, bytes(mask)) for mask in map(font.getmask, _JAPANESE + NOT_A_CHARACTER)]
+    return drawings[-1] not in drawings[:-1]
 
 
 def _faces(files: Iterable[Path]) -> list[FontFace]:
@@ -175,83 +166,21 @@ def _faces(files: Iterable[Path]) -> list[FontFace]:
 def _faces_of(path: Path) -> tuple[FontFace, ...]:
     """The faces of a file; of a collection those that are Japanese, if any is."""
     try:
-        _check_file(path)
         if path.suffix.lower() in (".ttc", ".otc"):
             with TTCollection(path, lazy=True) as collection:
                 faces = [_face(path, i, font) for i, font in enumerate(collection.fonts)]
-            return tuple(face for face in faces if _is_japanese(face)) or tuple(faces)
+            return tuple(filter(_is_japanese, faces)) or tuple(faces)
         with TTFont(path, lazy=True) as font:
-            face = _face(path, 0, font)
-        character_map(face)
-        return (face,)
+            return (_face(path, 0, font),)
     except Exception as error:  # fontTools raises whatever the broken bytes lead to
         return (FontFace(path, 0, f"font:{path}", problem=f"not a readable font ({error})"),)
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what could fill the memory as soon as it is opened."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[:4] in (b"wOFF", b"wOF2"):  # their tables may unpack to any size
-        raise TTLibError("a compressed web font: unpack it to .ttf or .otf first")
-    if head[:4] == b"ttcf" and int.from_bytes(head[8:]) > MAX_FACES:
-        raise TTLibError(f"a collection of more than {MAX_FACES} faces")
-
-
-def _check_table(font: TTFont, tag: str, max_bytes: int) -> None:
-    if font.reader.tables[tag].length > max_bytes:
-        raise TTLibError(f"a table {tag} of more than {max_bytes:,} bytes")
-
-
 def _face(path: Path, index: int, font: TTFont) -> FontFace:
-    _check_table(font, "name", MAX_NAME_BYTES)
     family = font["name"].getBestFamilyName() or path.stem
     style = font["name"].getBestSubFamilyName() or "Regular"
     ImageFont.truetype(path, 16, index)  # FreeType must read it too
     return FontFace(path, index, f"font:{family} {style}", family)
-
-
-def character_map(face: FontFace) -> frozenset[int]:
-    """The code points that a face has a glyph for."""
-    with TTFont(face.path, lazy=True, fontNumber=face.index) as font:
-        # Names of glyphs are not needed, and making them up takes three quarters of the time.
-        font.setGlyphOrder([""] * font["maxp"].numGlyphs)
-        _check_table(font, "cmap", MAX_MAP_BYTES)
-        _check_maps(font.reader["cmap"])
-        return frozenset(font.getBestCmap() or {})
-
-
-def _check_maps(cmap: bytes) -> None:
-    """Refuse character maps that would fill the memory when fontTools writes out their ranges.
-
-    fontTools writes out the best map of Unicode, and those that two entries share.
-    """
-    num_maps = int.from_bytes(cmap[2:4])
-    if num_maps > MAX_MAPS:
-        raise TTLibError(f"{num_maps} character maps")
-    entries = list(struct.iter_unpack(">HHL", cmap[4 : 4 + 8 * num_maps]))
-    sharing = Counter(start for *_, start in entries)
-    for platform, encoding, start in entries:
-        kind = int.from_bytes(cmap[start : start + 2])
-        is_written = (platform, encoding) in _UNICODE or sharing[start] > 1
-        if is_written and kind not in (0, 4, 6, 12, 13):
-            raise TTLibError(f"a character map of Unicode in format {kind}")
-        if _num_mapped(kind, cmap[start:]) > MAX_CODE_POINTS:
-            raise TTLibError("a character map of more than all characters")
-
-
-def _num_mapped(kind: int, subtable: bytes) -> int:
-    """How many code points the ranges of a character map cover."""
-    if kind == 4:
-        count = int.from_bytes(subtable[6:8]) // 2
-        last = np.frombuffer(subtable, ">u2", count, 14).astype(int)
-        first = np.frombuffer(subtable, ">u2", count, 16 + 2 * count).astype(int)
-    elif kind in (12, 13):
-        groups = np.frombuffer(subtable, ">u4", 3 * int.from_bytes(subtable[12:16]), 16)
-        first, last = groups[0::3].astype(int), groups[1::3].astype(int)
-    else:
-        return 0
-    return int(np.maximum(last - first + 1, 0).sum())
 
 
 def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list[str]]:

@@ -1,43 +1,28 @@
 """Glyphs of fonts as canonical images. A font counts as a writer.
 
-A glyph is used only if the font really has it: not missing from its character map, not blank, not
-the box that stands for missing ones, not one drawing shared by many characters.
+A glyph is used only if the font really has it: not the drawing that stands for missing characters,
+not blank, not one drawing shared by many characters.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.errors import InputError, WriteError, report_problems
-from handwriting.images.canonical import MIN_CONTRAST, Uint8, canonical
+from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.packed import FORM, PackedImages, cached, concatenate
 from handwriting.parallel.progress import progress
-from handwriting.sources.fonts import FontFace, character_map
+from handwriting.sources.fonts import NOT_A_CHARACTER, FontFace
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import content_key
 
 OVERSAMPLING = 4  # glyphs are drawn this much larger than they are stored
 MAX_SHARING = 3  # characters that may look the same: ヘ and へ, 口 and ロ, 一 and ー
 MAX_EMS = 8  # height and width of a drawing, in font sizes
-_NOT_A_CHARACTER = "\U0010fffe"  # no font has it, so that its drawing is .notdef
-
-
-@dataclass(frozen=True)
-class SkippedFont:
-    """What was left out of a font.
-
-    Attributes:
-        used: whether the rest of the font is used; otherwise it is skipped whole.
-    """
-
-    face: FontFace
-    reason: str
-    used: bool = False
 
 
 def render_font(
@@ -54,25 +39,24 @@ def render_font(
     """
     if face.problem:
         raise InputError(f"{face.path}: {face.problem}")
+    glyphs: dict[int, tuple[bytes, Uint8]] = {}  # position: drawing, canonical image
+    reasons: dict[int, str] = {}
     try:
-        has = character_map(face)
         font = ImageFont.truetype(
             face.path,
             OVERSAMPLING * size_px,
             face.index,
             layout_engine=ImageFont.Layout.BASIC,
         )
-        tofu = _digest(_draw(font, _NOT_A_CHARACTER))
-        glyphs: dict[int, tuple[bytes, Uint8]] = {}  # position: drawing, canonical image
-        reasons: dict[int, str] = {}
+        missing = _digest(_draw(font, NOT_A_CHARACTER))
         for i, character in enumerate(characters):
-            drawing = _draw(font, character) if ord(character) in has else None
-            reason = _unusable(drawing, tofu)
-            if drawing is None or reason:
-                reasons[i] = reason
+            drawing = _draw(font, character)
+            digest = _digest(drawing)
+            if digest == missing:
+                reasons[i] = "not in the font"
                 continue
             try:
-                glyphs[i] = _digest(drawing), canonical(drawing, size_px)
+                glyphs[i] = digest, canonical(drawing, size_px)
             except InputError:
                 reasons[i] = "blank glyph"
     except Exception as error:  # as in _faces_of
@@ -85,15 +69,6 @@ def render_font(
     for image, i in zip(images, rendered, strict=True):
         image[:] = glyphs[i][1]
     return images, rendered, [(characters[i], reasons[i]) for i in sorted(reasons)]
-
-
-def _unusable(drawing: Uint8 | None, tofu: bytes) -> str:
-    """Why a drawing shows no character, "" if it does."""
-    if drawing is None:
-        return "not in the font"
-    if drawing.max() < MIN_CONTRAST:
-        return "blank glyph"
-    return "drawn as missing" if _digest(drawing) == tofu else ""
 
 
 def _draw(font: ImageFont.FreeTypeFont, character: str) -> Uint8:
@@ -116,37 +91,42 @@ def font_images(
     size_px: int,
     cache_dir: Path,
     min_coverage: float = 0.9,
-) -> tuple[PackedImages, list[SkippedFont]]:
+) -> tuple[PackedImages, list[str]]:
     """All fonts' glyphs as packed images, each font rendered once per content.
 
     Args:
-        min_coverage: part of the characters that a font must have to be used at all.
+        min_coverage: share of the characters that a font must have to be used at all.
+
+    Returns:
+        The images, and a line for each font that is skipped or used in part, saying why.
 
     Raises:
         InputError: no font is used, or a character that none of them has.
     """
     parts: list[PackedImages] = []
-    skipped: list[SkippedFont] = []
+    skipped: list[str] = []
+    partly: list[str] = []
     for face in progress(faces, len(faces), "rendering fonts"):
         try:
             packed, missing = _font_images(face, tuple(characters), size_px, cache_dir)
         except WriteError:
             raise
         except InputError as error:
-            skipped.append(SkippedFont(face, str(error)))
+            skipped.append(f"skipped  {face.name}: {error}")
             continue
-        used = len(packed) > 0 and len(packed) >= min_coverage * len(characters)
-        if missing or not used:
-            skipped.append(SkippedFont(face, _summary(missing, len(characters)), used))
-        if used:
-            parts.append(packed)
+        lacks = f"{face.name}: {_summary(missing, len(characters))}"
+        if not len(packed) or len(packed) < min_coverage * len(characters):
+            skipped.append(f"skipped  {lacks}")
+            continue
+        parts.append(packed)
+        if missing:
+            partly.append(f"partly used  {lacks}")
     if not parts:
-        raise InputError("no font can be used:\n" + skipped_table(skipped))
+        raise InputError("\n".join(["no font can be used:", *skipped]))
     packed = concatenate(parts)
-    covered = set(np.unique(packed.labels).tolist())
-    absent = [f"{c} (U+{ord(c):04X})" for i, c in enumerate(characters) if i not in covered]
+    absent = [f"{c} (U+{ord(c):04X})" for c in packed.absent()]
     report_problems("characters in none of the fonts", absent, "Add a font that has them.")
-    return packed, skipped
+    return packed, skipped + partly
 
 
 def _font_images(
@@ -178,11 +158,3 @@ def _summary(missing: list[tuple[str, str]], num_characters: int) -> str:
         by_reason.setdefault(reason, []).append(character)
     parts = [f"{len(cs)} {reason} ({''.join(cs[:8])})" for reason, cs in by_reason.items()]
     return f"lacks {len(missing)} of {num_characters}: {', '.join(parts)}"
-
-
-def skipped_table(skipped: Sequence[SkippedFont]) -> str:
-    """What was left out, one line per font: skipped whole first."""
-    rows = sorted(skipped, key=lambda row: (row.used, row.face.name))
-    return "\n".join(
-        f"{'partly used' if row.used else 'skipped'}  {row.face.name}: {row.reason}" for row in rows
-    )
