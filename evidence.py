@@ -28,6 +28,7 @@ from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
 from handwriting.runs.script import run_script
 from training_cdiffusion_model import train as train_cdiffusion
+from training_character_classification.arms import planned_arms
 from training_character_classification.report.evidence_report import write_evidence_report
 
 
@@ -66,11 +67,9 @@ def base(config: Config) -> Config:
 def cell(config: Config, seed: int, people: int) -> Config:
     """The study of one seed and one number of training people."""
     grid = config.evidence
-    arms = list(grid.arms)
-    if people in grid.recipe_people:
-        arms += [f"{grid.recipe_arm}@{recipe}" for recipe in grid.recipes]
-    words = {word for arm in arms for word in arm.partition("@")[0].split("+")}
-    generators = [name for name in GeneratorName if name.value in words]
+    arms = planned_arms(grid, people)
+    seen = {generator for arm in arms for generator in arm.generators}
+    generators = [name for name in GeneratorName if name.value in seen]
     return replace(
         config,
         name=f"{config.name}/seed_{seed}/people_{people}",
@@ -79,7 +78,7 @@ def cell(config: Config, seed: int, people: int) -> Config:
         pipeline=replace(
             config.pipeline,
             control=grid.control,
-            arms=arms,
+            arms=[str(arm) for arm in arms],
             generators=generators,
             seeds=[seed],
             num_workers=1,

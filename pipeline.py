@@ -14,15 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from handwriting.config import (
     Condition,
     Config,
     GeneratorName,
     ModelMode,
-    Recipe,
     StepType,
 )
 from handwriting.corpus.audit import audit
@@ -37,7 +33,13 @@ from training_cdiffusion_model import (
     train as train_cdiffusion,
 )
 from training_character_classification import judge, test, train as train_classifier
-from training_character_classification.arms import arm_config, arm_name, control_name, judge_arm
+from training_character_classification.arms import (
+    Arm,
+    arm_config,
+    arm_of,
+    choose_control,
+    judge_arm,
+)
 from training_character_classification.report.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
@@ -75,7 +77,7 @@ def main(config: Config) -> Path:
     num_workers = config.pipeline.num_workers
     generated = [arm for arm in arms if arm.use_gen]
     controls = [arm for arm in arms if not arm.use_gen]
-    control_name(config.pipeline.control, [arm_name(arm) for arm in controls])
+    choose_control(config.pipeline.control, [arm_of(arm) for arm in arms])
     if needs_clip(config):
         encoders = (train_image_encoder, train_text_encoder)
         run_parallel([(stage.main, config) for stage in encoders], num_workers)
@@ -91,7 +93,7 @@ def main(config: Config) -> Path:
         judge.main(replace(config, use_gen=[str(path) for path in manifests]))
     run_parallel([(train_classifier.main, arm) for arm in generated], num_workers)
     recognisers = [
-        str(run_folder(config) / "classifier" / arm_name(arm) / f"seed_{arm.seed}")
+        str(run_folder(config) / "classifier" / str(arm_of(arm)) / f"seed_{arm.seed}")
         for arm in [*controls, *generated]
     ]
     print(audit(config, recognisers), flush=True)  # nothing is tested when something has leaked
@@ -132,50 +134,22 @@ def stages_of(name: GeneratorName, config: Config) -> tuple[Stage, Stage, Config
 
 def study_arms(config: Config) -> list[Config]:
     """The configurations of all arms, for each seed."""
-    names = config.pipeline.arms or all_arms(config)
+    names = config.pipeline.arms
+    arms = [Arm.parse(name) for name in names] if names else all_arms(config)
     return [
-        replace(study_arm(config, name), seed=seed)
-        for name in names
+        replace(arm_config(config, arm), seed=seed)
+        for arm in arms
         for seed in config.pipeline.seeds
     ]
 
 
-def all_arms(config: Config) -> list[str]:
-    """The names of controls and generators, each without and with classical augmentation."""
-    sources = ["real", "real+fonts"]
+def all_arms(config: Config) -> list[Arm]:
+    """Controls and generators, each without and with classical augmentation."""
+    sources: list[tuple[str, ...]] = [("real",), ("real", "fonts")]
     if config.data.num_simulated_writers:
-        sources += ["real+simulated", "real+fonts+simulated"]
-    sources += [f"real+{name}" for name in config.pipeline.generators]
-    augmented = {False: "", True: "+classical"}
-    return [name + augmented[aug] for name in sources for aug in config.pipeline.augmentations]
-
-
-def study_arm(config: Config, name: str) -> Config:
-    """The configuration of the arm of a name, such as ``real+vae+classical@by_confusion``.
-
-    Raises:
-        InputError: an unknown source, a generator that the study lacks, or an unknown recipe.
-    """
-    sees, _, recipe = name.partition("@")
-    arm = arm_config(config, sees)
-    absent = set(sees.split("+")) & (set(GeneratorName) - set(config.pipeline.generators))
-    if absent:
-        raise InputError(f"arm {name}: {', '.join(absent)} is not among pipeline.generators")
-    if not recipe:
-        return arm
-    if recipe not in config.evidence.recipes:
-        known = ", ".join(config.evidence.recipes) or "none"
-        raise InputError(f"arm {name}: no such recipe in evidence.recipes (there are: {known})")
-    fields = dict(config.evidence.recipes[recipe])
-    ratio = float(fields.pop("gen_ratio", config.gen_ratio))
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(config.recipe), fields)
-    except OmegaConfBaseException as error:
-        raise InputError(f"evidence.recipes.{recipe}: {error}") from error
-    varied = OmegaConf.to_object(merged)
-    assert isinstance(varied, Recipe)
-    named = replace(arm.classifier, name=name)
-    return replace(arm, gen_ratio=ratio, recipe=varied, classifier=named)
+        sources += [("real", "simulated"), ("real", "fonts", "simulated")]
+    sources += [("real", name.value) for name in config.pipeline.generators]
+    return [Arm(seen, aug) for seen in sources for aug in config.pipeline.augmentations]
 
 
 def needs_clip(config: Config) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMOKE, ComposeSmoke
-from hypothesis import given, strategies as st
 from PIL import Image
 
 from handwriting.corpus import bank
@@ -17,121 +16,15 @@ from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.networks.encoders import Classifier
-from handwriting.runs.run import run_folder
 from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification import train
 from training_character_classification.arms import (
-    arm_config,
-    arm_name,
-    batch_shares,
-    generated_manifests,
     read_generated,
     training_sources,
 )
 
 Write = Callable[..., Path]
-
-
-@given(st.integers(1, 300), st.floats(0, 1), st.booleans(), st.integers(1, 5))
-def test_shares_fill_the_batch_and_are_equal_among_what_is_not_real(
-    batch_size: int, ratio: float, first_is_real: bool, num_sources: int
-) -> None:
-    shares = batch_shares(batch_size, ratio, first_is_real, num_sources)
-    assert len(shares) == num_sources
-    assert sum(shares) == batch_size
-    others = shares[first_is_real:]
-    assert min(shares) >= 0
-    assert not others or max(others) - min(others) <= 1
-    if first_is_real and others:
-        assert sum(others) == pytest.approx(batch_size * ratio, abs=0.5)
-
-
-@pytest.mark.parametrize("ratio", [-0.1, 1.5, float("nan")])
-def test_a_ratio_that_is_no_share_is_named(ratio: float) -> None:
-    with pytest.raises(InputError, match="gen_ratio"):
-        batch_shares(8, ratio, True, 2)
-
-
-def test_use_gen_takes_nothing_one_or_several() -> None:
-    assert generated_manifests("") == []
-    assert generated_manifests("a.json") == [Path("a.json")]
-    assert generated_manifests(["a.json", "b.json"]) == [Path("a.json"), Path("b.json")]
-    for wrong in (3, None, ["a", 1], {"a": 1}):
-        with pytest.raises(InputError, match="use_gen"):
-            generated_manifests(wrong)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "name"),
-    [
-        (["aug=false"], "real"),
-        (["aug=true", "classifier.use_fonts=true"], "real+fonts+classical"),
-        (["aug=false", "use_gen=runs/x/generated/adain/manifest.json"], "real+adain"),
-        (["aug=false", "classifier.use_real=false", "classifier.use_simulated=true"], "simulated"),
-        (["classifier.name=mine"], "mine"),
-    ],
-)
-def test_an_arm_is_named_after_what_it_sees(
-    overrides: list[str], name: str, smoke: ComposeSmoke
-) -> None:
-    assert arm_name(smoke(*overrides)) == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "real",
-        "real+classical",
-        "fonts",
-        "real+fonts+simulated+classical",
-        "cdiffusion+classical",
-        "real+vae+dcgan",
-        "real+fonts+simulated+adain_clip+classical",
-    ],
-)
-def test_an_arm_is_configured_by_its_name(name: str, smoke: ComposeSmoke) -> None:
-    # What an arm sees is decided by its name alone.
-    other = smoke("use_gen=x.json", "classifier.name=mine", "classifier.splits=[test]")
-    arm = arm_config(other, name)
-    assert arm_name(arm) == name
-    assert arm.classifier.splits == ["train"]
-    assert (arm.seed, arm.gen_ratio) == (other.seed, other.gen_ratio)
-    words = name.split("+")
-    seen = arm.classifier
-    assert (seen.use_real, seen.use_fonts, seen.use_simulated, arm.aug) == tuple(
-        word in words for word in ("real", "fonts", "simulated", "classical")
-    )
-
-
-def test_a_generator_in_an_arms_name_stands_for_the_studys_images(smoke: ComposeSmoke) -> None:
-    home = run_folder(smoke()) / "generated"
-    found = generated_manifests(arm_config(smoke(), "real+vae+adain").use_gen)
-    assert found == [home / "vae/manifest.json", home / "adain/manifest.json"]
-
-
-def test_every_arm_of_the_evidence_can_be_configured(smoke: ComposeSmoke) -> None:
-    evidence = smoke().evidence
-    for name in (*evidence.arms, evidence.control, evidence.recipe_arm):
-        assert arm_name(arm_config(smoke(), name)) == name
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("", "arm '': expected one or more of real"),
-        ("classical", "arm 'classical': expected"),
-        ("real+font", "arm 'real.font': expected .* fonts"),
-        ("real++fonts", "expected"),
-        ("real+vae+vae", "each once"),
-        ("real+vae@top", "expected"),
-        ("fonts+real", "in the order of 'real.fonts'"),
-        ("real+classical+vae", "in the order of 'real.vae.classical'"),
-    ],
-)
-def test_a_name_that_is_no_arm_is_refused(name: str, message: str, smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match=message):
-        arm_config(smoke(), name)
 
 
 def test_batches_have_the_shares_that_were_asked_for(

@@ -20,7 +20,6 @@ from handwriting.errors import InputError
 from handwriting.reports.page import Picture, Section, write_report
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json, write_json
-from training_character_classification.arms import control_name
 from training_character_classification.report import comparison, plots
 from training_character_classification.report.comparison import STAND_IN, write_study_report
 from training_character_classification.report.results import cost_and_gain, read_arms
@@ -103,8 +102,7 @@ def test_an_arm_is_the_mean_over_its_seeds() -> None:
             "real/seed_0": result([0.2, 0.4], {"木": 0.0, "林": 1.0}, macro_f1=0.1),
             "real+adain/seed_0": result([0.5, 0.5]),
             "real/seed_10": result([0.6, 0.6], {"木": 0.5, "林": 1.0}, macro_f1=0.3),
-        },
-        ["adain"],
+        }
     )
     real, generated = arms
     assert (real.name, generated.name) == ("real", "real+adain")
@@ -112,18 +110,6 @@ def test_an_arm_is_the_mean_over_its_seeds() -> None:
     assert real.macro_f1 == pytest.approx(0.2)
     np.testing.assert_allclose(real.per_writer, [0.4, 0.5])
     assert real.per_character == pytest.approx({"木": 0.25, "林": 1.0})
-
-
-@pytest.mark.parametrize(
-    ("name", "is_generated"),
-    [
-        ("real", False), ("real+fonts+simulated+classical", False), ("adain", True),
-        ("real+adain_clip", True), ("real+adain+classical", True), ("real+adainish", False),
-    ],
-)  # fmt: skip
-def test_arms_with_generated_images_are_known_by_their_parts(name: str, is_generated: bool) -> None:
-    arm = read_arms({f"{name}/seed_0": result(BASE)}, ["adain", "adain_mlp", "adain_clip"])[0]
-    assert arm.is_generated is is_generated
 
 
 def test_gains_are_paired_by_writer(study: Callable[..., Config]) -> None:
@@ -157,17 +143,6 @@ def test_the_control_is_named_by_its_sources_not_by_its_accuracy(
     gains = metrics["gains_per_character"]
     assert (gains["arm"], gains["over"]) == ("real+adain", "real+fonts")
     assert "Gains are over real+fonts" in page
-
-
-def test_a_control_may_be_named_and_must_be_one(study: Callable[..., Config]) -> None:
-    controls = ["real", "real+fonts+classical", "real+fonts+simulated+classical"]
-    assert control_name(None, controls) == "real+fonts+classical"
-    assert control_name(None, controls[:1]) == "real"
-    assert control_name(None, [*controls[:1], *controls[2:]]) == controls[2]
-    assert control_name("real", controls) == "real"
-    for named, among in (("real+adain", controls), (None, [])):
-        with pytest.raises(InputError, match="pipeline.control="):
-            control_name(named, among)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,13 @@ import pytest
 from conftest import ComposeSmoke, begun, smoke_overrides
 
 import evidence
-from handwriting.config import Config, GeneratorName, Recipe, Training
+from handwriting.config import Config, GeneratorName, Training
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.runs.run import run_folder
 from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import read_json
-from pipeline import study_arm
 
 GRID = [
     "evidence.arms=[real,real+fonts+classical,real+fonts+vae+classical]",
@@ -127,15 +126,6 @@ def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: Compose
     assert cell.pipeline.generators == [GeneratorName.dcgan, GeneratorName.vae]
     assert cell.pipeline.arms == [*config.evidence.arms, "real+fonts+vae+classical@soft"]
     assert "real+fonts+vae+classical@soft" not in evidence.cell(config, 3, people=2).pipeline.arms
-
-
-def test_a_recipe_varies_its_arm(smoke: ComposeSmoke) -> None:
-    config = smoke("+evidence.recipes.soft={by_confusion: true, gen_ratio: 0.25}",
-                   "pipeline.generators=[vae]")  # fmt: skip
-    varied = study_arm(config, "real+vae@soft")
-    assert varied.classifier.name == "real+vae@soft"
-    assert varied.recipe == Recipe(by_confusion=True)
-    assert varied.gen_ratio == 0.25
 
 
 @pytest.mark.parametrize(

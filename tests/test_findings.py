@@ -33,7 +33,6 @@ from training_character_classification.report.findings import (
     character_gains,
     compare,
     confusions,
-    generators_of,
     look_alikes,
     paired,
     read_cells,
@@ -195,17 +194,6 @@ def test_a_gap_is_over_the_seeds_that_arm_control_and_ceiling_have() -> None:
 
 
 # Several arms -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arm", "generators"),
-    [
-        ("real+fonts+classical", []), ("real+simulated+vae+classical@top", ["simulated", "vae"]),
-        ("adain_clip+cdiffusion", ["adain_clip", "cdiffusion"]), ("my_own+classical", ["my_own"]),
-    ],
-)  # fmt: skip
-def test_what_nobody_wrote_and_no_font_set_is_generated(arm: str, generators: list[str]) -> None:
-    assert generators_of(arm) == generators
 
 
 def test_only_generated_arms_are_corrected_for_each_other() -> None:

@@ -23,7 +23,7 @@ from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import read_json
 from pipeline import study_arms
 from training_character_classification import train as train_classifier
-from training_character_classification.arms import arm_name, judge_arm
+from training_character_classification.arms import arm_of, judge_arm
 from training_clip import train_image_encoder
 from training_style_transfer import generate_images
 
@@ -217,7 +217,7 @@ def test_arms_are_sources_times_augmentation_times_seeds(
         (f"{source}{'+classical' if augmented else ''}", seed)
         for source, augmented, seed in product(sees, (False, True), (0, 1, 7))
     }
-    found = [(arm_name(arm), arm.seed) for arm in study_arms(config)]
+    found = [(str(arm_of(arm)), arm.seed) for arm in study_arms(config)]
     assert len(found) == len(expected)
     assert set(found) == expected
 

@@ -1,10 +1,14 @@
 """The arms of the experiment: what a recogniser sees, and what it is called by that."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from handwriting.config import Config, GeneratorName
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from handwriting.config import Config, Evidence, GeneratorName, Recipe
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
@@ -12,7 +16,47 @@ from handwriting.images.packed import PackedImages, concatenate, pack_manifest
 from handwriting.runs.run import run_folder
 
 JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
-CONTROL_WORDS = frozenset({"real", "fonts", "simulated", "classical"})  # what a control may see
+CONTROL_SOURCES = ("real", "fonts", "simulated")  # what no trained generator makes
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """What a recogniser sees in training, such as ``real+fonts+vae+classical@by_confusion``.
+
+    An arm without images by a trained generator is a control. Simulated writers are drawn by rules
+    and learn nothing from people, so an arm that sees them is a control too, unless it is the one
+    that the evidence names beforehand.
+
+    Attributes:
+        sources: of its images: real, fonts, simulated, then generators, in the name's order.
+        is_augmented: by classical augmentation.
+        recipe: of ``evidence.recipes``, by which it uses generated images; "" for none.
+    """
+
+    sources: tuple[str, ...]
+    is_augmented: bool = False
+    recipe: str = ""
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The arm of a name. Any word may be a generator: :func:`arm_config` knows a study's."""
+        sees, _, recipe = name.partition("@")
+        words = sees.split("+")
+        is_augmented = words[-1] == "classical"
+        return cls(tuple(words[:-1] if is_augmented else words), is_augmented, recipe)
+
+    def __str__(self) -> str:
+        sees = "+".join([*self.sources, *(["classical"] if self.is_augmented else [])])
+        return f"{sees}@{self.recipe}" if self.recipe else sees
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """The trained generators whose images it sees."""
+        return tuple(source for source in self.sources if source not in CONTROL_SOURCES)
+
+    @property
+    def is_control(self) -> bool:
+        return not self.generators
 
 
 def generated_manifests(use_gen: object) -> list[Path]:
@@ -28,64 +72,94 @@ def generated_manifests(use_gen: object) -> list[Path]:
     raise InputError(f'use_gen={use_gen!r}: expected "", a manifest or [a list, of manifests]')
 
 
-def arm_name(config: Config) -> str:
-    """What an arm sees, such as ``real+fonts+classical``."""
+def arm_of(config: Config) -> Arm:
+    """The arm that a configuration trains: named by ``classifier.name``, or by what it sees."""
     settings = config.classifier
     if settings.name:
-        return settings.name
-    parts = ["real"] if settings.use_real else []
-    parts += ["fonts"] if settings.use_fonts else []
-    parts += ["simulated"] if settings.use_simulated else []
+        return Arm.parse(settings.name)
+    uses = (settings.use_real, settings.use_fonts, settings.use_simulated)
+    sources = [source for source, is_used in zip(CONTROL_SOURCES, uses, strict=True) if is_used]
     # A generated manifest is named by its folder: generated/adain_clip/manifest.json.
-    parts += [path.absolute().parent.name for path in generated_manifests(config.use_gen)]
-    return "+".join(parts + (["classical"] if config.aug else []))
+    sources += [path.absolute().parent.name for path in generated_manifests(config.use_gen)]
+    return Arm(tuple(sources), config.aug)
 
 
-def arm_config(config: Config, name: str) -> Config:
-    """The configuration of the arm that a name such as ``real+fonts+vae+classical`` describes.
+def arm_config(config: Config, arm: Arm) -> Config:
+    """The configuration that trains an arm; :func:`arm_of` is the inverse.
 
-    A generator's name stands for the study's own images by it. :func:`arm_name` is the inverse.
+    A generator's name stands for the study's own images by it.
 
     Raises:
-        InputError: an unknown word, words in another order or twice, or nothing to train on.
+        InputError: an unknown source, sources in another order or twice, nothing to train on, a
+            generator that the study lacks, or an unknown recipe.
     """
-    words = name.split("+")
-    known = {*CONTROL_WORDS, *GeneratorName}
-    if words == ["classical"] or len(set(words)) < len(words) or not known.issuperset(words):
+    known = {*CONTROL_SOURCES, *GeneratorName}
+    if not arm.sources or len({*arm.sources}) < len(arm.sources) or not known >= {*arm.sources}:
         raise InputError(
-            f"arm {name!r}: expected one or more of real, fonts, simulated, "
+            f"arm {str(arm)!r}: expected one or more of {', '.join(CONTROL_SOURCES)}, "
             f"{', '.join(GeneratorName)}, then classical or not, each once and joined by +"
         )
+    absent = {*arm.generators} - {*config.pipeline.generators}
+    if absent:
+        raise InputError(f"arm {arm}: {', '.join(absent)} is not among pipeline.generators")
+    real, fonts, simulated = (source in arm.sources for source in CONTROL_SOURCES)
     settings = replace(
-        config.classifier, name=None, splits=["train"], use_real="real" in words,
-        use_fonts="fonts" in words, use_simulated="simulated" in words,
+        config.classifier, name=None, splits=["train"], use_real=real, use_fonts=fonts,
+        use_simulated=simulated,
     )  # fmt: skip
     folder = run_folder(config) / "generated"
-    generators = [word for word in words if word not in CONTROL_WORDS]
-    use_gen = [str(folder / generator / "manifest.json") for generator in generators]
-    arm = replace(config, classifier=settings, use_gen=use_gen, aug="classical" in words)
-    if arm_name(arm) != name:
-        raise InputError(f"arm {name!r}: in the order of {arm_name(arm)!r}")
-    return arm
+    use_gen = [str(folder / generator / "manifest.json") for generator in arm.generators]
+    found = replace(config, classifier=settings, use_gen=use_gen, aug=arm.is_augmented)
+    ordered = replace(arm_of(found), recipe=arm.recipe)
+    if ordered != arm:
+        raise InputError(f"arm {str(arm)!r}: in the order of {str(ordered)!r}")
+    return _by_recipe(found, arm) if arm.recipe else found
 
 
-def control_name(named: str | None, controls: Sequence[str]) -> str:
+def _by_recipe(config: Config, arm: Arm) -> Config:
+    """An arm's configuration with its recipe, and named after it."""
+    recipes = config.evidence.recipes
+    if arm.recipe not in recipes:
+        known = ", ".join(recipes) or "none"
+        raise InputError(f"arm {arm}: no such recipe in evidence.recipes (there are: {known})")
+    fields = dict(recipes[arm.recipe])
+    ratio = float(fields.pop("gen_ratio", config.gen_ratio))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(config.recipe), fields)
+    except OmegaConfBaseException as error:
+        raise InputError(f"evidence.recipes.{arm.recipe}: {error}") from error
+    recipe = OmegaConf.to_object(merged)
+    assert isinstance(recipe, Recipe)
+    settings = replace(config.classifier, name=str(arm))
+    return replace(config, gen_ratio=ratio, recipe=recipe, classifier=settings)
+
+
+def planned_arms(evidence: Evidence, people: int) -> list[Arm]:
+    """The arms of the evidence with a number of people: the recipes only where they are tried."""
+    arms = [Arm.parse(name) for name in evidence.arms]
+    varied = Arm.parse(evidence.recipe_arm)
+    recipes = evidence.recipes if people in evidence.recipe_people else ()
+    return [*arms, *(replace(varied, recipe=recipe) for recipe in recipes)]
+
+
+def choose_control(named: str | None, arms: Sequence[Arm]) -> Arm:
     """The control that a study's gains are over, decided before any result.
 
     Args:
         named: ``pipeline.control``; None takes real+fonts+classical, else the most sources.
-        controls: the study's arms without generated images.
+        arms: of the study.
 
     Raises:
-        InputError: none, or the named one is not among them.
+        InputError: there is no control, or the named one is not among them.
     """
-    usual = "real+fonts+classical"
-    most = max(controls, key=lambda name: name.count("+"), default=None)
-    chosen = named or (usual if usual in controls else most)
+    controls = [arm for arm in arms if arm.is_control]
+    usual = Arm(("real", "fonts"), is_augmented=True)
+    most = max(controls, key=lambda arm: (len(arm.sources), arm.is_augmented), default=None)
+    chosen = Arm.parse(named) if named else usual if usual in controls else most
     if chosen is None or chosen not in controls:
         raise InputError(
             f"pipeline.control={named}: expected an arm of the study without generated images "
-            f"(there are: {', '.join(controls) or 'none'})"
+            f"(there are: {', '.join(map(str, controls)) or 'none'})"
         )
     return chosen
 

@@ -22,7 +22,7 @@ from handwriting.runs.inference import outputs
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
-from training_character_classification.arms import CONTROL_WORDS, held_out
+from training_character_classification.arms import CONTROL_SOURCES, Arm, held_out
 
 
 def read_control(config: Config, corpus: Corpus) -> Weights:
@@ -48,11 +48,11 @@ def check_independent(weights: Weights, corpus: Corpus) -> None:
         f"was trained on {writer}, who validates or tests"
         for writer in sorted(held_out(corpus) & set(weights.facts["writers_seen"]))
     ]
-    arm = weights.facts["arm"]
-    if not set(arm.split("+")) <= CONTROL_WORDS:
+    arm = Arm.parse(weights.facts["arm"])
+    if not arm.is_control:
         problems.append(
             f"is the arm {arm}, which may have seen generated images: expected one of "
-            f"{', '.join(sorted(CONTROL_WORDS))}, such as real+fonts+classical"
+            f"{', '.join(CONTROL_SOURCES)}, such as real+fonts+classical"
         )
     report_problems(
         f"recipe.by_confusion: {weights.path}", problems, "Name a control in evidence.control."

@@ -32,7 +32,7 @@ from handwriting.runs.script import run_script
 from handwriting.runs.weights import save_weights
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import (
-    arm_name,
+    arm_of,
     batch_shares,
     read_generated,
     training_sources,
@@ -54,7 +54,7 @@ def main(config: Config) -> Path:
     sections = ("seed", "size_px", "data", "fonts", "aug", "gen_ratio", "classifier", "recipe")
     inputs = {"corpus": corpus.key, "generated": [files_key(m) for m in manifests],
               "control": [file_key(control.path)] if control else []}  # fmt: skip
-    run = Run(config, f"classifier/{arm_name(config)}/seed_{config.seed}", sections, inputs)
+    run = Run(config, f"classifier/{arm_of(config)}/seed_{config.seed}", sections, inputs)
     if run.is_done:
         return run.folder
     sources = training_sources(config, corpus, manifests)
@@ -95,7 +95,7 @@ def main(config: Config) -> Path:
     top1 = float((predicted == corpus.validation.labels).mean())
     facts = {
         "characters": corpus.characters,
-        "arm": arm_name(config),
+        "arm": str(arm_of(config)),
         "seed": config.seed,
         "writers_seen": writers_seen(*sources, *([control] if control else [])),
     }

@@ -10,7 +10,7 @@ from handwriting.reports.page import Picture, Section, write_report
 from handwriting.reports.statistics import corrected, interval, interval_text, verdict
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json, write_json
-from training_character_classification.arms import control_name
+from training_character_classification.arms import Arm as ArmName, choose_control
 from training_character_classification.measures.distances import DISTANCES
 from training_character_classification.measures.quality import MEASURES
 from training_character_classification.report.plots import arm_intervals, gains_and_losses
@@ -36,9 +36,11 @@ def write_study_report(config: Config) -> Path:
     corpus = open_corpus(config)
     tested = read_json(folder / "test" / "metrics.json")
     generators = [name.value for name in config.pipeline.generators]
-    arms = read_arms(tested["recognisers"], generators)
+    arms = read_arms(tested["recognisers"])
     controls = {arm.name: arm for arm in arms if not arm.is_generated}
-    control = controls[control_name(config.pipeline.control, list(controls))]
+    control = controls[
+        str(choose_control(config.pipeline.control, [ArmName.parse(n) for n in controls]))
+    ]
     best_control = max(controls.values(), key=lambda arm: arm.accuracy)
     generated = [arm for arm in arms if arm.is_generated]
     best = max(generated or arms, key=lambda arm: arm.accuracy)

@@ -18,8 +18,8 @@ from handwriting.reports.scores import worst_tenth
 from handwriting.reports.statistics import Bounds, Float64, corrected, holm, interval, sign_flip_p
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json
+from training_character_classification.arms import Arm, planned_arms
 
-NOT_GENERATED = frozenset({"real", "fonts", "classical"})  # what no generator made
 # Pairs that people write alike, among kana and among kanji.
 LOOK_ALIKES = (
     "シツ ソン シミ ンリ ツソ クワ ワウ ウフ クタ クケ コユ コロ スヌ チテ チナ ナメ ノメ マム "
@@ -132,23 +132,12 @@ class Confusion:
 # The grid -----------------------------------------------------------------------------------------
 
 
-def recipe_arm_name(evidence: Evidence, recipe: str) -> str:
-    return f"{evidence.recipe_arm}@{recipe}"
-
-
-def generators_of(arm: str) -> list[str]:
-    """What generated images an arm sees: ``real+vae+classical@top`` sees those of ``vae``.
-
-    Simulated hands (``simulated``) count among them: nobody wrote their images. They are drawn by
-    rules, not learnt from people.
-    """
-    return [part for part in arm.partition("@")[0].split("+") if part not in NOT_GENERATED]
+def generators_of(arm: str) -> tuple[str, ...]:
+    return Arm.parse(arm).generators
 
 
 def planned(evidence: Evidence, people: int) -> list[str]:
-    """The arms with a number of people: the recipes only where they are tried."""
-    recipes = evidence.recipes if people in evidence.recipe_people else ()
-    return [*evidence.arms, *(recipe_arm_name(evidence, recipe) for recipe in recipes)]
+    return [str(arm) for arm in planned_arms(evidence, people)]
 
 
 def num_named(evidence: Evidence) -> int:

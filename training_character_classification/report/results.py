@@ -8,6 +8,7 @@ import numpy as np
 
 from handwriting.reports.statistics import Float64
 from handwriting.storage.json_files import read_json
+from training_character_classification.arms import Arm as ArmName
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,11 @@ class Arm:
     is_generated: bool
 
     @property
-    def sees(self) -> list[str]:
-        """The words of its name: sources, and classical or not."""
-        return self.name.partition("@")[0].split("+")
+    def sees(self) -> tuple[str, ...]:
+        return ArmName.parse(self.name).sources
 
 
-def read_arms(recognisers: dict[str, Any], generators: list[str]) -> list[Arm]:
+def read_arms(recognisers: dict[str, Any]) -> list[Arm]:
     """The arms of ``test/metrics.json``: recognisers are named ``arm/seed_n`` there."""
     of_arm: dict[str, list[dict[str, Any]]] = {}
     for name, result in recognisers.items():
@@ -49,7 +49,7 @@ def read_arms(recognisers: dict[str, Any], generators: list[str]) -> list[Arm]:
                 c: float(np.mean([r["per_character"][c]["accuracy"] for r in results]))
                 for c in results[0]["per_character"]
             },
-            is_generated=any(g in name.partition("@")[0].split("+") for g in generators),
+            is_generated=not ArmName.parse(name).is_control,
         )
         for name, results in of_arm.items()
     ]

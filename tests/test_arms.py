@@ -1,0 +1,152 @@
+"""Arms: a name, what it stands for, and the configuration that trains it."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ComposeSmoke, smoke_overrides
+from hypothesis import given, strategies as st
+
+from handwriting.config import Config, GeneratorName, Recipe
+from handwriting.errors import InputError
+from handwriting.runs.run import run_folder
+from handwriting.runs.script import compose
+from training_character_classification.arms import (
+    CONTROL_SOURCES,
+    Arm,
+    arm_config,
+    arm_of,
+    batch_shares,
+    choose_control,
+    generated_manifests,
+)
+
+SOURCES = (*CONTROL_SOURCES, *(name.value for name in GeneratorName))
+ARMS = st.builds(
+    lambda chosen, is_augmented, recipe: Arm(
+        tuple(source for source in SOURCES if source in chosen), is_augmented, recipe
+    ),
+    st.sets(st.sampled_from(SOURCES), min_size=1),
+    st.booleans(),
+    st.sampled_from(["", "soft"]),
+)
+
+
+@given(ARMS)
+def test_an_arm_is_its_name(arm: Arm) -> None:
+    assert Arm.parse(str(arm)) == arm
+    assert str(arm).startswith(arm.sources[0])
+    assert arm.is_control == (not {*arm.generators})
+    assert (*(s for s in CONTROL_SOURCES if s in arm.sources), *arm.generators) == arm.sources
+
+
+@pytest.mark.parametrize(
+    ("name", "generators"),
+    [
+        ("real+fonts+simulated+classical", ()), ("real+simulated+vae+classical@top", ("vae",)),
+        ("adain_clip+cdiffusion", ("adain_clip", "cdiffusion")), ("my_own", ("my_own",)),
+    ],
+)  # fmt: skip
+def test_what_a_trained_generator_made_is_told_from_controls(
+    name: str, generators: tuple[str, ...]
+) -> None:
+    assert Arm.parse(name).generators == generators
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["aug=false"], "real"),
+        (["aug=true", "classifier.use_fonts=true"], "real+fonts+classical"),
+        (["aug=false", "use_gen=runs/x/generated/adain/manifest.json"], "real+adain"),
+        (["aug=false", "classifier.use_real=false", "classifier.use_simulated=true"], "simulated"),
+        (["classifier.name=mine"], "mine"),
+    ],
+)
+def test_an_arm_is_named_after_what_it_sees(
+    overrides: list[str], name: str, smoke: ComposeSmoke
+) -> None:
+    assert str(arm_of(smoke(*overrides))) == name
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A study whose own settings say nothing about what its arms see."""
+    home = tmp_path_factory.mktemp("unused")
+    recipe = "+evidence.recipes.soft={by_confusion: true, gen_ratio: 0.25}"
+    return compose(smoke_overrides(home, home, "use_gen=x.json", "classifier.name=mine",
+                                   "classifier.splits=[test]", recipe))  # fmt: skip
+
+
+@given(arm=ARMS)
+def test_an_arm_is_configured_by_its_name_alone(arm: Arm, other: Config) -> None:
+    config = arm_config(other, arm)
+    assert arm_of(config) == arm
+    assert (config.seed, config.classifier.splits) == (other.seed, ["train"])
+    assert config.gen_ratio == (0.25 if arm.recipe else other.gen_ratio)
+    assert config.recipe == (Recipe(by_confusion=True) if arm.recipe else other.recipe)
+    home = run_folder(other) / "generated"
+    found = generated_manifests(config.use_gen)
+    assert found == [home / name / "manifest.json" for name in arm.generators]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "arm '': expected one or more of real"),
+        ("classical", "arm 'classical': expected"),
+        ("real+font", "arm 'real.font': expected .* fonts"),
+        ("real++fonts", "expected"),
+        ("real+vae+vae", "each once"),
+        ("real+vae@top", "no such recipe in evidence.recipes"),
+        ("real+dcgan", "dcgan is not among pipeline.generators"),
+        ("fonts+real", "in the order of 'real.fonts'"),
+        ("real+classical+vae", "expected"),
+    ],
+)
+def test_a_name_that_is_no_arm_is_refused(name: str, message: str, smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match=message):
+        arm_config(smoke("pipeline.generators=[vae]"), Arm.parse(name))
+
+
+def test_a_control_may_be_named_and_must_be_one() -> None:
+    names = ["real", "real+fonts+simulated+classical", "real+fonts+classical", "real+fonts+adain"]
+    arms = [Arm.parse(name) for name in names]
+    assert choose_control(None, arms) == arms[2]
+    assert choose_control(None, [arms[0], arms[3]]) == arms[0]
+    assert choose_control(None, arms[:2]) == arms[1]
+    assert choose_control("real", arms) == arms[0]
+    for named, among in ((names[3], arms), (None, arms[3:])):
+        with pytest.raises(InputError, match="pipeline.control="):
+            choose_control(named, among)
+
+
+# What a recogniser sees ---------------------------------------------------------------------------
+
+
+@given(st.integers(1, 300), st.floats(0, 1), st.booleans(), st.integers(1, 5))
+def test_shares_fill_the_batch_and_are_equal_among_what_is_not_real(
+    batch_size: int, ratio: float, first_is_real: bool, num_sources: int
+) -> None:
+    shares = batch_shares(batch_size, ratio, first_is_real, num_sources)
+    assert len(shares) == num_sources
+    assert sum(shares) == batch_size
+    others = shares[first_is_real:]
+    assert min(shares) >= 0
+    assert not others or max(others) - min(others) <= 1
+    if first_is_real and others:
+        assert sum(others) == pytest.approx(batch_size * ratio, abs=0.5)
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.5, float("nan")])
+def test_a_ratio_that_is_no_share_is_named(ratio: float) -> None:
+    with pytest.raises(InputError, match="gen_ratio"):
+        batch_shares(8, ratio, True, 2)
+
+
+def test_use_gen_takes_nothing_one_or_several() -> None:
+    assert generated_manifests("") == []
+    assert generated_manifests("a.json") == [Path("a.json")]
+    assert generated_manifests(["a.json", "b.json"]) == [Path("a.json"), Path("b.json")]
+    for wrong in (3, None, ["a", 1], {"a": 1}):
+        with pytest.raises(InputError, match="use_gen"):
+            generated_manifests(wrong)
