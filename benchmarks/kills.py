@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch._dynamo  # noqa: F401  the first optimizer imports it: here once for all forks
 from PIL import Image
 
@@ -313,6 +314,8 @@ def is_whole(path: Path, *_: int) -> bool:
             return path.read_bytes().endswith(LAST_BYTES[kind])
         elif kind == "npy":
             np.load(path)
+        elif kind == "safetensors":
+            safetensors.torch.load_file(path)
         elif kind in ("pt", "npz"):
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None

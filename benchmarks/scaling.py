@@ -209,7 +209,7 @@ def train_(folder: Path, classes: int, images: int) -> Callable[[], object]:
 
 def generate(folder: Path, classes: int, images: int) -> Callable[[], object]:
     config = study(
-        folder, classes, FROM, "model_mode=adain", f"gen_weight={folder}/{classes}.pt",
+        folder, classes, FROM, "model_mode=adain", f"gen_weight={folder}/{classes}.safetensors",
         f"generation.num_per_character={images // classes}",
         f"generation.output={folder}/generated_{time.time_ns()}",
     )  # fmt: skip
@@ -218,8 +218,12 @@ def generate(folder: Path, classes: int, images: int) -> Callable[[], object]:
         "characters": characters, "drawable": characters, "size_px": SIZE_PX, "writers_seen": [],
     }  # fmt: skip
     save_weights(
-        folder / f"{classes}.pt", "generator", network.arguments, facts, network.state_dict()
-    )
+        folder / f"{classes}.safetensors",
+        "generator",
+        network.arguments,
+        facts,
+        network.state_dict(),
+    )  # fmt: skip
     return lambda: generate_images.main(config)
 
 

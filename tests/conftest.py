@@ -19,6 +19,7 @@ from handwriting.images.canonical import Uint8
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.script import compose
+from handwriting.runs.weights import load_weights, save_weights
 from handwriting.sources.fonts import find_fonts
 
 settings.register_profile("patient", deadline=None)  # a busy machine is slow, not wrong
@@ -180,3 +181,10 @@ def runtime(smoke: ComposeSmoke) -> Runtime:
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+def edit_facts(path: Path, **facts: object) -> None:
+    """Change what a weight file says, as if it had been made so; None: no longer said."""
+    weights = load_weights(path, path.stem, "a test")
+    said = {name: value for name, value in {**weights.facts, **facts}.items() if value is not None}
+    save_weights(path, weights.kind, weights.arguments, said, weights.state)

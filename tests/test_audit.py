@@ -8,8 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
-from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from conftest import SMOKE, ComposeSmoke, edit_facts, smoke_overrides
 
 from handwriting.config import Config
 from handwriting.corpus.audit import audit, writers_seen
@@ -36,12 +35,12 @@ CONTROL, FILTERED, JUDGE = (
     f"classifier/{name}/seed_0" for name in ("real+fonts+classical", "filtered", "judge")
 )
 WEIGHTS = [
-    "image_encoder/image_encoder.pt",
-    "text_encoder/text_encoder.pt",
-    "clip/clip.pt",
-    *(f"{step}/{kind}.pt" for step in STEPS for kind in ("generator", "discriminator")),
-    f"{CONTROL}/classifier.pt",
-    f"{FILTERED}/classifier.pt",
+    "image_encoder/image_encoder.safetensors",
+    "text_encoder/text_encoder.safetensors",
+    "clip/clip.safetensors",
+    *(f"{step}/{kind}.safetensors" for step in STEPS for kind in ("generator", "discriminator")),
+    f"{CONTROL}/classifier.safetensors",
+    f"{FILTERED}/classifier.safetensors",
 ]
 STAGES = (
     train_image_encoder, train_text_encoder, train_clip, train_style_transfer, generate_images,
@@ -58,18 +57,15 @@ class Study:
     def audit(self) -> str:
         return audit(self.config, [str(self.folder / FILTERED)])
 
-    def edit_facts(self, place: str, edit: Callable[[dict[str, object]], object]) -> None:
-        """Change what a file says, as if it had been made so."""
+    def edit_facts(self, place: str, **facts: object) -> None:
+        """Change what a file says, as if it had been made so; None: no longer said."""
         path = self.folder / place
         with self.relinked():
             if path.suffix == ".json":
-                facts = read_json(path)
-                edit(facts)
-                write_json(path, facts)
+                said = {**read_json(path), **facts}
+                write_json(path, {name: v for name, v in said.items() if v is not None})
             else:
-                value = torch.load(path, weights_only=True)
-                edit(value["facts"])
-                torch.save(value, path)
+                edit_facts(path, **facts)
 
     def relinked(self) -> "Relinked":
         return Relinked(self.folder)
@@ -82,7 +78,7 @@ class Relinked:
         self._folder = folder
 
     def keys(self) -> dict[Path, str]:
-        weights = {path: file_key(path) for path in self._folder.rglob("*.pt")}
+        weights = {path: file_key(path) for path in self._folder.rglob("*.safetensors")}
         manifests = self._folder.rglob("manifest.json")
         return weights | {path: files_key(read_manifest(path)) for path in manifests}
 
@@ -142,7 +138,7 @@ def lines(study: Study) -> list[str]:
 
 def test_a_clean_study_passes_with_all_that_is_behind_its_recogniser(line: Study) -> None:
     assert line.audit() == f"audit: {len(WEIGHTS)} weights, 1 manifests, no test writer seen"
-    weights = line.folder / CONTROL / "classifier.pt"
+    weights = line.folder / CONTROL / "classifier.safetensors"
     assert audit(line.config, [weights]) == "audit: 1 weights, 0 manifests, no test writer seen"
 
 
@@ -158,11 +154,11 @@ def test_every_stage_says_whom_it_saw(line: Study) -> None:
 @pytest.mark.parametrize("place", [*WEIGHTS, f"{GENERATED}/facts.json"])
 def test_whoever_was_seen_is_named_with_the_place(place: str, study: Study) -> None:
     seen = [TRAIN, VALIDATES, TESTED]
-    study.edit_facts(place, lambda facts: facts.update(writers_seen=seen))
+    study.edit_facts(place, writers_seen=seen)
     name = place.replace("facts.json", "manifest.json")
     (found,) = lines(study)
     assert found.startswith(f"{name}: has seen {VALIDATES} (validation), {TESTED} (test)")
-    study.edit_facts(place, lambda facts: facts.pop("writers_seen"))
+    study.edit_facts(place, writers_seen=None)
     (found,) = lines(study)
     assert found.startswith(f"{study.folder / place} does not say whom it has seen")
 
@@ -189,8 +185,8 @@ def test_what_an_encoder_saw_is_seen_by_all_that_is_made_from_it(study: Study) -
         stage.main(study.config)
     train_classifier.main(filtered(study.config))
     found = "\n".join(lines(study))
-    generators = [f"{step}/generator.pt" for step in STEPS]
-    for place in ("image_encoder/image_encoder.pt", "clip/clip.pt", *generators,
+    generators = [f"{step}/generator.safetensors" for step in STEPS]
+    for place in ("image_encoder/image_encoder.safetensors", "clip/clip.safetensors", *generators,
                   f"{GENERATED}/manifest.json"):  # fmt: skip
         assert f"{place}: has seen {VALIDATES} (validation), {TESTED} (test)" in found
 
@@ -198,10 +194,10 @@ def test_what_an_encoder_saw_is_seen_by_all_that_is_made_from_it(study: Study) -
 def test_who_reads_the_judge_is_named(study: Study) -> None:
     path = study.folder / FILTERED / "config.json"
     facts = read_json(path)
-    facts["inputs"]["control"] = [file_key(study.folder / JUDGE / "classifier.pt")]
+    facts["inputs"]["control"] = [file_key(study.folder / JUDGE / "classifier.safetensors")]
     write_json(path, facts)
     people = f"{VALIDATES} (validation), {TESTED} (test), simulated_0004 (test)"
-    name = f"{JUDGE}/classifier.pt"
+    name = f"{JUDGE}/classifier.safetensors"
     assert lines(study) == [f"{name}: has seen {people}; {FILTERED} has read it"]
 
 
@@ -213,15 +209,15 @@ def test_what_is_not_of_the_study_is_named(study: Study) -> None:
 
 @pytest.mark.parametrize(
     ("place", "readers"),
-    [("clip/clip.pt", [f"{step}: read clip" for step in STEPS]),
-     (f"{CONTROL}/classifier.pt", [f"{FILTERED}: read control"])],
+    [("clip/clip.safetensors", [f"{step}: read clip" for step in STEPS]),
+     (f"{CONTROL}/classifier.safetensors", [f"{FILTERED}: read control"])],
 )  # fmt: skip
 def test_weights_that_are_not_those_that_were_read_are_named(
     place: str, readers: list[str], study: Study
 ) -> None:
     path = study.folder / place
     key = file_key(path)
-    torch.save({**torch.load(path, weights_only=True), "arguments": {}}, path)
+    edit_facts(path, seed=77)
     assert lines(study) == [f"{reader} {key}, which is not of this study" for reader in readers]
 
 
@@ -236,7 +232,7 @@ def test_a_run_that_is_not_finished_is_named(study: Study) -> None:
 def test_weights_say_whom_they_saw_before_anything_is_trained_with_them(
     stage: ModuleType, study: Study, tmp_path: Path
 ) -> None:
-    study.edit_facts("image_encoder/image_encoder.pt", lambda facts: facts.pop("writers_seen"))
+    study.edit_facts("image_encoder/image_encoder.safetensors", writers_seen=None)
     config = replace(
         study.config,
         runs_dir=str(tmp_path / "new"),
@@ -244,7 +240,9 @@ def test_weights_say_whom_they_saw_before_anything_is_trained_with_them(
         text_weight=str(study.folder / "text_encoder"),
         clip_weight=str(study.folder / "clip"),
     )
-    with pytest.raises(InputError, match=r"image_encoder.pt does not say whom it has seen"):
+    with pytest.raises(
+        InputError, match=r"image_encoder.safetensors does not say whom it has seen"
+    ):
         stage.main(config)
     assert not run_folder(config).exists()
 

@@ -177,7 +177,9 @@ def test_clip_weights_of_another_vocabulary(
     config = smoke(f"structure.path={path}", "step_type=step1", *given(trained))
     with pytest.raises(InputError) as caught:
         train.main(config)
-    assert f"clip_weight {trained}/smoke/clip/clip.pt has another vocabulary" in str(caught.value)
+    assert f"clip_weight {trained}/smoke/clip/clip.safetensors has another vocabulary" in str(
+        caught.value
+    )
 
 
 def test_generator_weights_of_another_mode(step1: Path, trained: Path, smoke: ComposeSmoke) -> None:
@@ -185,7 +187,9 @@ def test_generator_weights_of_another_mode(step1: Path, trained: Path, smoke: Co
         "model_mode=adain_mlp", "step_type=step2", f"gen_weight={step1}", f"disc_weight={step1}",
         *given(trained),
     )  # fmt: skip
-    with pytest.raises(InputError, match=rf"{step1}/generator\.pt was trained with mode=adain, "):
+    with pytest.raises(
+        InputError, match=rf"{step1}/generator\.safetensors was trained with mode=adain, "
+    ):
         train.main(config)
 
 
@@ -215,7 +219,7 @@ def test_clip_without_its_encoders(smoke: ComposeSmoke) -> None:
         train_clip.main(smoke())
 
 
-@pytest.mark.parametrize("at", ["checkpoint.pt", "image_encoder.pt", "metrics.json"])
+@pytest.mark.parametrize("at", ["checkpoint.pt", "image_encoder.safetensors", "metrics.json"])
 def test_no_space_left_while_writing(
     at: str, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

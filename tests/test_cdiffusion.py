@@ -302,7 +302,7 @@ def test_the_text_of_components_may_be_the_condition(
     smoke: ComposeSmoke, clip_folder: Path, tmp_path: Path
 ) -> None:
     clip = load_weights(clip_folder, "clip", "")
-    path = tmp_path / "clip.pt"
+    path = tmp_path / "clip.safetensors"
     save_weights(path, "clip", clip.arguments, {**clip.facts, "writers_seen": ["x"]}, clip.state)
     config = smoke("cdiffusion.condition=text", f"clip_weight={path}")
     weights = load_weights(train.main(config), "cdiffusion", "")

@@ -156,7 +156,7 @@ def test_an_arm_is_trained_again_when_its_generated_images_change(
 ) -> None:
     path = write_images()
     config = smoke(f"use_gen={path}")
-    weights = train.main(config) / "classifier.pt"
+    weights = train.main(config) / "classifier.safetensors"
     before = weights.stat().st_mtime_ns
     for image in path.parent.rglob("*.png"):
         with Image.open(image) as picture:

@@ -258,9 +258,9 @@ def test_training_writes_weights_sheets_and_an_animation(
     with Image.open(folder / "samples" / "evolution.gif") as animation:
         assert animation.n_frames == 2  # type: ignore[attr-defined]
         assert animation.size == (4 * 18 + 2, train.SHEET_ROWS * 18 + 2)
-    before = (folder / "dcgan.pt").stat().st_mtime_ns
+    before = (folder / "dcgan.safetensors").stat().st_mtime_ns
     train.main(smoke(f"dcgan.class_conditional={conditional}"))
-    assert (folder / "dcgan.pt").stat().st_mtime_ns == before
+    assert (folder / "dcgan.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_stopped_training_resumes_to_the_same_weights_and_animation(
@@ -275,7 +275,7 @@ def test_a_stopped_training_resumes_to_the_same_weights_and_animation(
         train.main(config)
     stopped = train.main(config)
     assert len(calls) == 11  # steps 1 to 6, the one interrupted, 7 to 10
-    for file in ("dcgan.pt", "samples/evolution.gif"):
+    for file in ("dcgan.safetensors", "samples/evolution.gif"):
         expected = (whole / file).read_bytes()
         assert (again / file).read_bytes() == expected
         assert (stopped / file).read_bytes() == expected

@@ -106,7 +106,7 @@ def test_scores_are_those_of_the_saved_network_on_the_test_writers(
 
 def test_recognisers_may_be_chosen_by_folder_or_file(study: ComposeSmoke) -> None:
     home = run_folder(study()) / "classifier"
-    one, other = home / ARMS[2], home / ARMS[0] / "classifier.pt"
+    one, other = home / ARMS[2], home / ARMS[0] / "classifier.safetensors"
     config = study(f"evaluation.recognisers=['{one}','{other}','{one}']")
     assert list(read(test.main(config))["recognisers"]) == [ARMS[2], ARMS[0]]
 
@@ -117,7 +117,7 @@ def test_recognisers_of_the_same_name_are_both_told(
     own = run_folder(study()) / "classifier" / ARMS[0]
     other = train.main(smoke("aug=false", "classifier.num_steps=3"))  # another study's arm
     results = read(test.main(study(f"evaluation.recognisers=['{own}','{other}']")))["recognisers"]
-    assert list(results) == [ARMS[0], str(other / "classifier.pt")]
+    assert list(results) == [ARMS[0], str(other / "classifier.safetensors")]
 
 
 def test_a_recogniser_that_saw_test_writers_is_refused_by_name(study: ComposeSmoke) -> None:
@@ -182,7 +182,9 @@ def test_a_manifest_of_other_characters_is_refused(
 
 
 def test_a_recogniser_of_other_characters_is_refused(study: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match=r"classifier.pt was trained on 6 other characters"):
+    with pytest.raises(
+        InputError, match=r"classifier.safetensors was trained on 6 other characters"
+    ):
         test.main(study("data.characters=あシツ木林明"))
 
 

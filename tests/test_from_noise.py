@@ -71,7 +71,7 @@ def weights(kind: Kind, tmp_path: Path) -> Path:
     facts = {
         "characters": characters, "drawable": characters[:5], "size_px": 16, "writers_seen": [],
     }  # fmt: skip
-    path = tmp_path / f"{kind.name}.pt"
+    path = tmp_path / f"{kind.name}.safetensors"
     return save_weights(path, kind.name, network.arguments, facts, network.state_dict())  # type: ignore[arg-type]
 
 

@@ -35,7 +35,8 @@ def weights(tmp_path: Path) -> dict[str, Path]:
         sizes: dict[str, Any] = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
         generator = Generator(mode, len(SMOKE), 16, full_attention=False, **sizes)
         paths[mode] = save_weights(
-            tmp_path / "generators" / mode / "generator.pt", "generator", generator.arguments,
+            tmp_path / "generators" / mode / "generator.safetensors", "generator",
+            generator.arguments,
             {"characters": list(SMOKE), "drawable": list(SMOKE), "size_px": 16, "writers_seen": []},
             generator.state_dict(),
         )  # fmt: skip

@@ -7,35 +7,26 @@ import resource
 import signal
 import struct
 import time
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import timm  # noqa: F401  networks import it when they are made: no case is to wait for it
-import torch
-from conftest import SMOKE, ComposeSmoke, DrawGlyph
+from conftest import SMOKE, DrawGlyph
 from font_builder import build_font
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTFont
-from hypothesis import HealthCheck, Phase, assume, given, settings, strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from PIL import Image
-from torch import nn
-from torch.optim import AdamW
 
-import training_dcgan.model as dcgan
-import training_style_transfer.model as style_transfer
 from handwriting.characters import decomposition as structure, kanjivg
 from handwriting.characters.classes import class_list, is_character
 from handwriting.characters.decomposition import SPECIAL_TOKENS, read_structure, texts_of
 from handwriting.characters.vocabulary import Vocabulary
-from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.codes import read_co59
@@ -43,15 +34,9 @@ from handwriting.images.canonical import canonical
 from handwriting.images.manifest import read_images, read_manifest, split_by_writer
 from handwriting.images.packed import PackedImages, open_packed, pack_manifest, save_packed
 from handwriting.images.reading import read_canonical, read_grey
-from handwriting.networks.encoders import Classifier
-from handwriting.runs.run import Run
-from handwriting.runs.weights import build, load_weights, save_weights
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import render_font
 from handwriting.storage.json_files import read_json
-from training_cdiffusion_model.model import Denoiser
-from training_clip.model import TextClassifier
-from training_vae.model import Vae
 
 MAX_SECONDS = 20  # of one case, on a machine that does other things as well
 MAX_MB = 1024
@@ -701,252 +686,3 @@ def test_packed_images_of_another_form(value: Any, tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text(json.dumps(value))
     with pytest.raises(InputError, match=f"{tmp_path} holds no packed images"):
         open_packed(tmp_path)
-
-
-# --- weights and checkpoints -------------------------------------------------------------------
-
-SIZES: dict[str, Any] = {"name": "small_resnet", "width": 2, "size_px": 16, "num_classes": 6}
-FACTS = {"characters": list(SMOKE), "arm": "real", "seed": 3, "writers_seen": ["anna"]}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("weights") / "clip.pt"
-    state = Classifier(**SIZES).state_dict()
-    return save_weights(path, "classifier", SIZES, FACTS, state).read_bytes()
-
-
-def value_of(weights: bytes) -> dict[str, Any]:
-    value: dict[str, Any] = torch.load(io.BytesIO(weights))
-    return value
-
-
-def use_weights(path: Path) -> None:
-    """Weights as a later stage uses them."""
-    found = load_weights(path, "classifier", "a test")
-    found.require_characters(SMOKE)
-    network = build(Classifier, found).eval()
-    assert network(torch.zeros(1, 1, 16, 16)).isfinite().all()
-    assert f"{found.facts['arm']}{found.facts['seed'] + 1}{found.facts['writers_seen'][:1]}"
-
-
-@settings(cases, max_examples=150)
-@given(st.data())
-def test_weights_of_any_bytes(tmp_path: Path, weights: bytes, data: st.DataObject) -> None:
-    path = tmp_path / "classifier.pt"
-    path.write_bytes(data.draw(damaged(weights)))
-    with works_or_names(path):
-        use_weights(path)
-
-
-@settings(cases, max_examples=120)
-@given(st.data())
-def test_weights_of_any_form(tmp_path: Path, weights: bytes, data: st.DataObject) -> None:
-    value = value_of(weights)
-    tensors = st.builds(torch.full, st.tuples(st.integers(0, 4)), st.floats(width=32))
-    anything = json_values | tensors | st.integers(-(2**70), 2**70)
-    for _ in range(data.draw(st.integers(1, 3))):
-        inside = data.draw(st.sampled_from([value, value.get("facts"), value.get("state")]))
-        assume(isinstance(inside, dict))
-        name = data.draw(st.sampled_from([*inside, "another"]))
-        if data.draw(st.booleans()):
-            inside[name] = data.draw(anything)
-        else:
-            inside.pop(name, None)
-    path = tmp_path / "classifier.pt"
-    torch.save(value, path)
-    with works_or_names(path):
-        use_weights(path)
-
-
-class Call:
-    """Pickled as a call, which reading it would make."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.call
-
-
-def many_times(depth: int) -> list[Any]:
-    """A list of two lists of two lists, and so on, that are the same ones."""
-    nested: list[Any] = []
-    for _ in range(depth):
-        nested = [nested, nested]
-    return nested
-
-
-LARGE = 10**12
-BOMBS: dict[str, tuple[Any, str]] = {
-    "an array of zeros": (Call(bytearray, LARGE), "wants to call"),
-    "a tensor of any size": (Call(torch.Tensor, LARGE), "wants to call"),
-    "an expanded tensor": (torch.zeros(1).expand(LARGE), "larger than what is stored"),
-    "a sparse tensor": (torch.zeros(9).to_sparse(), "wants to call"),
-    "a tensor of nowhere": (torch.zeros(LARGE, device="meta"), "wants to call"),
-    "one tensor many times": ([torch.zeros(9999)] * 99, "the same thing many times"),
-    "one list very many times": (many_times(60), "the same thing many times"),
-    "a set": ({1}, "wants to call|holds a set"),
-    "a large number": (2**64, "more than 64 bits"),
-    "what is no number": (float("nan"), "arguments or facts hold a float"),
-    "a tensor for a fact": (torch.zeros(1), "arguments or facts hold a Tensor"),
-}
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_weights_that_fill_the_memory_or_are_none(name: str, tmp_path: Path) -> None:
-    bomb, message = BOMBS[name]
-    path = tmp_path / "clip.pt"
-    torch.save({"kind": "clip", "arguments": {}, "facts": {"x": bomb}, "state": {}}, path)
-    with pytest.raises(InputError, match=message):
-        load_weights(path, "clip", "a test")
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("compressed", "its parts are compressed"),
-        ("of parts upon each other", "its parts are larger than itself"),
-        ("old", "not a zip file"),
-    ],
-)
-def test_an_archive_that_grows_when_it_is_read(
-    kind: str, message: str, weights: bytes, tmp_path: Path
-) -> None:
-    path = tmp_path / "clip.pt"
-    if kind == "old":
-        value = value_of(weights)
-        torch.save(value, path, _use_new_zipfile_serialization=False)
-    else:
-        compression = zipfile.ZIP_DEFLATED if kind == "compressed" else zipfile.ZIP_STORED
-        with zipfile.ZipFile(path, "w", compression) as archive:
-            archive.writestr("archive/data/0", bytes(1 << 20))
-            first = archive.filelist[0]
-            if kind != "compressed":
-                archive.filelist += [first] * 999
-    with pytest.raises(InputError, match=message):
-        load_weights(path, "clip", "a test")
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite(bad: float, weights: bytes, tmp_path: Path) -> None:
-    value = value_of(weights)
-    value["state"]["head.bias"][2] = bad
-    torch.save(value, tmp_path / "classifier.pt")
-    with pytest.raises(InputError, match=r"classifier\.pt .*head\.bias is not finite"):
-        use_weights(tmp_path)
-
-
-TEXT = {"vocab_size": 9, "context_length": 8, "width": 8, "heads": 2, "layers": 1}
-NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
-    "classifier": (Classifier, SIZES),
-    "text encoder": (TextClassifier, {"text": TEXT, "num_classes": 6}),
-    "vae": (Vae, {"size_px": 8, "num_latents": 2, "num_classes": 6, "dim": 8, "dropout": 0.0}),
-    "dcgan": (dcgan.Generator, {"size_px": 8, "z_dim": 2, "num_classes": 6, "dim": 4}),
-    "cdiffusion": (Denoiser, {"condition": "text", "num_classes": 6, "text_dim": 4, "dim": 8,
-                              "dim_mults": [1, 2], "num_blocks": 1}),
-    "adain": (style_transfer.Generator, {"mode": "adain_clip", "num_classes": 6, "text_dim": 4,
-              "dim": 8, "dim_mults": [1], "num_blocks": 1, "patch_px": 2, "full_attention": True}),
-}  # fmt: skip
-
-
-@cache
-def states() -> dict[str, dict[str, torch.Tensor]]:
-    return {name: make(**arguments).state_dict() for name, (make, arguments) in NETWORKS.items()}
-
-
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-@settings(cases, max_examples=120)
-@given(st.data())
-def test_networks_of_any_arguments(tmp_path: Path, data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(sorted(NETWORKS)))
-    (network_class, arguments), state = NETWORKS[kind], states()[kind]
-    told = {**arguments, **({"text": dict(TEXT)} if "text" in arguments else {})}
-    inside = told["text"] if "text" in told and data.draw(st.booleans()) else told
-    sizes = st.integers(-2, 12) | st.sampled_from([10**3, 10**6, 10**9, 10**12, 2**62, -(2**62)])
-    for _ in range(data.draw(st.integers(1, 3))):
-        name = data.draw(st.sampled_from([*inside, "another"]))
-        inside[name] = data.draw(sizes | sizes | st.lists(sizes, max_size=3) | json_values)
-    path = save_weights(tmp_path / "any.pt", "any", told, {}, state)
-    with works_or_names(path):
-        network = build(network_class, load_weights(path, "any", "a test"))
-        assert {k: v.shape for k, v in network.state_dict().items()} == {
-            k: v.shape for k, v in state.items()
-        }
-
-
-def test_what_weights_do_not_say_is_named(weights: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "classifier.pt"
-    path.write_bytes(weights)
-    found = load_weights(path, "classifier", "a test")
-    with pytest.raises(InputError, match=f"{path} does not say its vocabulary"):
-        found.facts["vocabulary"]
-    with pytest.raises(InputError, match=f"{path}.*6 characters for 5 classes"):
-        replace(found, arguments={"num_classes": 5}).require_characters(SMOKE)
-    with pytest.raises(
-        InputError, match=r"head\.bias: expected \(7,\) torch\.float32, found \(6,\)"
-    ):
-        found.load_into(Classifier(**{**SIZES, "num_classes": 7}))
-
-
-@pytest.fixture
-def study(smoke: ComposeSmoke) -> Config:
-    return smoke("runtime.checkpoint_every_s=-1")
-
-
-def go_on(study: Config, content: bytes) -> tuple[list[int], bytes]:
-    """The steps that a run takes from a checkpoint of a content, and a whole one of its own."""
-    run = Run(study, "toy", ("seed",), {}).begin()
-    path = run.folder / "checkpoint.pt"
-    path.with_name("checkpoint.pt.before").unlink(missing_ok=True)
-    path.write_bytes(content)
-    network = nn.Linear(2, 2)
-    optimizer = AdamW(network.parameters(), fused=True)
-    taken = []
-    for step in run.steps(4, {"network": network, "optimizer": optimizer}, torch.Generator()):
-        network(torch.ones(1, 2)).sum().backward()
-        optimizer.step()
-        run.log(loss=torch.tensor(1.0))
-        taken.append(step)
-    return taken, path.read_bytes()
-
-
-@settings(cases, max_examples=60)
-@given(st.data())
-def test_a_checkpoint_of_any_bytes(study: Config, data: st.DataObject) -> None:
-    _, whole = go_on(study, b"")
-    content = data.draw(damaged(whole))
-    taken, _ = go_on(study, content)
-    assert taken in ([], [1, 2, 3, 4])  # some bytes mean nothing
-
-
-@settings(cases, max_examples=60)
-@given(st.data())
-def test_a_checkpoint_of_any_form(study: Config, data: st.DataObject) -> None:
-    value = value_of(go_on(study, b"")[1])
-    inside = data.draw(st.sampled_from([value, value["states"]]))
-    name = data.draw(st.sampled_from(sorted(inside)))
-    if data.draw(st.booleans()):
-        inside[name] = data.draw(json_values)
-    else:
-        inside.pop(name)
-    content = io.BytesIO()
-    torch.save(value, content)
-    with works_or_names("checkpoint.pt is no checkpoint of this run"):
-        go_on(study, content.getvalue())
-
-
-def test_code_in_a_checkpoint_is_not_executed(
-    study: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    victim = tmp_path / "victim"
-    value = value_of(go_on(study, b"")[1])
-    value["states"]["network"] = Call(Path.touch, victim)
-    content = io.BytesIO()
-    torch.save(value, content)
-    taken, _ = go_on(study, content.getvalue())
-    assert taken == [1, 2, 3, 4]
-    assert "checkpoint.pt is damaged (it wants to call" in capsys.readouterr().out
-    assert not victim.exists()
-    torch.load(io.BytesIO(content.getvalue()), weights_only=False)
-    assert victim.exists()  # it would have been

@@ -37,7 +37,7 @@ def toy(config: Config) -> Path:
         run.log(loss=loss)
         time.sleep(0.01)
     notes.write_text("{}", encoding="utf-8")
-    path = save_weights(run.folder / "toy.pt", "toy", {}, {}, network.state_dict())
+    path = save_weights(run.folder / "toy.safetensors", "toy", {}, {}, network.state_dict())
     return run.finish({}, [path])
 
 
@@ -77,7 +77,7 @@ def test_a_resume_that_loses_something_is_found(
     monkeypatch.setattr(Run, "_restore", forgetful)
     outcome = kill_toy(tmp_path)
     assert outcome.resumes == 1
-    assert "toy.pt" in outcome.differences
+    assert "toy.safetensors" in outcome.differences
 
 
 def test_a_half_file_after_a_kill_is_found(tmp_path: Path) -> None:

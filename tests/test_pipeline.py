@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMOKE, WRITERS, ComposeSmoke, begun, smoke_overrides
+from conftest import SMOKE, WRITERS, ComposeSmoke, begun, edit_facts, smoke_overrides
 
 import pipeline
 from handwriting.config import Config, GeneratorName, ModelMode, StepType
@@ -112,8 +112,8 @@ def test_no_weights_but_the_judges_have_seen_a_test_writer(study: Study) -> None
     corpus = open_corpus(study.config)
     tested = set(corpus.test.present_writers())
     seen: dict[str, set[str]] = {}
-    for path in study.folder.rglob("*.pt"):
-        facts = torch.load(path, weights_only=True)["facts"]
+    for path in study.folder.rglob("*.safetensors"):
+        facts = load_weights(path, path.stem, "a test").facts
         name = path.relative_to(study.folder).parent.as_posix()
         seen[name] = set(facts["writers_seen"])
     assert seen.keys() == {*ENCODERS, *STEPS, JUDGE, *ARMS}
@@ -125,11 +125,9 @@ def test_no_weights_but_the_judges_have_seen_a_test_writer(study: Study) -> None
 
 def test_nothing_is_tested_when_a_test_writer_was_seen(study: Study) -> None:
     pipeline.main(study.config)
-    path = study.folder / ARMS[0] / "classifier.pt"
+    path = study.folder / ARMS[0] / "classifier.safetensors"
     kept = path.read_bytes()
-    value = torch.load(path, weights_only=True)
-    value["facts"]["writers_seen"] = open_corpus(study.config).test.present_writers()
-    torch.save(value, path)
+    edit_facts(path, writers_seen=open_corpus(study.config).test.present_writers())
     try:
         with (
             begun() as stages,
@@ -170,12 +168,12 @@ def test_an_override_runs_only_what_depends_on_it(study: Study) -> None:
 def test_weights_that_were_deleted_are_made_again_with_what_follows(study: Study) -> None:
     pipeline.main(study.config)
     arm = study.folder / ARMS[3]
-    (arm / "classifier.pt").unlink()
+    (arm / "classifier.safetensors").unlink()
     with begun() as stages:
         pipeline.main(study.config)
     assert stages[0] == ARMS[3]
     assert set(stages) <= {ARMS[3], "test"}
-    assert (arm / "classifier.pt").is_file()
+    assert (arm / "classifier.safetensors").is_file()
 
 
 def test_the_line_runs_on_a_manifest(

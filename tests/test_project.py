@@ -207,7 +207,7 @@ def test_no_large_file_and_no_results_are_tracked() -> None:
     for path in tracked():
         assert path.stat().st_size < 2_000_000, path
         assert path.relative_to(ROOT).parts[0] not in ("runs", "cache", "outputs", "wandb"), path
-        assert path.suffix not in (".pt", ".npy", ".pyc"), path
+        assert path.suffix not in (".safetensors", ".npy", ".pyc"), path
 
 
 @pytest.mark.parametrize("name", ["utils", "misc", "helper", "helpers", "common", "data2"])

@@ -42,7 +42,7 @@ def trained_control(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -
         tmp_path_factory.mktemp("control"), cache_dir, "classifier.use_fonts=true",
         "classifier.num_steps=60",
     )  # fmt: skip
-    return train.main(compose(overrides)) / "classifier.pt"
+    return train.main(compose(overrides)) / "classifier.safetensors"
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def control(trained_control: Path, smoke: ComposeSmoke) -> Path:
 def copy_control(weights: Path, study: Path) -> Path:
     home = study / "classifier" / CONTROL / "seed_0"
     home.mkdir(parents=True)
-    (home / "classifier.pt").write_bytes(weights.read_bytes())
-    return home / "classifier.pt"
+    (home / "classifier.safetensors").write_bytes(weights.read_bytes())
+    return home / "classifier.safetensors"
 
 
 @pytest.fixture
@@ -146,7 +146,9 @@ def test_a_stopped_training_resumes_to_the_same_weights(
         train.main(config)
     resumed = train.main(config)
     assert len(calls) == 4 + 7
-    assert (resumed / "classifier.pt").read_bytes() == (whole / "classifier.pt").read_bytes()
+    assert (resumed / "classifier.safetensors").read_bytes() == (
+        whole / "classifier.safetensors"
+    ).read_bytes()
 
 
 # Independent controls -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Never lose a run: signals, two at once, damaged checkpoints, full disks, broken tracking."""
 
 import errno
+import io
 import json
 import os
 import resource
@@ -158,13 +159,27 @@ def truncated(content: bytes) -> bytes:
     return content[:-200]
 
 
+class Call:
+    """Pickled as a call, which unpickling would make."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("code of a checkpoint was executed",)
+
+
+def with_code(content: bytes) -> bytes:
+    state = torch.load(io.BytesIO(content))
+    changed = io.BytesIO()
+    torch.save({**state, "more": Call()}, changed)
+    return changed.getvalue()
+
+
 def flipped(content: bytes) -> bytes:
     """One bit of a weight is another, in the middle of a file that opens."""
     place = content.index(torch.tensor(-1.25).numpy().tobytes())
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
-@pytest.mark.parametrize("damage", [truncated, flipped, lambda _: b"", lambda _: b"garbage" * 999])
+@pytest.mark.parametrize("damage", [truncated, flipped, with_code, lambda _: b""])
 @pytest.mark.parametrize(("damaged", "goes_on_at"), [(1, 7), (2, 1)])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     damage: Callable[[bytes], bytes], damaged: int, goes_on_at: int, smoke: ComposeSmoke,
@@ -189,6 +204,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert {path.name for path in toy.folder.iterdir()} == {
         "config.json", "metrics.jsonl", "metrics.json", "done.json"
     }  # fmt: skip
+
+
+def test_a_checkpoint_of_another_network_is_named(smoke: ComposeSmoke) -> None:
+    stop_after(7, smoke)
+    changed = Toy(smoke)
+    changed.network = nn.Linear(2, 1)
+    with pytest.raises(InputError, match=r"checkpoint\.pt is no checkpoint .*move it away"):
+        changed.main()
 
 
 def test_a_kill_between_two_checkpoints_leaves_the_one_before(smoke: ComposeSmoke) -> None:
@@ -221,7 +244,7 @@ def test_what_a_killed_process_left_half_written_is_removed(smoke: ComposeSmoke)
         temporary.write_text("half")
         shutil.copy(temporary, temporary.with_name(f"{temporary.name}.left"))
 
-    for name in ("toy.pt", "samples/step.png"):
+    for name in ("toy.safetensors", "samples/step.png"):
         write_atomically(toy.folder / name, killed)
     assert len(list(toy.folder.rglob(".*"))) == 2
     toy.run.begin()
@@ -353,7 +376,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "a.png": lambda path: save_png(path, NOISE),
     "a.npy": lambda path: save_array(path, NOISE),
     "a.npz": lambda path: write_atomically(path, lambda name: np.savez(name, a=NOISE)),
-    "a.pt": lambda path: save_weights(path, "a", {}, {}, {"a": torch.zeros(4096)}),
+    "a.safetensors": lambda path: save_weights(path, "a", {}, {}, {"a": torch.zeros(4096)}),
 }
 
 

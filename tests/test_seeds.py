@@ -55,7 +55,7 @@ def test_an_image_comes_from_its_own_seed_in_any_batch(
     facts = {"characters": list(SMOKE), "drawable": list(SMOKE), "size_px": 16,
              "num_style_images": 2, "writers_seen": []}  # fmt: skip
     state = network.state_dict()
-    weights = save_weights(tmp_path / f"{kind}.pt", kind, network.arguments, facts, state)
+    weights = save_weights(tmp_path / f"{kind}.safetensors", kind, network.arguments, facts, state)
     drawn: list[Uint8] = []
 
     def noted(image: Uint8, size_px: int) -> Uint8:

@@ -428,9 +428,9 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
         assert weights.facts["step_type"] == step
         assert list((last.parent / step / "samples").glob("*.png"))
     again = smoke(f"model_mode={mode}", "step_type=step2", *given(trained))
-    before = (last.parent / "step2" / "generator.pt").stat().st_mtime_ns
+    before = (last.parent / "step2" / "generator.safetensors").stat().st_mtime_ns
     train.main(again)
-    assert (last.parent / "step2" / "generator.pt").stat().st_mtime_ns == before
+    assert (last.parent / "step2" / "generator.safetensors").stat().st_mtime_ns == before
     if mode == "adain_clip":
         frozen = [
             load_weights(last.parent / step, "generator", "").state["text_embeddings"]

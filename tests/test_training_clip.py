@@ -296,5 +296,5 @@ def test_unseen_characters_stay_out_of_training(
 
 def test_clip_of_other_characters_is_refused(clip_folder: Path, smoke: ComposeSmoke) -> None:
     other = open_corpus(smoke("data.characters=あシツ木林明"))
-    with pytest.raises(InputError, match=r"clip\.pt was trained on .*other characters"):
+    with pytest.raises(InputError, match=r"clip\.safetensors was trained on .*other characters"):
         load_clip(load_weights(clip_folder, "clip", ""), smoke(), other)

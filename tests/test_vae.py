@@ -240,9 +240,9 @@ def test_training_writes_weights_and_pictures(
             sizes[name] = picture.size
     assert sizes["step_000010"] == (4 * 18 + 2, (2 + train.PRIOR_ROWS) * 18 + 2)
     assert sizes["traversal"] == (13 * 18 + 2, 12 * 18 + 2)
-    before = (folder / "vae.pt").stat().st_mtime_ns
+    before = (folder / "vae.safetensors").stat().st_mtime_ns
     train.main(smoke(f"vae.class_conditional={conditional}"))
-    assert (folder / "vae.pt").stat().st_mtime_ns == before
+    assert (folder / "vae.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_traversal_moves_one_latent_variable_at_a_time(
@@ -291,6 +291,6 @@ def test_a_stopped_training_resumes_to_the_same_weights(
         train.main(config)
     stopped = train.main(config)
     assert len(calls) == 11  # steps 1 to 6, the one interrupted, 7 to 10
-    expected = (whole / "vae.pt").read_bytes()
-    assert (again / "vae.pt").read_bytes() == expected
-    assert (stopped / "vae.pt").read_bytes() == expected
+    expected = (whole / "vae.safetensors").read_bytes()
+    assert (again / "vae.safetensors").read_bytes() == expected
+    assert (stopped / "vae.safetensors").read_bytes() == expected

@@ -47,7 +47,7 @@ def stage(config: Config) -> Path:
         network.weight.data += drawn
         run.log(loss=drawn)
         time.sleep(float(sys.argv[1]))
-    path = save_weights(run.folder / "toy.pt", "toy", {{}}, {{}}, network.state_dict())
+    path = save_weights(run.folder / "toy.safetensors", "toy", {{}}, {{}}, network.state_dict())
     return run.finish({{}}, [path])
 
 if __name__ == "__main__":
@@ -105,7 +105,9 @@ def test_workers_write_a_checkpoint_and_stop_with_their_parent(
     stage = runpy.run_path(str(tmp_path / "study.py"))["stage"]
     for seed in "01":
         whole = stage(smoke("name=whole", f"seed={seed}"))
-        states = [load_weights(f / "toy.pt", "toy", "").state for f in (whole, folder / seed)]
+        states = [
+            load_weights(f / "toy.safetensors", "toy", "").state for f in (whole, folder / seed)
+        ]
         assert torch.equal(states[0]["weight"], states[1]["weight"])
 
 

@@ -6,8 +6,8 @@
 
 A target is an image of a character by a training writer, a font or a simulated writer (``shares``);
 its condition is the character, and other images by the same hand. Writes
-``runs/<name>/cdiffusion/cdiffusion.pt`` and sample sheets: an image by the hand, the generated
-image, the target, from top to bottom.
+``runs/<name>/cdiffusion/cdiffusion.safetensors`` and sample sheets: an image by the hand, the
+generated image, the target, from top to bottom.
 """
 
 from pathlib import Path
@@ -86,7 +86,7 @@ def main(config: Config) -> Path:
         "writers_seen": seen,
     }
     path = save_weights(
-        run.folder / "cdiffusion.pt", "cdiffusion", network.arguments, facts,
+        run.folder / "cdiffusion.safetensors", "cdiffusion", network.arguments, facts,
         averaged.module.state_dict(),
     )  # fmt: skip
     return run.finish(run.last_logged(), [path])

@@ -93,7 +93,7 @@ def find_recognisers(config: Config) -> list[Weights]:
     paths = [Path(path) for path in dict.fromkeys(config.evaluation.recognisers)]
     home = run_folder(config) / "classifier"
     if not paths:
-        found = sorted(home.glob("*/seed_*/classifier.pt"))
+        found = sorted(home.glob("*/seed_*/classifier.safetensors"))
         paths = [path for path in found if path.parent.parent.name != JUDGE]
     if not paths:
         raise InputError(f"no recognisers in {home}: run {MADE_BY} first")

@@ -8,7 +8,7 @@
 Every arm takes the same number of steps on batches of the same size; ``gen_ratio`` of a batch comes
 from what is not real (generated images, font renders, simulated writers, in equal parts). With
 ``recipe.by_confusion`` the generated images are mostly of what the control confuses. Writes
-``runs/<name>/classifier/<arm>/seed_<seed>/classifier.pt``.
+``runs/<name>/classifier/<arm>/seed_<seed>/classifier.safetensors``.
 """
 
 from pathlib import Path
@@ -100,7 +100,11 @@ def main(config: Config) -> Path:
         "writers_seen": writers_seen(*sources, *([control] if control else [])),
     }
     weights = save_weights(
-        run.folder / "classifier.pt", "classifier", network.arguments, facts, network.state_dict()
+        run.folder / "classifier.safetensors",
+        "classifier",
+        network.arguments,
+        facts,
+        network.state_dict(),
     )
     print(f"  accuracy on validation writers {top1:.3f}")
     return run.finish({"validation_top1": top1}, [weights])

@@ -5,7 +5,7 @@
     python training_clip/train_clip.py image_weight=PATH text_weight=PATH
 
 Starts from ``image_weight`` and ``text_weight`` (by default those of the study). Several images of
-one character in a batch are all positives. Writes ``runs/<name>/clip/clip.pt`` and reports
+one character in a batch are all positives. Writes ``runs/<name>/clip/clip.safetensors`` and reports
 retrieval on held-out writers and, with ``data.unseen_characters``, on held-out characters.
 """
 
@@ -102,7 +102,7 @@ def main(config: Config) -> Path:
         "writers_seen": seen,
     }
     path = save_weights(
-        run.folder / "clip.pt", "clip", network.arguments, facts, network.state_dict()
+        run.folder / "clip.safetensors", "clip", network.arguments, facts, network.state_dict()
     )
     print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     return run.finish(metrics, [path])

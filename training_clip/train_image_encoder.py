@@ -4,7 +4,8 @@
     python training_clip/train_image_encoder.py experiment=demo                  # laptop, 30 s
 
 Half of each batch is handwriting of the training writers, half is font renders. Writes
-``runs/<name>/image_encoder/image_encoder.pt``; ``aug=false`` leaves classical augmentation out.
+``runs/<name>/image_encoder/image_encoder.safetensors``; ``aug=false`` leaves classical
+augmentation out.
 """
 
 from pathlib import Path
@@ -72,7 +73,7 @@ def main(config: Config) -> Path:
         "writers_seen": writers_seen(*corpus.sources.values()),
     }
     weights = save_weights(
-        run.folder / "image_encoder.pt", "image_encoder", network.arguments, facts,
+        run.folder / "image_encoder.safetensors", "image_encoder", network.arguments, facts,
         network.state_dict(),
     )  # fmt: skip
     print(f"  accuracy on validation writers {top1:.3f}")

@@ -4,7 +4,7 @@
     python training_clip/train_text_encoder.py experiment=demo                  # laptop, seconds
 
 Every character has several sequences (its components at several depths); a batch holds random ones
-of random characters. Writes ``runs/<name>/text_encoder/text_encoder.pt``.
+of random characters. Writes ``runs/<name>/text_encoder/text_encoder.safetensors``.
 """
 
 from pathlib import Path
@@ -72,7 +72,7 @@ def main(config: Config) -> Path:
         "writers_seen": [],  # it reads no image
     }
     weights = save_weights(
-        run.folder / "text_encoder.pt", "text_encoder", network.arguments, facts,
+        run.folder / "text_encoder.safetensors", "text_encoder", network.arguments, facts,
         network.state_dict(),
     )  # fmt: skip
     print(f"  accuracy on all sequences {top1:.3f}")

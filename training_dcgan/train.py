@@ -5,8 +5,8 @@
     python training_dcgan/train.py experiment=smoke
 
 Real images are those of training writers, fonts and simulated writers (``shares``). Writes
-``runs/<name>/dcgan/dcgan.pt``, sample sheets (a column per character, the same noise each time) and
-``samples/evolution.gif``, the sheets one after the other.
+``runs/<name>/dcgan/dcgan.safetensors``, sample sheets (a column per character, the same noise each
+time) and ``samples/evolution.gif``, the sheets one after the other.
 """
 
 from pathlib import Path
@@ -90,7 +90,11 @@ def main(config: Config) -> Path:
     }
     generator = dcgan.averaged.module
     path = save_weights(
-        run.folder / "dcgan.pt", "dcgan", dcgan.generator.arguments, facts, generator.state_dict()
+        run.folder / "dcgan.safetensors",
+        "dcgan",
+        dcgan.generator.arguments,
+        facts,
+        generator.state_dict(),
     )
     return run.finish(run.last_logged(), [path])
 

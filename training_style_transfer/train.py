@@ -6,8 +6,8 @@
         gen_weight=PATH disc_weight=PATH clip_weight=PATH
 
 Content and style change from step to step (see ``feed.py``); each step starts from the weights of
-the one before. Writes ``runs/<name>/style_transfer/<mode>/<step>/`` with ``generator.pt``,
-``discriminator.pt`` and sample sheets: content, style, output, target from top to bottom.
+the one before. Writes ``runs/<name>/style_transfer/<mode>/<step>/`` with ``generator.safetensors``,
+``discriminator.safetensors`` and sample sheets: content, style, output, target from top to bottom.
 """
 
 from pathlib import Path
@@ -152,7 +152,7 @@ def train_step(
         "writers_seen": seen,
     }
     paths = [
-        save_weights(run.folder / f"{kind}.pt", kind, network.arguments, facts, state)
+        save_weights(run.folder / f"{kind}.safetensors", kind, network.arguments, facts, state)
         for kind, network, state in (
             ("generator", generator, averaged.module.state_dict()),
             ("discriminator", discriminator, discriminator.state_dict()),

@@ -5,9 +5,9 @@
     python training_vae/train.py experiment=smoke
 
 Images are those of training writers, fonts and simulated writers (``shares``); ``vae.smooth`` blurs
-and thresholds them first, as the original did. Writes ``runs/<name>/vae/vae.pt`` and pictures:
-``step_*``, images over their reconstructions over samples from the prior; ``traversal``, a row per
-latent variable from -3 to 3.
+and thresholds them first, as the original did. Writes ``runs/<name>/vae/vae.safetensors`` and
+pictures: ``step_*``, images over their reconstructions over samples from the prior;
+``traversal``, a row per latent variable from -3 to 3.
 """
 
 from dataclasses import asdict
@@ -86,7 +86,7 @@ def main(config: Config) -> Path:
         "writers_seen": writers_seen(*corpus.sources.values()),
     }
     path = save_weights(
-        run.folder / "vae.pt", "vae", network.arguments, facts, network.state_dict()
+        run.folder / "vae.safetensors", "vae", network.arguments, facts, network.state_dict()
     )
     return run.finish(run.last_logged(), [path])
 

@@ -111,7 +111,7 @@ class _Trail:
             for name in images.present_writers()
             if name != UNKNOWN_WRITER
         }
-        weights = chain.from_iterable(folder.rglob("*.pt") for folder in (study, *others))
+        weights = chain.from_iterable(folder.rglob("*.safetensors") for folder in (study, *others))
         self._run_of = {file_key(path): path.parent for path in _weights_in(weights)}
         for path in study.rglob(MANIFEST):
             self._run_of[files_key(read_manifest(path))] = path.parent
@@ -136,7 +136,7 @@ class _Trail:
                 self.follow(self._run_of[key], name)
             elif what != "corpus":  # whose images these were, the facts tell
                 self.problems.append(f"{name}: read {what} {key}, which is not of this study")
-        made = [*_weights_in(run.glob("*.pt")), *run.glob(MANIFEST)]
+        made = [*_weights_in(run.glob("*.safetensors")), *run.glob(MANIFEST)]
         self.files += made
         read_by = f"; {reader} has read it" if reader else ""
         for path in made:

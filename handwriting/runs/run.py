@@ -29,7 +29,7 @@ from handwriting.parallel.progress import progress
 from handwriting.parallel.ranks import main_only
 from handwriting.parallel.rows import all_reduce_mean
 from handwriting.parallel.signals import Stop
-from handwriting.runs.checkpoint import read_tensors, save_tensors
+from handwriting.runs.checkpoint import read_checkpoint, save_checkpoint
 from handwriting.runs.runtime import precision_of
 from handwriting.storage.atomic import append_line, write_text
 from handwriting.storage.json_files import plain, read_json, write_json
@@ -37,6 +37,7 @@ from handwriting.storage.keys import content_key, file_key
 from handwriting.storage.locks import FolderLock
 from handwriting.storage.places import git_commit
 
+FORMAT = 2  # of what a run writes: folders of an earlier one are remade, not misread
 LOG_EVERY = 50  # steps: losses stay on the device until then
 AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
 
@@ -59,7 +60,8 @@ class Run:
         facts = {section: plain(getattr(config, section)) for section in sections}
         facts["precision"] = precision_of(config.runtime)
         keys = {k: file_key(v) if isinstance(v, Path) else plain(v) for k, v in inputs.items()}
-        self.key = content_key(facts, keys, importlib.metadata.version("handwriting-augmentation"))
+        version = importlib.metadata.version("handwriting-augmentation")
+        self.key = content_key(FORMAT, facts, keys, version)
         self._facts = {
             **facts, "inputs": keys, "key": self.key, "versions": versions(),
             "commit": git_commit(),
@@ -272,7 +274,7 @@ class Run:
         }
         if ranks.is_main():
             last, before = self._checkpoints
-            save_tensors(last, state, before)
+            save_checkpoint(last, state, before)
         self._saved_step = step
 
     def _restore(self) -> int:
@@ -281,10 +283,10 @@ class Run:
         if path is None:
             return 0
         try:
-            self._load(read_tensors(path))
+            self._load(read_checkpoint(path))
         except Exception as error:  # whatever values of other forms lead to
             raise InputError(
-                f"{path} is no checkpoint of this run ({error}): move it away to start anew"
+                f"{path} is no checkpoint of this run: move it away to start anew ({error})"
             ) from error
         print(f"  resumed at step {self._saved_step}", flush=True)
         return self._saved_step
@@ -296,7 +298,7 @@ class Run:
             if not path.is_file():
                 continue
             try:
-                read_tensors(path)
+                read_checkpoint(path)
                 return path
             except ValueError as error:
                 print(

@@ -10,7 +10,7 @@ from pathlib import Path
 from handwriting.errors import cannot_write
 
 
-def write_atomically(path: Path, write: Callable[[Path], None], flush: bool = True) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], flush: bool = True) -> None:
     """Call ``write`` on a temporary name beside ``path``, flush it to disk, rename it.
 
     A reader sees the old file or the new one, never half of one. Thousands of images need no flush
@@ -42,12 +42,12 @@ def flush_all() -> None:
         os.sync()
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def append_line(path: Path, line: str) -> None:

@@ -1,0 +1,120 @@
+"""Weights: what was saved is what is loaded; anything else is named, and no code is run."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from handwriting.errors import InputError
+from handwriting.runs.weights import METADATA, Weights, build, load_weights, save_weights
+
+STATE = nn.Linear(3, 2).state_dict()
+DESCRIPTION = {
+    "kind": "clip",
+    "arguments": {"in_features": 3, "out_features": 2},
+    "facts": {"characters": ["木", "休"], "seed": 3},
+}
+
+
+def saved(path: Path, state: dict[str, Any] = STATE, **changed: Any) -> Path:
+    return save_weights(path, state=state, **{**DESCRIPTION, **changed})  # type: ignore[arg-type]
+
+
+def loaded(folder: Path, **changed: Any) -> Weights:
+    return load_weights(saved(folder / "clip.safetensors", **changed), "clip", "train_clip.py")
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    path = saved(tmp_path / "clip.safetensors")
+    for place in (path, tmp_path, str(path)):
+        weights = load_weights(place, "clip", "train_clip.py")
+        assert {name: getattr(weights, name) for name in DESCRIPTION} == DESCRIPTION
+        for name, tensor in build(nn.Linear, weights).state_dict().items():
+            assert torch.equal(tensor, STATE[name])
+
+
+def test_equal_weights_have_equal_bytes(tmp_path: Path) -> None:
+    first, second = (saved(tmp_path / name) for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+class Malicious:
+    """Pickled as a call, which unpickling would make."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.victim,)
+
+
+def described(description: Any) -> bytes:
+    return safetensors.torch.save(STATE, {METADATA: json.dumps(description)})
+
+
+WHOLE = described(DESCRIPTION)
+BROKEN = {
+    "empty": b"",
+    "text": b"text",
+    "truncated": WHOLE[:-5],
+    "header cut": WHOLE[:40],
+    "endless header": b"\xff" * 8 + WHOLE[8:],
+    "no description": safetensors.torch.save(STATE),
+    "description that is no JSON": safetensors.torch.save(STATE, {METADATA: "{"}),
+    "list": described([]),
+    "facts missing": described({"kind": "clip", "arguments": {}}),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+def test_what_is_no_weight_file_is_named_with_the_cure(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "clip.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"clip\.safetensors is damaged or .*: run train_clip\.py"):
+        load_weights(tmp_path, "clip", "train_clip.py")
+
+
+def test_code_in_a_weight_file_is_not_executed(tmp_path: Path) -> None:
+    bad, content = Malicious(tmp_path / "victim"), io.BytesIO()
+    torch.save({"kind": "clip", "arguments": {}, "facts": {"x": bad}, "state": {}}, content)
+    test_what_is_no_weight_file_is_named_with_the_cure(content.getvalue(), tmp_path)
+    assert not bad.victim.exists()
+    content.seek(0)
+    torch.load(content, weights_only=False)
+    assert bad.victim.exists()  # it would have been
+
+
+def test_weights_of_another_kind_or_none_are_named(tmp_path: Path) -> None:
+    path = saved(tmp_path / "clip.safetensors")
+    with pytest.raises(InputError, match=r"holds clip weights, expected generator \(train\.py\)"):
+        load_weights(path, "generator", "train.py")
+    with pytest.raises(InputError, match=r"no generator weights at .*: run train\.py first"):
+        load_weights(tmp_path, "generator", "train.py")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"arguments": {"in_features": 3}},
+        {"arguments": {"in_features": 3, "out_features": -2}},
+        {"arguments": {"in_features": 3, "out_features": 5}},
+        {"state": {"weight": STATE["weight"]}},
+        {"state": {**STATE, "more": torch.zeros(1)}},
+    ],
+)
+def test_weights_of_another_network_are_named(changed: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"clip\.safetensors.* give the clip weights of a run"):
+        build(nn.Linear, loaded(tmp_path, **changed))
+
+
+def test_a_fact_that_is_missing_is_named(tmp_path: Path) -> None:
+    weights = loaded(tmp_path)
+    with pytest.raises(InputError, match=r"clip\.safetensors: vocabulary is missing; re-run"):
+        weights.facts["vocabulary"]
+    weights.require_characters("木休")
+    with pytest.raises(InputError, match=r"trained on 2 other characters \(木休\.\.\.\)"):
+        weights.require_characters("休木")
