@@ -21,13 +21,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pipeline
-from handwriting.config import Config, GeneratorName
+from generators import GENERATORS
+from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
-from handwriting.runs.script import run_script
-from training_cdiffusion_model import train as train_cdiffusion
+from handwriting.script import run_script
 from training_character_classification.arms import planned_arms
 from training_character_classification.report.evidence_report import write_evidence_report
 
@@ -45,10 +45,10 @@ def main(config: Config) -> Path:
     if not cells:
         raise InputError("evidence.seeds and evidence.people: name at least one of each")
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
-    if grid.adaptation and any(GeneratorName.cdiffusion in c.pipeline.generators for c in cells):
+    if grid.adaptation and any("cdiffusion" in c.pipeline.generators for c in cells):
         shared = base(config)  # by the jobs of a sweep: one trains it, the others wait
         with lock_folder(run_folder(shared), math.inf):
-            start = str(train_cdiffusion.main(shared))
+            start = str(GENERATORS["cdiffusion"].train(shared))
         adapted = {"start": start, **asdict(grid.adaptation)}
         cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
     run_parallel([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
@@ -69,7 +69,7 @@ def cell(config: Config, seed: int, people: int) -> Config:
     grid = config.evidence
     arms = planned_arms(grid, people)
     seen = {generator for arm in arms for generator in arm.generators}
-    generators = [name for name in GeneratorName if name.value in seen]
+    generators = [name for name in GENERATORS if name in seen]
     return replace(
         config,
         name=f"{config.name}/seed_{seed}/people_{people}",

@@ -10,15 +10,12 @@ Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from generators import GENERATORS, Stage, chosen
 from handwriting.config import (
-    Condition,
     Config,
-    GeneratorName,
-    ModelMode,
     StepType,
 )
 from handwriting.corpus.audit import audit
@@ -27,11 +24,7 @@ from handwriting.corpus.record import record_study
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
-from handwriting.runs.script import run_script
-from training_cdiffusion_model import (
-    generate_images as generate_cdiffusion,
-    train as train_cdiffusion,
-)
+from handwriting.script import run_script
 from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.arms import (
     Arm,
@@ -42,21 +35,8 @@ from training_character_classification.arms import (
 )
 from training_character_classification.report.comparison import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
-from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
-from training_style_transfer import (
-    generate_images as generate_style_transfer,
-    train as train_style_transfer,
-)
-from training_vae import generate_images as generate_vae, train as train_vae
 
-Stage = Callable[[Config], Path]
 Job = tuple[Stage, Config]
-
-OTHER_GENERATORS = {
-    GeneratorName.dcgan: (train_dcgan, generate_dcgan),
-    GeneratorName.vae: (train_vae, generate_vae),
-    GeneratorName.cdiffusion: (train_cdiffusion, generate_cdiffusion),
-}
 
 
 def main(config: Config) -> Path:
@@ -64,7 +44,7 @@ def main(config: Config) -> Path:
     for key in ("generators", "seeds", "augmentations"):
         if not getattr(config.pipeline, key) and not (key == "generators" and config.pipeline.arms):
             raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
-    check_unseen(config)
+    generators = chosen(config)
     corpus = open_corpus(config)
     with lock_folder(run_folder(config)):
         record_study(config, corpus)
@@ -82,13 +62,12 @@ def main(config: Config) -> Path:
         encoders = (train_image_encoder, train_text_encoder)
         run_parallel([(stage.main, config) for stage in encoders], num_workers)
         train_clip.main(config)
-    generators = [stages_of(name, config) for name in config.pipeline.generators]
-    jobs: list[Job] = [(train, of_one) for train, _, of_one in generators]
+    jobs: list[Job] = [(row.train, row.configured(config)) for row in generators]
     # Where nothing is generated there is nothing to judge.
     judges = [judge_arm(config)] if generators else []
     jobs += [(train_classifier.main, arm) for arm in [*judges, *controls]]
     run_parallel(jobs, num_workers)
-    manifests = [generate(of_one) / "manifest.json" for _, generate, of_one in generators]
+    manifests = [row.generate(row.configured(config)) / "manifest.json" for row in generators]
     if generators:
         judge.main(replace(config, use_gen=[str(path) for path in manifests]))
     run_parallel([(train_classifier.main, arm) for arm in generated], num_workers)
@@ -103,33 +82,6 @@ def main(config: Config) -> Path:
         report = write_study_report(config)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
-
-
-def check_unseen(config: Config) -> None:
-    """Check that every generator can draw the characters that none is to see.
-
-    Raises:
-        InputError: one of them knows a character by its number alone.
-    """
-    by_number = {GeneratorName.adain_mlp, GeneratorName.dcgan, GeneratorName.vae}
-    if config.cdiffusion.condition is Condition.character:
-        by_number.add(GeneratorName.cdiffusion)
-    unable = [name.value for name in config.pipeline.generators if name in by_number]
-    if config.data.unseen_characters and unable:
-        raise InputError(
-            f"data.unseen_characters={config.data.unseen_characters}: {', '.join(unable)} can draw "
-            "only what they were trained on; leave them out of pipeline.generators (cdiffusion can "
-            "with cdiffusion.condition=text)"
-        )
-
-
-def stages_of(name: GeneratorName, config: Config) -> tuple[Stage, Stage, Config]:
-    """What trains a generator, what generates with it, and the configuration for both."""
-    if name in OTHER_GENERATORS:
-        train, generate = OTHER_GENERATORS[name]
-        return train.main, generate.main, config
-    mode = replace(config, model_mode=ModelMode(name.value))
-    return train_style_transfer.main, generate_style_transfer.main, mode
 
 
 def study_arms(config: Config) -> list[Config]:
@@ -148,16 +100,13 @@ def all_arms(config: Config) -> list[Arm]:
     sources: list[tuple[str, ...]] = [("real",), ("real", "fonts")]
     if config.data.num_simulated_writers:
         sources += [("real", "simulated"), ("real", "fonts", "simulated")]
-    sources += [("real", name.value) for name in config.pipeline.generators]
+    sources += [("real", name) for name in config.pipeline.generators]
     return [Arm(seen, aug) for seen in sources for aug in config.pipeline.augmentations]
 
 
 def needs_clip(config: Config) -> bool:
-    """Whether a generator of the study looks at CLIP or its encoders."""
-    generators = {name.value for name in config.pipeline.generators}
-    return not generators.isdisjoint(mode.value for mode in ModelMode) or (
-        GeneratorName.cdiffusion in generators and config.cdiffusion.condition is Condition.text
-    )
+    """Whether a generator of the study is trained with CLIP or its encoders."""
+    return any(GENERATORS[name].needs_clip(config) for name in config.pipeline.generators)
 
 
 def cli() -> None:

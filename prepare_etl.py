@@ -13,6 +13,7 @@ data=etl_paper`` opens the arrays. Get the files from AIST, under its terms (REA
 from pathlib import Path
 
 from handwriting.config import Config
+from handwriting.corpus.readers.etl import EtlData
 from handwriting.errors import InputError
 from handwriting.etl.integrity import (
     DataFile,
@@ -24,25 +25,25 @@ from handwriting.etl.integrity import (
 from handwriting.etl.originals import has_originals, write_originals
 from handwriting.etl.preparation import prepare
 from handwriting.etl.prepared import (
-    etl_of,
     is_left_over,
     is_prepared,
     mark,
     remove_parts,
-    settings_of,
 )
 from handwriting.etl.selection import select
+from handwriting.etl.settings import Etl
 from handwriting.etl.sheets import write_sheets
 from handwriting.etl.summary import write_summary
 from handwriting.parallel.ranks import main_only
-from handwriting.runs.script import run_script
+from handwriting.script import run_script
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.locks import FolderLock
 
 
 @main_only
 def main(config: Config) -> Path:
-    etl, settings = etl_of(config.data), settings_of(config.data, config.size_px)
+    data = etl_data(config)
+    etl, settings = data.etl, data.settings(config.size_px)
     output = Path(etl.output).absolute()
     done = is_prepared(output, settings)
     wanted = not done or (etl.png and not has_originals(output))
@@ -50,7 +51,7 @@ def main(config: Config) -> Path:
         refuse_others(output)
         with FolderLock(output):
             if wanted:
-                files = check(config, output)
+                files = check(etl, output)
             if not done:
                 make(config, files, output)
             if wanted and etl.png:
@@ -60,6 +61,17 @@ def main(config: Config) -> Path:
     return output
 
 
+def etl_data(config: Config) -> EtlData:
+    """The study's choice of the ETL Character Database.
+
+    Raises:
+        InputError: the study reads other data.
+    """
+    if not isinstance(config.data, EtlData):
+        raise InputError("choose data=etl_paper, etl_fewshot, etl_katakana28 or etl_hiragana72")
+    return config.data
+
+
 def refuse_others(output: Path) -> None:
     """Check that a folder is empty or holds what this script wrote."""
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
@@ -67,9 +79,8 @@ def refuse_others(output: Path) -> None:
         raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
 
 
-def check(config: Config, output: Path) -> list[DataFile]:
+def check(etl: Etl, output: Path) -> list[DataFile]:
     """The files of the study, after a report on all of them; stops at whatever is wrong."""
-    etl = etl_of(config.data)
     files = inspect(Path(etl.folder), [*etl.train_sets, *etl.evaluation_sets])
     write_integrity(output, files)
     print(integrity_table(files), flush=True)
@@ -79,9 +90,10 @@ def check(config: Config, output: Path) -> list[DataFile]:
 
 def make(config: Config, files: list[DataFile], output: Path) -> None:
     """Arrays, sheets and summary; ``prepared.json`` last."""
-    fonts, settings = config.fonts, settings_of(config.data, config.size_px)
+    fonts, data = config.fonts, etl_data(config)
+    settings = data.settings(config.size_px)
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
-    selection = select(files, settings["characters"], etl_of(config.data), config.data.split_seed)
+    selection = select(files, settings["characters"], data.etl, data.split_seed)
     blank = prepare(selection, settings, output, config.pipeline.num_workers)
     write_sheets(output, files, faces[0])
     write_summary(output, selection.counts, blank)

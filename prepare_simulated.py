@@ -11,10 +11,11 @@ from pathlib import Path
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Config
+from handwriting.corpus.readers.simulated import SimulatedData
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.run import run_folder
-from handwriting.runs.script import run_script
+from handwriting.script import run_script
 from handwriting.sources.simulated_writers import simulated, write_corpus
 from handwriting.storage.locks import FolderLock
 
@@ -22,10 +23,10 @@ from handwriting.storage.locks import FolderLock
 @main_only
 def main(config: Config) -> Path:
     data = config.data
-    if not data.num_writers:
-        raise InputError("data.num_writers=0: nobody to write, take data=simulated")
+    if not isinstance(data, SimulatedData) or not data.num_writers:
+        raise InputError("nobody to write: take data=simulated, and data.num_writers above 0")
     packed = simulated(
-        class_list(data.characters or "demo"), data.num_writers, data.samples_per_writer,
+        class_list(data.required_characters()), data.num_writers, data.samples_per_writer,
         data.split_seed, config.size_px, Path(config.cache_dir).absolute(),
     )  # fmt: skip
     folder = run_folder(config) / "simulated"

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from handwriting.characters.classes import kanji
-from handwriting.config import Data, Etl, Preparation
+from handwriting.config import Data
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.integrity import inspect
 from handwriting.etl.preparation import prepare
-from handwriting.etl.prepared import settings_of
 from handwriting.etl.selection import select
+from handwriting.etl.settings import Etl, Preparation, settings_of
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.sources.simulated_writers import simulate
 

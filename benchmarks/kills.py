@@ -47,7 +47,7 @@ import prepare_etl
 import prepare_simulated
 from handwriting.config import Config
 from handwriting.etl import SETS
-from handwriting.runs.script import compose
+from handwriting.script import compose
 from training_cdiffusion_model import generate_images as cdiffusion_images, train as cdiffusion
 from training_character_classification import judge, test, train as classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder

@@ -28,7 +28,7 @@ from handwriting.config import Config, StepType
 from handwriting.corpus.corpus import open_corpus
 from handwriting.parallel import ranks
 from handwriting.runs.run import Run
-from handwriting.runs.script import compose
+from handwriting.script import compose
 from training_character_classification import train as train_classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import (

@@ -40,13 +40,12 @@ from handwriting.characters.classes import class_list
 from handwriting.config import Config
 from handwriting.corpus.bank import ImageBank
 from handwriting.corpus.corpus import open_corpus
-from handwriting.etl.prepared import settings_of
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import UnpackedImages, concatenate, pack_manifest, save_packed
 from handwriting.images.sheets import save_png
-from handwriting.runs.script import compose
 from handwriting.runs.weights import save_weights
+from handwriting.script import compose
 from handwriting.sources.simulated_writers import simulate
 from handwriting.storage.json_files import write_json
 from training_character_classification import train
@@ -160,7 +159,7 @@ def make_corpus(output: Path, config: Config, classes: int, images: int) -> None
         if twins:
             (output / split / "images.npy").unlink()
             os.link(twins[0], output / split / "images.npy")
-    write_json(output / "prepared.json", {"settings": settings_of(config.data, SIZE_PX)})
+    write_json(output / "prepared.json", {"settings": config.data.settings(SIZE_PX)})
 
 
 def many_files(folder: Path, classes: int, images: int) -> Path:

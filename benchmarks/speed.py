@@ -56,7 +56,7 @@ from handwriting.networks.ema import Average
 from handwriting.runs import runtime as runtime_module
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime, precision_of
-from handwriting.runs.script import compose
+from handwriting.script import compose
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import render_font
 from handwriting.sources.simulated_writers import simulate

@@ -1,15 +1,18 @@
-"""The study's configuration: ``conf/`` holds the values, these dataclasses hold shape and type.
+"""The study's configuration: every key with its type and its default.
 
-All scripts compose the same study, so that an override or an experiment means the same to each of
-them; a script reads the sections that it needs. A misspelt key, a wrong type or an unknown choice
-stops at composition and is named.
+``conf/`` holds what differs from these defaults, and what is chosen for each study; ``MISSING`` is
+what a study must choose. All scripts compose the same study, so that an override or an experiment
+means the same to each of them; a script reads the sections that it needs. A misspelt key, a wrong
+type or an unknown choice stops at composition and is named.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import II, MISSING
+
+PACKAGED_FONTS = ("pylopdf-fonts-jp", "matplotlib-fontja", "noto-cjk-sans-jp-bold")
 
 
 class ModelMode(Enum):
@@ -18,17 +21,6 @@ class ModelMode(Enum):
     adain = "adain"  # nothing
     adain_mlp = "adain_mlp"  # a learned embedding of the class
     adain_clip = "adain_clip"  # the frozen CLIP text embedding of the character's components
-
-
-class GeneratorName(StrEnum):
-    """What makes images for recognisers: a generator, or one mode of style transfer."""
-
-    adain = "adain"
-    adain_mlp = "adain_mlp"
-    adain_clip = "adain_clip"
-    dcgan = "dcgan"
-    vae = "vae"
-    cdiffusion = "cdiffusion"
 
 
 class StepType(Enum):
@@ -62,14 +54,6 @@ class Condition(StrEnum):
     text = "text"  # the frozen CLIP text embedding of its components
 
 
-class Preparation(StrEnum):
-    """What becomes of the images of the ETL Character Database."""
-
-    canonical = "canonical"  # the one form of every source
-    plain = "plain"  # padded to a square, resized
-    smooth = "smooth"  # blurred, Otsu's threshold to zero, cut to a square
-
-
 class Tracking(Enum):
     """The wandb mode."""
 
@@ -79,67 +63,38 @@ class Tracking(Enum):
 
 
 @dataclass
-class Etl:
-    """What is taken from the ETL Character Database, and who is in which split.
+class Data:
+    """Handwriting, split by writer: the keys that every reader has.
 
-    A count of writers that is null is an equal share of the people whom the other splits leave.
+    Each reader in ``handwriting/corpus/readers/`` adds its own; ``data=`` chooses one of them.
     """
 
-    folder: str = MISSING  # the unpacked files lie in it, at any depth
-    output: str = MISSING
-    train_sets: list[str] = MISSING  # such as ETL9G
-    train_writers: int | None = MISSING  # of each set
-    evaluation_sets: list[str] = MISSING  # may be the same: the people are others
-    validation_writers: int | None = MISSING  # of each set
-    test_writers: int | None = MISSING
-    samples_per_class: int | None = MISSING  # at most, in training; by as many writers as there are
-    max_quality: int | None = MISSING  # of every split: 0 (clean) to 3; null takes all
-    model_sets: bool = MISSING  # the organisers' prints in ETL8 and ETL9, as one more writer
-    co59: str | None = MISSING  # euc_co59.dat, which only ETL2 needs
-    preparation: Preparation = MISSING
-    png: bool = MISSING  # also the original images as files with manifests
-
-
-@dataclass
-class Data:
-    """Handwriting, split by writer."""
-
-    source: str = MISSING  # simulated | manifest | fonts | etl
-    characters: str | None = MISSING  # a class list; null takes the manifest's characters
-    manifest: str | None = MISSING
-    validation_manifest: str | None = MISSING  # null: split `manifest` by writer
-    test_manifest: str | None = MISSING
-    train_writers: int = MISSING
-    validation_writers: int = MISSING  # the writers that remain are test writers
-    hands: list[str] = MISSING  # font files, or folders of one hand each, standing in for people
-    num_writers: int = MISSING  # simulated people standing in for real ones
-    samples_per_writer: int = MISSING  # of each character, by each simulated person
-    num_simulated_writers: int = MISSING  # simulated hands beside real ones; never tested on
-    unseen_characters: int = MISSING  # kanji kept from encoders and generators (zero-shot)
-    split_seed: int = MISSING
-    rotation: int = MISSING  # turns the order of people, so that all are tested in turn
-    people: int | None = MISSING  # of the training writers, so many are used; null: all
-    etl: Etl | None = None
+    characters: str | None = None  # a class list; null: the reader's own, where it has one
+    num_simulated_writers: int = 0  # beside real ones; never tested on
+    unseen_characters: int = 0  # kanji kept from encoders and generators (zero-shot)
+    split_seed: int = II("seed")
+    rotation: int = 0  # turns the order of people, so that all are tested in turn
+    people: int | None = None  # of the training writers, so many are used; null: all
 
 
 @dataclass
 class Fonts:
     """Where fonts come from; a font counts as one more writer."""
 
-    packages: list[str] = MISSING
-    folders: list[str] = MISSING
-    list_file: str | None = MISSING
-    system: bool = MISSING
-    reference: str = MISSING  # part of the name of the content font of step1 and generation
-    min_coverage: float = MISSING  # share of the classes that a font must have
+    packages: list[str] = field(default_factory=lambda: list(PACKAGED_FONTS))
+    folders: list[str] = field(default_factory=list)
+    list_file: str | None = None
+    system: bool = False
+    reference: str = "Noto Sans JP"  # part of the name of the content font of step1 and generation
+    min_coverage: float = 0.9  # share of the classes that a font must have
 
 
 @dataclass
 class Structure:
     """The text of a character: its components."""
 
-    path: str | None = MISSING  # the user's JSON; null: KanjiVG
-    context_length: int = MISSING  # tokens of a sequence with its start and end
+    path: str | None = None  # the user's JSON; null: KanjiVG
+    context_length: int = 24  # tokens of a sequence with its start and end
 
 
 @dataclass
@@ -153,140 +108,172 @@ class Training:
 
 @dataclass
 class ImageEncoder(Training):
-    network: str = MISSING  # small_resnet or a timm name
-    width: int = MISSING
+    num_steps: int = 4000
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    network: str = "small_resnet"  # or a timm name
+    width: int = 32
 
 
 @dataclass
 class TextEncoder(Training):
-    width: int = MISSING
-    heads: int = MISSING
-    layers: int = MISSING
+    num_steps: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    width: int = 128
+    heads: int = 4
+    layers: int = 3
 
 
 @dataclass
 class Clip(Training):
-    embedding_dim: int = MISSING
-    targets: ClipTargets = MISSING
-    learn_temperature: bool = MISSING
+    num_steps: int = 2000
+    batch_size: int = 256
+    learning_rate: float = 5e-4
+    embedding_dim: int = 128
+    targets: ClipTargets = ClipTargets.character
+    learn_temperature: bool = True
 
 
 @dataclass
 class StyleTransfer:
-    dim: int = MISSING  # channels at full resolution
-    dim_mults: list[int] = MISSING  # channels per level, as multiples of dim
-    num_blocks: int = MISSING  # residual blocks per level
-    patch_px: int = MISSING  # pixels per side that the stem folds into channels
-    full_attention: bool = MISSING  # linear attention at every level (paper) or in the middle only
-    gradient_checkpointing: bool = MISSING  # less memory for a third more time: large images
-    discriminator_dim: int = MISSING
-    discriminator_layers: int = MISSING
-    num_steps: dict[str, int] = MISSING  # per step_type
-    batch_size: int = MISSING
-    learning_rate: float = MISSING
-    discriminator_learning_rate: float = MISSING
-    betas: list[float] = MISSING
-    style_character: StyleCharacter = MISSING
-    condition_dropout: float = MISSING  # how often the class is replaced by the null embedding
-    max_angle: float = MISSING  # degrees
-    weights: dict[str, float] = MISSING  # of the terms of the objective
-    ema_decay: float = MISSING
-    num_samples: int = MISSING  # characters on a sample sheet
-    sample_every: int = MISSING
+    dim: int = 32  # channels at full resolution
+    dim_mults: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # of dim, per level
+    num_blocks: int = 1  # residual blocks per level
+    patch_px: int = 2  # pixels per side that the stem folds into channels
+    full_attention: bool = False  # linear attention at every level (paper) or in the middle only
+    gradient_checkpointing: bool = False  # less memory for a third more time: large images
+    discriminator_dim: int = 32
+    discriminator_layers: int = 3
+    num_steps: dict[str, int] = field(  # per step_type
+        default_factory=lambda: {"step1": 2000, "step2": 2000, "step3": 2000, "step_end": 14000}
+    )
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    style_character: StyleCharacter = StyleCharacter.any
+    condition_dropout: float = 0.1  # how often the class is replaced by the null embedding
+    max_angle: float = 15.0  # degrees
+    weights: dict[str, float] = field(  # of the terms of the objective
+        default_factory=lambda: {
+            "reconstruction": 1.0, "perceptual": 1.0, "style": 0.1, "clip": 0.1, "adversarial": 0.8,
+        }
+    )  # fmt: skip
+    ema_decay: float = 0.995
+    num_samples: int = 10  # characters on a sample sheet
+    sample_every: int = 1000
 
 
 @dataclass
 class GeneratorTraining(Training):
     """What the generators that learn from one mixture of sources have in common."""
 
-    shares: dict[str, float] = MISSING  # of the sources: writers, fonts, simulated
-    num_samples: int = MISSING  # characters on a sample sheet
-    sample_every: int = MISSING
+    batch_size: int = 128
+    shares: dict[str, float] = field(  # of the sources
+        default_factory=lambda: {"writers": 0.4, "fonts": 0.2, "simulated": 0.4}
+    )
+    num_samples: int = 10  # characters on a sample sheet
+    sample_every: int = 1000
 
 
 @dataclass
 class CDiffusion(GeneratorTraining):
-    condition: Condition = MISSING
-    dim: int = MISSING  # channels of the first level, at half the image's size
-    dim_mults: list[int] = MISSING  # channels per level, as multiples of dim
-    num_blocks: int = MISSING  # per level
-    num_style_images: int = MISSING  # by one hand, whose style is their mean
-    condition_dropout: float = MISSING  # how often the null condition is trained
-    ema_decay: float = MISSING
-    start: str | None = MISSING  # weights to start from; null: random ones
-    num_evaluations: int = MISSING  # of the network, for one image
-    guidance: float = MISSING  # 1: none
+    num_steps: int = 20000
+    learning_rate: float = 1e-3
+    condition: Condition = Condition.character
+    dim: int = 64  # channels of the first level, at half the image's size
+    dim_mults: list[int] = field(default_factory=lambda: [1, 2, 4])  # of dim, per level
+    num_blocks: int = 2  # per level
+    num_style_images: int = 2  # by one hand, whose style is their mean
+    condition_dropout: float = 0.1  # how often the null condition is trained
+    ema_decay: float = 0.995
+    start: str | None = None  # weights to start from; null: random ones
+    # Of the network, for one image; chosen by measurement: training_cdiffusion_model/README.md
+    num_evaluations: int = 4
+    guidance: float = 1.5  # 1: none
 
 
 @dataclass
 class Dcgan(GeneratorTraining):
-    class_conditional: bool = MISSING  # without, it cannot label what it makes
-    z_dim: int = MISSING
-    dim: int = MISSING  # channels at half the image's side, twice as many at a quarter
-    discriminator_dim: int = MISSING  # likewise
-    discriminator_learning_rate: float = MISSING
-    betas: list[float] = MISSING
-    ema_decay: float = MISSING
+    num_steps: int = 20000
+    learning_rate: float = 4e-4
+    discriminator_learning_rate: float = 4e-4
+    class_conditional: bool = True  # without, it cannot label what it makes
+    z_dim: int = 100
+    dim: int = 64  # channels at half the image's side, twice as many at a quarter
+    discriminator_dim: int = 64  # likewise
+    betas: tuple[float, float] = (0.5, 0.999)
+    ema_decay: float = 0.995
+    sample_every: int = 500
 
 
 @dataclass
 class Vae(GeneratorTraining):
-    class_conditional: bool = MISSING  # without, it cannot label what it makes
-    num_latents: int = MISSING
-    dim: int = MISSING  # channels at half the image's side, up to four times as many at an eighth
-    dropout: float = MISSING
-    smooth: bool = MISSING  # training images blurred and thresholded first, as in the original
+    num_steps: int = 10000
+    learning_rate: float = 2e-3
+    class_conditional: bool = True  # without, it cannot label what it makes
+    num_latents: int = 12
+    dim: int = 64  # channels at half the image's side, up to four times as many at an eighth
+    dropout: float = 0.1
+    smooth: bool = False  # training images blurred and thresholded first, as in the original
 
 
 @dataclass
 class Generation:
-    num_per_character: int = MISSING
-    characters: str | None = MISSING  # null: the study's
-    contents: list[str] = MISSING  # of fonts, writers (the training ones), simulated
-    content_names: list[str] = MISSING  # parts of names among them; empty: all
-    styles: list[str] = MISSING  # likewise
-    style_names: list[str] = MISSING
-    num_hands: int = MISSING  # whose styles are mixed in one image: 2 for hands between hands
-    batch_size: int = MISSING
-    output: str | None = MISSING  # null: in the run folder of the generator
+    num_per_character: int = 100
+    characters: str | None = None  # null: the study's
+    contents: list[str] = field(default_factory=lambda: ["fonts", "writers"])  # or simulated
+    content_names: list[str] = field(default_factory=list)  # parts of names among them; empty: all
+    styles: list[str] = field(default_factory=lambda: ["writers"])  # the training ones
+    style_names: list[str] = field(default_factory=list)
+    num_hands: int = 1  # whose styles are mixed in one image: 2 for hands between hands
+    batch_size: int = 128
+    output: str | None = None  # null: in the run folder of the generator
 
 
 @dataclass
 class CharacterClassification(Training):
-    network: str = MISSING
-    width: int = MISSING
-    weight_decay: float = MISSING
-    label_smoothing: float = MISSING
-    name: str | None = MISSING  # of the arm; null: made from what it sees
-    splits: list[str] = MISSING  # whose handwriting: [train]; a judge of generated images: others
-    use_real: bool = MISSING
-    use_fonts: bool = MISSING
-    use_simulated: bool = MISSING  # the simulated hands beside real ones
+    num_steps: int = 4000
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    network: str = "small_resnet"
+    width: int = 32
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    name: str | None = None  # of the arm; null: made from what it sees
+    # Whose handwriting; a judge of generated images takes others.
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    use_real: bool = True
+    use_fonts: bool = False
+    use_simulated: bool = False  # the simulated hands beside real ones
 
 
 @dataclass
 class Recipe:
     """How a recogniser uses generated images."""
 
-    by_confusion: bool = MISSING  # more images of what the control confuses in validation
+    by_confusion: bool = False  # more images of what the control confuses in validation
 
 
 @dataclass
 class Evaluation:
-    recognisers: list[str] = MISSING  # run folders or weights; empty: all of the study
-    manifest: str | None = MISSING  # images to read instead of the test writers'
-    judge_steps: int = MISSING  # the judge is trained for longer than an arm
-    num_confusions: int = MISSING
+    recognisers: list[str] = field(default_factory=list)  # run folders or weights; empty: all
+    manifest: str | None = None  # images to read instead of the test writers'
+    judge_steps: int = 8000  # the judge is trained for longer than an arm
+    num_confusions: int = 10
 
 
 @dataclass
 class Pipeline:
-    generators: list[GeneratorName] = MISSING
-    seeds: list[int] = MISSING
-    augmentations: list[bool] = MISSING  # each arm without and with classical augmentation
-    arms: list[str] | None = MISSING  # such as real+vae+classical; null: all of the above
-    control: str | None = MISSING  # that gains are over; null: real+fonts+classical or most sources
-    num_workers: int = MISSING  # processes that train generators, then classifiers, side by side
+    generators: list[str] = MISSING  # of generators.py
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    augmentations: list[bool] = field(  # each arm without and with classical augmentation
+        default_factory=lambda: [False, True]
+    )
+    arms: list[str] | None = None  # such as real+vae+classical; null: all of the above
+    control: str | None = None  # that gains are over; null: real+fonts+classical or most sources
+    num_workers: int = 1  # processes that train generators, then classifiers, side by side
 
 
 @dataclass
@@ -295,59 +282,65 @@ class Evidence:
 
     arms: list[str] = MISSING  # such as real+fonts+cdiffusion+classical
     control: str = MISSING  # the arm that a claim must beat; with all people it is the ceiling
-    people: list[int] = MISSING  # real samples per class: training people who wrote one of each
-    seeds: list[int] = MISSING  # which people are tested, and all that is random
-    adaptation: Training | None = MISSING  # of diffusion that learnt fonts and simulated hands
+    people: list[int] = field(  # real samples per class: training people who wrote one of each
+        default_factory=lambda: [1, 2, 5]
+    )
+    seeds: list[int] = field(  # which people are tested, and all that is random
+        default_factory=lambda: [0, 1, 2, 3, 4]
+    )
+    # Of diffusion that learnt fonts and simulated hands; null: each cell trains from nothing.
+    adaptation: Training | None = None
     recipe_arm: str = MISSING  # that the recipes vary
-    recipe_people: list[int] = MISSING
-    recipes: dict[str, dict[str, Any]] = MISSING  # name -> fields of `recipe`, and gen_ratio
+    recipe_people: list[int] = field(default_factory=lambda: [1])
+    # name -> fields of `recipe`, and gen_ratio
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
 class Runtime:
-    device: str = MISSING  # cpu | cuda
-    precision: str = MISSING  # auto | no | bf16
-    num_threads: int = MISSING  # 0: as many as torch finds
-    checkpoint_every_s: float = MISSING
-    compile: bool = MISSING  # blocks with torch.compile: minutes at first; needs a C++ compiler
+    device: str = "cpu"  # or cuda
+    precision: str = "auto"  # bf16 where the processor computes in it, else no (float32)
+    num_threads: int = 0  # 0: as many as torch finds
+    checkpoint_every_s: float = 60.0
+    compile: bool = False  # blocks with torch.compile: minutes at first; needs a C++ compiler
 
 
 @dataclass
 class Config:
     """A whole study."""
 
-    name: str = MISSING
-    seed: int = MISSING
+    name: str = MISSING  # runs go to runs_dir/name
+    seed: int = 0
     size_px: int = MISSING
     runs_dir: str = MISSING
     cache_dir: str = MISSING
-    tracking: Tracking = MISSING
+    tracking: Tracking = Tracking.disabled
 
-    model_mode: ModelMode = MISSING
-    step_type: StepType = MISSING
-    aug: bool = MISSING  # classical augmentation of encoder and classifier training
-    use_gen: Any = MISSING  # "" or a manifest or a list of manifests of generated images
-    gen_ratio: float = MISSING  # share of a batch that is not real
-    image_weight: str | None = MISSING  # weights: null takes those of this study's run folders
-    text_weight: str | None = MISSING
-    clip_weight: str | None = MISSING
-    gen_weight: str | None = MISSING
-    disc_weight: str | None = MISSING
+    model_mode: ModelMode = ModelMode.adain_clip
+    step_type: StepType = StepType.all
+    aug: bool = True  # classical augmentation of encoder and classifier training
+    use_gen: Any = ""  # or a manifest or a list of manifests of generated images
+    gen_ratio: float = 0.5  # share of a batch that is not real
+    image_weight: str | None = None  # weights: null takes those of this study's run folders
+    text_weight: str | None = None
+    clip_weight: str | None = None
+    gen_weight: str | None = None
+    disc_weight: str | None = None
 
     data: Data = MISSING
-    fonts: Fonts = MISSING
-    structure: Structure = MISSING
-    image_encoder: ImageEncoder = MISSING
-    text_encoder: TextEncoder = MISSING
-    clip: Clip = MISSING
-    style_transfer: StyleTransfer = MISSING
-    dcgan: Dcgan = MISSING
-    vae: Vae = MISSING
-    cdiffusion: CDiffusion = MISSING
-    generation: Generation = MISSING
-    classifier: CharacterClassification = MISSING
-    recipe: Recipe = MISSING
-    evaluation: Evaluation = MISSING
-    pipeline: Pipeline = MISSING
-    evidence: Evidence = MISSING
-    runtime: Runtime = MISSING
+    fonts: Fonts = field(default_factory=Fonts)
+    structure: Structure = field(default_factory=Structure)
+    image_encoder: ImageEncoder = field(default_factory=ImageEncoder)
+    text_encoder: TextEncoder = field(default_factory=TextEncoder)
+    clip: Clip = field(default_factory=Clip)
+    style_transfer: StyleTransfer = field(default_factory=StyleTransfer)
+    dcgan: Dcgan = field(default_factory=Dcgan)
+    vae: Vae = field(default_factory=Vae)
+    cdiffusion: CDiffusion = field(default_factory=CDiffusion)
+    generation: Generation = field(default_factory=Generation)
+    classifier: CharacterClassification = field(default_factory=CharacterClassification)
+    recipe: Recipe = field(default_factory=Recipe)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    evidence: Evidence = field(default_factory=Evidence)
+    runtime: Runtime = field(default_factory=Runtime)

@@ -18,8 +18,8 @@ from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.images.canonical import Uint8
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights, save_weights
+from handwriting.script import compose
 from handwriting.sources.fonts import find_fonts
 
 settings.register_profile("patient", deadline=None)  # a busy machine is slow, not wrong
@@ -121,7 +121,9 @@ def smoke(tmp_path: Path, cache_dir: Path) -> ComposeSmoke:
     """The smoke study with overrides, in a run folder of the test's own."""
 
     def composed(*more: str, runs_dir: Path = tmp_path / "runs") -> Config:
-        return compose(smoke_overrides(runs_dir, cache_dir, *more))
+        # Few enough people for the drawn manifests of the tests.
+        few = ["data.characters=smoke", "data.train_writers=2"] if "data=manifest" in more else []
+        return compose(smoke_overrides(runs_dir, cache_dir, *few, *more))
 
     return composed
 

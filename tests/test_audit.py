@@ -18,8 +18,8 @@ from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import files_key
 from handwriting.images.sheets import save_png
 from handwriting.runs.run import run_folder
-from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights
+from handwriting.script import compose
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import file_key
 from training_character_classification import train as train_classifier

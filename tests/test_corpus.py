@@ -173,8 +173,7 @@ def test_the_key_follows_the_files_of_a_manifest(write_images: Write, smoke: Com
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.source=scanner"], "data.source=scanner: expected simulated, manifest"),
-        (["data.characters=null"], "data=simulated needs data.characters"),
+        (["data.characters=null"], "data.characters=null: name a class list"),
         (["data.num_writers=3"], "data.num_writers has 3 writers: too few"),
         (["data=manifest"], "data=manifest needs data.manifest"),
         (["fonts.packages=[no-such-font]"], "no-such-font"),

@@ -17,8 +17,8 @@ from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.networks.encoders import Classifier
 from handwriting.runs.run import run_folder
-from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights
+from handwriting.script import compose
 from handwriting.storage.json_files import read_json
 from training_character_classification import test, train
 from training_character_classification.arms import judge_arm

@@ -7,12 +7,12 @@ import pytest
 from conftest import ComposeSmoke, begun, smoke_overrides
 
 import evidence
-from handwriting.config import Config, GeneratorName, Training
+from handwriting.config import Config, Training
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.runs.run import run_folder
-from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights
+from handwriting.script import compose
 from handwriting.storage.json_files import read_json
 
 GRID = [
@@ -123,7 +123,7 @@ def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: Compose
     cell = evidence.cell(config, seed=3, people=1)
     assert cell.name == "smoke/seed_3/people_1"
     assert (cell.seed, cell.data.rotation, cell.data.people) == (3, 3, 1)
-    assert cell.pipeline.generators == [GeneratorName.dcgan, GeneratorName.vae]
+    assert cell.pipeline.generators == ["dcgan", "vae"]
     assert cell.pipeline.arms == [*config.evidence.arms, "real+fonts+vae+classical@soft"]
     assert "real+fonts+vae+classical@soft" not in evidence.cell(config, 3, people=2).pipeline.arms
 

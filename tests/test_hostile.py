@@ -27,11 +27,12 @@ from handwriting.characters import decomposition as structure, kanjivg
 from handwriting.characters.classes import class_list, is_character
 from handwriting.characters.decomposition import SPECIAL_TOKENS, read_structure, texts_of
 from handwriting.characters.vocabulary import Vocabulary
+from handwriting.corpus.splits import split_by_writer
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.codes import read_co59
 from handwriting.images.canonical import canonical
-from handwriting.images.manifest import read_images, read_manifest, split_by_writer
+from handwriting.images.manifest import read_images, read_manifest
 from handwriting.images.packed import PackedImages, open_packed, pack_manifest, save_packed
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.sources.fonts import find_fonts

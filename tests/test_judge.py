@@ -19,8 +19,8 @@ from handwriting.networks.encoders import Classifier
 from handwriting.runs.inference import predict
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights
+from handwriting.script import compose
 from handwriting.storage.json_files import write_json
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm

@@ -9,14 +9,13 @@ import pytest
 from conftest import KATAKANA, SMOKE, WRITERS
 from hypothesis import given, settings, strategies as st
 
+from handwriting.corpus.splits import check_disjoint, split_by_writer
 from handwriting.errors import InputError
 from handwriting.images.manifest import (
     Entry,
     Manifest,
-    check_disjoint,
     read_images,
     read_manifest,
-    split_by_writer,
     write_manifest,
 )
 from handwriting.images.reading import read_canonical

@@ -18,7 +18,7 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.runs import inference as evaluate
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import compose
+from handwriting.script import compose
 from training_cdiffusion_model.model import Denoiser
 from training_clip.model import Clip, TextClassifier
 from training_dcgan import model as dcgan

@@ -46,7 +46,7 @@ def test_wheel_holds_every_module_config_and_class_list(wheel: Path) -> None:
 def test_wheel_finds_its_data_and_works_in_the_current_folder(wheel: Path, tmp_path: Path) -> None:
     script = """
 import json, handwriting.characters.classes as characters, handwriting.storage.places as files
-from handwriting.runs.script import compose
+from handwriting.script import compose
 places = [files.CONFIG_DIR, files.INFORMATION_DIR, compose(["experiment=smoke"]).runs_dir]
 print(json.dumps([*map(str, places), len(characters.named_lists()["evaluation"])]))
 """

@@ -12,14 +12,15 @@ import torch
 from conftest import SMOKE, WRITERS, ComposeSmoke, begun, edit_facts, smoke_overrides
 
 import pipeline
-from handwriting.config import Config, GeneratorName, ModelMode, StepType
+from generators import GENERATORS
+from handwriting.config import Config, ModelMode, StepType
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.parallel import workers
 from handwriting.runs.run import run_folder
-from handwriting.runs.script import compose
 from handwriting.runs.weights import load_weights
+from handwriting.script import compose
 from handwriting.storage.json_files import read_json
 from pipeline import study_arms
 from training_character_classification import train as train_classifier
@@ -209,7 +210,7 @@ def test_arms_are_sources_times_augmentation_times_seeds(
     simulated: int, smoke: ComposeSmoke
 ) -> None:
     config = smoke("pipeline.seeds=[0,1,7]", f"data.num_simulated_writers={simulated}")
-    sees = ["real", "real+fonts", *(f"real+{name.value}" for name in GeneratorName)]
+    sees = ["real", "real+fonts", *(f"real+{name}" for name in GENERATORS)]
     sees += ["real+simulated", "real+fonts+simulated"] if simulated else []
     expected = {
         (f"{source}{'+classical' if augmented else ''}", seed)
@@ -303,7 +304,7 @@ def test_every_generator_is_trained_and_used(
 
         return main
 
-    names = [name.value for name in GeneratorName]
+    names = list(GENERATORS)
     others = [name for name in names if name not in {mode.value for mode in ModelMode}]
     kinds = ["style_transfer", *others]
     jobs = [f"{job}_{kind}" for job in ("train", "generate") for kind in kinds]
@@ -321,7 +322,7 @@ def test_every_generator_is_trained_and_used(
     made = [mode.value for mode in ModelMode] + [f"generate_{name}" for name in others]
     assert of["judge"][0].use_gen == [str(tmp_path / name / "manifest.json") for name in made]
     folder = tmp_path / "runs" / "smoke" / "generated"
-    own = [[str(folder / name.value / "manifest.json")] for name in GeneratorName]
+    own = [[str(folder / name / "manifest.json")] for name in GENERATORS]
     used = [c.use_gen for c in of["train_classifier"] if c.use_gen]
     assert [use_gen for use_gen in own if used.count(use_gen) == 2] == own
     assert len(used) == 2 * len(own)

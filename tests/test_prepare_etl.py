@@ -18,17 +18,19 @@ from PIL import Image
 
 import prepare_etl
 from handwriting.characters.classes import class_list, hiragana, kanji, katakana
-from handwriting.config import Config, Preparation
+from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.splits import check_disjoint
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile, preparation
 from handwriting.etl.preparation import prepare_images
 from handwriting.etl.selection import SPLITS
+from handwriting.etl.settings import Preparation
 from handwriting.images.canonical import canonical, margin_px, smooth
-from handwriting.images.manifest import check_disjoint, read_manifest
+from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, open_packed, pack_manifest
 from handwriting.images.reading import read_grey
-from handwriting.runs.script import compose
+from handwriting.script import compose
 
 Study = Callable[..., Config]
 CHARACTERS = "あい亜哀アイ"  # ETL9G has the first four, ETL5 the others, イ twice by everybody
@@ -545,7 +547,7 @@ def test_another_hash_is_a_warning(
         (["data.etl.train_sets=[ETL2]"], "ETL2 needs its table"),
         (["data.characters=アイ", "data.etl.evaluation_sets=[ETL8G]"], "ETL8G: none of these"),
         (["data.characters=右"], "1 problem.*\n.*no image of 右"),
-        (["data.characters=null"], "choose data=etl_paper"),
+        (["data.characters=null"], "data.characters=null"),
     ],
 )
 def test_what_cannot_be_prepared_is_named(overrides: list[str], message: str, study: Study) -> None:

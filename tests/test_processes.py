@@ -40,7 +40,7 @@ from handwriting.parallel.rows import (
 from handwriting.runs import run as run_module
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import compose
+from handwriting.script import compose
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from handwriting.networks.encoders import SmallResNet
 from handwriting.reports.statistics import Float64
 from handwriting.runs.inference import outputs
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import compose
+from handwriting.script import compose
 from handwriting.sources.simulated_writers import simulated
 from training_character_classification.measures.quality import (
     MAX_PER_CHARACTER,

@@ -20,8 +20,8 @@ from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import compose
 from handwriting.runs.weights import Weights, load_weights, save_weights
+from handwriting.script import compose
 from training_character_classification import train
 from training_character_classification.arms import (
     batch_shares,

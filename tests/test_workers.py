@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from handwriting.config import Config
-from handwriting.runs.script import compose
+from handwriting.script import compose
 from handwriting.runs.run import Run
 from handwriting.runs.weights import save_weights
 from handwriting.parallel.workers import run_parallel

@@ -35,8 +35,8 @@ from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.packed import PackedImages
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import build, load_weights
+from handwriting.script import run_script
 from training_cdiffusion_model.flow import euler
 from training_cdiffusion_model.model import Denoiser
 

@@ -27,8 +27,8 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.parallel.rows import Rows, local_batch_size
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import Weights, load_weights, save_weights
+from handwriting.script import run_script
 from training_cdiffusion_model.feed import Batch, StyleFeed
 from training_cdiffusion_model.flow import euler, flow_matching_loss
 from training_cdiffusion_model.model import STEM_PX, Denoiser

@@ -30,8 +30,8 @@ from handwriting.reports.statistics import Float64
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import build, load_weights
+from handwriting.script import run_script
 from training_character_classification.arms import JUDGE, generated_manifests
 from training_character_classification.measures.distances import (
     DISTANCES,

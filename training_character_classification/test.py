@@ -27,8 +27,8 @@ from handwriting.reports.statistics import by_writer, interval, interval_text
 from handwriting.runs.inference import predict
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import Weights, build, load_weights
+from handwriting.script import run_script
 from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE

@@ -28,8 +28,8 @@ from handwriting.parallel.rows import Rows, shard_parts
 from handwriting.runs.inference import predict
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import save_weights
+from handwriting.script import run_script
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import (
     arm_of,

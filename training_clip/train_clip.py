@@ -22,8 +22,8 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.parallel.rows import Rows, gather, shard
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import build, load_weights, save_weights
+from handwriting.script import run_script
 from training_clip.model import (
     Clip,
     TextClassifier,

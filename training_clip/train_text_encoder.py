@@ -19,8 +19,8 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.parallel.rows import Rows, shard
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import save_weights
+from handwriting.script import run_script
 from training_clip.model import TextClassifier
 
 

@@ -17,8 +17,8 @@ from handwriting.corpus.generation import from_noise, wanted_characters, write_g
 from handwriting.errors import InputError
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import build, load_weights
+from handwriting.script import run_script
 from training_dcgan.model import Generator
 
 

@@ -29,8 +29,8 @@ from handwriting.parallel.rows import Rng, Rows, local_batch_size
 from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import save_weights
+from handwriting.script import run_script
 from handwriting.storage.atomic import write_atomically
 from training_dcgan.model import DCGAN, GROUP
 

@@ -37,8 +37,8 @@ from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import build, load_weights
+from handwriting.script import run_script
 from training_style_transfer.model import Generator
 
 

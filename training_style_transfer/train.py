@@ -30,8 +30,8 @@ from handwriting.parallel.rows import Rows, local_batch_size
 from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import Weights, build, load_weights, save_weights
+from handwriting.script import run_script
 from training_clip.retrieval import class_embeddings, load_clip
 from training_style_transfer.feed import Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator

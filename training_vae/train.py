@@ -29,8 +29,8 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.parallel.rows import Rng, Rows, local_batch_size
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.script import run_script
 from handwriting.runs.weights import save_weights
+from handwriting.script import run_script
 from handwriting.storage.keys import content_key
 from training_vae.model import Vae, kl_divergence, squared_error
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from handwriting.config import Config, Data, Fonts
-from handwriting.corpus.readers import from_fonts, from_manifests, from_strokes
+from handwriting.corpus.splits import Reader
 from handwriting.errors import InputError, report_problems
-from handwriting.etl.prepared import open_prepared
 from handwriting.images.packed import FORM, PackedImages
-from handwriting.sources import simulated_writers as strokes
+from handwriting.sources import simulated_writers
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images
 from handwriting.storage.keys import content_key
@@ -74,59 +73,40 @@ def open_corpus(config: Config) -> Corpus:
         InputError: unusable manifests, splits, class lists or fonts.
     """
     data = config.data
-    paths = [Path(p) for p in (data.manifest, data.validation_manifest, data.test_manifest) if p]
-    paths += [Path(data.etl.output, "prepared.json")] if data.etl else []
-    stats = [path.stat() if path.is_file() else None for path in paths]
+    assert isinstance(data, Reader)
+    stats = [path.stat() if path.is_file() else None for path in data.files()]
     stamps = [stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]
-    key = content_key(asdict(data), asdict(config.fonts), config.size_px, config.cache_dir, stamps)
+    settings = [type(data).__name__, asdict(data), asdict(config.fonts)]
+    key = content_key(settings, config.size_px, config.cache_dir, stamps)
     if key not in _opened:
         _opened[key] = _open(data, config.fonts, config.size_px, Path(config.cache_dir).absolute())
     return _opened[key]
 
 
-def _open(data: Data, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
-    if data.source == "manifest":
-        splits, files = from_manifests(data, size_px, cache_dir)
-    elif data.source == "simulated":
-        splits, files = from_strokes(data, size_px, cache_dir), []
-    elif data.source == "fonts":
-        splits, files = from_fonts(data, fonts, size_px, cache_dir), []
-    elif data.source == "etl":
-        splits, files = open_prepared(data, size_px)
-    else:
-        raise InputError(f"data.source={data.source}: expected simulated, manifest, fonts or etl")
-    characters = splits["train"].characters
-    splits["train"] = _limited(splits["train"], data)
-
+def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
+    splits = data.read(fonts, size_px, cache_dir)
+    characters = splits.train.characters
+    train = _limited(splits.train, data)
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
     renders, skipped = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
     if skipped:
         print("\n".join(skipped), flush=True)
     simulated = None
     if data.num_simulated_writers:
-        simulated = strokes.simulated(
-            characters,
-            data.num_simulated_writers,
-            1,
-            SIMULATED_SEED + data.split_seed,
-            size_px,
+        simulated = simulated_writers.simulated(
+            characters, data.num_simulated_writers, 1, SIMULATED_SEED + data.split_seed, size_px,
             cache_dir,
-        )
+        )  # fmt: skip
         # Other people than the writers of the same number in a simulated study.
         names = tuple(f"simulated:{name}" for name in simulated.writer_names)
         simulated = replace(simulated, writer_names=names)
     unseen = _choose_unseen(characters, data)
     stats = [(face.name, face.path.stat()) for face in faces]
-    key = content_key(
-        FORM,
-        strokes.VERSION,
-        files,
-        [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
-    )
-    is_real = data.source in ("manifest", "etl")
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return Corpus(
-        characters, unseen, **splits, fonts=renders, simulated=simulated, is_real=is_real, key=key
-    )
+        characters, unseen, train, splits.validation, splits.test, renders, simulated, data.is_real,
+        key=content_key(FORM, simulated_writers.VERSION, splits.key, files),
+    )  # fmt: skip
 
 
 def _limited(train: PackedImages, data: Data) -> PackedImages:
@@ -144,8 +124,8 @@ def _limited(train: PackedImages, data: Data) -> PackedImages:
         order = np.random.default_rng([data.split_seed, data.rotation]).permutation(len(names))
         train = train.by([names[i] for i in order[: data.people]])
     report_problems(
-        data.manifest or data.source,
-        [f"{c}: the training writers have no image of it (empty class)" for c in train.absent()],
+        "the training writers",
+        [f"{c}: no image of it (empty class)" for c in train.absent()],
         "Take more training writers (data.train_writers, data.people) or fewer characters "
         "(data.characters).",
     )

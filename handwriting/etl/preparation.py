@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from handwriting.config import Preparation
 from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.prepared import unmark
 from handwriting.etl.records import EtlFile
 from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
+from handwriting.etl.settings import Preparation
 from handwriting.images.canonical import MIN_CONTRAST, Uint8, canonical, resize, smooth
 from handwriting.images.packed import save_array, write_images
 from handwriting.parallel.workers import run_parallel
@@ -34,7 +34,7 @@ def prepare(
     """Make the arrays of all splits; parts that an interrupted run left are not made again.
 
     Args:
-        settings: of :func:`settings_of`.
+        settings: of :func:`handwriting.etl.settings.settings_of`.
         num_workers: processes, each with one ETL file at a time.
 
     Returns:

@@ -1,49 +1,17 @@
 """What prepare_etl.py leaves for a study: an output folder and the settings it was made with.
 
-The folder holds ``train/``, ``validation/`` and ``test/`` in the form of ``handwriting/packed.py``.
+The folder holds ``train/``, ``validation/`` and ``test/`` in the form of :class:`PackedImages`.
 ``prepared.json`` comes last and says with which settings; without it nothing there counts.
 """
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from handwriting.characters.classes import class_list
-from handwriting.config import Data, Etl
 from handwriting.errors import InputError
 from handwriting.etl.selection import SPLITS
-from handwriting.images.packed import FORM, PackedImages, open_packed
+from handwriting.images.packed import PackedImages, open_packed
 from handwriting.storage.json_files import read_json, write_json
-from handwriting.storage.keys import content_key
-
-_NOT_IN_THE_ARRAYS = ("folder", "output", "png")
-
-
-def etl_of(data: Data) -> Etl:
-    """The section of the ETL Character Database.
-
-    Raises:
-        InputError: there is none, or no class list.
-    """
-    if data.etl is None or data.characters is None:
-        raise InputError(
-            "data.etl and data.characters have no value: choose data=etl_paper, data=etl_fewshot, "
-            "data=etl_katakana28 or data=etl_hiragana72"
-        )
-    return data.etl
-
-
-def settings_of(data: Data, size_px: int) -> dict[str, Any]:
-    """What the arrays depend on, JSON-able."""
-    etl = asdict(etl_of(data))
-    return {
-        "form": FORM,
-        "size_px": size_px,
-        "split_seed": data.split_seed,
-        "characters": "".join(class_list(data.characters or "")),
-        **{key: value for key, value in etl.items() if key not in _NOT_IN_THE_ARRAYS},
-    }
 
 
 def is_prepared(output: Path, settings: dict[str, Any]) -> bool:
@@ -51,13 +19,12 @@ def is_prepared(output: Path, settings: dict[str, Any]) -> bool:
     return path.is_file() and read_json(path)["settings"] == settings
 
 
-def open_prepared(data: Data, size_px: int) -> tuple[dict[str, PackedImages], list[str]]:
-    """The splits that prepare_etl.py made, memory-mapped, and the key of what is in them.
+def open_prepared(output: Path, settings: dict[str, Any]) -> dict[str, PackedImages]:
+    """The splits that prepare_etl.py made, memory-mapped.
 
     Raises:
         InputError: not prepared, or with other settings.
     """
-    output, settings = Path(etl_of(data).output), settings_of(data, size_px)
     command = "run python prepare_etl.py with the same data=, size_px= and other options"
     if not (output / "prepared.json").is_file():
         raise InputError(f"nothing was prepared in {output}: {command} first")
@@ -72,7 +39,7 @@ def open_prepared(data: Data, size_px: int) -> tuple[dict[str, PackedImages], li
             )
             + f"\n{command}, or choose another data.etl.output"
         )
-    return {name: open_packed(output / name) for name in SPLITS}, [content_key(settings)]
+    return {name: open_packed(output / name) for name in SPLITS}
 
 
 def _short(value: Any) -> str:

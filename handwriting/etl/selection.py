@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from handwriting.config import Etl
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.codes import read_co59
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.layouts import SETS
 from handwriting.etl.records import EtlFile
+from handwriting.etl.settings import Etl
 from handwriting.parallel.progress import progress
 
 Int64 = npt.NDArray[np.int64]

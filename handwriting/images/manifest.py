@@ -8,7 +8,7 @@ one there allows what it leads to. Who wrote an image stands in ``writers.json``
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,89 +153,6 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
     write_json(path.with_name("writers.json"), writers)
     write_json(path, listing)
     return Manifest(path, entries)
-
-
-def check_disjoint(splits: dict[str, Manifest]) -> None:
-    """Check that no file and no writer is in two splits.
-
-    Raises:
-        InputError: naming every file and writer that is shared.
-    """
-    problems = []
-    seen_file: dict[str, str] = {}
-    seen_writer: dict[str, str] = {}
-    for name, manifest in splits.items():
-        for entry in manifest.entries:
-            if seen_file.setdefault(entry.file, name) != name:
-                problems.append(f"{entry.file} is in {seen_file[entry.file]} and in {name}")
-        for writer in manifest.writers:
-            if writer != UNKNOWN_WRITER and seen_writer.setdefault(writer, name) != name:
-                problems.append(f"writer {writer} is in {seen_writer[writer]} and in {name}")
-    report_problems("the splits overlap", problems, "Splits are by writer: move each to one side.")
-
-
-def divide(
-    writers: Sequence[str], num_train: int, num_validation: int, seed: int | None, rotation: int,
-    where: object,
-) -> dict[str, list[str]]:  # fmt: skip
-    """Divide people into those who train, who validate and who are tested.
-
-    Args:
-        writers: their names.
-        num_train: people to train on.
-        num_validation: people to choose checkpoints on; all others are test people.
-        seed: shuffles them; None leaves their order.
-        rotation: turns their order by as many as are tested: rotations 0, 1, 2... test everyone in
-            turn, some at most once more often than others.
-        where: they come from, for the error.
-
-    Raises:
-        InputError: too few writers for the counts.
-    """
-    num_tested = len(writers) - num_train - num_validation
-    if num_train < 1 or num_tested < 1:
-        raise InputError(
-            f"{where} has {len(writers)} writers: too few for {num_train} to train, "
-            f"{num_validation} to validate and at least one to test "
-            "(data.train_writers, data.validation_writers)"
-        )
-    order = np.arange(len(writers))
-    if seed is not None:
-        order = np.random.default_rng(seed).permutation(order)
-    turned = [writers[int(i)] for i in np.roll(order, -rotation * num_tested)]
-    last = num_train + num_validation
-    return {
-        "train": turned[:num_train], "validation": turned[num_train:last], "test": turned[last:]
-    }  # fmt: skip
-
-
-def split_by_writer(
-    manifest: Manifest, num_train: int, num_validation: int, seed: int, rotation: int = 0
-) -> dict[str, Manifest]:
-    """Divide a manifest into train, validation and test people.
-
-    Args:
-        manifest: images whose writers are known.
-        num_train: people to train on.
-        num_validation: people to choose checkpoints on; all others are test people.
-        seed: which people; the same seed gives the same people whatever the counts' order.
-        rotation: see :func:`divide`.
-
-    Raises:
-        InputError: an image without a writer, or too few writers for the counts.
-    """
-    unknown = [entry.file for entry in manifest.entries if entry.writer == UNKNOWN_WRITER]
-    report_problems(
-        str(manifest.path),
-        [f"no writer known for {path}" for path in unknown],
-        "Put a writers.json beside the manifest, or give one manifest per split "
-        "(data.manifest, data.validation_manifest, data.test_manifest).",
-    )
-    people = divide(manifest.writers, num_train, num_validation, seed, rotation, manifest.path)
-    return {
-        name: manifest.only(e for e in manifest.entries if e.writer in members)
-        for name, members in people.items()
-    }
 
 
 def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[Uint8]:

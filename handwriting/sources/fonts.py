@@ -16,9 +16,9 @@ from pathlib import Path
 from fontTools.ttLib import TTCollection, TTFont
 from PIL import ImageFont
 
+from handwriting.config import PACKAGED_FONTS
 from handwriting.errors import InputError, report_problems
 
-PACKAGES = ("pylopdf_fonts_jp", "noto_cjk_sans_jp_bold", "matplotlib_fontja")
 SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
 _JAPANESE = "あア日"  # what a font must have to be found without being asked for by name
 _OTHER_REGION = re.compile(r"\b(SC|TC|HK|KR|MO)\b")  # Noto and Source: Chinese, Korean shapes
@@ -44,7 +44,7 @@ class FontFace:
 
 
 def find_fonts(
-    packages: Sequence[str] = PACKAGES,
+    packages: Sequence[str] = PACKAGED_FONTS,
     folders: Sequence[str] = (),
     list_file: str | None = None,
     system: bool = False,

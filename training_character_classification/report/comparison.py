@@ -35,7 +35,7 @@ def write_study_report(config: Config) -> Path:
     folder = run_folder(config)
     corpus = open_corpus(config)
     tested = read_json(folder / "test" / "metrics.json")
-    generators = [name.value for name in config.pipeline.generators]
+    generators = config.pipeline.generators
     arms = read_arms(tested["recognisers"])
     controls = {arm.name: arm for arm in arms if not arm.is_generated}
     control = controls[

@@ -1,25 +1,42 @@
 """How a script composes its configuration and runs."""
 
 import argparse
+import importlib
+import pkgutil
 import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from handwriting.config import Config
+from handwriting.config import Config, Data
+from handwriting.corpus import readers
 from handwriting.errors import InputError
+from handwriting.parallel import ranks
 from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, workspace
 
 
 def _register() -> None:
-    ConfigStore.instance().store(name="schema", node=Config)
+    """Tell Hydra the keys of a study, and those of each reader as ``data: <module>_schema``."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for _, name, _ in pkgutil.iter_modules(readers.__path__):
+        module = importlib.import_module(f"{readers.__name__}.{name}")
+        store.store(group="data", name=f"{name}_schema", node=_settings_in(module))
     OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
     OmegaConf.register_new_resolver("information", lambda: str(INFORMATION_DIR), replace=True)
+
+
+def _settings_in(module: ModuleType) -> type[Data]:
+    """The keys of the reader that a module holds."""
+    classes = [item for item in vars(module).values() if isinstance(item, type)]
+    (own,) = (c for c in classes if issubclass(c, Data) and c.__module__ == module.__name__)
+    return own
 
 
 def typed(composed: DictConfig) -> Config:
@@ -70,8 +87,6 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
 
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:
-        from handwriting.parallel import ranks
-
         try:
             config = typed(composed)
             ranks.join(config.runtime.device)

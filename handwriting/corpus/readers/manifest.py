@@ -1,0 +1,70 @@
+"""The user's own images: a manifest that is split by writer, or one manifest per split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from handwriting.characters.classes import class_list
+from handwriting.config import Fonts
+from handwriting.corpus.splits import DividedReader, Splits, check_disjoint, split_by_writer
+from handwriting.errors import InputError, report_problems
+from handwriting.images.manifest import Manifest, read_manifest
+from handwriting.images.packed import files_key, pack_manifest
+from handwriting.storage.keys import content_key
+
+
+@dataclass
+class ManifestData(DividedReader):
+    """Images with a manifest; ``characters=null`` takes those of the manifest."""
+
+    is_real = True
+    num_simulated_writers: int = 60
+    train_writers: int = 5
+    manifest: str | None = None
+    validation_manifest: str | None = None  # null: split `manifest` by writer
+    test_manifest: str | None = None
+
+    def files(self) -> list[Path]:
+        paths = (self.manifest, self.validation_manifest, self.test_manifest)
+        return [Path(path) for path in paths if path]
+
+    def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
+        if not self.manifest:
+            raise InputError("data=manifest needs data.manifest=path/to/manifest.json")
+        wanted = class_list(self.characters) if self.characters else None
+        first = read_manifest(self.manifest, wanted)
+        if self.validation_manifest and self.test_manifest:
+            splits = {"train": first}
+            others = {"validation": self.validation_manifest, "test": self.test_manifest}
+            for name, path in others.items():
+                splits[name] = _within(read_manifest(path), first.characters, chosen=bool(wanted))
+        elif self.validation_manifest or self.test_manifest:
+            raise InputError(
+                "give both data.validation_manifest and data.test_manifest, or neither"
+            )
+        else:
+            splits = split_by_writer(
+                first, self.train_writers, self.validation_writers, self.split_seed, self.rotation
+            )
+        check_disjoint(splits)
+        characters = wanted or first.characters
+        packed = {
+            name: pack_manifest(manifest, size_px, cache_dir).of(characters)
+            for name, manifest in splits.items()
+        }
+        return Splits(**packed, key=content_key([files_key(one) for one in splits.values()]))
+
+
+def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:
+    """A test manifest's images of the training characters.
+
+    Args:
+        chosen: the user named the characters; others are then left out rather than refused.
+    """
+    unknown = [c for c in manifest.characters if c not in characters]
+    report_problems(
+        str(manifest.path),
+        [] if chosen else [f"unknown character {c} (U+{ord(c):04X})" for c in unknown],
+        "A recogniser cannot name a class that is not in the training manifest: remove them, or "
+        "choose the classes with data.characters.",
+    )
+    return manifest.only(entry for entry in manifest.entries if entry.character in characters)

@@ -1,0 +1,27 @@
+"""Simulated writers stand in for people: the first ones train, the next validate, the rest test."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from handwriting.characters.classes import class_list
+from handwriting.config import Fonts
+from handwriting.corpus.splits import DividedReader, Splits
+from handwriting.sources.simulated_writers import simulated
+
+
+@dataclass
+class SimulatedData(DividedReader):
+    """Writers drawn from KanjiVG's strokes."""
+
+    is_real = False
+    characters: str | None = "demo"
+    validation_writers: int = 5
+    num_writers: int = 28
+    samples_per_writer: int = 1  # of each character
+
+    def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
+        everyone = simulated(
+            class_list(self.required_characters()), self.num_writers, self.samples_per_writer,
+            self.split_seed, size_px, cache_dir,
+        )  # fmt: skip
+        return self.divided(everyone, None, "data.num_writers")

@@ -1,0 +1,161 @@
+"""Splits: whose handwriting trains, validates and is tested. Nobody's is in two of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from handwriting.config import Data, Fonts
+from handwriting.errors import InputError, report_problems
+from handwriting.images.manifest import UNKNOWN_WRITER, Manifest
+from handwriting.images.packed import PackedImages
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Handwriting over the same characters, by different writers.
+
+    Attributes:
+        key: of the files behind the images, "" where there are none.
+    """
+
+    train: PackedImages
+    validation: PackedImages
+    test: PackedImages
+    key: str = ""
+
+
+@dataclass
+class Reader(Data, ABC):
+    """A kind of handwriting: its keys of ``data``, and how its splits are read.
+
+    Each module of ``handwriting/corpus/readers/`` holds one. A file ``conf/data/<name>.yaml`` that
+    begins with ``defaults: [<module>_schema, _self_]`` is a choice of ``data=``.
+    """
+
+    is_real: ClassVar[bool]  # whether people wrote it
+
+    @abstractmethod
+    def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
+        """The splits as packed images, from the cache where they were made before.
+
+        Args:
+            fonts: what the study has beside the handwriting; none of it may be in the splits.
+            size_px: side of the images.
+            cache_dir: where packed images are kept.
+
+        Raises:
+            InputError: settings or files that cannot be used.
+        """
+
+    def files(self) -> list[Path]:
+        """The files that say which images there are: when they change, they are read again."""
+        return []
+
+    def required_characters(self) -> str:
+        """The class list of a reader that cannot do without.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.characters is None:
+            raise InputError("data.characters=null: name a class list, such as demo or kanji_300")
+        return self.characters
+
+
+@dataclass
+class DividedReader(Reader):
+    """People of one source, divided by counts; those that remain are tested."""
+
+    train_writers: int = 3
+    validation_writers: int = 1
+
+    def divided(self, everyone: PackedImages, seed: int | None, where: str) -> Splits:
+        """The images of those who train, who validate and who are tested; see :func:`divide`."""
+        people = divide(
+            everyone.present_writers(), self.train_writers, self.validation_writers, seed,
+            self.rotation, where,
+        )  # fmt: skip
+        train, validation, test = (everyone.by(names) for names in people.values())
+        return Splits(train, validation, test)
+
+
+def divide(
+    writers: Sequence[str], num_train: int, num_validation: int, seed: int | None, rotation: int,
+    where: object,
+) -> dict[str, list[str]]:  # fmt: skip
+    """Divide people into those who train, who validate and who are tested.
+
+    Args:
+        writers: their names.
+        num_train: people to train on.
+        num_validation: people to choose checkpoints on; all others are test people.
+        seed: shuffles them; None leaves their order.
+        rotation: turns their order by as many as are tested: rotations 0, 1, 2... test everyone in
+            turn, some at most once more often than others.
+        where: they come from, for the error.
+
+    Raises:
+        InputError: too few writers for the counts.
+    """
+    num_tested = len(writers) - num_train - num_validation
+    if num_train < 1 or num_tested < 1:
+        raise InputError(
+            f"{where} has {len(writers)} writers: too few for {num_train} to train, "
+            f"{num_validation} to validate and at least one to test "
+            "(data.train_writers, data.validation_writers)"
+        )
+    order = np.arange(len(writers))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(order)
+    turned = [writers[int(i)] for i in np.roll(order, -rotation * num_tested)]
+    last = num_train + num_validation
+    return {
+        "train": turned[:num_train], "validation": turned[num_train:last], "test": turned[last:]
+    }  # fmt: skip
+
+
+def split_by_writer(
+    manifest: Manifest, num_train: int, num_validation: int, seed: int, rotation: int = 0
+) -> dict[str, Manifest]:
+    """Divide a manifest into train, validation and test people; see :func:`divide`.
+
+    The same seed gives the same people whatever the counts' order.
+
+    Raises:
+        InputError: an image without a writer, or too few writers for the counts.
+    """
+    unknown = [entry.file for entry in manifest.entries if entry.writer == UNKNOWN_WRITER]
+    report_problems(
+        str(manifest.path),
+        [f"no writer known for {path}" for path in unknown],
+        "Put a writers.json beside the manifest, or give one manifest per split "
+        "(data.manifest, data.validation_manifest, data.test_manifest).",
+    )
+    people = divide(manifest.writers, num_train, num_validation, seed, rotation, manifest.path)
+    return {
+        name: manifest.only(e for e in manifest.entries if e.writer in members)
+        for name, members in people.items()
+    }
+
+
+def check_disjoint(splits: dict[str, Manifest]) -> None:
+    """Check that no file and no writer is in two splits.
+
+    Raises:
+        InputError: naming every file and writer that is shared.
+    """
+    problems = []
+    seen_file: dict[str, str] = {}
+    seen_writer: dict[str, str] = {}
+    for name, manifest in splits.items():
+        for entry in manifest.entries:
+            if seen_file.setdefault(entry.file, name) != name:
+                problems.append(f"{entry.file} is in {seen_file[entry.file]} and in {name}")
+        for writer in manifest.writers:
+            if writer != UNKNOWN_WRITER and seen_writer.setdefault(writer, name) != name:
+                problems.append(f"writer {writer} is in {seen_writer[writer]} and in {name}")
+    report_problems("the splits overlap", problems, "Splits are by writer: move each to one side.")

@@ -1,0 +1,53 @@
+"""What a study takes from the ETL Character Database: the keys of ``data.etl``."""
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from omegaconf import MISSING
+
+from handwriting.characters.classes import class_list
+from handwriting.images.packed import FORM
+
+_NOT_IN_THE_ARRAYS = ("folder", "output", "png")
+
+
+class Preparation(StrEnum):
+    """What becomes of the images."""
+
+    canonical = "canonical"  # the one form of every source
+    plain = "plain"  # padded to a square, resized
+    smooth = "smooth"  # blurred, Otsu's threshold to zero, cut to a square
+
+
+@dataclass
+class Etl:
+    """Which sets are taken, how their images are prepared, and who is in which split.
+
+    A count of writers that is null is an equal share of the people whom the other splits leave.
+    """
+
+    folder: str = "${workspace:}/data/ETL"  # the unpacked files lie in it, at any depth
+    output: str = MISSING
+    train_sets: list[str] = field(default_factory=list)  # such as ETL9G
+    train_writers: int | None = None  # of each set
+    evaluation_sets: list[str] = field(default_factory=list)  # may be the same: other people
+    validation_writers: int | None = None  # of each set
+    test_writers: int | None = None
+    samples_per_class: int | None = None  # at most, in training; by as many writers as there are
+    max_quality: int | None = None  # of every split: 0 (clean) to 3; null takes all
+    model_sets: bool = False  # the organisers' prints in ETL8 and ETL9, as one more writer
+    co59: str | None = None  # euc_co59.dat, which only ETL2 needs
+    preparation: Preparation = Preparation.canonical
+    png: bool = False  # also the original images as files with manifests
+
+
+def settings_of(etl: Etl, characters: str, split_seed: int, size_px: int) -> dict[str, Any]:
+    """What the prepared arrays depend on, JSON-able."""
+    return {
+        "form": FORM,
+        "size_px": size_px,
+        "split_seed": split_seed,
+        "characters": "".join(class_list(characters)),
+        **{key: value for key, value in asdict(etl).items() if key not in _NOT_IN_THE_ARRAYS},
+    }
