@@ -166,7 +166,7 @@ def test_it_learns_which_image_belongs_to_which_class(corpus: Corpus) -> None:
     nearest = labels[torch.cdist(made.flatten(1), images.flatten(1)).argmin(dim=1)]
     chance = 1 / len(SMOKE)
     standard_error = (chance * (1 - chance) / len(wanted)) ** 0.5
-    # Of 4 seeds and 5 kinds of arithmetic the worst hit 64 %, which is 14 of them.
+    # Of 4 seeds and 4 kinds of arithmetic the worst hit 57 %, which is 12 of them above chance.
     assert float((nearest == wanted).float().mean()) > chance + 6 * standard_error
 
 
