@@ -46,9 +46,10 @@ from torch.utils.flop_counter import flop_registry
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Config
+from handwriting.corpus import generation as generation_module
 from handwriting.corpus.bank import ImageBank, Mixture
 from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.corpus.generation import GenerateFn, ImageRequest
+from handwriting.corpus.generation import GenerateFn, ImageRequest, Prepare
 from handwriting.images.augment import Classical
 from handwriting.images.canonical import canonical
 from handwriting.images.sheets import save_png
@@ -56,6 +57,7 @@ from handwriting.networks.ema import Average
 from handwriting.runs import runtime as runtime_module
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime, precision_of
+from handwriting.runs.weights import Weights
 from handwriting.script import compose
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import render_font
@@ -472,14 +474,16 @@ def maker(stage: str, config: Config) -> tuple[GenerateFn, Corpus]:
     """What makes a batch of images in a generator's own script."""
     found: list[GenerateFn] = []
 
-    def caught(
-        run: Run, config: Config, characters: Any, corpus: Corpus, make: GenerateFn, seen: Any
-    ) -> Path:
-        found.append(make)
-        return run.folder
+    def caught(config: Config, _: str, __: Weights, prepare: Prepare, **___: Any) -> Path:
+        corpus = open_corpus(config)
+        found.append(prepare(corpus, corpus.characters, Runtime(config.runtime))[0])
+        return Path()
 
-    with patch.object(GENERATORS[stage], "write_generated", caught):
-        quietly(GENERATORS[stage].main, config)
+    script = GENERATORS[stage]
+    with patch.object(
+        script if hasattr(script, "generate") else generation_module, "generate", caught
+    ):
+        quietly(script.main, config)
     return found[0], open_corpus(config)
 
 

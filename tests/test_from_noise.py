@@ -32,12 +32,10 @@ class Kind:
 
     Attributes:
         name: of its section, folder and weights.
-        title: what it is called in errors.
         train, generate: its scripts.
     """
 
     name: str
-    title: str
     train: ModuleType
     generate: ModuleType
 
@@ -53,8 +51,8 @@ class Kind:
         return generator
 
 
-DCGAN = Kind("dcgan", "DCGAN", training_dcgan.train, training_dcgan.generate_images)
-VAE = Kind("vae", "VAE", training_vae.train, training_vae.generate_images)
+DCGAN = Kind("dcgan", training_dcgan.train, training_dcgan.generate_images)
+VAE = Kind("vae", training_vae.train, training_vae.generate_images)
 
 
 @pytest.fixture(params=[DCGAN, VAE], ids=lambda kind: str(kind.name))
@@ -121,7 +119,7 @@ def test_an_unconditional_one_says_why_it_cannot_make_a_manifest(
 ) -> None:
     unconditional = f"{kind.name}.class_conditional=false"
     kind.train.main(smoke(unconditional, f"{kind.name}.num_steps=1"))
-    advice = rf"unconditional {kind.title}.*{kind.name}\.class_conditional=true"
+    advice = rf"unconditional.*{kind.name}\.class_conditional=true"
     with pytest.raises(InputError, match=advice):
         kind.generate.main(smoke(unconditional))
 

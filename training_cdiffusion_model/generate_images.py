@@ -9,6 +9,7 @@ chosen by the seed, the character and the image's number alone. Writes canonical
 ``manifest.json`` with ``writers.json``, and a sheet to ``runs/<name>/generated/cdiffusion/``.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +17,22 @@ import torch
 from torch import Tensor
 
 from handwriting.config import CDiffusion, Config
-from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.corpus import Corpus
 from handwriting.corpus.generation import (
     GeneratedBatch,
     ImageRequest,
+    Prepared,
     WriterIndex,
     claimed,
+    generate,
     hand_shares,
     hands,
-    hands_per_image,
     noise,
-    wanted_characters,
-    write_generated,
 )
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.packed import PackedImages
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from handwriting.script import run_script
@@ -57,30 +56,25 @@ def main(config: Config) -> Path:
             f"{weights.path} wants {num_style_images} style images of a hand: expected 1 to "
             f"{MAX_STYLE_IMAGES}"
         )
-    corpus = open_corpus(config)
-    sections = ("seed", "size_px", "data", "fonts", "generation")
-    inputs = {"generator": weights.path, "corpus": corpus.key,
-              "sampler": [settings.num_evaluations, settings.guidance]}  # fmt: skip
-    run = Run(config, config.generation.output or "generated/cdiffusion", sections, inputs)
-    if run.is_done:
-        return run.folder
-    characters = wanted_characters(config, corpus, weights)
-    styles = hands(corpus, "styles", config.generation.styles, config.generation.style_names)
-    num_hands = hands_per_image(config)
-    run.begin()
-    runtime = Runtime(config.runtime)
-    network = runtime.freeze(build(Denoiser, weights))
-    by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
-    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-        picks = [
-            [by_hand.pick_several(0, num_style_images, one.rng) for _ in range(num_hands)]
-            for one in wanted
-        ]
-        shares = hand_shares(wanted, num_hands)
-        return draw(network, wanted, styles, np.array(picks), shares, settings, runtime)
+    def prepare(corpus: Corpus, _: Sequence[str], runtime: Runtime) -> Prepared:
+        styles = hands(corpus, "styles", config.generation.styles, config.generation.style_names)
+        network = runtime.freeze(build(Denoiser, weights))
+        by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # whatever they show
+        num_hands = config.generation.num_hands
 
-    return write_generated(run, config, characters, corpus, make, writers_seen(weights, styles))
+        def make(wanted: list[ImageRequest]) -> GeneratedBatch:
+            picks = [
+                [by_hand.pick_several(0, num_style_images, one.rng) for _ in range(num_hands)]
+                for one in wanted
+            ]
+            shares = hand_shares(wanted, num_hands)
+            return draw(network, wanted, styles, np.array(picks), shares, settings, runtime)
+
+        return make, [styles]
+
+    sampler = [settings.num_evaluations, settings.guidance]
+    return generate(config, "cdiffusion", weights, prepare, sampler=sampler)
 
 
 @torch.inference_mode()

@@ -11,38 +11,13 @@ and nobody's hand. Writes canonical images, ``manifest.json`` with ``writers.jso
 from pathlib import Path
 
 from handwriting.config import Config
-from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.corpus import open_corpus
-from handwriting.corpus.generation import from_noise, wanted_characters, write_generated
-from handwriting.errors import InputError
-from handwriting.runs.run import Run, run_folder
-from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import build, load_weights
+from handwriting.corpus.generation import generate_from_noise
 from handwriting.script import run_script
 from training_dcgan.model import Generator
 
 
 def main(config: Config) -> Path:
-    weights = load_weights(
-        config.gen_weight or run_folder(config) / "dcgan", "dcgan", "training_dcgan/train.py"
-    )
-    if not weights.arguments["num_classes"]:
-        raise InputError(
-            f"{weights.path} is an unconditional DCGAN, which cannot say what its images show: "
-            "train one with dcgan.class_conditional=true"
-        )
-    corpus = open_corpus(config)
-    sections = ("seed", "size_px", "data", "fonts", "generation")
-    inputs = {"generator": weights.path, "corpus": corpus.key}
-    run = Run(config, config.generation.output or "generated/dcgan", sections, inputs)
-    if run.is_done:
-        return run.folder
-    characters = wanted_characters(config, corpus, weights)
-    run.begin()
-    runtime = Runtime(config.runtime)
-    generator = runtime.freeze(build(Generator, weights))
-    make = from_noise(generator, weights.arguments["z_dim"], runtime)
-    return write_generated(run, config, characters, corpus, make, writers_seen(weights))
+    return generate_from_noise(config, "dcgan", Generator, "z_dim", Generator.__call__)
 
 
 if __name__ == "__main__":

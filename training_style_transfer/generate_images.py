@@ -10,7 +10,7 @@ number alone. Writes canonical images, ``manifest.json`` and ``sheet.png`` to
 ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an image has.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +18,22 @@ import torch
 from torch import Tensor
 
 from handwriting.config import Config
-from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.corpus import Corpus
 from handwriting.corpus.generation import (
     GeneratedBatch,
     ImageRequest,
+    Prepared,
     WriterIndex,
     claimed,
+    generate,
     hand_shares,
     hands,
-    hands_per_image,
-    wanted_characters,
-    write_generated,
 )
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from handwriting.script import run_script
@@ -54,47 +52,41 @@ def main(config: Config) -> Path:
             f"{weights.path} was trained with model_mode={weights.arguments['mode']}, this run "
             f"has model_mode={mode}"
         )
-    corpus = open_corpus(config)
-    sections = ("seed", "size_px", "data", "fonts", "generation")
-    inputs = {"generator": weights.path, "corpus": corpus.key}
-    run = Run(config, settings.output or f"generated/{mode}", sections, inputs)
-    if run.is_done:
-        return run.folder
-    characters = wanted_characters(config, corpus, weights)
-    contents = hands(corpus, "contents", settings.contents, settings.content_names)
-    styles = hands(corpus, "styles", settings.styles, settings.style_names)
-    absent = sorted(set(contents.absent()) & set(characters))
-    report_problems(
-        "generation.contents",
-        [f"{c} (U+{ord(c):04X}): none of these hands has it" for c in absent],
-        "Choose more contents, such as generation.contents=[fonts,writers].",
-    )
-    num_hands = hands_per_image(config)
-    run.begin()
-    runtime = Runtime(config.runtime)
-    generator = runtime.freeze(build(Generator, weights))
-    style_of = Features(
-        lambda images, _: torch.stack(generator.style(images), dim=1), styles, runtime
-    )
-    content_of = Features(
-        lambda images, labels: generator.content_encoder(images, generator.condition(labels)),
-        contents, runtime,
-    )  # fmt: skip
-    content_by_hand = WriterIndex(contents.labels, contents.writers)
-    style_by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # whatever they show
 
-    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-        content = [content_by_hand.pick(one.label, one.rng) for one in wanted]
-        style = [style_by_hand.pick(0, one.rng) for one in wanted for _ in range(num_hands)]
-        shares = hand_shares(wanted, num_hands)
-        names = np.array(styles.writer_names)[styles.writers[style]].reshape(shares.shape)
-        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-        mixed = mix(style_of(style), shares)
-        made = transfer(generator, content_of(content), mixed, labels, runtime)
-        return GeneratedBatch(made, claimed(names.tolist()))
+    def prepare(corpus: Corpus, characters: Sequence[str], runtime: Runtime) -> Prepared:
+        contents = hands(corpus, "contents", settings.contents, settings.content_names)
+        styles = hands(corpus, "styles", settings.styles, settings.style_names)
+        absent = sorted(set(contents.absent()) & set(characters))
+        report_problems(
+            "generation.contents",
+            [f"{c} (U+{ord(c):04X}): none of these hands has it" for c in absent],
+            "Choose more contents, such as generation.contents=[fonts,writers].",
+        )
+        generator = runtime.freeze(build(Generator, weights))
+        style_of = Features(
+            lambda images, _: torch.stack(generator.style(images), dim=1), styles, runtime
+        )
+        content_of = Features(
+            lambda images, labels: generator.content_encoder(images, generator.condition(labels)),
+            contents, runtime,
+        )  # fmt: skip
+        content_by_hand = WriterIndex(contents.labels, contents.writers)
+        style_by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # of anything
 
-    seen = writers_seen(weights, contents, styles)
-    return write_generated(run, config, characters, corpus, make, seen)
+        def make(wanted: list[ImageRequest]) -> GeneratedBatch:
+            num_hands = settings.num_hands
+            content = [content_by_hand.pick(one.label, one.rng) for one in wanted]
+            style = [style_by_hand.pick(0, one.rng) for one in wanted for _ in range(num_hands)]
+            shares = hand_shares(wanted, num_hands)
+            names = np.array(styles.writer_names)[styles.writers[style]].reshape(shares.shape)
+            labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+            mixed = mix(style_of(style), shares)
+            made = transfer(generator, content_of(content), mixed, labels, runtime)
+            return GeneratedBatch(made, claimed(names.tolist()))
+
+        return make, [contents, styles]
+
+    return generate(config, mode, weights, prepare)
 
 
 class Features:

@@ -2,8 +2,9 @@
 
 An image is decided by the seed, its character and its number alone, so that making more of them,
 or only some of the characters, changes none of the others. Each generator only says how it makes a
-batch of them; all write canonical images, ``manifest.json`` with ``writers.json``, ``facts.json``
-that names all whose hands are behind the images, and a sheet.
+batch of them (:func:`generate`); one that knows classes but no hands says how it draws noise
+(:func:`generate_from_noise`). All write canonical images, ``manifest.json`` with ``writers.json``,
+``facts.json`` that names all whose hands are behind the images, and a sheet.
 """
 
 import itertools
@@ -12,15 +13,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Config
-from handwriting.corpus.audit import FACTS
-from handwriting.corpus.corpus import Corpus, matching
+from handwriting.corpus.audit import FACTS, MANIFEST, writers_seen
+from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_uint8
 from handwriting.images.canonical import Uint8, canonical
@@ -30,11 +32,12 @@ from handwriting.images.sheets import save_png, sheet
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.ranks import main_only
-from handwriting.runs.run import Run
+from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights
+from handwriting.runs.weights import Weights, build, load_weights
 from handwriting.storage.json_files import write_json
 
+SECTIONS = ("seed", "size_px", "data", "fonts", "generation")  # that images depend on
 MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
 MAX_SHOWN = (20, 24)  # characters and images of each on a sheet
 
@@ -68,6 +71,10 @@ class GeneratedBatch:
 
 
 GenerateFn = Callable[[list[ImageRequest]], GeneratedBatch]
+# What makes the batches, and the images that it is given as contents and styles.
+Prepared = tuple[GenerateFn, Sequence[PackedImages]]
+Prepare = Callable[[Corpus, Sequence[str], Runtime], Prepared]  # for the characters to make
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple[str, ...]:
@@ -139,17 +146,6 @@ def noise(wanted: Sequence[ImageRequest], *shape: int) -> Tensor:
     return torch.from_numpy(np.stack([w.rng.standard_normal(shape, np.float32) for w in wanted]))
 
 
-def hands_per_image(config: Config) -> int:
-    """How many hands are mixed in an image.
-
-    Raises:
-        InputError: none.
-    """
-    if config.generation.num_hands < 1:
-        raise InputError(f"generation.num_hands={config.generation.num_hands}: at least 1")
-    return config.generation.num_hands
-
-
 def hand_shares(wanted: Sequence[ImageRequest], num_hands: int) -> Tensor:
     """How much of each of H hands is in each image's style, (B, H): uniform on what sums to one."""
     if num_hands == 1:
@@ -163,66 +159,100 @@ def claimed(hands_of: Sequence[Sequence[str]]) -> list[str]:
     return [names[0] if len(set(names)) == 1 else UNKNOWN_WRITER for names in hands_of]
 
 
-def from_noise(
-    draw: Callable[[Tensor, Tensor], Tensor], num_values: int, runtime: Runtime
-) -> GenerateFn:
-    """How a generator that knows classes but no hands makes images.
-
-    Args:
-        draw: noise (B, Z) and classes (B,) to images (B, 1, H, W) in [-1, 1].
-        num_values: Z.
-    """
-
-    @torch.inference_mode()
-    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-        with runtime.autocast():
-            images = draw(noise(wanted, num_values).to(runtime.device), labels)
-        return GeneratedBatch(np.asarray(to_uint8(images).cpu()), [UNKNOWN_WRITER] * len(wanted))
-
-    return make
-
-
-def write_generated(run: Run, config: Config, characters: Sequence[str], corpus: Corpus,
-                    make: GenerateFn, seen: Sequence[str]) -> Path:  # fmt: skip
+def generate(
+    config: Config, name: str, weights: Weights, prepare: Prepare, **inputs: object
+) -> Path:
     """Make ``generation.num_per_character`` images of each character and write them.
 
-    Several processes each make every so manieth batch, of the same images as one process would.
+    Several processes make every other batch each, of the same images as one process would.
 
     Args:
-        run: begun; its folder gets the images, the manifest and a sheet with a row per character.
         config: the study.
-        characters: to make.
-        corpus: whose labels ``make`` knows.
-        make: a batch of images.
-        seen: everyone whose hand is behind the images: those that the generator has seen, and those
-            whose images it is given as contents and styles.
+        name: of the generator, and of its images' folder where ``generation.output`` names none.
+        weights: of the generator.
+        prepare: what is left to do before the first batch.
+        inputs: what the images depend on beside weights, corpus and generation settings.
+
+    Returns:
+        The folder of the images, the manifest and a sheet with a row per character.
 
     Raises:
-        InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
+        InputError: settings that cannot be used, characters that the generator cannot draw, or
+            blank images after ``MAX_ATTEMPTS``, naming their characters.
     """
-    count = config.generation.num_per_character
+    settings = config.generation
+    corpus = open_corpus(config)
+    inputs = {"generator": weights.path, "corpus": corpus.key, **inputs}
+    run = Run(config, settings.output or f"generated/{name}", SECTIONS, inputs)
+    if run.is_done:
+        return run.folder
+    if settings.num_hands < 1:
+        raise InputError(f"generation.num_hands={settings.num_hands}: at least 1")
+    characters = wanted_characters(config, corpus, weights)
+    make, given = prepare(corpus, characters, Runtime(config.runtime))
+    run.begin()
     parts = ranks.all_gather_object(lambda: _make_own(run.folder, config, characters, corpus, make))
     whose = zip(*(part[0] for part in parts), strict=True)
     writers = [next(writer for writer in each if writer is not None) for each in whose]
-    _write_manifest(run.folder, characters, count, writers, seen)
+    _write_manifest(run.folder, characters, writers, writers_seen(weights, *given))
     run.sample("sheet", sheet(list(np.sum([part[1] for part in parts], axis=0, dtype=np.uint8))))
     seconds = max(part[2] for part in parts)
     metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
-    return run.finish(metrics, [run.folder / "manifest.json"])
+    return run.finish(metrics, [run.folder / MANIFEST])
+
+
+def generate_from_noise(
+    config: Config, name: str, network_class: type[Network], num_values: str,
+    draw: Callable[[Network, Tensor, Tensor], Tensor],
+) -> Path:  # fmt: skip
+    """Make images with a network that knows classes but no hands; see :func:`generate`.
+
+    Args:
+        config: the study.
+        name: of the generator: its section, run folder, stage and kind of weights.
+        network_class: what the weights are of.
+        num_values: the argument of ``network_class`` that says how many values Z of noise it takes.
+        draw: noise (B, Z) and classes (B,) to images (B, 1, H, W) in [-1, 1].
+
+    Raises:
+        InputError: weights of an unconditional network, and those of :func:`generate`.
+    """
+    weights = load_weights(
+        config.gen_weight or run_folder(config) / name, name, f"training_{name}/train.py"
+    )
+    if not weights.arguments["num_classes"]:
+        raise InputError(
+            f"{weights.path} is unconditional and cannot say what its images show: train with "
+            f"{name}.class_conditional=true"
+        )
+
+    def prepare(_: Corpus, __: Sequence[str], runtime: Runtime) -> Prepared:
+        network = runtime.freeze(build(network_class, weights))
+
+        @torch.inference_mode()
+        def make(wanted: list[ImageRequest]) -> GeneratedBatch:
+            labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+            z = noise(wanted, weights.arguments[num_values]).to(runtime.device)
+            with runtime.autocast():
+                images = draw(network, z, labels)
+            return GeneratedBatch(to_uint8(images).cpu().numpy(), [UNKNOWN_WRITER] * len(wanted))
+
+        return make, ()
+
+    return generate(config, name, weights, prepare)
 
 
 @main_only
 def _write_manifest(
-    folder: Path, characters: Sequence[str], count: int, writers: Sequence[str], seen: Sequence[str]
+    folder: Path, characters: Sequence[str], writers: Sequence[str], seen: Sequence[str]
 ) -> None:
-    jobs = itertools.product(characters, range(count))
+    jobs = itertools.product(characters, range(len(writers) // len(characters)))
     entries = (
         Entry(character, str(_path(folder, character, number)), writer)
         for (character, number), writer in zip(jobs, writers, strict=True)
     )
     write_json(folder / FACTS, {"writers_seen": list(seen)})
-    write_manifest(folder / "manifest.json", entries)
+    write_manifest(folder / MANIFEST, entries)
 
 
 def _path(folder: Path, character: str, number: int) -> Path:
@@ -239,7 +269,7 @@ def _make_own(
         columns, H, W), those of others blank; and the seconds of making them.
     """
     # What an earlier run made is overwritten from here on.
-    (folder / "manifest.json").unlink(missing_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
     batch_size, count = config.generation.batch_size, config.generation.num_per_character
     writers: list[str | None] = [None] * (len(characters) * count)
     rows, columns = np.minimum((len(characters), count), MAX_SHOWN)
