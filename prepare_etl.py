@@ -37,7 +37,7 @@ from handwriting.etl.summary import write_summary
 from handwriting.parallel.ranks import main_only
 from handwriting.script import run_script
 from handwriting.sources.fonts import find_fonts
-from handwriting.storage.locks import FolderLock
+from handwriting.storage.locks import LOCK_FILE, FolderLock
 
 
 @main_only
@@ -75,7 +75,7 @@ def etl_data(config: Config) -> EtlData:
 def refuse_others(output: Path) -> None:
     """Check that a folder is empty or holds what this script wrote."""
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if names - {"lock"} and "integrity.json" not in names:
+    if names - {"lock", LOCK_FILE} and "integrity.json" not in names:
         raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
 
 

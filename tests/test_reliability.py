@@ -34,7 +34,7 @@ from handwriting.sources.glyphs import font_images
 from handwriting.storage import locks, places
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import write_json
-from handwriting.storage.locks import FolderLock
+from handwriting.storage.locks import LOCK_FILE, FolderLock
 from handwriting.storage.places import git_commit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +76,10 @@ def signals_as_in_the_foreground() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {LOCK_FILE}
 
 
 def at(step: int, act: Callable[[], object]) -> DuringStep:
@@ -201,7 +205,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert [f"{toy.folder / name} is damaged" in warned for name in names] == [True, damaged == 2]
     logged = (toy.folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in logged] == [5, 10, 12]
-    assert {path.name for path in toy.folder.iterdir()} == {
+    assert names_in(toy.folder) == {
         "config.json", "metrics.jsonl", "metrics.json", "done.json"
     }  # fmt: skip
 
@@ -232,7 +236,7 @@ def test_a_kill_between_the_end_and_tidying_up_leaves_nothing(
     (toy.folder / "lock").write_text("of a process that was killed")
     assert (toy.folder / "checkpoint.pt").is_file()
     assert Toy(smoke).run.is_done
-    assert {path.name for path in toy.folder.iterdir()} == {
+    assert names_in(toy.folder) == {
         "config.json", "metrics.jsonl", "metrics.json", "done.json"
     }  # fmt: skip
 
@@ -248,7 +252,7 @@ def test_what_a_killed_process_left_half_written_is_removed(smoke: ComposeSmoke)
         write_atomically(toy.folder / name, killed)
     assert len(list(toy.folder.rglob(".*"))) == 2
     toy.run.begin()
-    assert not list(toy.folder.rglob(".*"))
+    assert [path.name for path in toy.folder.rglob(".*")] == [LOCK_FILE]
     assert (toy.folder / "samples/step.png").is_file()
 
 
@@ -261,13 +265,13 @@ def test_what_a_kill_left_in_the_cache_is_removed_and_others_wait(tmp_path: Path
     seen = []
 
     def make() -> PackedImages:
-        seen.append((folder / "lock").read_text().split()[0])
+        seen.append((folder / "lock").read_text().split()[1])
         return packed
 
     assert len(cached(folder, make)) == 1
     assert seen == [str(os.getpid())]
     names = {"images.npy", "labels.npy", "writers.npy", "meta.json"}
-    assert {path.name for path in folder.iterdir()} == names
+    assert names_in(folder) == names
 
 
 def test_a_full_disk_is_no_reason_to_leave_out_a_font(
@@ -286,7 +290,7 @@ def test_a_full_disk_is_no_reason_to_leave_out_a_font(
 HOLD = """
 import sys, time
 from pathlib import Path
-from handwriting.storage.locks import FolderLock
+from handwriting.storage.locks import LOCK_FILE, FolderLock
 claim = FolderLock(Path(sys.argv[1]))
 print("claimed", flush=True)
 time.sleep(600)
@@ -313,7 +317,7 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(
     toy = Toy(smoke)
     with pytest.raises(InputError, match=rf"toy is being written by .* process {holder.pid} on "):
         toy.main()
-    assert [path.name for path in toy.folder.iterdir()] == ["lock"]
+    assert names_in(toy.folder) == {"lock"}
     holder.kill()
     holder.wait()
     assert (toy.folder / "lock").is_file()
@@ -326,7 +330,7 @@ def test_a_run_says_who_writes_and_leaves_no_lock(smoke: ComposeSmoke) -> None:
     lock = toy.folder / "lock"
     seen = []
     toy.main(at(2, lambda: seen.append(lock.read_text())))
-    assert seen[0].startswith(f"{os.getpid()} on ")
+    assert seen[0].startswith(f"process {os.getpid()} on ")
     assert not lock.exists()
     stopped = stop_after(3, smoke, "seed=1")
     del stopped
@@ -336,11 +340,10 @@ def test_a_run_says_who_writes_and_leaves_no_lock(smoke: ComposeSmoke) -> None:
 def test_a_run_that_failed_in_this_process_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
     failed = FolderLock(tmp_path)
     claim = FolderLock(tmp_path)
-    del failed
+    failed.release()
     claim.check()
-    assert (tmp_path / "lock").is_file()
     claim.release()
-    assert not list(tmp_path.iterdir())
+    assert names_in(tmp_path) == set()
 
 
 # The disk -----------------------------------------------------------------------------------------
@@ -439,7 +442,7 @@ def test_a_folder_that_another_run_made_anew_is_left_to_it(smoke: ComposeSmoke) 
     with pytest.raises(InputError, match=r"toy was removed, moved or made anew"):
         toy.main(at(7, make_anew))
     del toy.run
-    assert [path.name for path in toy.folder.iterdir()] == ["lock"]
+    assert names_in(toy.folder) == {"lock"}
 
 
 # Losses that are not finite -----------------------------------------------------------------------
