@@ -40,6 +40,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import flop_registry
@@ -53,7 +54,7 @@ from handwriting.corpus.generation import GenerateFn, ImageRequest, Prepare
 from handwriting.images.augment import Classical
 from handwriting.images.canonical import canonical
 from handwriting.images.sheets import save_png
-from handwriting.networks.ema import Average
+from handwriting.rng import Rng
 from handwriting.runs import runtime as runtime_module
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime, precision_of
@@ -70,7 +71,7 @@ from training_cdiffusion_model.feed import StyleFeed
 from training_character_classification import train as train_classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
-from training_dcgan.model import FromPoint, ToPoint
+from training_dcgan.networks import FromPoint, ToPoint
 from training_style_transfer import (
     generate_images as generate_style_transfer,
     train as train_style_transfer,
@@ -298,7 +299,7 @@ def feed(bench: Bench) -> Iterator[Row]:
     config = bench.config()
     corpus, device = open_corpus(config), torch.device(config.runtime.device)
     images = PairFeed(corpus, config.fonts.reference, config.style_transfer, device)
-    rng, size, rates = torch.Generator(device).manual_seed(0), 64, {}
+    rng, size, rates = Rng(0, device), 64, {}
     for choice in ("same", "any"):
         config.style_transfer.style_character = choice
         rates[choice] = size / seconds(
@@ -411,7 +412,7 @@ def shares(bench: Bench, stage: str, config: Config) -> dict[str, float]:
         ("data", Mixture, "draw_labels"), ("data", ImageBank, "draw"), ("data", ImageBank, "take"),
         ("augmentation", Classical, "__call__"),
         ("backward", torch.autograd, "backward"), ("backward", torch.autograd, "grad"),
-        ("optimizer", Average, "update_parameters"),
+        ("optimizer", AveragedModel, "update_parameters"),
     ]  # fmt: skip
 
     def begin(*_: object) -> None:

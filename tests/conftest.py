@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.images.canonical import Uint8
+from handwriting.rng import Rng
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import load_weights, save_weights
@@ -181,8 +182,8 @@ def runtime(smoke: ComposeSmoke) -> Runtime:
 
 
 @pytest.fixture
-def rng() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def rng() -> Rng:
+    return Rng(0)
 
 
 def edit_facts(path: Path, **facts: object) -> None:

@@ -21,6 +21,7 @@ from handwriting.images.augment import (
     to_float,
     to_uint8,
 )
+from handwriting.rng import Rng
 
 SIDE = 24
 
@@ -32,7 +33,7 @@ def placement(
 
 
 @pytest.fixture
-def noise(rng: torch.Generator) -> Tensor:
+def noise(rng: Rng) -> Tensor:
     return torch.randint(0, 256, (1, 2, SIDE, SIDE), generator=rng, dtype=torch.uint8)
 
 
@@ -80,7 +81,7 @@ def test_half_the_size_is_the_centre_with_paper_around() -> None:
     assert (small > -1).float().mean() < 0.31
 
 
-def test_images_of_an_item_move_together_and_items_apart(rng: torch.Generator) -> None:
+def test_images_of_an_item_move_together_and_items_apart(rng: Rng) -> None:
     images = torch.randint(0, 256, (8, 1, SIDE, SIDE), generator=rng, dtype=torch.uint8)
     several = random_placement(8, rng, max_angle=15, free=True)
     placed = place(images.repeat(1, 3, 1, 1), several)
@@ -90,7 +91,7 @@ def test_images_of_an_item_move_together_and_items_apart(rng: torch.Generator) -
         torch.testing.assert_close(place(images[[i]], alone)[:, 0], placed[[i], 0])
 
 
-def test_half_of_the_items_are_turned_by_at_most_the_angle(rng: torch.Generator) -> None:
+def test_half_of_the_items_are_turned_by_at_most_the_angle(rng: Rng) -> None:
     drawn = random_placement(20_000, rng, max_angle=15, free=False)
     degrees = drawn.angle.rad2deg()
     assert abs(float((degrees == 0).float().mean()) - 0.5) < 0.02
@@ -102,7 +103,7 @@ def test_half_of_the_items_are_turned_by_at_most_the_angle(rng: torch.Generator)
 @settings(max_examples=30)
 @given(st.integers(0, 2**31))
 def test_free_placement_without_rotation_keeps_all_ink(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator = Rng(seed)
     full = torch.full((16, 1, SIDE, SIDE), 255, dtype=torch.uint8)
     drawn = random_placement(16, generator, max_angle=0, free=True)
     area = (place(full, drawn) + 1).sum(dim=(1, 2, 3)) / 2
@@ -113,16 +114,14 @@ def test_free_placement_without_rotation_keeps_all_ink(seed: int) -> None:
 def test_classical_augmentation_is_decided_by_its_generator(glyphs: Tensor) -> None:
     def made(seed: int) -> Tensor:
         torch.manual_seed(seed + 100)  # of no influence
-        return Classical()(glyphs, torch.Generator().manual_seed(seed))
+        return Classical()(glyphs, Rng(seed))
 
     first = made(0)
     assert torch.equal(first, made(0))
     assert not torch.equal(first, made(1))
 
 
-def test_classical_augmentation_keeps_shape_range_and_paper(
-    glyphs: Tensor, rng: torch.Generator
-) -> None:
+def test_classical_augmentation_keeps_shape_range_and_paper(glyphs: Tensor, rng: Rng) -> None:
     out = Classical()(glyphs, rng)
     assert out.shape == (len(glyphs), 1, *glyphs.shape[1:])
     assert -1 <= float(out.min()) <= float(out.max()) <= 1
@@ -135,7 +134,7 @@ NOTHING = {field.name: 0.0 for field in fields(Classical)}
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_each_kind_of_change_is_drawn_for_each_image_on_its_own(
-    name: str, glyphs: Tensor, rng: torch.Generator
+    name: str, glyphs: Tensor, rng: Rng
 ) -> None:
     strength = getattr(Classical(), name)
     out = Classical(**NOTHING | {name: strength})(glyphs[:1].repeat(32, 1, 1), rng)
@@ -143,16 +142,12 @@ def test_each_kind_of_change_is_drawn_for_each_image_on_its_own(
     assert len(torch.unique(out.flatten(1), dim=0)) >= num_changed
 
 
-def test_classical_augmentation_turned_off_is_the_identity(
-    glyphs: Tensor, rng: torch.Generator
-) -> None:
+def test_classical_augmentation_turned_off_is_the_identity(glyphs: Tensor, rng: Rng) -> None:
     nothing = Classical(**NOTHING)
     torch.testing.assert_close(nothing(glyphs, rng), to_float(glyphs), atol=1e-4, rtol=0)
 
 
-def test_thickness_only_adds_ink_and_thinness_only_removes_it(
-    glyphs: Tensor, rng: torch.Generator
-) -> None:
+def test_thickness_only_adds_ink_and_thinness_only_removes_it(glyphs: Tensor, rng: Rng) -> None:
     ink = to_float(glyphs)
     thicker = Classical(0, 0, 0, 0, 0, thickness=1, thinness=0)(glyphs, rng)
     thinner = Classical(0, 0, 0, 0, 0, thickness=0, thinness=1)(glyphs, rng)
@@ -161,7 +156,7 @@ def test_thickness_only_adds_ink_and_thinness_only_removes_it(
     assert (thicker.sum() > ink.sum()) & (ink.sum() > thinner.sum())
 
 
-def test_what_is_written_for_speed_equals_what_torch_has(rng: torch.Generator) -> None:
+def test_what_is_written_for_speed_equals_what_torch_has(rng: Rng) -> None:
     theta, images = torch.randn(5, 2, 3, generator=rng), torch.rand(5, 2, 12, 9, generator=rng)
     expected = functional.affine_grid(theta, [5, 1, 12, 9], align_corners=False)
     torch.testing.assert_close(affine_grid(theta, 12, 9), expected)
@@ -169,8 +164,8 @@ def test_what_is_written_for_speed_equals_what_torch_has(rng: torch.Generator) -
     thin = -functional.max_pool2d(-images, 3, stride=1, padding=1)
     assert torch.equal(over_neighbours(images, torch.maximum), thick)
     assert torch.equal(over_neighbours(images, torch.minimum), thin)
-    field = Classical()._displacement(5, 12, 9, torch.Generator().manual_seed(1))
-    control = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+    field = Classical()._displacement(5, 12, 9, Rng(1))
+    control = torch.randn(5, 2, 6, 6, generator=Rng(1))
     control *= Classical.elastic
     enlarged = functional.interpolate(control, (12, 9), mode="bicubic", align_corners=True)
     torch.testing.assert_close(field, enlarged.permute(0, 2, 3, 1))

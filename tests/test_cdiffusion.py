@@ -19,11 +19,12 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
 from handwriting.images.manifest import read_manifest
 from handwriting.images.reading import read_grey
+from handwriting.rng import Rng
 from handwriting.runs.weights import load_weights, save_weights
 from handwriting.storage.json_files import read_json
 from training_cdiffusion_model import generate_images, train
 from training_cdiffusion_model.feed import StyleFeed
-from training_cdiffusion_model.flow import draw_times, euler, flow_matching_loss, interpolate
+from training_cdiffusion_model.flow import euler, flow_matching_loss, interpolate
 from training_cdiffusion_model.model import Denoiser, time_features
 
 CLASSES = 6
@@ -47,6 +48,7 @@ class KnownVelocity(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         self.batches.append(len(x_t))
+        self.times = t
         velocity: Tensor = self.velocity(x_t, t[:, None, None, None], condition[:, :, None, None])
         return velocity
 
@@ -54,7 +56,7 @@ class KnownVelocity(nn.Module):
 # The flow -----------------------------------------------------------------------------------------
 
 
-def test_the_path_leads_from_noise_to_the_image(rng: torch.Generator) -> None:
+def test_the_path_leads_from_noise_to_the_image(rng: Rng) -> None:
     x_0, x_1 = torch.randn(2, 3, 1, 4, 4, generator=rng)
     torch.testing.assert_close(interpolate(x_0, x_1, torch.zeros(3)), x_0)
     torch.testing.assert_close(interpolate(x_0, x_1, torch.ones(3)), x_1)
@@ -63,12 +65,14 @@ def test_the_path_leads_from_noise_to_the_image(rng: torch.Generator) -> None:
     torch.testing.assert_close(middle[2], 0.75 * x_0[2] + 0.25 * x_1[2])
 
 
-def test_times_are_logit_normal(rng: torch.Generator) -> None:
-    times = draw_times(5000, rng).numpy().astype(np.float64)
+def test_times_are_logit_normal(rng: Rng) -> None:
+    network: Any = KnownVelocity(lambda x, t, _: 0 * x)
+    flow_matching_loss(network, torch.zeros(5000, 1, 1, 1), torch.zeros(5000, 1), rng)
+    times = network.times.numpy().astype(np.float64)
     assert kstest(np.log(times / (1 - times)), "norm").pvalue > 1e-3
 
 
-def test_the_loss_of_the_true_velocity_is_zero(rng: torch.Generator) -> None:
+def test_the_loss_of_the_true_velocity_is_zero(rng: Rng) -> None:
     x_1 = torch.full((8, 1, 4, 4), 0.3)
     # From x_t alone: x_1 - x_0 = (x_1 - x_t) / (1 - t).
     true = KnownVelocity(lambda x, t, _: (0.3 - x) / (1 - t))
@@ -82,7 +86,7 @@ def test_the_loss_of_the_true_velocity_is_zero(rng: torch.Generator) -> None:
 
 @pytest.mark.parametrize("num_evaluations", [1, 2, 5])
 def test_straight_paths_are_followed_exactly_in_any_number_of_steps(
-    num_evaluations: int, rng: torch.Generator
+    num_evaluations: int, rng: Rng
 ) -> None:
     x_0 = torch.randn(4, 1, 4, 4, generator=rng)
     true = KnownVelocity(lambda x, t, _: (0.3 - x) / (1 - t))
@@ -91,7 +95,7 @@ def test_straight_paths_are_followed_exactly_in_any_number_of_steps(
     assert true.batches == [4] * num_evaluations
 
 
-def test_noise_becomes_the_gaussian_whose_velocity_is_known(rng: torch.Generator) -> None:
+def test_noise_becomes_the_gaussian_whose_velocity_is_known(rng: Rng) -> None:
     """The best velocity to N(m, s^2) is m + (t s^2 - (1 - t)) (x - t m) / ((1 - t)^2 + t^2 s^2)."""
     mean, deviation = 2.0, 0.5
 
@@ -106,9 +110,7 @@ def test_noise_becomes_the_gaussian_whose_velocity_is_known(rng: torch.Generator
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.5, 3.0])
-def test_guidance_goes_beyond_the_condition_from_the_null(
-    guidance: float, rng: torch.Generator
-) -> None:
+def test_guidance_goes_beyond_the_condition_from_the_null(guidance: float, rng: Rng) -> None:
     x_0 = torch.randn(3, 1, 2, 2, generator=rng)
     network: Any = KnownVelocity(lambda x, t, condition: condition.expand_as(x), null=0.2)
     condition = torch.tensor([[1.0], [2.0], [-1.0]])
@@ -124,7 +126,7 @@ def test_guidance_goes_beyond_the_condition_from_the_null(
 @pytest.mark.parametrize("mults", [[1], [1, 2], [1, 2, 4]])
 @pytest.mark.parametrize("num_blocks", [1, 2])
 def test_the_velocity_has_the_shape_of_the_image(
-    mults: list[int], num_blocks: int, rng: torch.Generator
+    mults: list[int], num_blocks: int, rng: Rng
 ) -> None:
     network = Denoiser("character", CLASSES, 0, 8, mults, num_blocks)
     x_t = torch.randn(3, 1, 32, 32, generator=rng)
@@ -144,7 +146,7 @@ def test_times_are_told_apart() -> None:
     assert float(distances.min()) > 0.1
 
 
-def test_a_style_is_of_the_hand_and_not_of_the_order_of_its_images(rng: torch.Generator) -> None:
+def test_a_style_is_of_the_hand_and_not_of_the_order_of_its_images(rng: Rng) -> None:
     network = make_network()
     images = torch.rand(2, 3, 16, 16, generator=rng) * 2 - 1
     torch.testing.assert_close(network.style(images), network.style(images.flip(1)))
@@ -155,7 +157,7 @@ def test_a_style_is_of_the_hand_and_not_of_the_order_of_its_images(rng: torch.Ge
     assert float(difference.detach().abs().max()) > 1e-3
 
 
-def test_a_dropped_condition_tells_neither_character_nor_hand(rng: torch.Generator) -> None:
+def test_a_dropped_condition_tells_neither_character_nor_hand(rng: Rng) -> None:
     network = make_network()
     images = torch.rand(2, 3, 16, 16, generator=rng)
     labels, dropped = torch.tensor([0, 3]), torch.tensor([True, False])
@@ -167,9 +169,7 @@ def test_a_dropped_condition_tells_neither_character_nor_hand(rng: torch.Generat
 
 
 @pytest.mark.parametrize("condition", ["character", "text"])
-def test_every_weight_gets_a_gradient_and_no_text_embedding(
-    condition: str, rng: torch.Generator
-) -> None:
+def test_every_weight_gets_a_gradient_and_no_text_embedding(condition: str, rng: Rng) -> None:
     network = make_network(condition)
     labels, dropped = torch.arange(6), torch.tensor([True, *[False] * 5])
     given = network.condition(labels, torch.randn(6, 2, 16, 16, generator=rng), dropped)
@@ -179,7 +179,7 @@ def test_every_weight_gets_a_gradient_and_no_text_embedding(
     assert "text_embeddings" not in dict(network.named_parameters())
 
 
-def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: torch.Generator) -> None:
+def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: Rng) -> None:
     network = make_network()
     images = corpus.train.select(np.flatnonzero(corpus.train.writers == 0))
     x_1 = torch.from_numpy(images.images[:]).unsqueeze(1) / 127.5 - 1
@@ -202,7 +202,7 @@ def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: torch
 # The feed -----------------------------------------------------------------------------------------
 
 
-def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: torch.Generator) -> None:
+def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: Rng) -> None:
     config = smoke("data.num_simulated_writers=2", "data.unseen_characters=1")
     corpus = open_corpus(config)
     facts: dict[bytes, set[tuple[int, str]]] = {}

@@ -13,10 +13,12 @@ from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
+from handwriting.rng import Rng
 from handwriting.runs.weights import load_weights
 from training_dcgan import train
 from training_dcgan.augment import shift
-from training_dcgan.model import DCGAN, GROUP, FromPoint, Generator, ToPoint, deviations
+from training_dcgan.model import DCGAN
+from training_dcgan.networks import GROUP, FromPoint, Generator, ToPoint, deviations
 
 CLASSES = [None, len(SMOKE)]
 
@@ -37,9 +39,7 @@ def glyphs(corpus: Corpus) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_matrix_products_equal_the_convolutions(
-    layout: torch.memory_format, rng: torch.Generator
-) -> None:
+def test_matrix_products_equal_the_convolutions(layout: torch.memory_format, rng: Rng) -> None:
     point, image = torch.randn(3, 5, 1, 1, generator=rng), torch.randn(3, 5, 4, 4, generator=rng)
     grown, shrunk = FromPoint(5, 6, 4, bias=False), ToPoint(5, 6, 4)
     for network in (grown, shrunk):
@@ -94,11 +94,11 @@ def test_the_summary_counts_every_weight(num_classes: int | None) -> None:
 
 def test_noise_is_normal_and_a_seed_decides_it() -> None:
     dcgan = build(None)
-    noise = dcgan.generate_noise(2000, torch.Generator().manual_seed(1))
+    noise = dcgan.generate_noise(2000, Rng(1))
     assert noise.shape == (2000, 10)
     assert abs(float(noise.mean())) < 0.03
     assert abs(float(noise.std()) - 1) < 0.03
-    assert torch.equal(noise, dcgan.generate_noise(2000, torch.Generator().manual_seed(1)))
+    assert torch.equal(noise, dcgan.generate_noise(2000, Rng(1)))
     torch.testing.assert_close(dcgan.generate(noise[:2]), dcgan.generate(noise[:5])[:2])
 
 
@@ -158,7 +158,7 @@ def test_the_losses_are_those_of_the_papers(
 def test_it_learns_which_image_belongs_to_which_class(corpus: Corpus) -> None:
     dcgan = build(len(SMOKE), ema_decay=0.9)
     images, labels = glyphs(corpus)
-    rng = torch.Generator().manual_seed(0)
+    rng = Rng(0)
     for _ in range(100):
         dcgan.train_on_batch(images.repeat(2, 1, 1, 1), labels.repeat(2), rng=rng)
     wanted = labels.repeat(10)
@@ -196,7 +196,7 @@ def test_a_side_that_cannot_be_halved_twice_is_refused(smoke: ComposeSmoke) -> N
         train.main(smoke("size_px=18"))
 
 
-def test_deviations_are_those_within_groups(rng: torch.Generator) -> None:
+def test_deviations_are_those_within_groups(rng: Rng) -> None:
     features = torch.randn(8, 3, 1, 1, generator=rng)
     found = deviations(features)
     for image in range(8):
@@ -211,7 +211,7 @@ def test_deviations_are_those_within_groups(rng: torch.Generator) -> None:
 # What the discriminator sees ----------------------------------------------------------------------
 
 
-def test_a_shift_moves_ink_along_both_axes_and_lets_gradients_through(rng: torch.Generator) -> None:
+def test_a_shift_moves_ink_along_both_axes_and_lets_gradients_through(rng: Rng) -> None:
     images = torch.full((200, 1, 32, 32), -1.0)
     images[:, :, 10:20, 12:22] = torch.rand(200, 1, 10, 10, generator=rng)
     images.requires_grad_()
@@ -227,11 +227,11 @@ def test_a_shift_moves_ink_along_both_axes_and_lets_gradients_through(rng: torch
 
 @pytest.mark.parametrize("conditional", [True, False])
 def test_groups_are_of_one_class_where_the_generated_ones_are(
-    conditional: bool, smoke: ComposeSmoke, corpus: Corpus, rng: torch.Generator
+    conditional: bool, smoke: ComposeSmoke, corpus: Corpus, rng: Rng
 ) -> None:
     settings = smoke(f"dcgan.class_conditional={conditional}", "dcgan.batch_size=400").dcgan
     mixture = Mixture(corpus, corpus.sources, torch.device("cpu"))
-    labels = train.draw_classes(mixture, settings, settings.batch_size, rng).view(100, GROUP)
+    labels = train.draw_labels(mixture, settings, rng).view(100, GROUP)
     of_one_class = (labels == labels[:, :1]).all(dim=1).float().mean()
     assert float(of_one_class) == 1 if conditional else float(of_one_class) < 0.1
     assert labels.unique().tolist() == list(range(len(SMOKE)))

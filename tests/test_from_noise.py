@@ -22,7 +22,7 @@ from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.images.reading import read_grey
 from handwriting.runs.weights import save_weights
 from handwriting.storage.json_files import read_json
-from training_dcgan.model import Generator
+from training_dcgan.networks import Generator
 from training_vae.model import Vae
 
 

@@ -12,16 +12,16 @@ from handwriting.config import Condition, ModelMode, Training
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
-from handwriting.networks.ema import Average
 from handwriting.networks.encoders import Classifier, build_encoder, fold_batch_norms
-from handwriting.networks.optimizer import one_cycle
+from handwriting.networks.optimizer import moving_average, one_cycle
+from handwriting.rng import Rng
 from handwriting.runs import inference as evaluate
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
 from handwriting.script import compose
 from training_cdiffusion_model.model import Denoiser
 from training_clip.model import Clip, TextClassifier
-from training_dcgan import model as dcgan
+from training_dcgan import networks as dcgan
 from training_style_transfer.model import Discriminator, Generator
 from training_vae.model import Vae
 
@@ -101,7 +101,7 @@ def test_the_learning_rate_peaks_early_and_ends_near_zero() -> None:
 
 def test_the_average_follows_its_formula() -> None:
     network = nn.Linear(1, 1, bias=False)
-    averaged = Average(network, decay=0.5)
+    averaged = moving_average(network, decay=0.5)
     expected = 0.0
     for t, value in enumerate(torch.randn(30).tolist()):
         nn.init.constant_(network.weight, value)
@@ -125,9 +125,7 @@ def test_outputs_do_not_depend_on_the_batch_size(
     assert not whole.requires_grad
 
 
-def test_a_frozen_network_without_its_norms_is_the_same(
-    rng: torch.Generator, runtime: Runtime
-) -> None:
+def test_a_frozen_network_without_its_norms_is_the_same(rng: Rng, runtime: Runtime) -> None:
     torch.manual_seed(0)
     network = Classifier("small_resnet", 8, 16, len(SMOKE))
     for part in network.modules():
@@ -148,7 +146,7 @@ def test_a_frozen_network_without_its_norms_is_the_same(
 
 def test_the_average_takes_the_first_weights_and_the_buffers_as_they_are() -> None:
     network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    averaged = Average(network, decay=0.9)
+    averaged = moving_average(network, decay=0.9)
     for values in (*network.parameters(), network[1].running_mean):
         nn.init.normal_(values)
     averaged.update_parameters(network)
@@ -158,7 +156,7 @@ def test_the_average_takes_the_first_weights_and_the_buffers_as_they_are() -> No
         averaged.state_dict()
     )
     for _ in range(50):  # without a decay the average is the last weights
-        none = Average(network, decay=0.0)
+        none = moving_average(network, decay=0.0)
         none.update_parameters(network)
         nn.init.normal_(network[0].weight)
         none.update_parameters(network)

@@ -25,18 +25,10 @@ from torch import Tensor, nn
 from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages, cached
-from handwriting.networks.norms import sync_layers
+from handwriting.networks.whole_batch import gather, sync_layers
 from handwriting.parallel import ranks
-from handwriting.parallel.ranks import all_gather_object, main_only
-from handwriting.parallel.rows import (
-    Rows,
-    all_reduce_mean_,
-    draw_rows,
-    gather,
-    local_batch_size,
-    shard,
-    shard_parts,
-)
+from handwriting.parallel.ranks import all_gather_object, all_reduce_mean_, main_only
+from handwriting.rng import Rng
 from handwriting.runs import run as run_module
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
@@ -217,17 +209,19 @@ def test_two_processes_make_the_images_of_one_and_one_manifest(
         np.testing.assert_array_equal(first, second)
 
 
-def whole_batch(norm: int, sizes: tuple[int, int]) -> dict[str, Tensor]:
-    """What a batch norm gives for a batch of which each process has some rows."""
+def own_rows(batch: Tensor) -> Tensor:
+    return batch.chunk(ranks.world_size())[ranks.rank()].clone()
+
+
+def whole_batch(norm: int) -> dict[str, Tensor]:
+    """What a batch norm gives for a batch of which each process has its rows."""
     torch.manual_seed(0)
     layer = NORMS[norm]()
-    x, weights = torch.randn(sum(sizes), 3, 4, 4) * 2 + 1, torch.randn(sum(sizes), 3, 4, 4)
-    first = sum(sizes[: ranks.rank()])
-    rows = slice(first, first + sizes[ranks.rank()]) if ranks.world_size() == 2 else slice(None)
-    own = x[rows].requires_grad_()
+    x, weights = torch.randn(8, 3, 4, 4) * 2 + 1, torch.randn(8, 3, 4, 4)
+    own = own_rows(x).requires_grad_()
     layer = sync_layers(layer)
     y = layer(own)
-    (y * weights[rows]).sum().backward()
+    (y * own_rows(weights)).sum().backward()
     gradients = {name: p.grad for name, p in layer.named_parameters() if p.grad is not None}
     if ranks.world_size() == 2:
         all_reduce_mean_(list(gradients.values()))
@@ -240,9 +234,7 @@ def whole_batch(norm: int, sizes: tuple[int, int]) -> dict[str, Tensor]:
 
 
 def norms_and_dropout() -> list[Any]:
-    found: list[Any] = [
-        whole_batch(norm, sizes) for norm in range(len(NORMS)) for sizes in ((4, 4), (5, 3), (8, 0))
-    ]
+    found: list[Any] = [whole_batch(norm) for norm in range(len(NORMS))]
     torch.manual_seed(0)
     dropout = sync_layers(nn.Dropout(0.3))
     found.append({"dropout": gather(dropout(torch.ones(8 // ranks.world_size(), 50)))})
@@ -257,7 +249,7 @@ def contrast() -> dict[str, Tensor]:
     x = [torch.randn(8, 6), torch.randn(8, 5)]
     labels = torch.tensor([0, 1, 2, 0, 1, 3, 3, 4])
     optimizer = torch.optim.Adam([*towers.parameters(), scale], fused=True)
-    embedded = [F.normalize(tower(shard(part))) for tower, part in zip(towers, x, strict=True)]
+    embedded = [F.normalize(tower(own_rows(part))) for tower, part in zip(towers, x, strict=True)]
     embeddings = [gather(part) for part in embedded]
     targets = clip.same_character_targets(labels)
     clip.contrastive_loss(embeddings[0], embeddings[1], scale, targets).backward()
@@ -279,7 +271,6 @@ def one_for_all() -> list[Any]:
         lambda: main_only(failing)(0),
         lambda: all_gather_object(lambda: failing(1)),
         lambda: all_gather_object(lambda: failing(2)),
-        lambda: local_batch_size(7),
     ):
         try:
             found.append(work())
@@ -305,15 +296,9 @@ def everything(runs_dir: Path, one: Path, cache_dir: Path) -> dict[str, Any]:
     """All that two processes do in these tests."""
     made = make_slowly(runs_dir / "set")
     run_stages(runs_dir, one, cache_dir)
-    rng = torch.Generator().manual_seed(0)
-    random = [
-        draw_rows(torch.rand, 6 // ranks.world_size(), Rows(rng)),
-        torch.rand(1, generator=rng),
-    ]
-    parts = shard_parts([torch.arange(3), torch.arange(3, 4), torch.arange(4, 8)])
     return {
-        "norms": norms_and_dropout(), "contrast": contrast(), "random": random,
-        "parts": [part.tolist() for part in parts], "one_for_all": one_for_all(), "made": made,
+        "norms": norms_and_dropout(), "contrast": contrast(), "one_for_all": one_for_all(),
+        "made": made,
     }  # fmt: skip
 
 
@@ -332,17 +317,36 @@ def test_contrast_is_over_the_whole_batch(found: list[dict[str, Any]]) -> None:
             torch.testing.assert_close(both["contrast"][name], value)
 
 
-def test_each_process_draws_its_rows_of_what_one_would_draw(found: list[dict[str, Any]]) -> None:
-    rng = torch.Generator().manual_seed(0)
-    whole, next_draw = torch.rand(6, generator=rng), torch.rand(1, generator=rng)
-    assert torch.equal(torch.cat([both["random"][0] for both in found]), whole)
-    assert [both["random"][1] for both in found] == [next_draw, next_draw]
-    assert [both["parts"] for both in found] == [[[0, 1, 2], [3], []], [[], [], [4, 5, 6, 7]]]
+DRAWS: list[Callable[[Rng, int], Tensor]] = [
+    lambda rng, size: rng.rand(size, 2, dtype=torch.float64),
+    lambda rng, size: rng.uniform(3, 5, size),
+    lambda rng, size: rng.randn(size, 4),
+    lambda rng, size: rng.randint(7, size, 2),
+    lambda rng, size: rng.choice(torch.tensor([1.0, 2.0, 3.0]), size),
+]
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_each_process_draws_its_rows_of_what_one_would_draw(
+    draw: Callable[[Rng, int], Tensor],
+) -> None:
+    one, both = Rng(0), [Rng(0, "cpu", rank, 2) for rank in range(2)]
+    assert torch.equal(torch.cat([draw(rng, 3) for rng in both]), draw(one, 6))
+    # What torch itself draws from it is the same for all.
+    expected = torch.rand(1, generator=one)
+    assert [torch.rand(1, generator=rng) for rng in both] == [expected, expected]
+
+
+def test_a_batch_in_parts_is_cut_where_a_whole_one_is() -> None:
+    parts = torch.arange(3), torch.arange(3, 4), torch.arange(4, 8)
+    found = [[p.tolist() for p in Rng(0, "cpu", rank, 2).shard(*parts)] for rank in range(2)]
+    assert found == [[[0, 1, 2], [3], []], [[], [], [4, 5, 6, 7]]]
+    with pytest.raises(InputError, match="a batch of 7 for 2 processes: make it a multiple"):
+        Rng(0, "cpu", 0, 2).num_rows(7)
 
 
 def test_what_one_does_or_raises_all_get(found: list[dict[str, Any]]) -> None:
-    refused = "a batch of 7 for 2 processes: make it a multiple of their number"
-    expected = [(0, 1), "process 0 fails", "process 1 fails", [0, 1], refused, [1, 5]]
+    expected = [(0, 1), "process 0 fails", "process 1 fails", [0, 1], [1, 5]]
     assert [both["one_for_all"] for both in found] == [expected, expected]
 
 

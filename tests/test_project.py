@@ -63,8 +63,8 @@ def test_imports_run_down_the_pipeline(path: Path) -> None:
 
 
 FLOORS = (
-    "config errors", "storage", "parallel", "characters", "images", "networks", "sources", "runs",
-    "etl", "corpus", "reports", "script",
+    "config errors", "rng storage", "parallel", "characters", "images", "networks", "sources",
+    "runs", "etl", "corpus", "reports", "script",
 )  # fmt: skip
 FLOOR_OF = {room: i for i, rooms in enumerate(FLOORS) for room in rooms.split()}
 
@@ -77,6 +77,13 @@ def test_rooms_import_from_the_floors_below(path: Path) -> None:
     rooms = {name.split(".")[1] for name in imported(path) if name.startswith("handwriting.")}
     above = {room for room in rooms - {own} if FLOOR_OF[room] >= FLOOR_OF[own]}
     assert above == set()
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] in STAGES], ids=str)
+def test_training_does_not_know_of_processes(path: Path) -> None:
+    if path.parts[0] == "training_character_classification" and not path.name.startswith("train"):
+        return  # the last stage compares and reports, on the first process alone
+    assert [name for name in imported(path) if name.startswith("handwriting.parallel")] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

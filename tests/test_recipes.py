@@ -18,6 +18,7 @@ from handwriting.errors import InputError
 from handwriting.images.augment import Classical, to_float
 from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
+from handwriting.rng import Rng
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights, save_weights
@@ -230,7 +231,7 @@ def test_confusion_is_the_mean_of_what_images_of_a_class_are_taken_for(
 
 
 def test_a_class_bank_draws_classes_by_weight_and_their_images_alike(
-    corpus: Corpus, rng: torch.Generator
+    corpus: Corpus, rng: Rng
 ) -> None:
     weights = np.array([4.0, 1, 0, 2, 2, 1])
     packed = corpus.fonts.select(np.arange(1, len(corpus.fonts)))  # one fewer of its class

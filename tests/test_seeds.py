@@ -20,7 +20,7 @@ from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import read_manifest
 from handwriting.runs.weights import save_weights
 from training_cdiffusion_model.model import Denoiser
-from training_dcgan.model import Generator as DcganGenerator
+from training_dcgan.networks import Generator as DcganGenerator
 from training_style_transfer.model import Generator as StyleGenerator
 from training_vae.model import Vae
 

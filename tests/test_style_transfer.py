@@ -17,6 +17,7 @@ from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
 from handwriting.networks.encoders import SmallResNet
+from handwriting.rng import Rng
 from handwriting.runs.weights import load_weights
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_clip.model import Clip
@@ -62,7 +63,7 @@ def critic() -> Discriminator:
     return Discriminator(8, 2).eval()
 
 
-def images(rng: torch.Generator, size: int = 4) -> Tensor:
+def images(rng: Rng, size: int = 4) -> Tensor:
     return torch.rand(size, 1, 16, 16, generator=rng) * 2 - 1
 
 
@@ -76,7 +77,7 @@ def test_statistics_of_a_known_tensor() -> None:
     torch.testing.assert_close(deviation, torch.tensor([[math.sqrt(5), math.sqrt(1e-5)]]))
 
 
-def test_adain_gives_the_mean_and_deviation_of_the_style(rng: torch.Generator) -> None:
+def test_adain_gives_the_mean_and_deviation_of_the_style(rng: Rng) -> None:
     content = torch.randn(3, 5, 8, 8, generator=rng) * 4 + 2
     style = statistics(torch.randn(3, 5, 6, 6, generator=rng) * 0.3 - 7)
     mean, deviation = statistics(adain(content, *style))
@@ -93,7 +94,7 @@ def test_hinge_losses_have_their_closed_form() -> None:
 
 
 def test_style_and_perceptual_losses_are_zero_only_for_equals(
-    objective: GeneratorObjective, rng: torch.Generator
+    objective: GeneratorObjective, rng: Rng
 ) -> None:
     first, second = images(rng), images(rng)
     assert float(objective.perceptual(first, first)) == 0
@@ -106,7 +107,7 @@ def test_style_and_perceptual_losses_are_zero_only_for_equals(
 
 
 def test_the_text_loss_is_the_cross_entropy_over_all_classes(
-    objective: GeneratorObjective, rng: torch.Generator
+    objective: GeneratorObjective, rng: Rng
 ) -> None:
     batch, labels = images(rng), torch.tensor([0, 3, 5, 1])
     similarity = objective.clip.encode_image(batch) @ objective.by_class.T / 0.07
@@ -120,7 +121,7 @@ def test_the_text_loss_is_the_cross_entropy_over_all_classes(
 
 
 def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(
-    rng: torch.Generator,
+    rng: Rng,
 ) -> None:
     kept, gradients = [], []
     content, style = images(rng), images(rng)
@@ -147,7 +148,7 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(
 @pytest.mark.parametrize(("patch_px", "mults"), [(1, [1, 2]), (2, [1, 2, 4])])
 @pytest.mark.parametrize("mode", MODES)
 def test_outputs_have_the_shape_of_images(
-    mode: str, patch_px: int, mults: list[int], full_attention: bool, rng: torch.Generator
+    mode: str, patch_px: int, mults: list[int], full_attention: bool, rng: Rng
 ) -> None:
     generator = make_generator(
         mode, patch_px=patch_px, dim_mults=mults, full_attention=full_attention, num_blocks=2
@@ -161,7 +162,7 @@ def test_outputs_have_the_shape_of_images(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_saved_generator_is_rebuilt_from_its_arguments(mode: str, rng: torch.Generator) -> None:
+def test_a_saved_generator_is_rebuilt_from_its_arguments(mode: str, rng: Rng) -> None:
     generator = make_generator(mode)
     arguments: dict[str, Any] = generator.arguments
     again = Generator(**arguments)
@@ -174,7 +175,7 @@ def test_a_saved_generator_is_rebuilt_from_its_arguments(mode: str, rng: torch.G
 
 @pytest.mark.parametrize("mode", MODES)
 def test_only_conditioned_modes_know_the_class_and_the_null_embedding_hides_it(
-    mode: str, rng: torch.Generator
+    mode: str, rng: Rng
 ) -> None:
     generator = make_generator(mode).eval()
     content = images(rng)
@@ -188,7 +189,7 @@ def test_only_conditioned_modes_know_the_class_and_the_null_embedding_hides_it(
     )
 
 
-def test_items_of_a_batch_do_not_see_each_other(rng: torch.Generator) -> None:
+def test_items_of_a_batch_do_not_see_each_other(rng: Rng) -> None:
     generator = make_generator("adain_mlp").eval()
     content, labels = images(rng), torch.arange(4)
     whole = generator(content, generator.style(content), labels)
@@ -197,7 +198,7 @@ def test_items_of_a_batch_do_not_see_each_other(rng: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("layers", [2, 3])
-def test_the_critic_judges_patches(layers: int, rng: torch.Generator) -> None:
+def test_the_critic_judges_patches(layers: int, rng: Rng) -> None:
     critic = Discriminator(8, layers)
     for i, layer in enumerate(critic.layers):
         if isinstance(layer, torch.nn.GroupNorm):  # its statistics are of the whole image
@@ -233,7 +234,7 @@ def naive_terms(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_gradient_and_adaptive_weight_equal_naive_backward_passes(
-    mode: str, objective: GeneratorObjective, critic: Discriminator, rng: torch.Generator
+    mode: str, objective: GeneratorObjective, critic: Discriminator, rng: Rng
 ) -> None:
     generator = make_generator(mode).eval()
     content, target, labels = images(rng), images(rng), torch.arange(4)
@@ -256,7 +257,7 @@ def test_gradient_and_adaptive_weight_equal_naive_backward_passes(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_trained_weight_gets_a_gradient_and_no_frozen_one(
-    mode: str, objective: GeneratorObjective, critic: Discriminator, rng: torch.Generator
+    mode: str, objective: GeneratorObjective, critic: Discriminator, rng: Rng
 ) -> None:
     generator = make_generator(mode)
     labels = torch.tensor([0, 1, 2, 3, 4, 5, 0, 1])
@@ -337,7 +338,7 @@ def make_feed(corpus: Corpus, smoke: ComposeSmoke, style_character: str = "any")
 @pytest.mark.parametrize("style_character", ["any", "same"])
 @pytest.mark.parametrize("step", STEPS)
 def test_targets_show_the_class_of_the_content_by_the_hand_of_the_style(
-    step: str, style_character: str, whole: Corpus, smoke: ComposeSmoke, rng: torch.Generator
+    step: str, style_character: str, whole: Corpus, smoke: ComposeSmoke, rng: Rng
 ) -> None:
     batch = make_feed(whole, smoke, style_character).draw(step, 200, rng)
     known = known_images(whole)
@@ -365,7 +366,7 @@ def test_targets_show_the_class_of_the_content_by_the_hand_of_the_style(
 )  # fmt: skip
 def test_each_step_draws_from_its_sources(
     step: str, content: dict[str, float], style: dict[str, float],
-    whole: Corpus, smoke: ComposeSmoke, rng: torch.Generator,
+    whole: Corpus, smoke: ComposeSmoke, rng: Rng,
 ) -> None:  # fmt: skip
     batch = make_feed(whole, smoke).draw(step, 2000, rng)
     known = known_images(whole)
@@ -382,7 +383,7 @@ def test_each_step_draws_from_its_sources(
 
 
 def test_step1_keeps_every_place_and_the_others_do_not(
-    whole: Corpus, smoke: ComposeSmoke, rng: torch.Generator
+    whole: Corpus, smoke: ComposeSmoke, rng: Rng
 ) -> None:
     feed = make_feed(whole, smoke)
     feed._settings.max_angle = 0.0
@@ -395,7 +396,7 @@ def test_step1_keeps_every_place_and_the_others_do_not(
 
 def test_classes_are_equally_likely_and_a_seed_decides(whole: Corpus, smoke: ComposeSmoke) -> None:
     feed = make_feed(whole, smoke)
-    first, again = (feed.draw("step_end", 1000, torch.Generator().manual_seed(3)) for _ in "ab")
+    first, again = (feed.draw("step_end", 1000, Rng(3)) for _ in "ab")
     for name in ("content", "style", "target", "labels"):
         assert torch.equal(getattr(first, name), getattr(again, name))
     counts = torch.bincount(first.labels, minlength=6)
@@ -422,7 +423,7 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
     config = smoke(f"model_mode={mode}", *given(trained))
     last = train.main(config)
     assert last.name == "step_end"
-    for step in train.STEP_ORDER:
+    for step in STEPS:
         weights = load_weights(last.parent / step, "generator", "")
         assert weights.arguments["mode"] == mode
         assert weights.facts["step_type"] == step

@@ -11,6 +11,7 @@ from scipy.stats import chisquare
 from handwriting.characters.decomposition import structure_of
 from handwriting.characters.vocabulary import BOS, EOS, PAD, UNK, ClassTexts, class_texts
 from handwriting.errors import InputError
+from handwriting.rng import Rng
 
 OWN = {
     "あ": ["あ"], "シ": ["シ"], "ツ": ["ツ"], "木": ["木"],
@@ -40,7 +41,7 @@ def test_a_user_file_replaces_the_default(own: ClassTexts) -> None:
 
 
 def test_alternatives_are_drawn_uniformly_and_only_those_of_the_class(
-    own: ClassTexts, rng: torch.Generator
+    own: ClassTexts, rng: Rng
 ) -> None:
     labels = torch.tensor([4, 5, 0]).repeat_interleave(3000)
     drawn = own.draw(labels, rng)

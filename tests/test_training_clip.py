@@ -15,7 +15,7 @@ from handwriting.characters.vocabulary import EOS, PAD, ClassTexts, Vocabulary, 
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
-from handwriting.parallel.rows import Rng
+from handwriting.rng import Rng
 from handwriting.runs import inference as evaluate
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import load_weights
@@ -40,11 +40,11 @@ def network() -> Clip:
     return Clip(IMAGE, TEXT, embedding_dim=16, learn_temperature=True)
 
 
-def unit(rng: torch.Generator, size: int = 8) -> Tensor:
+def unit(rng: Rng, size: int = 8) -> Tensor:
     return F.normalize(torch.randn(size, 16, generator=rng), dim=-1)
 
 
-def test_the_loss_equals_open_clips_when_all_characters_differ(rng: torch.Generator) -> None:
+def test_the_loss_equals_open_clips_when_all_characters_differ(rng: Rng) -> None:
     from open_clip.loss import ClipLoss
 
     images, texts, scale = unit(rng), unit(rng), torch.tensor(14.3)
@@ -55,7 +55,7 @@ def test_the_loss_equals_open_clips_when_all_characters_differ(rng: torch.Genera
 
 
 def test_the_loss_is_lowest_where_equal_characters_share_an_embedding(
-    rng: torch.Generator,
+    rng: Rng,
 ) -> None:
     labels = torch.tensor([0, 0, 1, 2, 2, 2])
     by_class = torch.eye(16)[:3]
@@ -71,7 +71,7 @@ def test_the_loss_is_lowest_where_equal_characters_share_an_embedding(
         assert other > right
 
 
-def test_targets_of_equal_characters_are_equal_and_sum_to_one(rng: torch.Generator) -> None:
+def test_targets_of_equal_characters_are_equal_and_sum_to_one(rng: Rng) -> None:
     labels = torch.randint(0, 4, (12,), generator=rng)
     targets = same_character_targets(labels)
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(12))
@@ -79,7 +79,7 @@ def test_targets_of_equal_characters_are_equal_and_sum_to_one(rng: torch.Generat
     assert torch.equal(targets, targets.T)
 
 
-def test_similarity_targets_follow_their_formula_without_gradient(rng: torch.Generator) -> None:
+def test_similarity_targets_follow_their_formula_without_gradient(rng: Rng) -> None:
     images, texts = unit(rng).requires_grad_(), unit(rng).requires_grad_()
     targets = similarity_targets(images, texts, torch.tensor(3.0, requires_grad=True))
     assert not targets.requires_grad
@@ -88,9 +88,7 @@ def test_similarity_targets_follow_their_formula_without_gradient(rng: torch.Gen
     torch.testing.assert_close(targets[0], torch.stack(row).softmax(dim=0))
 
 
-def test_embeddings_have_length_one_and_the_temperature_is_bounded(
-    network: Clip, rng: torch.Generator
-) -> None:
+def test_embeddings_have_length_one_and_the_temperature_is_bounded(network: Clip, rng: Rng) -> None:
     tokens = torch.tensor([[1, 5, EOS] + [PAD] * 21, [1, 6, EOS] + [PAD] * 21])
     images, texts, scale = network(torch.randn(2, 1, 16, 16, generator=rng), tokens)
     for embeddings in (images, texts):
@@ -107,7 +105,7 @@ def test_an_unlearnt_temperature_stays_one() -> None:
     assert not network.logit_scale.requires_grad
 
 
-def test_what_follows_the_end_token_changes_nothing(rng: torch.Generator) -> None:
+def test_what_follows_the_end_token_changes_nothing(rng: Rng) -> None:
     encoder = TextEncoder(**TEXT).eval()
     tokens = torch.tensor([[1, 5, 6, 7, EOS] + [PAD] * 19])
     other = tokens.clone()
@@ -253,7 +251,7 @@ def test_a_loaded_clip_gives_the_embeddings_it_was_saved_with(
     trained: Path, clip_folder: Path, corpus: Corpus, smoke: ComposeSmoke, runtime: Runtime
 ) -> None:
     weights = load_weights(clip_folder, "clip", "")
-    network, texts = load_clip(weights, smoke(), corpus)
+    network, texts = load_clip(weights, smoke().structure, corpus)
     again = Clip(**weights.arguments)
     again.load_state_dict(weights.state)
     torch.testing.assert_close(
@@ -297,4 +295,4 @@ def test_unseen_characters_stay_out_of_training(
 def test_clip_of_other_characters_is_refused(clip_folder: Path, smoke: ComposeSmoke) -> None:
     other = open_corpus(smoke("data.characters=あシツ木林明"))
     with pytest.raises(InputError, match=r"clip\.safetensors was trained on .*other characters"):
-        load_clip(load_weights(clip_folder, "clip", ""), smoke(), other)
+        load_clip(load_weights(clip_folder, "clip", ""), smoke().structure, other)

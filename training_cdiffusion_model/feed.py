@@ -9,7 +9,7 @@ from handwriting.config import CDiffusion
 from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus
 from handwriting.images.augment import to_float
-from handwriting.parallel.rows import Rng
+from handwriting.rng import Rng
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,5 @@ class StyleFeed:
         labels = self._mixture.draw_labels(batch_size, rng)
         target = self._mixture.draw(labels, self._settings.shares, rng)
         hands = bank.writers[target].repeat_interleave(self._settings.num_style_images)
-        styles = to_float(bank.take(bank.draw_by(hands, rng)))
-        return Batch(
-            to_float(bank.take(target)), styles.view(batch_size, -1, *styles.shape[2:]), labels
-        )
+        styles = to_float(bank.take(bank.draw_by(hands, rng))).squeeze(1)
+        return Batch(to_float(bank.take(target)), styles.unflatten(0, (len(labels), -1)), labels)

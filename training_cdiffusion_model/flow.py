@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handwriting.parallel.rows import Rng, draw_rows
+from handwriting.rng import Rng
 from training_cdiffusion_model.model import Denoiser
 
 
@@ -20,15 +20,10 @@ def interpolate(x_0: Tensor, x_1: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * x_0 + t * x_1
 
 
-def draw_times(size: int, rng: Rng) -> Tensor:
-    """(size,) logit-normal times in (0, 1)."""
-    return draw_rows(torch.randn, size, rng).sigmoid()
-
-
 def flow_matching_loss(network: Denoiser, x_1: Tensor, condition: Tensor, rng: Rng) -> Tensor:
     """The mean squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
-    x_0 = draw_rows(lambda n, **at: torch.randn(n, *x_1.shape[1:], **at), len(x_1), rng)
-    t = draw_times(len(x_1), rng)
+    x_0 = rng.randn(*x_1.shape)
+    t = rng.randn(len(x_1)).sigmoid()  # logit-normal
     return F.mse_loss(network(interpolate(x_0, x_1, t), t, condition), x_1 - x_0)
 
 

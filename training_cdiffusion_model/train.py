@@ -12,19 +12,17 @@ generated image, the target, from top to bottom.
 
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
 from handwriting.config import CDiffusion, Condition, Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.images.augment import to_uint8, uniform
 from handwriting.images.canonical import Uint8
-from handwriting.images.sheets import sheet
-from handwriting.networks.ema import Average
-from handwriting.networks.optimizer import one_cycle
-from handwriting.parallel.rows import Rows, local_batch_size
+from handwriting.images.sheets import float_sheet
+from handwriting.networks.optimizer import moving_average, one_cycle
+from handwriting.rng import Rng
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights, save_weights
@@ -37,7 +35,7 @@ from training_clip.retrieval import class_embeddings, load_clip
 
 def main(config: Config) -> Path:
     settings = config.cdiffusion
-    clip, start = clip_weights(config), start_weights(config)
+    clip, start = clip_weights(config), start_weights(settings)
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "structure", "cdiffusion")
     before = [weights for weights in (clip, start) if weights]
@@ -45,29 +43,29 @@ def main(config: Config) -> Path:
     run = Run(config, "cdiffusion", sections, inputs)
     if run.is_done:
         return run.folder
+    seen = writers_seen(*corpus.sources.values(), *before)
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
+
     feed = StyleFeed(corpus, settings, runtime.device)
+    show = feed.draw(settings.num_samples, Rng(config.seed, runtime.device))
     network = build_network(config, corpus, clip, runtime)
     if start:
-        load_start(network, start, corpus)
-    seen = writers_seen(*corpus.sources.values(), *before)
-    run.begin()
+        start.start(network, corpus.characters)
     runtime.to_device(network)
-    averaged = Average(network, settings.ema_decay)
+    averaged = moving_average(network, settings.ema_decay)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
-    show = feed.draw(settings.num_samples, runtime.seed(config.seed))
 
-    rows, batch_size = Rows(rng), local_batch_size(settings.batch_size)
+    run.begin()
     stateful = {
         "network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule,
     }  # fmt: skip
     for step in run.steps(settings.num_steps, stateful, rng):
-        batch = feed.draw(batch_size, rows)
-        dropped = uniform(0, 1, batch_size, rows) < settings.condition_dropout
+        batch = feed.draw(settings.batch_size, rng)
+        dropped = rng.rand(len(batch.labels)) < settings.condition_dropout
         with runtime.autocast():
             condition = network.condition(batch.labels, batch.styles, dropped)
-            loss = flow_matching_loss(network, batch.target, condition, rows)
+            loss = flow_matching_loss(network, batch.target, condition, rng)
         optimizer.zero_grad()
         loss.backward()
         gradient = runtime.step(optimizer)
@@ -75,7 +73,6 @@ def main(config: Config) -> Path:
         averaged.update_parameters(network)
         run.log(loss=loss, gradient=gradient)
         if step % settings.sample_every == 0 or step == settings.num_steps:
-            assert isinstance(averaged.module, Denoiser)
             run.sample(f"step_{step:06d}", samples(averaged.module, show, settings, runtime))
 
     facts = {
@@ -100,25 +97,11 @@ def clip_weights(config: Config) -> Weights | None:
     return load_weights(path, "clip", "training_clip/train_clip.py")
 
 
-def start_weights(config: Config) -> Weights | None:
-    """The weights of ``cdiffusion.start``, such as those that saw no person's hand."""
-    if not config.cdiffusion.start:
+def start_weights(settings: CDiffusion) -> Weights | None:
+    """The weights to start from, such as those that saw no person's hand; None for random ones."""
+    if not settings.start:
         return None
-    return load_weights(config.cdiffusion.start, "cdiffusion", "training_cdiffusion_model/train.py")
-
-
-def load_start(network: Denoiser, start: Weights, corpus: Corpus) -> None:
-    """Start from other weights.
-
-    Raises:
-        InputError: they are of another network, or of other characters.
-    """
-    start.require_characters(corpus.characters)
-    if start.arguments != network.arguments:
-        raise InputError(
-            f"{start.path} was trained with {start.arguments}, this run has {network.arguments}"
-        )
-    start.load_into(network)
+    return load_weights(settings.start, "cdiffusion", "training_cdiffusion_model/train.py")
 
 
 def build_network(
@@ -127,7 +110,7 @@ def build_network(
     """The untrained network, with the text embeddings of the classes if they are its condition.
 
     Raises:
-        InputError: a size that the levels cannot halve.
+        InputError: a size that its levels cannot halve.
     """
     settings = config.cdiffusion
     fold_px = STEM_PX * 2 ** (len(settings.dim_mults) - 1)
@@ -138,7 +121,7 @@ def build_network(
         )
     by_class = torch.zeros(0, 0)
     if clip:
-        text_network, texts = load_clip(clip, config, corpus)
+        text_network, texts = load_clip(clip, config.structure, corpus)
         runtime.freeze(text_network)
         by_class = class_embeddings(text_network, texts.to(runtime.device), runtime)
     network = Denoiser(
@@ -151,17 +134,16 @@ def build_network(
 
 
 @torch.no_grad()
-def samples(network: Denoiser, show: Batch, settings: CDiffusion, runtime: Runtime) -> Uint8:
+def samples(network: nn.Module, show: Batch, settings: CDiffusion, runtime: Runtime) -> Uint8:
     """A sheet of one style image, the output and the target, from top to bottom."""
+    assert isinstance(network, Denoiser)
     network.eval()
-    rng = torch.Generator(runtime.device).manual_seed(0)
-    x_0 = torch.randn(show.target.shape, generator=rng, device=runtime.device)
-    keep = torch.zeros(len(show.labels), dtype=torch.bool, device=runtime.device)
+    x_0 = Rng(0, runtime.device).randn(*show.target.shape)
+    keep = torch.zeros_like(show.labels, dtype=torch.bool)
     with runtime.autocast():
         condition = network.condition(show.labels, show.styles, keep)
         output = euler(network, x_0, condition, settings.num_evaluations, settings.guidance)
-    rows = [show.styles[:, :1], output, show.target]
-    return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
+    return float_sheet([show.styles[:, :1], output, show.target])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from handwriting.corpus.corpus import Corpus
 from handwriting.errors import report_problems
 from handwriting.images.packed import Int64, PackedImages
 from handwriting.networks.encoders import Classifier
-from handwriting.parallel.rows import Rng, draw_rows
 from handwriting.reports.statistics import Float64
 from handwriting.runs.inference import outputs
 from handwriting.runs.run import run_folder
@@ -113,7 +112,9 @@ class ClassBank(ImageBank):
         self._by_class = Groups(self.labels, len(weights))
         self._bounds = torch.from_numpy(np.cumsum(weights) / np.sum(weights)).to(device)
 
-    def draw(self, size: int, rng: Rng) -> Tensor:
+    def draw(self, size: int, rng: torch.Generator) -> Tensor:
         """(size,) indices, every image of a class equally likely."""
-        unit = draw_rows(lambda n, **at: torch.rand(n, dtype=torch.float64, **at), size, rng)
-        return self._by_class.draw(torch.searchsorted(self._bounds, unit, right=True), rng)
+        device = rng.device
+        unit = torch.rand(size, generator=rng, device=device, dtype=torch.float64)
+        labels = torch.searchsorted(self._bounds, unit, right=True)
+        return self._by_class.pick(labels, torch.rand(size, generator=rng, device=device))

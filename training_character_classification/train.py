@@ -13,18 +13,16 @@ from what is not real (generated images, font renders, simulated writers, in equ
 
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 
 from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.bank import ImageBank
+from handwriting.corpus.bank import ImageBank, draw_batch
 from handwriting.corpus.corpus import open_corpus
 from handwriting.images.augment import Classical, to_float
 from handwriting.images.packed import files_key
 from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
-from handwriting.parallel.rows import Rows, shard_parts
 from handwriting.runs.inference import predict
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
@@ -73,17 +71,12 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, settings.weight_decay)
     augment = Classical()
 
-    rows = Rows(rng)
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for _ in run.steps(settings.num_steps, stateful, rng):
-        drawn = shard_parts(
-            [bank.draw(share, rng) for bank, share in zip(banks, shares, strict=True)]
-        )
-        images = torch.cat([bank.take(i) for bank, i in zip(banks, drawn, strict=True)])
-        labels = torch.cat([bank.labels[i] for bank, i in zip(banks, drawn, strict=True)])
-        inputs_ = augment(images, rows) if config.aug else to_float(images)
+        drawn, labels = draw_batch(banks, shares, rng)
+        images = augment(drawn, rng) if config.aug else to_float(drawn)
         with runtime.autocast():
-            logits = network(inputs_)
+            logits = network(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad()
         loss.backward()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from handwriting.characters.vocabulary import ClassTexts, Vocabulary, class_texts
-from handwriting.config import Config
+from handwriting.config import Structure
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
@@ -30,7 +30,7 @@ def class_embeddings(network: Clip, texts: ClassTexts, runtime: Runtime) -> Tens
     return F.normalize((embedded * real).sum(dim=1), dim=-1)
 
 
-def load_clip(weights: Weights, config: Config, corpus: Corpus) -> tuple[Clip, ClassTexts]:
+def load_clip(weights: Weights, structure: Structure, corpus: Corpus) -> tuple[Clip, ClassTexts]:
     """A trained CLIP and the texts of the study's classes in its vocabulary.
 
     Raises:
@@ -38,9 +38,9 @@ def load_clip(weights: Weights, config: Config, corpus: Corpus) -> tuple[Clip, C
     """
     weights.require_characters(corpus.characters)
     network = build(Clip, weights)
-    texts = known_texts(weights, config, corpus)
+    texts = known_texts(weights, structure, corpus)
     vocabulary = texts.vocabulary
-    own = class_texts(config.structure, corpus.characters, corpus.seen)
+    own = class_texts(structure, corpus.characters, corpus.seen)
     if own.vocabulary != vocabulary:
         raise InputError(
             f"clip_weight {weights.path} has another vocabulary ({len(vocabulary)} tokens) than "
@@ -50,21 +50,21 @@ def load_clip(weights: Weights, config: Config, corpus: Corpus) -> tuple[Clip, C
     return network, texts
 
 
-def known_texts(weights: Weights, config: Config, corpus: Corpus) -> ClassTexts:
+def known_texts(weights: Weights, structure: Structure, corpus: Corpus) -> ClassTexts:
     """The texts of the study's classes as a trained text encoder, or CLIP, reads them.
 
     Raises:
         InputError: it reads texts of another length, or its vocabulary is another's.
     """
     vocabulary = Vocabulary.from_list(weights.facts["vocabulary"])
-    reads, length = weights.arguments["text"], config.structure.context_length
+    reads, length = weights.arguments["text"], structure.context_length
     for name, expected in (("vocab_size", len(vocabulary)), ("context_length", length)):
         if reads[name] != expected:
             raise InputError(
                 f"{weights.path} reads texts with {name}={reads[name]}, this run has {expected}: "
                 "give the structure.context_length and the vocabulary that it was trained with"
             )
-    return class_texts(config.structure, corpus.characters, corpus.seen, vocabulary)
+    return class_texts(structure, corpus.characters, corpus.seen, vocabulary)
 
 
 class ImageTower(nn.Module):

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.bank import ImageBank
+from handwriting.corpus.bank import ImageBank, draw_batch
 from handwriting.corpus.corpus import open_corpus
 from handwriting.images.augment import Classical, to_float
 from handwriting.images.packed import concatenate
 from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
-from handwriting.parallel.rows import Rows, gather, shard
+from handwriting.networks.whole_batch import gather
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, save_weights
@@ -35,8 +35,7 @@ from training_clip.retrieval import known_texts, retrieval
 
 
 def main(config: Config) -> Path:
-    corpus = open_corpus(config)
-    folder = run_folder(config)
+    settings, folder = config.clip, run_folder(config)
     image = load_weights(
         config.image_weight or folder / "image_encoder", "image_encoder",
         "training_clip/train_image_encoder.py",
@@ -45,6 +44,7 @@ def main(config: Config) -> Path:
         config.text_weight or folder / "text_encoder", "text_encoder",
         "training_clip/train_text_encoder.py",
     )  # fmt: skip
+    corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "aug", "structure", "clip")
     inputs = {"corpus": corpus.key, "image": image.path, "text": text.path}
     run = Run(config, "clip", sections, inputs)
@@ -53,14 +53,11 @@ def main(config: Config) -> Path:
     for weights in (image, text):
         weights.require_characters(corpus.characters)
     towers = build(Classifier, image).encoder, build(TextClassifier, text).encoder
-    texts = known_texts(text, config, corpus)
     seen = writers_seen(*corpus.sources.values(), image, text)
-    run.begin()
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
-    settings = config.clip
 
-    texts = texts.to(runtime.device)
+    texts = known_texts(text, config.structure, corpus).to(runtime.device)
     everything = concatenate(list(corpus.sources.values()))
     bank = ImageBank(corpus.without_unseen(everything), runtime.device)
     image_arguments = {k: v for k, v in image.arguments.items() if k != "num_classes"}
@@ -74,20 +71,18 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
 
-    rows = Rows(rng)
+    run.begin()
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for _ in run.steps(settings.num_steps, stateful, rng):
-        drawn = bank.draw(settings.batch_size, rng)
-        labels, images = bank.labels[drawn], bank.take(shard(drawn))
-        inputs_ = augment(images, rows) if config.aug else to_float(images)
-        tokens = texts.draw(shard(labels), rows)
+        drawn, labels = draw_batch([bank], [settings.batch_size], rng)
+        images = augment(drawn, rng) if config.aug else to_float(drawn)
         with runtime.autocast():
-            image_embeddings, text_embeddings, scale = network(inputs_, tokens)
-        image_embeddings, text_embeddings = gather(image_embeddings), gather(text_embeddings)
+            *embeddings, scale = network(images, texts.draw(labels, rng))
+        image_embeddings, text_embeddings = map(gather, embeddings)  # against the whole batch
         if settings.targets == "similarity":
             targets = similarity_targets(image_embeddings, text_embeddings, scale)
         else:
-            targets = same_character_targets(labels)
+            targets = same_character_targets(gather(labels))
         loss = contrastive_loss(image_embeddings, text_embeddings, scale, targets)
         optimizer.zero_grad()
         loss.backward()
@@ -96,6 +91,7 @@ def main(config: Config) -> Path:
         run.log(loss=loss, scale=scale, gradient=gradient)
 
     metrics = dict(retrieval(network, corpus, texts, runtime))
+    print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     facts = {
         "characters": corpus.characters,
         "vocabulary": texts.vocabulary.to_list(),
@@ -104,7 +100,6 @@ def main(config: Config) -> Path:
     path = save_weights(
         run.folder / "clip.safetensors", "clip", network.arguments, facts, network.state_dict()
     )
-    print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     return run.finish(metrics, [path])
 
 

@@ -16,7 +16,6 @@ from handwriting.characters.vocabulary import class_texts
 from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
 from handwriting.networks.optimizer import one_cycle
-from handwriting.parallel.rows import Rows, shard
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
@@ -25,6 +24,7 @@ from training_clip.model import TextClassifier
 
 
 def main(config: Config) -> Path:
+    settings = config.text_encoder
     corpus = open_corpus(config)
     texts = class_texts(config.structure, corpus.characters, corpus.seen)
     sections = ("seed", "structure", "text_encoder")
@@ -32,12 +32,11 @@ def main(config: Config) -> Path:
     run = Run(config, "text_encoder", sections, inputs)
     if run.is_done:
         return run.folder
-    run.begin()
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
-    settings = config.text_encoder
-    texts = texts.to(runtime.device)
 
+    texts = texts.to(runtime.device)
+    seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=runtime.device)
     arguments = {
         "vocab_size": len(texts.vocabulary),
         "context_length": config.structure.context_length,
@@ -45,18 +44,15 @@ def main(config: Config) -> Path:
         "heads": settings.heads,
         "layers": settings.layers,
     }
-    network = TextClassifier(arguments, len(corpus.characters)).to(runtime.device)
+    network = TextClassifier(arguments, len(corpus.characters))
+    runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
-    seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=runtime.device)
 
-    rows = Rows(rng)
+    run.begin()
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for _ in run.steps(settings.num_steps, stateful, rng):
-        drawn = torch.randint(
-            len(seen), (settings.batch_size,), generator=rng, device=runtime.device
-        )
-        labels = seen[shard(drawn)]
-        tokens = texts.draw(labels, rows)
+        labels = seen[rng.randint(len(seen), rng.num_rows(settings.batch_size))]
+        tokens = texts.draw(labels, rng)
         with runtime.autocast():
             loss = F.cross_entropy(network(tokens), labels)
         optimizer.zero_grad()
@@ -66,17 +62,17 @@ def main(config: Config) -> Path:
         run.log(loss=loss, gradient=gradient)
 
     top1 = accuracy(network, texts.tokens[seen], seen, runtime)
+    print(f"  accuracy on all sequences {top1:.3f}")
     facts = {
         "characters": corpus.characters,
         "vocabulary": texts.vocabulary.to_list(),
         "writers_seen": [],  # it reads no image
     }
-    weights = save_weights(
+    path = save_weights(
         run.folder / "text_encoder.safetensors", "text_encoder", network.arguments, facts,
         network.state_dict(),
     )  # fmt: skip
-    print(f"  accuracy on all sequences {top1:.3f}")
-    return run.finish({"train_top1": top1}, [weights])
+    return run.finish({"train_top1": top1}, [path])
 
 
 @torch.no_grad()

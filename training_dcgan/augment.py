@@ -8,25 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handwriting.parallel.rows import Rng, draw_rows
+from handwriting.rng import Rng
 
 MAX_SHIFT = 0.125  # of the side, as in the paper
 
 
-def shift(images: Tensor, rng: Rng | None) -> Tensor:
+def shift(images: Tensor, rng: Rng) -> Tensor:
     """Move each image by up to ``MAX_SHIFT`` along both axes; paper follows.
 
     Args:
         images: (B, 1, S, S) in [-1, 1], paper -1; gradients flow back to them.
-        rng: on their device; torch's own if there is none.
+        rng: on their device.
     """
     size, side = len(images), images.shape[-1]
     most = round(side * MAX_SHIFT)
     padded = F.pad(images, [most] * 4, value=-1.0).squeeze(1)
-    start = draw_rows(
-        lambda n, **at: torch.randint(2 * most + 1, (2, n, 1), **at).transpose(0, 1),
-        size, rng, images.device,
-    )  # fmt: skip
+    start = rng.randint(2 * most + 1, size, 2, 1)
     rows, columns = (start + torch.arange(side, device=images.device)).unbind(1)  # (B, S) each
     item = torch.arange(size, device=images.device)[:, None, None]
     return padded[item, rows[:, :, None], columns[:, None, :]].unsqueeze(1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from handwriting.config import Config
 from handwriting.corpus.generation import generate_from_noise
 from handwriting.script import run_script
-from training_dcgan.model import Generator
+from training_dcgan.networks import Generator
 
 
 def main(config: Config) -> Path:

@@ -1,12 +1,6 @@
-"""The DCGAN: a generator and a discriminator, all convolutions, and one step of training both.
+"""The DCGAN as one model: its networks, their optimizers, and one step of training both.
 
-A. Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative
-Adversarial Networks, 2016. The interface of :class:`DCGAN` is that of a Keras model: ``build``,
-``summary``, ``train_on_batch``, ``generate``. Given classes, the generator is told which to draw by
-an embedding beside its noise, and the discriminator which to expect by a projection (T. Miyato,
-M. Koyama, cGANs with Projection Discriminator, 2018). The discriminator sees how much the images of
-a group differ (T. Karras et al., Progressive Growing of GANs, 2018, section 3, for each feature):
-without it, a class came to look the same whatever the noise.
+The interface is that of a Keras model: ``build``, ``summary``, ``train_on_batch``, ``generate``.
 """
 
 from typing import Any
@@ -14,127 +8,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam
 
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
-from handwriting.networks.ema import Average
-from handwriting.parallel.rows import Rng, draw_rows
+from handwriting.networks.optimizer import moving_average
+from handwriting.rng import Rng
 from handwriting.runs.runtime import Runtime
 from training_dcgan.augment import shift
-
-SLOPE = 0.2  # of LeakyReLU below zero (Radford et al. 2016, section 4)
-NUM_FEATURES = 128  # of an image, as the discriminator sees it before its verdict
-GROUP = 4  # images that follow each other in a batch and are compared; best of one class
-DEVIATION_WEIGHT = 0.5  # of how they differ beside what each shows: diversity against legibility
-
-
-class FromPoint(nn.ConvTranspose2d):
-    """A transposed convolution of one position, (B, C, 1, 1) to (B, C', S, S), as a matrix product.
-
-    On a CPU kernels as large as the image take many times as long as convolutions.
-    """
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        by_place = self.weight.permute(0, 2, 3, 1)  # (C, S, S, C'), as it lies in channels-last
-        made = x.flatten(1) @ by_place.flatten(1)
-        return made.unflatten(1, by_place.shape[1:]).permute(0, 3, 1, 2)
-
-
-class ToPoint(nn.Conv2d):
-    """A convolution whose kernel is the image, (B, C, S, S) to (B, C', 1, 1), as one, likewise."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.permute(0, 2, 3, 1).flatten(1)
-        return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight, self.bias)[..., None, None]
-
-
-class Generator(nn.Module):
-    """Noise to images: transposed convolutions from 1 x 1 to a quarter, a half, the whole side.
-
-    Args:
-        size_px: S, a multiple of 4.
-        z_dim: Z.
-        num_classes: K; None for images of no particular class.
-        dim: channels at half the side; twice as many at a quarter.
-    """
-
-    def __init__(self, size_px: int, z_dim: int, num_classes: int | None, dim: int) -> None:
-        super().__init__()
-        self.arguments: dict[str, Any] = {
-            "size_px": size_px, "z_dim": z_dim, "num_classes": num_classes, "dim": dim,
-        }  # fmt: skip
-        self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else None
-        inputs = 2 * z_dim if num_classes else z_dim
-        self.layers = nn.Sequential(
-            FromPoint(inputs, 2 * dim, size_px // 4, bias=False),
-            nn.BatchNorm2d(2 * dim),
-            nn.LeakyReLU(SLOPE),
-            nn.ConvTranspose2d(2 * dim, dim, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(dim),
-            nn.LeakyReLU(SLOPE),
-            nn.ConvTranspose2d(dim, 1, 4, stride=2, padding=1),
-            nn.Tanh(),
-        )
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Noise (B, Z), and classes (B,) if there are any, to images (B, 1, S, S) in [-1, 1]."""
-        if self.embedding is not None:
-            z = torch.cat([z, self.embedding(labels)], dim=1)
-        images: Tensor = self.layers(z[..., None, None])
-        return images.float()
-
-
-class Discriminator(nn.Module):
-    """Images to logits, high for real: strided convolutions, each of spectral norm 1.
-
-    T. Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018: in place of
-    batch norm, with which real and generated batches would have statistics of their own.
-
-    Args:
-        size_px: S, a multiple of 4.
-        num_classes: K; None to judge images whatever they show.
-        dim: channels at half the side; twice as many at a quarter.
-    """
-
-    def __init__(self, size_px: int, num_classes: int | None, dim: int) -> None:
-        super().__init__()
-        self.arguments: dict[str, Any] = {
-            "size_px": size_px, "num_classes": num_classes, "dim": dim,
-        }  # fmt: skip
-        self.layers = nn.Sequential(
-            spectral_norm(nn.Conv2d(1, dim, 4, stride=2, padding=1)),
-            nn.LeakyReLU(SLOPE),
-            spectral_norm(nn.Conv2d(dim, 2 * dim, 4, stride=2, padding=1)),
-            nn.LeakyReLU(SLOPE),
-            spectral_norm(ToPoint(2 * dim, NUM_FEATURES, size_px // 4)),
-            nn.LeakyReLU(SLOPE),
-        )
-        self.verdict = spectral_norm(nn.Conv2d(2 * NUM_FEATURES, 1, 1))
-        self.embedding = nn.Embedding(num_classes, NUM_FEATURES) if num_classes else None
-        if self.embedding is not None:
-            # Not normalised: one norm for all classes left each too weak, and ユ passed as エ.
-            nn.init.normal_(self.embedding.weight, std=0.1)
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images (B, 1, S, S) in [-1, 1], and their classes (B,) if there are any, to (B,).
-
-        B is a multiple of ``GROUP``.
-        """
-        features = self.layers(images)  # (B, D, 1, 1)
-        seen = torch.cat([features, DEVIATION_WEIGHT * deviations(features)], dim=1)
-        logits: Tensor = self.verdict(seen).flatten()
-        if self.embedding is not None:  # Miyato, Koyama 2018, eq. 4
-            logits = logits + (self.embedding(labels) * features.flatten(1)).sum(dim=1)
-        return logits.float()
-
-
-def deviations(features: Tensor) -> Tensor:
-    """The standard deviation of each feature (B, D, 1, 1) in the group of each image, likewise."""
-    groups = features.unflatten(0, (-1, GROUP))  # (B / GROUP, GROUP, D, 1, 1)
-    variance = groups.var(dim=1, keepdim=True, unbiased=False)
-    return (variance + 1e-8).sqrt().expand_as(groups).flatten(0, 1)
+from training_dcgan.networks import GROUP, Discriminator, Generator
 
 
 class DCGAN:
@@ -173,27 +55,29 @@ class DCGAN:
         Args:
             runtime: device and precision; the CPU in float32 if none is given.
         """
-        in_float32 = RuntimeConfig("cpu", "no", 0, 60.0, False)
-        self._runtime = runtime or Runtime(in_float32)
+        self._runtime = runtime or Runtime(RuntimeConfig("cpu", "no", 0, 60.0, False))
         dim, discriminator_dim = self._dims
         self.generator = Generator(self.size_px, self.z_dim, self.num_classes, dim)
         self.discriminator = Discriminator(self.size_px, self.num_classes, discriminator_dim)
         self._runtime.to_device(self.generator)
         self._runtime.to_device(self.discriminator)
-        self.averaged = Average(self.generator, self._ema_decay).eval()
+        self.averaged = moving_average(self.generator, self._ema_decay).eval()
         self.generator_optimizer, self.discriminator_optimizer = (
             Adam(network.parameters(), learning_rate, betas=self._betas, fused=True)
             for network, learning_rate in zip(
                 (self.generator, self.discriminator), self._learning_rates, strict=True
             )
         )
+        self._rng = Rng(int(torch.randint(2**62, ())), self._runtime.device)
         return self
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint must hold to go on as if nothing had happened."""
-        names = ("generator", "discriminator", "averaged", "generator_optimizer",
-                 "discriminator_optimizer")  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {
+            "generator": self.generator, "discriminator": self.discriminator,
+            "averaged": self.averaged, "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }  # fmt: skip
 
     def summary(self) -> str:
         """The layers of both networks, the shapes they put out, and how many weights they have."""
@@ -205,10 +89,8 @@ class DCGAN:
         return "\n\n".join(_summary(network, given, labels) for network, given in parts)
 
     def generate_noise(self, n: int, rng: Rng | None = None) -> Tensor:
-        """Standard normal noise (n, Z), from torch's own generator if none is given."""
-        return draw_rows(
-            lambda size, **at: torch.randn(size, self.z_dim, **at), n, rng, self._runtime.device
-        )
+        """Standard normal noise (n, Z), from a generator of the model's own if none is given."""
+        return (rng or self._rng).randn(n, self.z_dim)
 
     @torch.no_grad()
     def generate(self, n_or_noise: int | Tensor, labels: Tensor | None = None) -> Tensor:
@@ -238,7 +120,8 @@ class DCGAN:
                 trainable in a joint Keras model, it learns there from the generator's loss to call
                 generated images real, against its own step. False does the same here: for
                 comparison, not for use.
-            rng: that draws noise and augmentation, on the model's device.
+            rng: that draws noise and augmentation, on the model's device; the model's own if there
+                is none.
 
         Returns:
             Scalars: ``discriminator_loss``, ``generator_loss``; ``real_accuracy`` and
@@ -249,6 +132,7 @@ class DCGAN:
         Raises:
             InputError: images of another shape, or labels that do not fit the model.
         """
+        rng = rng or self._rng
         self._check_images(x)
         self._check_labels(labels, len(x))
         # (1) The discriminator: real and generated images in batches of their own.

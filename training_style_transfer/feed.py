@@ -14,7 +14,7 @@ from handwriting.config import StyleTransfer
 from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus, matching
 from handwriting.images.augment import place, random_placement
-from handwriting.parallel.rows import Rng
+from handwriting.rng import Rng
 
 # How often content and style come from each kind of source.
 REFERENCE = {"reference": 1.0}
@@ -68,7 +68,7 @@ class PairFeed:
         if self._settings.style_character == "any":
             shown.append(bank.draw_by(bank.writers[target], rng))
         placement = random_placement(
-            batch_size, rng, self._settings.max_angle, free=step_type != "step1"
+            len(labels), rng, self._settings.max_angle, free=step_type != "step1"
         )
         placed = place(bank.take(torch.stack(shown, dim=1)), placement)  # (B, 2 or 3, H, W)
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from handwriting.networks.encoders import ImageEncoder
-from handwriting.parallel.rows import all_reduce_mean, all_reduce_mean_
+from handwriting.networks.whole_batch import batch_mean, gather
 from training_clip.model import Clip
 from training_style_transfer.model import Discriminator, Generator
 
@@ -35,7 +35,7 @@ def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> T
     Relative to the style's own squares: the style encoder is trained, and its features may grow.
     """
     losses = [
-        F.mse_loss(of_output, of_style) / all_reduce_mean(of_style.square().mean()).clamp(min=1e-6)
+        F.mse_loss(of_output, of_style) / batch_mean(of_style.square()).clamp(min=1e-6)
         for of_output, of_style in zip(output, style, strict=True)
     ]
     return torch.stack(losses).sum()
@@ -67,7 +67,7 @@ class PerceptualLoss(nn.Module):
         for features, of_target in zip(self.encoder.stages(output), wanted, strict=True):
             of_output, of_target = features.float(), of_target.float()
             # Each map counts alike whatever its magnitude.
-            size = all_reduce_mean(of_target.abs().mean()).clamp(min=1e-6)
+            size = batch_mean(of_target.abs()).clamp(min=1e-6)
             losses.append(F.l1_loss(of_output, of_target) / size)
         return torch.stack(losses).mean()
 
@@ -129,10 +129,10 @@ class GeneratorObjective:
         generator: Generator, output: Tensor, wanted_gradient: Tensor, gan_gradient: Tensor
     ) -> Tensor:
         """Ratio of the gradients' norms at the last layer (eq. 7)."""
-        gradients = [
+        own = [
             torch.autograd.grad(output, generator.last_layer, gradient, retain_graph=True)[0]
             for gradient in (wanted_gradient, gan_gradient)
         ]
-        all_reduce_mean_(gradients)
-        wanted, gan = (gradient.norm() for gradient in gradients)
+        # Each process has the gradients of the mean over its rows.
+        wanted, gan = (gradient.norm() for gradient in gather(torch.stack(own)[None]).mean(0))
         return (wanted / (gan + 1e-6)).clamp(max=MAX_ADAPTIVE_WEIGHT)

@@ -12,28 +12,25 @@ the one before. Writes ``runs/<name>/style_transfer/<mode>/<step>/`` with ``gene
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from handwriting.config import Config, ModelMode, StepType
+from handwriting.config import Config, StepType
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.images.augment import to_uint8, uniform
-from handwriting.images.canonical import Uint8
-from handwriting.images.sheets import sheet
-from handwriting.networks.ema import Average
+from handwriting.images.sheets import float_sheet
 from handwriting.networks.encoders import Classifier
-from handwriting.parallel.rows import Rows, local_batch_size
+from handwriting.networks.optimizer import moving_average
+from handwriting.rng import Rng
 from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights, save_weights
 from handwriting.script import run_script
 from training_clip.retrieval import class_embeddings, load_clip
-from training_style_transfer.feed import Batch, PairFeed
+from training_style_transfer.feed import STEPS, Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator
 from training_style_transfer.objective import (
     GeneratorObjective,
@@ -41,56 +38,42 @@ from training_style_transfer.objective import (
     hinge_discriminator_loss,
 )
 
-STEP_ORDER = ("step1", "step2", "step3", "step_end")
-
 
 def main(config: Config) -> Path:
     if config.step_type is not StepType.all:
-        return train_step(config, config.step_type.value, config.gen_weight, config.disc_weight)
+        return train_step(config, config.step_type.value)
     if config.gen_weight or config.disc_weight:
         raise InputError(
             "gen_weight and disc_weight start one step: name it, such as step_type=step2"
         )
-    for step_type in STEP_ORDER:
-        folder = train_step(config, step_type, None, None)
-    return folder
+    return [train_step(config, step_type) for step_type in STEPS][-1]
 
 
-def train_step(
-    config: Config, step_type: str, gen_weight: str | None, disc_weight: str | None
-) -> Path:
+def train_step(config: Config, step_type: str) -> Path:
     """One of the four steps, from the weights of the one before."""
-    mode, settings = config.model_mode.value, config.style_transfer
-    start = start_weights(config, step_type, gen_weight, disc_weight)
-    clip_weights = load_weights(
-        config.clip_weight or run_folder(config) / "clip", "clip", "training_clip/train_clip.py"
-    )
-    encoder_weights = load_weights(
-        config.image_weight or run_folder(config) / "image_encoder",
-        "image_encoder",
-        "training_clip/train_image_encoder.py",
-    )
+    settings, mode = config.style_transfer, config.model_mode.value
+    start, clip, encoder = start_weights(config, step_type), *frozen_weights(config)
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "structure", "model_mode", "style_transfer")
-    inputs = {w.kind: w.path for w in [*start, clip_weights, encoder_weights]}
-    run = Run(
-        config,
-        f"style_transfer/{mode}/{step_type}",
-        sections,
-        {**inputs, "corpus": corpus.key, "step": step_type},
-    )
+    files = {weights.kind: weights.path for weights in (*start, clip, encoder)}
+    inputs = {**files, "corpus": corpus.key, "step": step_type}
+    run = Run(config, f"style_transfer/{mode}/{step_type}", sections, inputs)
     if run.is_done:
         return run.folder
+    seen = writers_seen(*corpus.sources.values(), *start, clip, encoder)
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
+
     feed = PairFeed(corpus, config.fonts.reference, settings, runtime.device)
-    objective = build_objective(config, corpus, clip_weights, encoder_weights, runtime)
-    generator, discriminator = build_networks(config, corpus, objective.by_class, start)
-    seen = writers_seen(*corpus.sources.values(), *start, clip_weights, encoder_weights)
-    run.begin()
+    show = feed.draw(step_type, settings.num_samples, Rng(config.seed, runtime.device))
+    objective = build_objective(config, corpus, clip, encoder, runtime)
+    generator = build_generator(config, corpus, objective.by_class)
+    discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
+    for weights, network in zip(start, (generator, discriminator), strict=False):
+        weights.start(network, corpus.characters)
     runtime.to_device(generator)
     runtime.to_device(discriminator)
-    averaged = Average(generator, settings.ema_decay)
+    averaged = moving_average(generator, settings.ema_decay)
     betas = (settings.betas[0], settings.betas[1])
     generator_optimizer = Adam(
         generator.parameters(), settings.learning_rate, betas=betas, fused=True
@@ -98,20 +81,17 @@ def train_step(
     discriminator_optimizer = Adam(
         discriminator.parameters(), settings.discriminator_learning_rate, betas=betas, fused=True
     )
-    show = feed.draw(step_type, settings.num_samples, runtime.seed(config.seed))
 
+    run.begin()
     stateful = {
-        "generator": generator,
-        "discriminator": discriminator,
-        "averaged": averaged,
+        "generator": generator, "discriminator": discriminator, "averaged": averaged,
         "generator_optimizer": generator_optimizer,
         "discriminator_optimizer": discriminator_optimizer,
-    }
-    num_steps, batch_size = settings.num_steps[step_type], local_batch_size(settings.batch_size)
-    rows = Rows(rng)
+    }  # fmt: skip
+    num_steps = settings.num_steps[step_type]
     for step in run.steps(num_steps, stateful, rng):
-        batch = feed.draw(step_type, batch_size, rows)
-        dropped = uniform(0, 1, batch_size, rows) < settings.condition_dropout
+        batch = feed.draw(step_type, settings.batch_size, rng)
+        dropped = rng.rand(len(batch.labels)) < settings.condition_dropout
 
         # (1) The generator: one gradient at its output, then back through it.
         with runtime.autocast():
@@ -139,13 +119,13 @@ def train_step(
         )  # fmt: skip
         if step % settings.sample_every == 0 or step == num_steps:
             output = samples(averaged.module, show, runtime)
-            run.sample(f"step_{step:06d}", sample_sheet(show, output))
+            rows = [show.content, show.style, output, show.target]
+            run.sample(f"step_{step:06d}", float_sheet(rows))
             check_variety(run, step, output.unsqueeze(0), show.target.unsqueeze(0))
 
-    by_number = config.model_mode is ModelMode.adain_mlp  # of the class
     facts = {
         "characters": corpus.characters,
-        "drawable": corpus.seen if by_number else corpus.characters,
+        "drawable": corpus.seen if generator.mode == "adain_mlp" else corpus.characters,
         "mode": mode,
         "step_type": step_type,
         "size_px": config.size_px,
@@ -161,44 +141,52 @@ def train_step(
     return run.finish(run.last_logged(), paths)
 
 
-def start_weights(
-    config: Config, step_type: str, gen_weight: str | None, disc_weight: str | None
-) -> list[Weights]:
+def start_weights(config: Config, step_type: str) -> list[Weights]:
     """The generator's and the discriminator's weights to start from; none for step1.
 
     Raises:
         InputError: the step before has not been trained.
     """
-    place = STEP_ORDER.index(step_type)
-    if place == 0 and not (gen_weight or disc_weight):
+    steps, mode = list(STEPS), config.model_mode.value
+    if step_type == steps[0] and not (config.gen_weight or config.disc_weight):
         return []
-    mode, before = config.model_mode.value, STEP_ORDER[max(place - 1, 0)]
+    before = steps[max(steps.index(step_type) - 1, 0)]
     previous = run_folder(config) / "style_transfer" / mode / before
     made_by = f"training_style_transfer/train.py model_mode={mode} step_type={before}"
     return [
-        load_weights(gen_weight or previous, "generator", made_by),
-        load_weights(disc_weight or previous, "discriminator", made_by),
+        load_weights(config.gen_weight or previous, "generator", made_by),
+        load_weights(config.disc_weight or previous, "discriminator", made_by),
     ]
+
+
+def frozen_weights(config: Config) -> tuple[Weights, Weights]:
+    """The weights of CLIP and of the image encoder, through which the objective looks."""
+    folder = run_folder(config)
+    clip, encoder = (
+        config.clip_weight or folder / "clip",
+        config.image_weight or folder / "image_encoder",
+    )
+    return (
+        load_weights(clip, "clip", "training_clip/train_clip.py"),
+        load_weights(encoder, "image_encoder", "training_clip/train_image_encoder.py"),
+    )
 
 
 def build_objective(
     config: Config, corpus: Corpus, clip: Weights, encoder: Weights, runtime: Runtime
 ) -> GeneratorObjective:
     """The objective with its frozen networks and the classes' text embeddings."""
-    network, texts = load_clip(clip, config, corpus)
+    network, texts = load_clip(clip, config.structure, corpus)
     by_class = class_embeddings(runtime.freeze(network), texts.to(runtime.device), runtime)
-    classifier = build(Classifier, encoder)
-    perceptual = runtime.freeze(PerceptualLoss(classifier.encoder))
+    perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
     return GeneratorObjective(perceptual, network, by_class, config.style_transfer.weights)
 
 
-def build_networks(
-    config: Config, corpus: Corpus, by_class: Tensor, start: list[Weights]
-) -> tuple[Generator, Discriminator]:
-    """Generator and discriminator, with the weights to start from if there are any.
+def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generator:
+    """The untrained generator, with the text embeddings of the classes if its mode takes them.
 
     Raises:
-        InputError: the weights are of another mode, other sizes or other characters.
+        InputError: a size that its levels cannot halve.
     """
     settings = config.style_transfer
     fold_px = settings.patch_px * 2 ** (len(settings.dim_mults) - 1)
@@ -208,33 +196,14 @@ def build_networks(
             "patch_px and levels (dim_mults) need"
         )
     generator = Generator(
-        config.model_mode.value,
-        len(corpus.characters),
-        by_class.shape[1],
-        settings.dim,
-        settings.dim_mults,
-        settings.num_blocks,
-        settings.patch_px,
-        settings.full_attention,
-    )
+        config.model_mode.value, len(corpus.characters), by_class.shape[1], settings.dim,
+        settings.dim_mults, settings.num_blocks, settings.patch_px, settings.full_attention,
+    )  # fmt: skip
     if settings.gradient_checkpointing:
         generator.save_memory()
-    if config.model_mode is ModelMode.adain_clip:
+    if generator.mode == "adain_clip":
         generator.text_embeddings.copy_(by_class)
-    discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
-    networks: list[Generator | Discriminator] = [generator, discriminator]
-    for network, weights in zip(networks, start, strict=False):
-        found = {**weights.arguments, "mode": weights.facts["mode"]}
-        expected = {**network.arguments, "mode": config.model_mode.value}
-        for name, value in expected.items():
-            if found.get(name) != value:
-                raise InputError(
-                    f"{weights.path} was trained with {name}={found.get(name)}, this run has "
-                    f"{name}={value}: give the weights of a run with this {name}"
-                )
-        weights.require_characters(corpus.characters)
-        weights.load_into(network)
-    return generator, discriminator
+    return generator
 
 
 @torch.no_grad()
@@ -245,12 +214,6 @@ def samples(generator: nn.Module, show: Batch, runtime: Runtime) -> Tensor:
     with runtime.autocast():
         output: Tensor = generator(show.content, generator.style(show.style), show.labels)
     return output
-
-
-def sample_sheet(show: Batch, output: Tensor) -> Uint8:
-    """A sheet of content, style, output and target, from top to bottom."""
-    rows: list[Tensor] = [show.content, show.style, output, show.target]
-    return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
 
 
 if __name__ == "__main__":

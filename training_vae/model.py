@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from handwriting.errors import InputError
 from handwriting.networks.blocks import GROUPS
-from handwriting.parallel.rows import Rng, draw_rows
+from handwriting.rng import Rng
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,9 @@ class Encoded:
     mean: Tensor
     log_var: Tensor
 
-    def sample(self, rng: Rng | None = None) -> Tensor:
+    def sample(self, rng: Rng) -> Tensor:
         """Latent variables (B, L), through which gradients flow (eq. 4 and section 2.4)."""
-        size, num_latents = self.mean.shape
-        noise = draw_rows(
-            lambda n, **at: torch.randn(n, num_latents, **at), size, rng, self.mean.device
-        )
-        return self.mean + (self.log_var / 2).exp() * noise
+        return self.mean + (self.log_var / 2).exp() * rng.randn(*self.mean.shape)
 
 
 def squared_error(reconstructions: Tensor, images: Tensor) -> Tensor:
@@ -108,9 +104,7 @@ class Vae(nn.Module):
         images: Tensor = self.decoder(self._with_class(latents, labels))
         return images.float()
 
-    def forward(
-        self, images: Tensor, labels: Tensor | None = None, rng: Rng | None = None
-    ) -> tuple[Tensor, Encoded]:
+    def forward(self, images: Tensor, labels: Tensor | None, rng: Rng) -> tuple[Tensor, Encoded]:
         """Reconstructions (B, 1, S, S) from drawn latent variables, and their distribution."""
         encoded = self.encode(images, labels)
         return self.decode(encoded.sample(rng), labels), encoded

@@ -13,7 +13,6 @@ pictures: ``step_*``, images over their reconstructions over samples from the pr
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,12 +20,12 @@ from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.images.augment import to_float, to_uint8
+from handwriting.images.augment import to_float
 from handwriting.images.canonical import Uint8, smooth
 from handwriting.images.packed import PackedImages, UnpackedImages, cached, in_parts
-from handwriting.images.sheets import sheet
+from handwriting.images.sheets import float_sheet
 from handwriting.networks.optimizer import one_cycle
-from handwriting.parallel.rows import Rng, Rows, local_batch_size
+from handwriting.rng import Rng
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
@@ -41,33 +40,33 @@ TRAVERSAL = torch.linspace(-3, 3, 13)  # standard deviations of the prior
 def main(config: Config) -> Path:
     settings = config.vae
     corpus = open_corpus(config)
-    run = Run(config, "vae", ("seed", "size_px", "data", "fonts", "vae"), {"corpus": corpus.key})
+    sections = ("seed", "size_px", "data", "fonts", "vae")
+    run = Run(config, "vae", sections, {"corpus": corpus.key})
     if run.is_done:
         return run.folder
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
-    sources = corpus.sources
-    if settings.smooth:
-        sources = {name: smoothed(s, config, corpus, name) for name, s in sources.items()}
-    mixture = Mixture(corpus, sources, runtime.device)
-    num_classes = len(corpus.characters) if settings.class_conditional else None
-    network = Vae(config.size_px, settings.num_latents, num_classes, settings.dim, settings.dropout)
-    run.begin()
-    runtime.to_device(network)
-    optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
 
-    def draw(size: int, rng: Rng) -> tuple[Tensor, Tensor | None]:
-        labels = mixture.draw_labels(size, rng)
+    sources = smoothed_sources(config, corpus) if settings.smooth else corpus.sources
+    mixture = Mixture(corpus, sources, runtime.device)
+
+    def draw(batch_size: int, rng: Rng) -> tuple[Tensor, Tensor | None]:
+        labels = mixture.draw_labels(batch_size, rng)
         images = mixture.bank.take(mixture.draw(labels, settings.shares, rng))
         return to_float(images), labels if settings.class_conditional else None
 
-    shown = draw(settings.num_samples, rng)
-    rows, batch_size = Rows(rng), local_batch_size(settings.batch_size)
+    show = draw(settings.num_samples, Rng(config.seed, runtime.device))
+    num_classes = len(corpus.characters) if settings.class_conditional else None
+    network = Vae(config.size_px, settings.num_latents, num_classes, settings.dim, settings.dropout)
+    runtime.to_device(network)
+    optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
+
+    run.begin()
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for step in run.steps(settings.num_steps, stateful, rng):
-        images, labels = draw(batch_size, rows)
+        images, labels = draw(settings.batch_size, rng)
         with runtime.autocast():
-            reconstructions, encoded = network.train()(images, labels, rows)
+            reconstructions, encoded = network.train()(images, labels, rng)
             error = squared_error(reconstructions, images)
             kl = kl_divergence(encoded.mean, encoded.log_var)
         optimizer.zero_grad()
@@ -76,9 +75,9 @@ def main(config: Config) -> Path:
         schedule.step()
         run.log(squared_error=error, kl=kl, gradient=gradient)
         if step % settings.sample_every == 0 or step == settings.num_steps:
-            run.sample(f"step_{step:06d}", samples(network, *shown, runtime))
+            run.sample(f"step_{step:06d}", samples(network, *show, runtime))
 
-    run.sample("traversal", traversal(network, *shown, runtime))
+    run.sample("traversal", traversal(network, *show, runtime))
     facts = {
         "characters": corpus.characters,
         "drawable": corpus.seen,
@@ -91,44 +90,46 @@ def main(config: Config) -> Path:
     return run.finish(run.last_logged(), [path])
 
 
-def smoothed(source: PackedImages, config: Config, corpus: Corpus, kind: str) -> PackedImages:
-    """A source's images blurred and thresholded, made once."""
+def smoothed_sources(config: Config, corpus: Corpus) -> dict[str, PackedImages]:
+    """The corpus's sources with their images blurred and thresholded, made once."""
 
-    def make() -> UnpackedImages:
-        return UnpackedImages(
-            map(smooth, in_parts(source.images)), source.labels, source.writers,
-            source.characters, source.writer_names, source.size_px,
+    def smoothed(kind: str, source: PackedImages) -> PackedImages:
+        facts = corpus.key, asdict(config.data), asdict(config.fonts), config.size_px, kind
+        folder = Path(config.cache_dir).absolute() / "smoothed" / content_key(*facts)
+        return cached(
+            folder,
+            lambda: UnpackedImages(
+                map(smooth, in_parts(source.images)), source.labels, source.writers,
+                source.characters, source.writer_names, source.size_px,
+            ),
         )  # fmt: skip
 
-    key = content_key(corpus.key, asdict(config.data), asdict(config.fonts), config.size_px, kind)
-    return cached(Path(config.cache_dir).absolute() / "smoothed" / key, make)
+    return {kind: smoothed(kind, source) for kind, source in corpus.sources.items()}
 
 
 @torch.no_grad()
 def samples(network: Vae, images: Tensor, labels: Tensor | None, runtime: Runtime) -> Uint8:
     """A sheet of images, their reconstructions and samples of their classes from the prior."""
     network.eval()
-    rng = torch.Generator(runtime.device).manual_seed(0)
-    shape = (PRIOR_ROWS, len(images), network.arguments["num_latents"])
-    latents = torch.randn(shape, generator=rng, device=runtime.device)
+    num_latents = network.arguments["num_latents"]
+    latents = Rng(0, runtime.device).randn(PRIOR_ROWS, len(images), num_latents)
     with runtime.autocast():
         reconstructions = network.decode(network.encode(images, labels).mean, labels)
-        rows = [images, reconstructions, *(network.decode(row, labels) for row in latents)]
-    return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
+        prior = [network.decode(row, labels) for row in latents]
+    return float_sheet([images, reconstructions, *prior])
 
 
 @torch.no_grad()
 def traversal(network: Vae, images: Tensor, labels: Tensor | None, runtime: Runtime) -> Uint8:
     """The first image's class, one latent variable per row going from -3 to 3, the others 0."""
     network.eval()
-    num_latents = network.arguments["num_latents"]
     values = TRAVERSAL.to(runtime.device)
     # (row, column, variable): each row's own variable alone differs from 0.
-    latents = torch.eye(num_latents, device=runtime.device)[:, None, :] * values[:, None]
+    own = torch.eye(network.arguments["num_latents"], device=runtime.device)
+    latents = own[:, None, :] * values[:, None]
     label = None if labels is None else labels[:1].expand(len(values))
     with runtime.autocast():
-        rows = [network.decode(row, label) for row in latents]
-    return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
+        return float_sheet([network.decode(row, label) for row in latents])
 
 
 if __name__ == "__main__":

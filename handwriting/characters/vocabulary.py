@@ -22,7 +22,7 @@ from handwriting.characters.decomposition import (
 )
 from handwriting.config import Structure as StructureConfig
 from handwriting.errors import InputError
-from handwriting.parallel.rows import Rng, draw_rows
+from handwriting.rng import Rng
 
 Int64 = npt.NDArray[np.int64]
 PAD, BOS, EOS, UNK = range(4)
@@ -139,7 +139,7 @@ class ClassTexts:
     def draw(self, labels: Tensor, rng: Rng) -> Tensor:
         """A random text (B, L) of each of (B,) classes."""
         counts = self.counts[labels]
-        unit = draw_rows(torch.rand, len(labels), rng)
+        unit = rng.rand(len(labels))
         return self.tokens[labels, torch.minimum((unit * counts).long(), counts - 1)]
 
 

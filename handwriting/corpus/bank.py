@@ -1,6 +1,6 @@
 """Packed images on a device, drawn in batches: by class, by writer, by source, or any."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import LazyImages, PackedImages, concatenate, in_parts
-from handwriting.parallel.rows import Rng, draw_rows
+from handwriting.rng import Rng
 
 
 class Groups:
@@ -21,9 +21,13 @@ class Groups:
         self.starts = self.counts.cumsum(0) - self.counts
         self.order = torch.argsort(group_of, stable=True)
 
-    def draw(self, groups: Tensor, rng: Rng) -> Tensor:
-        """One member's index for each of (B,) groups; every group must have members."""
-        unit = draw_rows(torch.rand, len(groups), rng)
+    def pick(self, groups: Tensor, unit: Tensor) -> Tensor:
+        """One member's index for each of (B,) groups; every group must have members.
+
+        Args:
+            groups: (B,).
+            unit: (B,) values from [0, 1), which decide.
+        """
         # In float32 the product can round up to the count itself.
         counts = self.counts[groups]
         offset = torch.minimum((unit * counts).long(), counts - 1)
@@ -64,13 +68,21 @@ class ImageBank:
             taken = taken.pin_memory()
         return taken.to(indices.device, non_blocking=True)
 
-    def draw(self, size: int, rng: Rng) -> Tensor:
+    def draw(self, size: int, rng: torch.Generator) -> Tensor:
         """(size,) indices, every image equally likely."""
-        return draw_rows(lambda n, **at: torch.randint(len(self), (n,), **at), size, rng)
+        return torch.randint(len(self), (size,), generator=rng, device=rng.device)
 
     def draw_by(self, writers: Tensor, rng: Rng) -> Tensor:
         """One image's index for each of (B,) writers: any character by the same hand."""
-        return self._by_writer.draw(writers, rng)
+        return self._by_writer.pick(writers, rng.rand(len(writers)))
+
+
+def draw_batch(banks: Sequence[ImageBank], sizes: Sequence[int], rng: Rng) -> tuple[Tensor, Tensor]:
+    """A batch of so many images from each bank: (B, H, W) uint8 and their classes (B,)."""
+    drawn = [bank.draw(size, rng) for bank, size in zip(banks, sizes, strict=True)]
+    chosen = list(zip(banks, rng.shard(*drawn), strict=True))
+    images = torch.cat([bank.take(indices) for bank, indices in chosen])
+    return images, torch.cat([bank.labels[indices] for bank, indices in chosen])
 
 
 def fits(packed: PackedImages, device: torch.device) -> bool:
@@ -122,11 +134,9 @@ class Mixture:
                 characters = " ".join(corpus.characters[j] for j in self._seen[empty].tolist())
                 raise InputError(f"{name}: no image of {characters}")
 
-    def draw_labels(self, size: int, rng: Rng) -> Tensor:
-        """(size,) classes, every seen one equally likely."""
-        num_seen = len(self._seen)
-        chosen = draw_rows(lambda n, **at: torch.randint(num_seen, (n,), **at), size, rng)
-        return self._seen[chosen]
+    def draw_labels(self, batch_size: int, rng: Rng) -> Tensor:
+        """The classes of a batch, every seen one equally likely."""
+        return self._seen[rng.randint(len(self._seen), rng.num_rows(batch_size))]
 
     def draw(self, labels: Tensor, shares: Mapping[str, float], rng: Rng) -> Tensor:
         """One image's index in the bank for each of (B,) classes.
@@ -143,10 +153,5 @@ class Mixture:
         weights = torch.tensor([float(shares.get(name, 0)) for name in self.names])
         if not bool((weights > 0).any()):
             raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
-        weights = weights.to(labels.device)
-        source = draw_rows(
-            lambda n, generator, **_: torch.multinomial(weights, n, True, generator=generator),
-            len(labels),
-            rng,
-        )
-        return self._groups.draw(source * self._num_classes + labels, rng)
+        source = rng.choice(weights.to(labels.device), len(labels))
+        return self._groups.pick(source * self._num_classes + labels, rng.rand(len(labels)))

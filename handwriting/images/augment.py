@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handwriting.parallel.rows import Rng, draw_rows
+from handwriting.rng import Rng
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -23,11 +23,6 @@ def to_float(images: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """Float (B, 1, H, W) in [-1, 1] to uint8 ink (B, H, W)."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
-
-
-def uniform(low: float, high: float, size: int, rng: Rng) -> Tensor:
-    """(size,) draws between two bounds."""
-    return low + (high - low) * draw_rows(torch.rand, size, rng)
 
 
 @dataclass(frozen=True)
@@ -55,13 +50,13 @@ def random_placement(size: int, rng: Rng, max_angle: float, free: bool) -> Place
         free: draw scale from 0.8-1.0 and shift from what keeps the ink inside, else keep both.
     """
     bound = math.radians(max_angle)
-    angle = uniform(-bound, bound, size, rng) * (uniform(0, 1, size, rng) < 0.5)
+    angle = rng.uniform(-bound, bound, size) * (rng.rand(size) < 0.5)
     if not free:
         one = torch.ones(size, device=rng.device)
         return Placement(angle, one, torch.zeros(size, 2, device=rng.device))
-    scale = uniform(0.8, 1.0, size, rng)
+    scale = rng.uniform(0.8, 1.0, size)
     room = 1.0 - scale
-    shift = torch.stack([uniform(-1, 1, size, rng) * room for _ in range(2)], dim=1)
+    shift = torch.stack([rng.uniform(-1, 1, size) * room for _ in range(2)], dim=1)
     return Placement(angle, scale, shift)
 
 
@@ -139,11 +134,11 @@ class Classical:
         """uint8 ink (B, H, W) to floats (B, 1, H, W) in [-1, 1], each image changed on its own."""
         size, height, width = images.shape
         source = self._thicken(images.unsqueeze(1).float().div_(255), rng)
-        angle = uniform(-1, 1, size, rng) * math.radians(self.max_angle)
-        scale_x = 1 + uniform(-self.scale, self.scale, size, rng)
-        scale_y = 1 + uniform(-self.scale, self.scale, size, rng)
-        shear = uniform(-self.shear, self.shear, size, rng)
-        shift_x, shift_y = (uniform(-self.shift, self.shift, size, rng) for _ in range(2))
+        angle = rng.uniform(-1, 1, size) * math.radians(self.max_angle)
+        scale_x = 1 + rng.uniform(-self.scale, self.scale, size)
+        scale_y = 1 + rng.uniform(-self.scale, self.scale, size)
+        shear = rng.uniform(-self.shear, self.shear, size)
+        shift_x, shift_y = (rng.uniform(-self.shift, self.shift, size) for _ in range(2))
         cosine, sine = torch.cos(angle), torch.sin(angle)
         rows = [
             torch.stack([cosine * scale_x, shear - sine * scale_y, shift_x], dim=1),
@@ -156,7 +151,7 @@ class Classical:
 
     def _displacement(self, size: int, height: int, width: int, rng: Rng) -> Tensor:
         """A smooth field (B, H, W, 2): 6 x 6 normal control values, enlarged (bicubic)."""
-        control = draw_rows(lambda n, **at: torch.randn(n, 2, 6, 6, **at), size, rng) * self.elastic
+        control = rng.randn(size, 2, 6, 6) * self.elastic
         # Enlarging is linear, and the same for rows and columns: two small matrix products.
         corner = torch.eye(6, device=rng.device).view(1, 1, 6, 6)
         down, across = (
@@ -167,6 +162,6 @@ class Classical:
 
     def _thicken(self, ink: Tensor, rng: Rng) -> Tensor:
         """Blend each image with its grey dilation or erosion (3 x 3)."""
-        blend = uniform(-self.thinness, self.thickness, len(ink), rng).view(-1, 1, 1, 1)
+        blend = rng.uniform(-self.thinness, self.thickness, len(ink)).view(-1, 1, 1, 1)
         thicker, thinner = over_neighbours(ink, torch.maximum), over_neighbours(ink, torch.minimum)
         return ink + blend.clamp(min=0) * (thicker - ink) + (-blend).clamp(min=0) * (thinner - ink)

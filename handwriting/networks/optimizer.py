@@ -1,10 +1,12 @@
-"""The optimizer that classifiers and encoders share."""
+"""The optimizer that classifiers and encoders share, and the average of weights of generators."""
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import AveragedModel
 
 from handwriting.config import Training
 
@@ -24,3 +26,21 @@ def one_cycle(
         optimizer, settings.learning_rate, total_steps=settings.num_steps + 1, pct_start=0.1
     )
     return optimizer, schedule
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a network's weights, the first ones to begin with.
+
+    The decay grows to its value as (1 + t) / (10 + t), so that a short training is not averaged
+    with its start.
+    """
+
+    @torch.no_grad()
+    def update(means: Any, weights: Any, num_updates: Tensor | int) -> None:
+        # A tensor on the weights' device: as a number it would make the host wait at each step.
+        count = torch.as_tensor(num_updates).float()
+        keep = ((1 + count) / (10 + count)).clamp(max=decay)
+        torch._foreach_mul_(means, keep)
+        torch._foreach_add_(means, torch._foreach_mul(weights, 1 - keep))
+
+    return AveragedModel(network, multi_avg_fn=update)

@@ -10,12 +10,13 @@ processes changes how long a run takes, not what comes out of it.
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,3 +117,15 @@ def all_reduce_max(*values: int) -> list[int]:
     if world_size() > 1:
         dist.all_reduce(found, dist.ReduceOp.MAX)
     return found.tolist()
+
+
+@torch.no_grad()
+def all_reduce_mean_(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors, such as gradients, by their means over the processes; one message."""
+    if world_size() == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    pieces = flat.div_(world_size()).split([tensor.numel() for tensor in tensors])
+    for tensor, piece in zip(tensors, pieces, strict=True):
+        tensor.copy_(piece.view(tensor.shape))

@@ -23,11 +23,10 @@ from torch import Tensor, nn
 from handwriting.config import Config, Tracking
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
-from handwriting.images.sheets import save_png
+from handwriting.images.sheets import save_animation, save_png
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
-from handwriting.parallel.ranks import main_only
-from handwriting.parallel.rows import all_reduce_mean
+from handwriting.parallel.ranks import all_reduce_mean_, main_only
 from handwriting.parallel.signals import Stop
 from handwriting.runs.checkpoint import read_checkpoint, save_checkpoint
 from handwriting.runs.runtime import precision_of
@@ -226,8 +225,9 @@ class Run:
 
     def _average_waiting(self) -> None:
         """Average what was logged over the processes; twice is as once."""
-        for name, values in self._waiting.items():
-            self._waiting[name] = list(all_reduce_mean(torch.stack(values)))
+        stacked = {name: torch.stack(values) for name, values in self._waiting.items()}
+        all_reduce_mean_(list(stacked.values()))
+        self._waiting = {name: list(values) for name, values in stacked.items()}
 
     def _check_finite(self, step: int, waiting: Mapping[str, list[Tensor]]) -> None:
         """Check what was logged up to a step, and the weights that it ended with."""
@@ -348,6 +348,12 @@ class Run:
                 import wandb
 
                 self._tracker.log({name.split("_")[0]: wandb.Image(str(path))})
+
+    @main_only
+    def animate(self, name: str, samples: Sequence[str]) -> None:
+        """Write an animation of pictures that :meth:`sample` wrote."""
+        folder = self.folder / "samples"
+        save_animation(folder / f"{name}.gif", [folder / f"{sample}.png" for sample in samples])
 
     @main_only
     def finish(self, metrics: Mapping[str, Any], outputs: Sequence[Path] = ()) -> Path:

@@ -13,9 +13,9 @@ from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
 from handwriting.networks.blocks import ModulatedBlock
 from handwriting.networks.encoders import ResidualBlock, fold_batch_norms
-from handwriting.networks.norms import sync_layers
-from handwriting.parallel.ranks import world_size
-from handwriting.parallel.rows import all_reduce_mean_
+from handwriting.networks.whole_batch import sync_layers
+from handwriting.parallel.ranks import all_reduce_mean_, rank, world_size
+from handwriting.rng import Rng
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -78,10 +78,10 @@ class Runtime:
         self._compile = config.compile
         self._bf16 = precision == "bf16"
 
-    def seed(self, seed: int) -> torch.Generator:
-        """Seed torch for weights and dropout; return the generator that draws the data."""
+    def seed(self, seed: int) -> Rng:
+        """Seed torch for weights and dropout; return what draws the batches."""
         torch.manual_seed(seed)
-        return torch.Generator(self.device).manual_seed(seed)
+        return Rng(seed, self.device, rank(), world_size())
 
     def to_device(self, network: nn.Module) -> nn.Module:
         """Move a network, its convolutions in the layout that is quickest there; compile it.

@@ -65,6 +65,22 @@ class Weights:
                 f"than this study's {len(characters)} ({''.join(characters[:10])}...)"
             )
 
+    def start(self, network: nn.Module, characters: Sequence[str]) -> None:
+        """Start a network of some characters from these weights.
+
+        Raises:
+            InputError: they are of another network, or of other characters.
+        """
+        self.require_characters(characters)
+        arguments: dict[str, Any] = network.arguments  # type: ignore[assignment]
+        for name, value in arguments.items():
+            if self.arguments.get(name) != value:
+                raise InputError(
+                    f"{self.path} was trained with {name}={self.arguments.get(name)}, this run has "
+                    f"{name}={value}: give the weights of a run with this {name}"
+                )
+        self.load_into(network)
+
     def load_into(self, network: nn.Module) -> None:
         """Give a network these weights.
 

@@ -1,4 +1,4 @@
-"""Layers that look at the whole batch, on however many processes it lies."""
+"""What looks at the whole batch, on however many processes its rows lie: norms, dropout, means."""
 
 from typing import Any
 
@@ -8,8 +8,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from handwriting.parallel.ranks import world_size
-from handwriting.parallel.rows import gather, shard
+from handwriting.parallel.ranks import rank, world_size
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the processes. The gradient of a sum of losses is such a sum, too."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total: Tensor = _Sum.apply(gradients[0])
+        return total
+
+
+def gather(own: Tensor) -> Tensor:
+    """The batch (B, ...) from each process's rows; gradients flow to all of them."""
+    if world_size() == 1:
+        return own
+    batch = own.new_zeros(world_size(), *own.shape)
+    batch[rank()] = own
+    whole: Tensor = _Sum.apply(batch)
+    return whole.flatten(0, 1)
+
+
+def batch_mean(own: Tensor) -> Tensor:
+    """The mean () of all values of the batch, of which each process has rows (B / P, ...)."""
+    return gather(own.mean()[None]).mean()
 
 
 class _Normalise(torch.autograd.Function):
@@ -23,35 +52,26 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # A process may have no row of a kind. It goes along: the others must not wait in vain.
-        mean = var = x.new_zeros(x.shape[1], dtype=torch.float32)
-        if len(x):
-            mean, var = torch.batch_norm_update_stats(x.float(), None, None, 0.0)
-        size = mean.new_tensor([x[:, :1].numel()])
-        parts = gather(torch.cat([size, mean, var])[None])  # (processes, 1 + 2 C)
-        sizes, means, variances = parts.split([1, len(mean), len(mean)], dim=1)
-        total = sizes.sum()
-        mean = (sizes * means).sum(0) / total
-        var = (sizes * (variances + (means - mean).square())).sum(0) / total
-        arguments = (weight, bias, mean, var, False, 0.0, eps, True)
-        y = torch.batch_norm(x, *arguments) if len(x) else x.clone()
-        ctx.save_for_backward(x, weight, mean, var, total)
-        ctx.eps = eps
-        unbiased = var * total / (total - 1)
+        own = torch.stack(torch.batch_norm_update_stats(x.float(), None, None, 0.0))
+        means, variances = gather(own[None]).unbind(1)  # (P, C) each, of equally many rows
+        mean = means.mean(0)
+        var = (variances + (means - mean).square()).mean(0)
+        y = torch.batch_norm(x, weight, bias, mean, var, False, 0.0, eps, True)
+        ctx.save_for_backward(x, weight, mean, var)
+        ctx.eps, ctx.total = eps, world_size() * x[:, 0].numel()
+        unbiased = var * ctx.total / (ctx.total - 1)
         ctx.mark_non_differentiable(mean, unbiased)
         return y, mean, unbiased
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, var, total = ctx.saved_tensors
-        of_x, of_weight, of_bias = gradients[0], torch.zeros_like(mean), torch.zeros_like(mean)
-        if len(x):
-            of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-                gradients[0], x, weight, mean, var, None, None, False, ctx.eps, [True] * 3
-            )
+        x, weight, mean, var = ctx.saved_tensors
+        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, weight, mean, var, None, None, False, ctx.eps, [True] * 3
+        )
         sums = torch.cat([of_bias, of_weight]).float()
         dist.all_reduce(sums)
-        of_shift, of_scale = (sums / total).chunk(2)
+        of_shift, of_scale = (sums / ctx.total).chunk(2)
         deviation = (var + ctx.eps).rsqrt()
         factor = deviation if weight is None else deviation * weight
         slope = factor * deviation * of_scale
@@ -62,7 +82,7 @@ class _Normalise(torch.autograd.Function):
         return (of_x, None, None, None) if weight is None else (of_x, of_weight, of_bias, None)
 
 
-class _WholeBatchNorm(_BatchNorm):
+class WholeBatchNorm(_BatchNorm):
     """Batch norm that in training takes mean and variance over all processes' rows.
 
     torch's SyncBatchNorm does so on GPUs only.
@@ -76,18 +96,15 @@ class _WholeBatchNorm(_BatchNorm):
         super().__init__(
             norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
         )
-        for name, parameter in norm.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-        for name, statistic in norm.named_buffers(recurse=False):
-            self.register_buffer(name, statistic)
-        for name, layer in norm.named_children():
-            self.add_module(name, layer)
-        self.training = norm.training
+        self._parameters, self._buffers = norm._parameters, norm._buffers
+        self._modules = norm._modules
+        self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of dimensions will do."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) to the same shape."""
         if self.training:
             y, mean, var = _Normalise.apply(x, self.weight, self.bias, self.eps)
             self._follow(mean, var)
@@ -111,14 +128,15 @@ class _WholeBatchNorm(_BatchNorm):
         self.running_var.lerp_(unbiased_var, momentum)
 
 
-class _WholeBatchDropout(nn.Dropout):
+class WholeBatchDropout(nn.Dropout):
     """Dropout that draws for the whole batch, as one process would."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) to the same shape."""
         if not self.training:
             return x
-        batch = x.new_ones(world_size() * len(x), *x.shape[1:])
-        return x * shard(F.dropout(batch, self.p))
+        batch = F.dropout(x.new_ones(world_size() * len(x), *x.shape[1:]), self.p)
+        return x * batch.chunk(world_size())[rank()]
 
 
 def sync_layers(network: nn.Module) -> nn.Module:
@@ -132,9 +150,9 @@ def sync_layers(network: nn.Module) -> nn.Module:
     if world_size() == 1:
         return network
     if isinstance(network, _BatchNorm):
-        return network if isinstance(network, _WholeBatchNorm) else _WholeBatchNorm(network)
+        return network if isinstance(network, WholeBatchNorm) else WholeBatchNorm(network)
     if isinstance(network, nn.Dropout):
-        return _WholeBatchDropout(network.p).train(network.training)
+        return WholeBatchDropout(network.p).train(network.training)
     for name, part in network.named_children():
         setattr(network, name, sync_layers(part))
     return network
