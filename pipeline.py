@@ -79,7 +79,7 @@ def main(config: Config) -> Path:
     evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
     test.main(replace(config, evaluation=evaluation))
     with lock_folder(run_folder(config)):
-        report = write_study_report(config)
+        report = write_study_report(config, {row.name: row.caption for row in generators})
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
 

@@ -160,7 +160,7 @@ def test_whoever_was_seen_is_named_with_the_place(place: str, study: Study) -> N
     assert found.startswith(f"{name}: has seen {VALIDATES} (validation), {TESTED} (test)")
     study.edit_facts(place, writers_seen=None)
     (found,) = lines(study)
-    assert found.startswith(f"{study.folder / place} does not say whom it has seen")
+    assert found.startswith(f"{study.folder / place}: writers_seen is missing")
 
 
 def test_generated_images_in_the_hand_of_a_test_writer_are_named(study: Study) -> None:
@@ -240,9 +240,7 @@ def test_weights_say_whom_they_saw_before_anything_is_trained_with_them(
         text_weight=str(study.folder / "text_encoder"),
         clip_weight=str(study.folder / "clip"),
     )
-    with pytest.raises(
-        InputError, match=r"image_encoder.safetensors does not say whom it has seen"
-    ):
+    with pytest.raises(InputError, match=r"image_encoder.safetensors: writers_seen is missing"):
         stage.main(config)
     assert not run_folder(config).exists()
 

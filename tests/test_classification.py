@@ -124,7 +124,7 @@ def test_generated_images_in_a_test_writers_hand_are_refused(
     tested = open_corpus(config).test.present_writers()[0]
     first = next(iter(read_json(path).values()))[0]
     write_json(path.with_name("writers.json"), {first: tested})
-    with pytest.raises(InputError, match=f"in the hand of {tested}, who is tested"):
+    with pytest.raises(InputError, match=f"has seen {tested}"):
         train.main(config)
 
 

@@ -89,7 +89,7 @@ def study(smoke: ComposeSmoke) -> Callable[..., Config]:
 
 
 def report_of(config: Config) -> tuple[str, dict[str, Any]]:
-    page = write_study_report(config)
+    page = write_study_report(config, dict.fromkeys(config.pipeline.generators, "a row"))
     return page.read_text("utf-8"), read_json(page.with_name("metrics.json"))
 
 
@@ -275,7 +275,7 @@ def test_the_last_sheet_of_training_is_shown(name: str, home: str, tmp_path: Pat
     samples.mkdir(parents=True)
     for picture in ("step_000050.png", "step_000100.png", "traversal.png"):
         (samples / picture).touch()
-    trained, generated = comparison._pictures(tmp_path, [name]).pictures
+    trained, generated = comparison._pictures(tmp_path, {name: "a row"}).pictures
     assert trained.path == samples / "step_000100.png"
     assert trained.caption.startswith(f"{name}, training: ")
     assert generated.path == tmp_path / "generated" / name / "samples" / "sheet.png"

@@ -104,7 +104,7 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
     found = {name for names in splits(corpus) for name in names}
     assert found == {f"hand:{face.path.stem}" for face in faces[:3]}
     both = replace(config, fonts=replace(config.fonts, folders=[str(faces[0].path)]))
-    with pytest.raises(InputError, match="is a hand and a font"):
+    with pytest.raises(InputError, match=f"{faces[0].path} is in {faces[0].path} and in fonts"):
         open_corpus(both)
 
 

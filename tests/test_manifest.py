@@ -9,7 +9,8 @@ import pytest
 from conftest import KATAKANA, SMOKE, WRITERS
 from hypothesis import given, settings, strategies as st
 
-from handwriting.corpus.splits import check_disjoint, split_by_writer
+from handwriting.corpus.audit import check_splits
+from handwriting.corpus.splits import split_by_writer
 from handwriting.errors import InputError
 from handwriting.images.manifest import (
     Entry,
@@ -128,7 +129,7 @@ def test_splits_are_complete_disjoint_and_decided_by_the_seed(data: st.DataObjec
     seed = data.draw(st.integers(0, 2**32))
     manifest = made_up(num_writers)
     splits = split_by_writer(manifest, num_train, num_validation, seed)
-    check_disjoint(splits)
+    check_splits(splits)
     assert list(map(len, (splits[name].writers for name in splits))) == [
         num_train, num_validation, num_writers - num_train - num_validation,
     ]  # fmt: skip
@@ -157,12 +158,12 @@ def test_an_image_without_a_writer_is_named_before_splitting() -> None:
 def test_shared_files_and_shared_writers_are_named() -> None:
     everyone = made_up(3)
     first, second, third = everyone.entries[:3]
-    with pytest.raises(InputError, match=r"writer person 1 is in train and in test"):
-        check_disjoint({"train": everyone.only([second]), "test": everyone.only([second, third])})
+    with pytest.raises(InputError, match=r"person 1 is in train and in test"):
+        check_splits({"train": everyone.only([second]), "test": everyone.only([second, third])})
     other_hand = Entry(first.character, first.file, "somebody else")
     with pytest.raises(InputError, match=f"{first.path} is in train and in validation"):
-        check_disjoint({"train": everyone.only([first]), "validation": everyone.only([other_hand])})
-    check_disjoint({"train": everyone.only([first]), "test": everyone.only([second, third])})
+        check_splits({"train": everyone.only([first]), "validation": everyone.only([other_hand])})
+    check_splits({"train": everyone.only([first]), "test": everyone.only([second, third])})
 
 
 @pytest.mark.skipif(not KATAKANA.is_file(), reason="the real katakana are not here")
@@ -170,6 +171,6 @@ def test_the_real_katakana_are_complete() -> None:
     manifest = read_manifest(KATAKANA)
     assert (len(manifest.entries), len(manifest.characters), len(manifest.writers)) == (470, 47, 10)
     splits = split_by_writer(manifest, 5, 1, 0)
-    check_disjoint(splits)
+    check_splits(splits)
     assert [len(split.entries) for split in splits.values()] == [235, 47, 188]
     assert len(np.unique(np.concatenate([*read_images(manifest, 32, "reading")]), axis=0)) == 470

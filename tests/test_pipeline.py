@@ -13,7 +13,7 @@ from conftest import SMOKE, WRITERS, ComposeSmoke, begun, edit_facts, smoke_over
 
 import pipeline
 from generators import GENERATORS
-from handwriting.config import Config, ModelMode, StepType
+from handwriting.config import Config, StepType
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
@@ -296,40 +296,37 @@ def test_every_generator_is_trained_and_used(
 ) -> None:
     calls: list[tuple[str, Any]] = []
 
-    def noted(name: str) -> Callable[[Config], Path]:
-        def main(config: Config) -> Path:
+    def noted(name: str) -> Callable[..., Path]:
+        def main(config: Config, *_: object) -> Path:
             calls.append((name, config))
-            mode = config.model_mode.value
-            return tmp_path / (mode if name.endswith("style_transfer") else name)
+            return tmp_path / name
 
         return main
 
-    names = list(GENERATORS)
-    others = [name for name in names if name not in {mode.value for mode in ModelMode}]
-    kinds = ["style_transfer", *others]
-    jobs = [f"{job}_{kind}" for job in ("train", "generate") for kind in kinds]
-    stages = ["train_image_encoder", "train_text_encoder", "train_clip", "train_classifier",
-              "judge", "test", *jobs]  # fmt: skip
-    for name in stages:
+    for name, row in GENERATORS.items():
+        calling = replace(row, train=noted(f"train {name}"), generate=noted(name))
+        monkeypatch.setitem(GENERATORS, name, calling)
+    for name in ("train_image_encoder", "train_text_encoder", "train_clip", "train_classifier",
+                 "judge", "test"):  # fmt: skip
         monkeypatch.setattr(getattr(pipeline, name), "main", noted(name))
     monkeypatch.setattr(pipeline, "write_study_report", noted("report"))
     monkeypatch.setattr(pipeline, "audit", lambda *_: "")
-    pipeline.main(smoke(f"pipeline.generators=[{','.join(names)}]"))
+    pipeline.main(smoke(f"pipeline.generators=[{','.join(GENERATORS)}]"))
     of = {name: [config for called, config in calls if called == name] for name, _ in calls}
-    for job in ("train", "generate"):
-        assert [c.model_mode for c in of[f"{job}_style_transfer"]] == list(ModelMode)
-        assert all(len(of[f"{job}_{name}"]) == 1 for name in others)
-    made = [mode.value for mode in ModelMode] + [f"generate_{name}" for name in others]
-    assert of["judge"][0].use_gen == [str(tmp_path / name / "manifest.json") for name in made]
+    order = [name for name, _ in calls]
+    for name, row in GENERATORS.items():
+        (trained,), (generated,) = of[f"train {name}"], of[name]
+        assert trained == generated
+        assert row.mode in (None, trained.model_mode)
+        assert order.index("train_clip") < order.index(f"train {name}") < order.index(name)
+        assert order.index(name) < order.index("judge")
+    assert of["judge"][0].use_gen == [str(tmp_path / name / "manifest.json") for name in GENERATORS]
     folder = tmp_path / "runs" / "smoke" / "generated"
     own = [[str(folder / name / "manifest.json")] for name in GENERATORS]
     used = [c.use_gen for c in of["train_classifier"] if c.use_gen]
     assert [use_gen for use_gen in own if used.count(use_gen) == 2] == own
     assert len(used) == 2 * len(own)
-    assert len(of["test"][0].evaluation.recognisers) == 2 * (2 + len(names))
-    order = [name for name, _ in calls]
-    assert order.index("train_clip") < order.index("train_style_transfer")
-    assert order.index("generate_cdiffusion") < order.index("judge")
+    assert len(of["test"][0].evaluation.recognisers) == 2 * (2 + len(GENERATORS))
     assert order[-2:] == ["test", "report"]
     judge_first = [c.classifier.name for c in of["train_classifier"]].index("judge")
     assert order.index("train_classifier") + judge_first < order.index("judge")

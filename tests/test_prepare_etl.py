@@ -19,8 +19,8 @@ from PIL import Image
 import prepare_etl
 from handwriting.characters.classes import class_list, hiragana, kanji, katakana
 from handwriting.config import Config
+from handwriting.corpus.audit import check_splits
 from handwriting.corpus.corpus import open_corpus
-from handwriting.corpus.splits import check_disjoint
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile, preparation
 from handwriting.etl.preparation import prepare_images
@@ -234,7 +234,7 @@ def test_the_png_files_give_the_same_images_through_their_manifests(
 ) -> None:
     output = prepare_etl.main(study("data.etl.png=true"))
     manifests = {s: read_manifest(output / "png" / s / "manifest.json") for s in SPLITS}
-    check_disjoint(manifests)
+    check_splits(manifests)
     for split, packed in splits_in(output).items():
         again = pack_manifest(manifests[split], 16, tmp_path / "cache")
         image_of = {

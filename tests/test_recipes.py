@@ -166,8 +166,8 @@ def test_the_control_is_that_of_the_same_seed(arm: ComposeSmoke) -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"writers_seen": ["simulated_0000", "simulated_0002"]}, "simulated_0002, who validates"),
-        ({"writers_seen": ["simulated_0000", "simulated_0004"]}, "simulated_0004, who validates"),
+        ({"writers_seen": ["simulated_0000", "simulated_0002"]}, "has seen simulated_0002"),
+        ({"writers_seen": ["simulated_0000", "simulated_0004"]}, "has seen simulated_0004"),
         ({"arm": "real+own"}, r"arm real\+own, which may have seen generated images"),
         ({"arm": "judge"}, "arm judge, which may"),
         ({"characters": list("アイ")}, "trained on 2 other characters"),

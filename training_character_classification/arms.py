@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from handwriting.config import Config, Evidence, Recipe
+from handwriting.corpus.audit import check_new, held_out
 from handwriting.corpus.corpus import Corpus
-from handwriting.errors import InputError, report_problems
-from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
+from handwriting.errors import InputError
+from handwriting.images.manifest import Manifest, read_manifest
 from handwriting.images.packed import PackedImages, concatenate, pack_manifest
 from handwriting.runs.run import run_folder
 
@@ -161,29 +162,16 @@ def choose_control(named: str | None, arms: Sequence[Arm]) -> Arm:
     return chosen
 
 
-def held_out(corpus: Corpus) -> set[str]:
-    """The names of everybody who validates or tests; of an image by nobody known there is none."""
-    names = {*corpus.validation.present_writers(), *corpus.test.present_writers()}
-    return names - {UNKNOWN_WRITER}
-
-
 def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
-    """The manifests of ``use_gen``, checked to be in nobody's hand who is tested.
+    """The manifests of ``use_gen``, checked to be in nobody's hand who validates or tests.
 
     Raises:
         InputError: a manifest that cannot be used, or a test writer's style in it.
     """
-    manifests = [
-        read_manifest(path, corpus.characters) for path in generated_manifests(config.use_gen)
-    ]
-    tested = held_out(corpus)
-    problems = [
-        f"{manifest.path}: in the hand of {writer}, who is tested"
-        for manifest in manifests
-        for writer in manifest.writers
-        if writer in tested
-    ]
-    report_problems("use_gen", problems, "Generate in the hands of training writers and fonts.")
+    paths = generated_manifests(config.use_gen)
+    manifests = [read_manifest(path, corpus.characters) for path in paths]
+    for manifest in manifests:
+        check_new(manifest.path, manifest.writers, held_out(corpus))
     return manifests
 
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from handwriting.config import Config
+from handwriting.corpus.audit import check_new, held_out
 from handwriting.corpus.bank import Groups, ImageBank
 from handwriting.corpus.corpus import Corpus
-from handwriting.errors import report_problems
+from handwriting.errors import InputError
 from handwriting.images.packed import Int64, PackedImages
 from handwriting.networks.encoders import Classifier
 from handwriting.reports.statistics import Float64
@@ -21,7 +22,7 @@ from handwriting.runs.inference import outputs
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
-from training_character_classification.arms import CONTROL_SOURCES, Arm, held_out
+from training_character_classification.arms import CONTROL_SOURCES, Arm
 
 
 def read_control(config: Config, corpus: Corpus) -> Weights:
@@ -43,19 +44,14 @@ def check_independent(weights: Weights, corpus: Corpus) -> None:
         InputError: it did.
     """
     weights.require_characters(corpus.characters)
-    problems = [
-        f"was trained on {writer}, who validates or tests"
-        for writer in sorted(held_out(corpus) & set(weights.facts["writers_seen"]))
-    ]
+    check_new(weights.path, weights.facts["writers_seen"], held_out(corpus))
     arm = Arm.parse(weights.facts["arm"])
     if not arm.is_control:
-        problems.append(
-            f"is the arm {arm}, which may have seen generated images: expected one of "
-            f"{', '.join(CONTROL_SOURCES)}, such as real+fonts+classical"
+        raise InputError(
+            f"recipe.by_confusion: {weights.path} is the arm {arm}, which may have seen generated "
+            f"images; name one of {', '.join(CONTROL_SOURCES)}, such as real+fonts+classical, in "
+            "evidence.control"
         )
-    report_problems(
-        f"recipe.by_confusion: {weights.path}", problems, "Name a control in evidence.control."
-    )
 
 
 def likelihoods(

@@ -1,16 +1,17 @@
-"""The leakage audit: has anything behind a recogniser seen a person whom it is tested on?
+"""Leak checks: nothing behind a recogniser may have seen a person whom it is tested on.
 
-It follows files, not the configuration. ``config.json`` of a run holds the content keys of what the
-run read, weights name every hand behind them, and so does ``facts.json`` beside generated images. A
-recogniser thus leads to the images and weights that it was made from, these to theirs, and so on to
-the encoders. What cannot be followed is a problem too.
+Splits, weights and generated images are checked where they are read. :func:`audit`, at the end of a
+study, follows files, not the configuration: ``config.json`` of a run holds the content keys of what
+the run read, weights name every hand behind them, and so does ``facts.json`` beside generated
+images. A recogniser thus leads to the images and weights that it was made from, these to theirs,
+and so on to the encoders. What cannot be followed is a problem too.
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from handwriting.storage.keys import file_key
 
 FACTS = "facts.json"  # beside generated images
 MANIFEST = "manifest.json"
+NEW = "A test writer must be new to all that is tested: remove the leak, then re-run these stages."
 MAX_NAMED = 5  # writers of a file
 _KEY = re.compile(r'"([0-9a-f]{16})"')
 
@@ -53,8 +55,70 @@ def _behind(source: PackedImages | Weights | Manifest) -> list[str]:
         path, styles = path.with_name(FACTS), list(source.writers)
         facts = read_json(path)
     if "writers_seen" not in facts:
-        raise InputError(f"{path} does not say whom it has seen (writers_seen): make it again")
+        raise InputError(
+            f"{path}: writers_seen is missing, so that nobody knows whom it has seen; re-run the "
+            "stage that writes it"
+        )
     return [*styles, *facts["writers_seen"]]
+
+
+def held_out(corpus: Corpus) -> dict[str, str]:
+    """The named people who validate or test, with their split."""
+    return {
+        name: split
+        for split, people in _people(corpus).items()
+        for name in people
+        if split != "train"
+    }
+
+
+def _people(corpus: Corpus) -> dict[str, set[str]]:
+    """The named people of each split."""
+    splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
+    return {name: {*part.present_writers()} - {UNKNOWN_WRITER} for name, part in splits.items()}
+
+
+def check_new(path: Path, seen: Iterable[str], people: Iterable[str]) -> None:
+    """Check that people are new to what a file holds.
+
+    Args:
+        path: of weights or of generated images.
+        seen: whose handwriting is behind them.
+        people: who validate or test.
+
+    Raises:
+        InputError: naming those who are not.
+    """
+    leaked = sorted(set(seen) & set(people))
+    report_problems(str(path), [f"has seen {name}" for name in leaked], NEW)
+
+
+def check_apart(*kinds: Mapping[str, Iterable[str | Path]]) -> None:
+    """Check that nothing is on two sides, such as a writer in two splits.
+
+    Args:
+        kinds: of each kind, such as files or writers, the names on each side.
+
+    Raises:
+        InputError: naming everything that is on two sides, and both.
+    """
+    problems = list(chain.from_iterable(map(_on_two_sides, kinds)))
+    report_problems("a leak", problems, "Move each to one side.")
+
+
+def _on_two_sides(sides: Mapping[str, Iterable[str | Path]]) -> Iterator[str]:
+    first: dict[str | Path, str] = {}
+    for side, names in sides.items():
+        for name in names:
+            if first.setdefault(name, side) != side:
+                yield f"{name} is in {first[name]} and in {side}"
+
+
+def check_splits(splits: Mapping[str, Manifest]) -> None:
+    """Check that no file and no writer is in two splits; see :func:`check_apart`."""
+    files = {name: (entry.file for entry in one.entries) for name, one in splits.items()}
+    writers = {name: set(one.writers) - {UNKNOWN_WRITER} for name, one in splits.items()}
+    check_apart(files, writers)
 
 
 def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
@@ -81,9 +145,8 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
         trail.follow(path.parent if path.is_file() else path, reader="")
     report_problems(
         "audit",
-        [*_copies(corpus), *trail.problems],
-        "A test writer must be new to all that is tested: take the leak out and run these stages "
-        "again.",
+        [*_on_two_sides(_people(corpus)), *_copies(corpus), *trail.problems],
+        NEW,
     )
     num_manifests = sum(path.name == MANIFEST for path in trail.files)
     line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"
@@ -105,12 +168,7 @@ class _Trail:
         self.problems: list[str] = []
         self._runs: set[Path] = set()
         self._study = study
-        self._held_out = {
-            name: role
-            for images, role in ((corpus.validation, "validation"), (corpus.test, "test"))
-            for name in images.present_writers()
-            if name != UNKNOWN_WRITER
-        }
+        self._held_out = held_out(corpus)
         weights = chain.from_iterable(folder.rglob("*.safetensors") for folder in (study, *others))
         self._run_of = {file_key(path): path.parent for path in _weights_in(weights)}
         for path in study.rglob(MANIFEST):
@@ -155,8 +213,8 @@ class _Trail:
 
 
 def _weights_in(paths: Iterator[Path]) -> list[Path]:
-    """The weights among files, in order; what a stage that runs keeps for itself is none."""
-    return sorted(p for p in paths if p.name != "checkpoint.pt" and not p.name.startswith("."))
+    """The weights among files, in order; one that is being written has another name."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _keys(inputs: dict[str, Any]) -> Iterator[tuple[str, str]]:

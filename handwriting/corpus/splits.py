@@ -140,22 +140,3 @@ def split_by_writer(
         name: manifest.only(e for e in manifest.entries if e.writer in members)
         for name, members in people.items()
     }
-
-
-def check_disjoint(splits: dict[str, Manifest]) -> None:
-    """Check that no file and no writer is in two splits.
-
-    Raises:
-        InputError: naming every file and writer that is shared.
-    """
-    problems = []
-    seen_file: dict[str, str] = {}
-    seen_writer: dict[str, str] = {}
-    for name, manifest in splits.items():
-        for entry in manifest.entries:
-            if seen_file.setdefault(entry.file, name) != name:
-                problems.append(f"{entry.file} is in {seen_file[entry.file]} and in {name}")
-        for writer in manifest.writers:
-            if writer != UNKNOWN_WRITER and seen_writer.setdefault(writer, name) != name:
-                problems.append(f"writer {writer} is in {seen_writer[writer]} and in {name}")
-    report_problems("the splits overlap", problems, "Splits are by writer: move each to one side.")

@@ -1,5 +1,6 @@
 """The report of a study: arms and generators compared, characters, confusions, pictures, times."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,16 @@ STAND_IN = (
     "works. They are not results on handwriting. Bring a manifest (data=manifest) for those."
 )
 NOTHING = "-"  # where there is no number
-STYLE_TRANSFER_ROWS = "content, style, output, target from top to bottom"
-TRAINING_ROWS = {
-    "cdiffusion": "an image by the hand, output, target from top to bottom",
-    "dcgan": "a column per character, each time another noise",
-    "vae": "images, reconstructions, samples from the prior from top to bottom",
-}
 
 
 @main_only
-def write_study_report(config: Config) -> Path:
-    """Gather the study's results into ``report.html`` and ``metrics.json``."""
+def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
+    """Gather the study's results into ``report.html`` and ``metrics.json``.
+
+    Args:
+        config: of the study.
+        captions: what the rows of each generator's sample sheets show.
+    """
     folder = run_folder(config)
     corpus = open_corpus(config)
     tested = read_json(folder / "test" / "metrics.json")
@@ -93,7 +93,7 @@ def write_study_report(config: Config) -> Path:
         *_warnings(metrics["warnings"]),
         _arms(table, control, folder),
         _characters(gains, best, control, tested, folder),
-        *([_pictures(folder, generators)] if generators else []),
+        *([_pictures(folder, captions)] if generators else []),
         *_judged(metrics["judge"], metrics["sources"], control),
         *_retrieval(metrics["retrieval"]),
         _times(durations),
@@ -194,15 +194,14 @@ def _characters(
     )
 
 
-def _pictures(folder: Path, generators: list[str]) -> Section:
+def _pictures(folder: Path, captions: Mapping[str, str]) -> Section:
     """The last sample sheet of each generator's training, and what it generated."""
     pictures = []
-    for name in generators:
+    for name, caption in captions.items():
         homes = (folder / "style_transfer" / name / "step_end", folder / name)
         sheets = [sheet for home in homes for sheet in sorted(home.glob("samples/step_*.png"))]
         if sheets:
-            rows = TRAINING_ROWS.get(name, STYLE_TRANSFER_ROWS)
-            pictures.append(Picture(sheets[-1], f"{name}, training: {rows}", is_sheet=True))
+            pictures.append(Picture(sheets[-1], f"{name}, training: {caption}", is_sheet=True))
         sheet = folder / "generated" / name / "samples" / "sheet.png"
         pictures.append(Picture(sheet, f"{name}: generated, a row per character", is_sheet=True))
     return Section("Generated images", pictures=pictures)

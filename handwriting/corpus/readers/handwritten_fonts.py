@@ -5,8 +5,8 @@ from pathlib import Path
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Fonts
+from handwriting.corpus.audit import check_apart
 from handwriting.corpus.splits import DividedReader, Splits
-from handwriting.errors import report_problems
 from handwriting.images.packed import concatenate
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images
@@ -24,13 +24,11 @@ class HandwrittenFontsData(DividedReader):
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         characters = class_list(self.required_characters())
         beside = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
-        problems, hands = [], []
+        hands = []
         for hand in self.hands:
             faces = find_fonts([], [hand])
-            twice = {face.path for face in faces} & {face.path for face in beside}
-            problems += [f"{path} is a hand and a font" for path in sorted(twice)]
+            check_apart({hand: (f.path for f in faces), "fonts": (f.path for f in beside)})
             images, _ = font_images(faces, characters, size_px, cache_dir)
             name = f"hand:{Path(hand).stem}"
             hands.append(replace(images, writers=0 * images.writers, writer_names=(name,)))
-        report_problems("data.hands", problems, "Leave it out of fonts.* or of data.hands.")
         return self.divided(concatenate(hands), self.split_seed, "data.hands")

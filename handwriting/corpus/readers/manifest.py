@@ -5,7 +5,8 @@ from pathlib import Path
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Fonts
-from handwriting.corpus.splits import DividedReader, Splits, check_disjoint, split_by_writer
+from handwriting.corpus.audit import check_splits
+from handwriting.corpus.splits import DividedReader, Splits, split_by_writer
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest, read_manifest
 from handwriting.images.packed import files_key, pack_manifest
@@ -45,7 +46,7 @@ class ManifestData(DividedReader):
             splits = split_by_writer(
                 first, self.train_writers, self.validation_writers, self.split_seed, self.rotation
             )
-        check_disjoint(splits)
+        check_splits(splits)
         characters = wanted or first.characters
         packed = {
             name: pack_manifest(manifest, size_px, cache_dir).of(characters)
