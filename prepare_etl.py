@@ -10,53 +10,40 @@ with manifests. Interrupted, it goes on; done, it is not done again. Then ``pipe
 data=etl_paper`` opens the arrays. Get the files from AIST, under its terms (README).
 """
 
+import shutil
 from pathlib import Path
 
 from handwriting.config import Config
 from handwriting.corpus.readers.etl import EtlData
 from handwriting.errors import InputError
-from handwriting.etl.integrity import (
-    DataFile,
-    inspect,
-    integrity_table,
-    require_whole,
-    write_integrity,
-)
+from handwriting.etl.integrity import DataFile, inspect, integrity_report, require_whole
 from handwriting.etl.originals import has_originals, write_originals
 from handwriting.etl.preparation import prepare
-from handwriting.etl.prepared import (
-    is_left_over,
-    is_prepared,
-    mark,
-    remove_parts,
-)
+from handwriting.etl.prepared import prepared_settings
 from handwriting.etl.selection import select
-from handwriting.etl.settings import Etl
 from handwriting.etl.sheets import write_sheets
 from handwriting.etl.summary import write_summary
 from handwriting.parallel.ranks import main_only
 from handwriting.script import run_script
 from handwriting.sources.fonts import find_fonts
+from handwriting.storage.atomic import write_text
+from handwriting.storage.json_files import write_json
 from handwriting.storage.locks import LOCK_FILE, FolderLock
 
 
 @main_only
 def main(config: Config) -> Path:
     data = etl_data(config)
-    etl, settings = data.etl, data.settings(config.size_px)
-    output = Path(etl.output).absolute()
-    done = is_prepared(output, settings)
-    wanted = not done or (etl.png and not has_originals(output))
-    if wanted or is_left_over(output):
+    etl, output = data.etl, Path(data.etl.output).absolute()
+    done = prepared_settings(output) == data.settings(config.size_px)
+    if not done or (etl.png and not has_originals(output)):
         refuse_others(output)
         with FolderLock(output):
-            if wanted:
-                files = check(etl, output)
+            files = check(Path(etl.folder), [*etl.train_sets, *etl.evaluation_sets], output)
             if not done:
                 make(config, files, output)
-            if wanted and etl.png:
+            if etl.png:
                 write_originals(output, files, config.pipeline.num_workers)
-            remove_parts(output)
     print((output / "summary.txt").read_text(encoding="utf-8") + f"\n{output}")
     return output
 
@@ -75,29 +62,31 @@ def etl_data(config: Config) -> EtlData:
 def refuse_others(output: Path) -> None:
     """Check that a folder is empty or holds what this script wrote."""
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if names - {"lock", LOCK_FILE} and "integrity.json" not in names:
+    if names - {"lock", LOCK_FILE} and "integrity.txt" not in names:
         raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
 
 
-def check(etl: Etl, output: Path) -> list[DataFile]:
+def check(folder: Path, set_names: list[str], output: Path) -> list[DataFile]:
     """The files of the study, after a report on all of them; stops at whatever is wrong."""
-    files = inspect(Path(etl.folder), [*etl.train_sets, *etl.evaluation_sets])
-    write_integrity(output, files)
-    print(integrity_table(files), flush=True)
-    require_whole(Path(etl.folder), files)
+    files = inspect(folder, set_names)
+    report = integrity_report(files)
+    write_text(output / "integrity.txt", report)
+    print(report, flush=True)
+    require_whole(folder, files)
     return files
 
 
 def make(config: Config, files: list[DataFile], output: Path) -> None:
     """Arrays, sheets and summary; ``prepared.json`` last."""
-    fonts, data = config.fonts, etl_data(config)
+    data, fonts = etl_data(config), config.fonts
     settings = data.settings(config.size_px)
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
-    selection = select(files, settings["characters"], data.etl, data.split_seed)
-    blank = prepare(selection, settings, output, config.pipeline.num_workers)
+    records, fates = select(files, settings["characters"], data.etl, data.split_seed)
+    blank = prepare(files, records, settings, output, config.pipeline.num_workers)
     write_sheets(output, files, faces[0])
-    write_summary(output, selection.counts, blank)
-    mark(output, settings)
+    write_summary(output, fates, blank)
+    shutil.rmtree(output / "unfinished")
+    write_json(output / "prepared.json", {"settings": settings})
 
 
 if __name__ == "__main__":

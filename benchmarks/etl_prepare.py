@@ -140,12 +140,12 @@ def measure(folder: Path, num_workers: int) -> None:
     with Watch() as checking:
         files = inspect(folder, ["ETL9G"])
     with Watch() as choosing:
-        selection = select(files, CHARACTERS, etl, 0)
+        records, _ = select(files, CHARACTERS, etl, 0)
     with Watch() as making:
-        prepare(selection, settings_of(data, SIZE_PX), folder / "out", num_workers)
+        prepare(files, records, settings_of(data, SIZE_PX), folder / "out", num_workers)
     print(
         f"{num_workers} processes: check {checking.seconds:.1f} s, choose {choosing.seconds:.1f} "
-        f"s, images {making.seconds:.1f} s ({len(selection.record) / making.seconds:,.0f}/s), by "
+        f"s, images {making.seconds:.1f} s ({len(records) / making.seconds:,.0f}/s), by "
         f"the CPUs {making.cpu_seconds:.1f} s, at most {making.peak_mb:,.0f} MB",
         flush=True,
     )

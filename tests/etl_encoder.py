@@ -5,6 +5,7 @@ record is one big integer, most significant bit first, into which every field is
 Bits that no field covers can be filled with noise, because a reader must not look at them.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -34,87 +35,36 @@ class Field:
     kind: str = "number"
 
 
-def _at_byte(first: int, num_bytes: int = 1, kind: str = "number") -> Field:
-    return Field(8 * first, 8 * num_bytes, kind)
+def _fields(table: str, unit_bits: int) -> dict[str, Field]:
+    """Fields one after the other, "name size kind", sizes in units of bits; "-" means nothing."""
+    fields, first_bit = {}, 0
+    for name, size, *kind in map(str.split, table.split(",")):
+        fields[name] = Field(first_bit, unit_bits * int(size), *kind)
+        first_bit += unit_bits * int(size)
+    return {name: field for name, field in fields.items() if not name.startswith("-")}
 
 
-def _word(number: int, num_bits: int = 36, kind: str = "number") -> Field:
-    """The leftmost bits of a 36-bit word of the C type."""
-    return Field(36 * number, num_bits, kind)
-
-
-M_FIELDS = {
-    "data_number": _at_byte(0, 2),
-    "character_code": _at_byte(2, 2, "ascii"),
-    "sheet": _at_byte(4, 2),
-    "jis": _at_byte(6),
-    "ebcdic": _at_byte(7),
-    "quality": _at_byte(8),
-    "group_quality": _at_byte(9),
-    "sex": _at_byte(10),
-    "age": _at_byte(11),
-    "serial": _at_byte(12, 4),
-    "industry": _at_byte(16, 2),
-    "occupation": _at_byte(18, 2),
-    "sheet_date": _at_byte(20, 2),
-    "scan_date": _at_byte(22, 2),
-    "y": _at_byte(24),
-    "x": _at_byte(25),
-    "min_level": _at_byte(26),
-    "max_level": _at_byte(27),
-}
-K_FIELDS = {
-    "serial": Field(0, 36),
-    "mark": Field(36, 6, "t56"),
-    "blank": Field(42, 30, "t56"),
-    "contents": Field(72, 36, "t56"),
-    "style": Field(108, 36, "t56"),
-    "co59": Field(168, 12, "pair"),
-}
-C_FIELDS = {
-    "serial": _word(0),
-    "sheet": _word(1),
-    "jis": _word(2, 8),
-    "ebcdic": _word(3, 8),
-    "character_code": _word(4, 24, "t56"),
-    "blank": Field(168, 12, "t56"),
-    "quality": _word(5),
-    "group_quality": _word(6),
-    "y": _word(7),
-    "x": _word(8),
-    "sex": _word(9),
-    "age": _word(10),
-    "industry": _word(11),
-    "occupation": _word(12),
-    "sheet_date": _word(13),
-    "scan_date": _word(14),
-    "x_samples": _word(15),
-    "y_samples": _word(16),
-    "num_levels": _word(17),
-    "magnification": _word(18),
-    "old_serial": _word(19),
-}
-B_FIELDS = {
-    "sheet": _at_byte(0, 2),
-    "jis": _at_byte(2, 2),
-    "reading": _at_byte(4, 4, "ascii"),
-}
-G_FIELDS = {
-    "sheet": _at_byte(0, 2),
-    "jis": _at_byte(2, 2),
-    "reading": _at_byte(4, 8, "ascii"),
-    "serial": _at_byte(12, 4),
-    "quality": _at_byte(16),
-    "group_quality": _at_byte(17),
-    "sex": _at_byte(18),
-    "age": _at_byte(19),
-    "industry": _at_byte(20, 2),
-    "occupation": _at_byte(22, 2),
-    "sheet_date": _at_byte(24, 2),
-    "scan_date": _at_byte(26, 2),
-    "x": _at_byte(28),
-    "y": _at_byte(29),
-}
+M_FIELDS = _fields(
+    "data_number 2, character_code 2 ascii, sheet 2, jis 1, ebcdic 1, quality 1, group_quality 1, "
+    "sex 1, age 1, serial 4, industry 2, occupation 2, sheet_date 2, scan_date 2, y 1, x 1, "
+    "min_level 1, max_level 1",
+    unit_bits=8,
+)
+K_FIELDS = _fields(
+    "serial 6, mark 1 t56, blank 5 t56, contents 6 t56, style 6 t56, - 4, co59 2 pair", unit_bits=6
+)
+C_FIELDS = _fields(  # words of 36 bits
+    "serial 9, sheet 9, jis 2, - 7, ebcdic 2, - 7, character_code 6 t56, blank 3 t56, quality 9, "
+    "group_quality 9, y 9, x 9, sex 9, age 9, industry 9, occupation 9, sheet_date 9, scan_date 9, "
+    "x_samples 9, y_samples 9, num_levels 9, magnification 9, old_serial 9",
+    unit_bits=4,
+)
+B_FIELDS = _fields("sheet 2, jis 2, reading 4 ascii", unit_bits=8)
+G_FIELDS = _fields(
+    "sheet 2, jis 2, reading 8 ascii, serial 4, quality 1, group_quality 1, sex 1, age 1, "
+    "industry 2, occupation 2, sheet_date 2, scan_date 2, x 1, y 1",
+    unit_bits=8,
+)
 
 
 @dataclass(frozen=True)
@@ -134,7 +84,7 @@ class Layout:
 
     @property
     def image(self) -> Field:
-        return _at_byte(self.image_byte, self.width_px * self.height_px * self.bits // 8)
+        return Field(8 * self.image_byte, self.width_px * self.height_px * self.bits)
 
 
 LAYOUTS = {
@@ -152,22 +102,15 @@ LAYOUTS = {
 }
 
 
-def _text_bits(text: str, field: Field) -> int:
-    """Characters of eight (ascii) or six (t56) bits, padded with spaces on the right."""
-    alphabet = SIX_BIT if field.kind == "t56" else "".join(map(chr, range(256)))
-    bits = 6 if field.kind == "t56" else 8
-    number = 0
-    for character in text.ljust(field.num_bits // bits):
-        number = number << bits | alphabet.index(character)
-    return number
-
-
 def _field_bits(value: Value, field: Field) -> int:
-    if isinstance(value, str):
-        return _text_bits(value, field)
+    """A number, two halves, or characters of eight (ascii) or six (t56) bits padded with spaces."""
+    if isinstance(value, int):
+        return value
     if isinstance(value, tuple):
         return value[0] << 6 | value[1]
-    return value
+    bits = 6 if field.kind == "t56" else 8
+    codes = map(SIX_BIT.index if field.kind == "t56" else ord, value.ljust(field.num_bits // bits))
+    return sum(code << bits * place for place, code in enumerate(reversed([*codes])))
 
 
 def _image_bits(levels: Uint8, bits: int) -> int:
@@ -177,21 +120,14 @@ def _image_bits(levels: Uint8, bits: int) -> int:
     return int.from_bytes(np.packbits(pixels.astype(np.uint8)).tobytes(), "big")
 
 
-def _defaults(fields: Mapping[str, Field]) -> dict[str, Value]:
-    """What a field holds that is not given: zero, or spaces."""
-    return {name: "" if field.kind in ("ascii", "t56") else 0 for name, field in fields.items()}
-
-
 def _record(layout: Layout, fields: Fields, levels: Uint8, noise: int) -> bytes:
     """One record; ``noise`` fills the bits that no field covers."""
     num_bits = 8 * layout.record_bytes
+    parts = [(layout.image, _image_bits(levels, layout.bits))]
+    for name, field in layout.fields.items():
+        nothing = "" if field.kind in ("ascii", "t56") else 0
+        parts.append((field, _field_bits(fields.get(name, nothing), field)))
     record, covered = 0, 0
-    values: dict[str, Value] = {**_defaults(layout.fields), **fields}
-    parts = [
-        (layout.fields[name], _field_bits(value, layout.fields[name]))
-        for name, value in values.items()
-    ]
-    parts.append((layout.image, _image_bits(levels, layout.bits)))
     for field, bits in parts:
         assert 0 <= bits < 1 << field.num_bits
         shift = num_bits - field.first_bit - field.num_bits
@@ -251,212 +187,171 @@ class DrawnFile:
     samples: tuple[Sample, ...]
 
 
+Files = Iterator[tuple[str, list[Sample]]]  # by their names
 FOLDERS = {name: name for name in LAYOUTS} | {"ETL8B2": "ETL8B"}
 CO59 = {"上": (4, 4), "あ": (5, 12), "ア": (37, 12), "宙": (56, 14)}
 NUM_PEOPLE = 4
+PERSON = {"age": 20, "industry": 100, "occupation": 300}  # of person 0, one more of the next
 
-# (character, JIS X 0201 code, two-byte character code) of each file, in the files' order.
-M_CLASSES: dict[str, list[tuple[str | None, int, str]]] = {
-    "ETL1C_01": [("0", 0x30, "0 "), ("1", 0x31, "1 ")],
-    "ETL1C_02": [("A", 0x41, "A ")],
-    "ETL1C_05": [("¥", 0x5C, "$Y")],
-    "ETL1C_07": [("ア", 0xB1, " A"), ("イ", 0xB2, " I")],
-    "ETL1C_11": [("イ", 0xB2, "YI")],
-    "ETL1C_12": [("ヰ", 0xA8, "WI")],
-    "ETL1C_13": [("ヱ", 0xAA, "WE"), ("ン", 0xDD, " N")],
-    "ETL6C_01": [("ア", 0xB1, " A"), ("カ", 0xB6, "KA")],
-    "ETL6C_05": [("゛", 0xDE, ",,"), ("゜", 0xDF, ",0")],
-    "ETL6C_06": [("5", 0x35, "5 "), ("K", 0x4B, "K "), (None, 0x00, "+1")],
+# Character: its JIS X 0201 code and its two- or four-byte character code, in the files' order.
+M_CLASSES = {
+    "ETL1C_01": {"0": (0x30, "0 "), "1": (0x31, "1 ")},
+    "ETL1C_02": {"A": (0x41, "A ")},
+    "ETL1C_05": {"¥": (0x5C, "$Y")},
+    "ETL1C_07": {"ア": (0xB1, " A"), "イ": (0xB2, " I")},
+    "ETL1C_11": {"イ": (0xB2, "YI")},
+    "ETL1C_12": {"ヰ": (0xA8, "WI")},
+    "ETL1C_13": {"ヱ": (0xAA, "WE"), "ン": (0xDD, " N")},
+    "ETL6C_01": {"ア": (0xB1, " A"), "カ": (0xB6, "KA")},
+    "ETL6C_05": {"゛": (0xDE, ",,"), "゜": (0xDF, ",0")},
+    "ETL6C_06": {"5": (0x35, "5 "), "K": (0x4B, "K "), None: (0x00, "+1")},
 }
-ETL7_CLASSES = [("あ", 0xB1, " A"), ("か", 0xB6, "KA"), ("ん", 0xDD, " N"), ("゛", 0xDE, ",,")]
-# (character, JIS X 0201 code, four-character code)
-C_CLASSES = {
-    "ETL3": [("0", 0x30, "N  0"), ("K", 0x4B, "A  K"), ("+", 0x2B, "S  +"), ("¥", 0x5C, "S  $")],
-    "ETL4": [
+ETL7_CLASSES = {"あ": (0xB1, " A"), "か": (0xB6, "KA"), "ん": (0xDD, " N"), "゛": (0xDE, ",,")}
+C_CLASSES = {  # い and イ are written twice
+    "ETL3C_1": [("0", 0x30, "N  0"), ("K", 0x4B, "A  K"), ("+", 0x2B, "S  +"), ("¥", 0x5C, "S  $")],
+    "ETL4C": [
         ("あ", 0xB1, "H  A"),
         ("い", 0xB2, "H  I"),
         ("い", 0xB2, "H YI"),
         ("ゐ", 0xA8, "H WI"),
     ],
-    "ETL5": [
+    "ETL5C": [
         ("ア", 0xB1, "K  A"),
         ("イ", 0xB2, "K  I"),
         ("イ", 0xB2, "K YI"),
         ("ヱ", 0xAA, "K WE"),
     ],
 }
-C_FIRST_SHEETS = {"ETL3": 4001, "ETL4": 5001, "ETL5": 6001}
 ETL8_READINGS = {"あ": "A.HIRA", "い": "I.HIRA", "一": "ICHI", "右": "UU"}  # in JIS order
 ETL9_READINGS = {"あ": "A.HIRA", "い": "I.HIRA", "亜": "A", "哀": "AI"}
 ETL8_PEOPLE = {"ETL8G_01": 0, "ETL8G_02": 5, "ETL8G_03": 10}  # the first data set of each file
 ETL9_PEOPLE = {"ETL9G_01": 0, "ETL9G_02": 4, "ETL9G_03": 8}
 
 
-def _jis_x_0208(character: str) -> int:
-    return int.from_bytes(character.encode("euc_jp"), "big") - 0x8080
+def _sample(character: str | None, person: int, jis: int, sheet: int, **more: Value) -> Sample:
+    """What a record says of its character and of who filled in the sheet."""
+    about = {name: base + person for name, base in PERSON.items()}
+    fields = {"jis": jis, "sheet": sheet, "sex": 1 + person % 2, **about, **more}
+    return Sample(character, person, fields)
 
 
-def _about(person: int) -> dict[str, Value]:
-    """What a sheet says of who filled it in."""
-    return {
-        "sex": 1 + person % 2,
-        "age": 20 + person,
-        "industry": 100 + person,
-        "occupation": 300 + person,
-    }
+def _jis_sample(character: str, person: int, sheet: int, reading: str = "") -> Sample:
+    jis = int.from_bytes(character.encode("euc_jp"), "big") - 0x8080
+    return _sample(character, person, jis, sheet, reading=reading)
 
 
-def _m_sample(
-    character: str | None, jis: int, code: str, person: int, first_sheet: int = 1001
-) -> Sample:
-    fields: dict[str, Value] = {
-        "character_code": code,
-        "sheet": first_sheet + person,
-        "jis": jis,
-        "sheet_date": 7312,
-        "scan_date": 7401,
-        "y": 1,
-        "x": 2,
-        "min_level": 3,
-        "max_level": 80,
-    }
-    return Sample(character, person, {**fields, **_about(person)})
-
-
-def _m_files(set_name: str) -> dict[str, list[Sample]]:
+def _m_files(set_name: str) -> Files:
     """ETL1 and ETL6: one character after the other, each by all people."""
-    return {
-        name: [_m_sample(*one, person) for one in classes for person in range(NUM_PEOPLE)]
-        for name, classes in M_CLASSES.items()
-        if name.startswith(set_name)
-    }
+    for name, classes in M_CLASSES.items():
+        if name.startswith(set_name):
+            yield (
+                name,
+                [
+                    _sample(character, person, jis, 1001 + person, character_code=code)
+                    for character, (jis, code) in classes.items()
+                    for person in range(NUM_PEOPLE)
+                ],
+            )
 
 
-def _etl7_files() -> dict[str, list[Sample]]:
+def _etl7_files() -> Files:
     """Large (L) and small (S) frames by the same people; every character twice on a sheet."""
-    halves = {1: range(2), 2: range(2, NUM_PEOPLE)}
-    return {
-        f"ETL7{size}C_{number}": [
-            _m_sample(*one, person, first_sheet)
-            for one in ETL7_CLASSES
-            for person in people
-            for _ in range(2)
-        ]
-        for size, first_sheet in {"L": 2001, "S": 2501}.items()
-        for number, people in halves.items()
-    }
+    for size, number in itertools.product("LS", (1, 2)):
+        yield (
+            f"ETL7{size}C_{number}",
+            [
+                _sample(character, person, jis, ord(size) + person, character_code=code)
+                for character, (jis, code) in ETL7_CLASSES.items()
+                for person in range(NUM_PEOPLE)[2 * number - 2 : 2 * number]
+                for _ in range(2)
+            ],
+        )
 
 
-def _etl2_files() -> dict[str, list[Sample]]:
-    """Two printed sources a file; a source is Mincho or Gothic."""
-    kinds = {"上": "KANJI", "あ": "HRKANA", "ア": "KTKANA", "宙": "KANJI"}
-
-    def sample(character: str, source: int) -> Sample:
-        fields: dict[str, Value] = {
-            "mark": "ABCD"[source],
-            "contents": kinds[character],
-            "style": ("MINCHO", "GOTHIC")[source % 2],
-            "co59": CO59[character],
-        }
-        return Sample(character, source, fields)
-
-    return {
-        f"ETL2_{number}": [sample(character, source) for source in sources for character in CO59]
-        for number, sources in {1: (0, 1), 2: (2, 3)}.items()
-    }
+def _etl2_files() -> Files:
+    """Two printed sources a file."""
+    for number, sources in {1: (0, 1), 2: (2, 3)}.items():
+        yield (
+            f"ETL2_{number}",
+            [
+                Sample(character, source, {"mark": "ABCD"[source], "co59": code})
+                for source in sources
+                for character, code in CO59.items()
+            ],
+        )
 
 
-def _c_files(set_name: str) -> dict[str, list[Sample]]:
+def _c_files(name: str) -> Files:
     """ETL3, ETL4 and ETL5, sheet by sheet (their real order is not known)."""
-
-    def sample(character: str, jis: int, code: str, person: int) -> Sample:
-        fields: dict[str, Value] = {
-            "sheet": C_FIRST_SHEETS[set_name] + person,
-            "jis": jis,
-            "character_code": code,
-            "sheet_date": 741202,
-            "scan_date": 750115,
-            "x_samples": 72,
-            "y_samples": 76,
-            "num_levels": 16,
-            "magnification": 100 if set_name == "ETL5" else 133,
-        }
-        return Sample(character, person, {**fields, **_about(person)})
-
-    name = {"ETL3": "ETL3C_1"}.get(set_name, f"{set_name}C")
-    people = range(NUM_PEOPLE)
-    return {name: [sample(*one, person) for person in people for one in C_CLASSES[set_name]]}
+    yield (
+        name,
+        [
+            _sample(character, person, jis, 6001 + person, character_code=code)
+            for person in range(NUM_PEOPLE)
+            for character, jis, code in C_CLASSES[name]
+        ],
+    )
 
 
-def _jis_sample(
-    character: str, reading: str, person: int, sheet: int, more: Fields | None = None
-) -> Sample:
-    fields: dict[str, Value] = {
-        "sheet": sheet,
-        "jis": _jis_x_0208(character),
-        "reading": reading,
-    }
-    return Sample(character, person, {**fields, **(more or {})})
-
-
-def _etl8b2_files() -> dict[str, list[Sample]]:
+def _etl8b2_files() -> Files:
     """One character after the other, each by all of the 160 data sets; four-letter readings."""
-    return {
-        "ETL8B2C1": [
-            _jis_sample(character, reading[:4], person, 10 * person + 1)
+    yield (
+        "ETL8B2C1",
+        [
+            _jis_sample(character, person, 10 * person + 1, reading[:4])
             for character, reading in ETL8_READINGS.items()
             for person in range(160)
-        ]
-    }
+        ],
+    )
 
 
-def _etl8g_files() -> dict[str, list[Sample]]:
+def _etl8g_files() -> Files:
     """The beginning of the first data set of three files, and of the printed model set."""
-    files = {
-        name: [
-            _jis_sample(character, reading, person, 10 * person + 1, _about(person))
-            for character, reading in ETL8_READINGS.items()
-        ]
-        for name, person in ETL8_PEOPLE.items()
-    }
-    files["ETL8G_33"] = [
-        Sample(character, 160, {"sheet": 1601, "jis": _jis_x_0208(character)}, is_model=True)
-        for character in ETL8_READINGS
-    ]
-    return files
+    for name, person in ETL8_PEOPLE.items():
+        yield (
+            name,
+            [
+                _jis_sample(character, person, 10 * person + 1, reading)
+                for character, reading in ETL8_READINGS.items()
+            ],
+        )
+    models = [_jis_sample(character, 160, 1601) for character in ETL8_READINGS]
+    yield "ETL8G_33", [replace(model, is_model=True) for model in models]
 
 
-def _etl9b_files() -> dict[str, list[Sample]]:
+def _etl9b_files() -> Files:
     """One data set after the other, characters in JIS order; sheets count on over all sets."""
-    return {
-        "ETL9B_1": [
-            _jis_sample(character, reading[:4], person, 20 * person + 1)
+    yield (
+        "ETL9B_1",
+        [
+            _jis_sample(character, person, 20 * person + 1, reading[:4])
             for person in ETL9_PEOPLE.values()
             for character, reading in ETL9_READINGS.items()
-        ]
-    }
+        ],
+    )
 
 
-def _etl9g_files() -> dict[str, list[Sample]]:
+def _etl9g_files() -> Files:
     """The beginning of the first data set of three files, in an order that is not that of JIS.
 
-    Sheets begin at 1 again in every file; nothing is known of the people.
+    Sheets begin at 1 again in every file.
     """
-    return {
-        name: [
-            _jis_sample(character, ETL9_READINGS[character], person, 1)
-            for character in sorted(ETL9_READINGS, reverse=True)
-        ]
-        for name, person in ETL9_PEOPLE.items()
-    }
+    for name, person in ETL9_PEOPLE.items():
+        yield (
+            name,
+            [
+                _jis_sample(character, person, 1, ETL9_READINGS[character])
+                for character in sorted(ETL9_READINGS, reverse=True)
+            ],
+        )
 
 
-DRAWN_SETS: dict[str, Callable[[], dict[str, list[Sample]]]] = {
+DRAWN_SETS: dict[str, Callable[[], Files]] = {
     "ETL1": lambda: _m_files("ETL1"),
     "ETL2": _etl2_files,
-    "ETL3": lambda: _c_files("ETL3"),
-    "ETL4": lambda: _c_files("ETL4"),
-    "ETL5": lambda: _c_files("ETL5"),
+    "ETL3": lambda: _c_files("ETL3C_1"),
+    "ETL4": lambda: _c_files("ETL4C"),
+    "ETL5": lambda: _c_files("ETL5C"),
     "ETL6": lambda: _m_files("ETL6"),
     "ETL7": _etl7_files,
     "ETL8B2": _etl8b2_files,
@@ -507,12 +402,10 @@ def _write_set(folder: Path, set_name: str) -> Iterator[DrawnFile]:
     layout = LAYOUTS[set_name]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{folder.name.rstrip('BG')}INFO").write_text("not a data file\n", encoding="ascii")
-    for name, samples in DRAWN_SETS[set_name]().items():
+    for name, samples in DRAWN_SETS[set_name]():
         levels = np.stack([_levels(sample, layout) for sample in samples])
-        numbered: list[Fields] = [dict(sample.fields) for sample in samples]
-        if "serial" in layout.fields:
-            numbered = [{**one, "serial": 1 + i} for i, one in enumerate(numbered)]
-        (folder / name).write_bytes(encode(set_name, numbered, levels))
+        fields = [{**sample.fields, "serial": 1 + i} for i, sample in enumerate(samples)]
+        (folder / name).write_bytes(encode(set_name, fields, levels))
         yield DrawnFile(folder / name, set_name, tuple(samples))
 
 
@@ -535,9 +428,8 @@ def small_sets(sets: Mapping[str, EtlSet], drawn: Sequence[DrawnFile]) -> dict[s
     """The reader's table of sets, as if the drawn files were all that there is."""
     found = {}
     for name, form in sets.items():
-        own = [file for file in drawn if file.set_name == name]
-        files = {file.path.name: len(file.samples) + form.dummy_records for file in own}
-        models = {file.path.name: sum(one.is_model for one in file.samples) for file in own}
-        models = {file: number for file, number in models.items() if number}
-        found[name] = replace(form, files=files, model_records=models, sha256={})
+        own = {file.path.name: file.samples for file in drawn if file.set_name == name}
+        files = {file: len(samples) + form.dummy_records for file, samples in own.items()}
+        models = {file: sum(one.is_model for one in samples) for file, samples in own.items()}
+        found[name] = replace(form, files=files, model_records=models)
     return found

@@ -1,7 +1,5 @@
 """The ETL reader against an encoder that knows only the form sheets: every bit, label and hand."""
 
-import re
-import tempfile
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,64 +19,30 @@ from etl_encoder import (
     drawn_files,
     encode,
 )
-from hypothesis import assume, given, settings, strategies as st
-from hypothesis.extra.numpy import arrays
 
 from handwriting.characters.classes import class_list
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile
-from handwriting.etl.codes import T56, jis_x_0201, jis_x_0208, read_co59
+from handwriting.etl.codes import T56, read_co59
 
 FILES = {
-    "ETL1": "ETL1C_01",
-    "ETL2": "ETL2_1",
-    "ETL3": "ETL3C_1",
-    "ETL4": "ETL4C",
-    "ETL5": "ETL5C",
-    "ETL6": "ETL6C_01",
-    "ETL7": "ETL7LC_1",
-    "ETL8B2": "ETL8B2C1",
-    "ETL8G": "ETL8G_01",
-    "ETL9B": "ETL9B_1",
-    "ETL9G": "ETL9G_01",
-}
-FAMILIES = {"M": "ETL1", "K": "ETL2", "C": "ETL3", "B": "ETL9B", "G": "ETL9G"}
-ONLY_IN_ETL8 = {0x2443, 0x2463, 0x2465, 0x2467}  # っ ゃ ゅ ょ: a sign of ETL8G, refused as ETL9G
+    "ETL1": "ETL1C_01", "ETL2": "ETL2_1", "ETL3": "ETL3C_1", "ETL4": "ETL4C", "ETL5": "ETL5C",
+    "ETL6": "ETL6C_01", "ETL7": "ETL7LC_1", "ETL8B2": "ETL8B2C1", "ETL8G": "ETL8G_01",
+    "ETL9B": "ETL9B_1", "ETL9G": "ETL9G_01",
+}  # fmt: skip
 NUM_RECORDS = {  # in the files as they are, dummies not counted
-    "ETL1": 141_319,
-    "ETL2": 52_796,
-    "ETL3": 9_600,
-    "ETL4": 6_120,
-    "ETL5": 10_608,
-    "ETL6": 159_045,
-    "ETL7": 33_600,
-    "ETL8B2": 153_916,
-    "ETL8G": 153_916,
-    "ETL9B": 610_236,
+    "ETL1": 141_319, "ETL2": 52_796, "ETL3": 9_600, "ETL4": 6_120, "ETL5": 10_608,
+    "ETL6": 159_045, "ETL7": 33_600, "ETL8B2": 153_916, "ETL8G": 153_916, "ETL9B": 610_236,
     "ETL9G": 607_200,
-}
+}  # fmt: skip
 FILE_BYTES = {
-    "ETL1C_06": 23_721_120,
-    "ETL1C_07": 23_162_976,
-    "ETL1C_09": 23_160_924,
-    "ETL1C_13": 8_686_116,
-    "ETL2_1": 24_858_720,
-    "ETL2_5": 31_347_900,
-    "ETL3C_2": 14_169_600,
-    "ETL4C": 18_066_240,
-    "ETL5C": 31_314_816,
-    "ETL6C_11": 28_379_160,
-    "ETL6C_12": 14_189_580,
-    "ETL7LC_1": 19_699_200,
-    "ETL7SC_2": 14_774_400,
-    "ETL8B2C2": 26_214_912,
-    "ETL8B2C3": 26_376_704,
-    "ETL8G_32": 39_191_220,
-    "ETL8G_33": 7_838_244,
-    "ETL9B_4": 69_950_016,
-    "ETL9B_5": 71_698_752,
-    "ETL9G_50": 99_568_656,
-}
+    "ETL1C_06": 23_721_120, "ETL1C_07": 23_162_976, "ETL1C_09": 23_160_924,
+    "ETL1C_13": 8_686_116, "ETL2_1": 24_858_720, "ETL2_5": 31_347_900, "ETL3C_2": 14_169_600,
+    "ETL4C": 18_066_240, "ETL5C": 31_314_816, "ETL6C_11": 28_379_160, "ETL6C_12": 14_189_580,
+    "ETL7LC_1": 19_699_200, "ETL7SC_2": 14_774_400, "ETL8B2C2": 26_214_912,
+    "ETL8B2C3": 26_376_704, "ETL8G_32": 39_191_220, "ETL8G_33": 7_838_244,
+    "ETL9B_4": 69_950_016, "ETL9B_5": 71_698_752, "ETL9G_50": 99_568_656,
+}  # fmt: skip
 
 
 def etl_file(
@@ -107,11 +71,6 @@ def sparse_file(folder: Path, name: str, size_bytes: int) -> Path:
     return path
 
 
-def meant(set_name: str) -> dict[str, Field]:
-    """The fields that mean something."""
-    return {name: field for name, field in LAYOUTS[set_name].fields.items() if name != "blank"}
-
-
 def random_levels(set_name: str, num: int, rng: np.random.Generator) -> Uint8:
     layout = LAYOUTS[set_name]
     return rng.integers(0, 2**layout.bits, (num, layout.height_px, layout.width_px), np.uint8)
@@ -128,83 +87,34 @@ def random_value(field: Field, rng: np.random.Generator) -> Value:
     return int(rng.integers(2**field.num_bits))
 
 
-def random_fields(set_name: str, num: int, rng: np.random.Generator) -> list[Fields]:
-    return [
-        {name: random_value(field, rng) for name, field in meant(set_name).items()}
-        for _ in range(num)
-    ]
-
-
-def full_scale(levels: Uint8, bits: int) -> Uint8:
-    """Levels as ink of 0..255, rounded to the nearest, in whole numbers."""
-    highest = 2**bits - 1
-    return ((levels.astype(np.int64) * 510 + highest) // (2 * highest)).astype(np.uint8)
-
-
-def as_numpy_lists(value: Value, field: Field) -> object:
-    """A field's value as ``tolist`` gives it."""
-    if field.kind == "ascii":
-        return str(value).encode()
-    return list(value) if isinstance(value, tuple) else value
-
-
-def assert_metadata(file: EtlFile, fields: Sequence[Fields], set_name: str) -> None:
-    table = meant(set_name)
-    assert set(file.metadata.dtype.names or ()) == set(table)
-    for name, field in table.items():
-        column = file.metadata[name]
-        assert column.dtype.isnative, name
-        assert column.tolist() == [as_numpy_lists(one[name], field) for one in fields], name
-
-
-def assert_everything(
-    file: EtlFile, fields: Sequence[Fields], levels: Uint8, set_name: str
-) -> None:
-    assert len(file) == len(fields)
-    assert file.levels().dtype == file.images().dtype == np.uint8
-    np.testing.assert_array_equal(file.levels(), levels)
-    np.testing.assert_array_equal(file.images(), full_scale(levels, LAYOUTS[set_name].bits))
-    assert_metadata(file, fields, set_name)
-
-
 # The encoder itself, against bytes taken by hand from what is published of the real files.
 
 
-def encoded(set_name: str, **fields: Value) -> bytes:
+@pytest.mark.parametrize(
+    ("set_name", "fields", "first_byte", "expected"),
+    [
+        # serial 1, A, five spaces, KANJI and a space, the first four bits of M
+        ("ETL2", {"serial": 1, "mark": "A", "contents": "KANJI ", "style": "MINCHO"}, 0,
+         "0000000014" "50410410" "8919616509"),
+        ("ETL2", {"co59": (4, 4)}, 18, "000000" "1040"),
+        ("ETL2", {"co59": (5, 12)}, 21, "14c0"),
+        ("ETL4", {"serial": 500100, "sheet": 5001, "jis": 0xB1}, 0, "00007a184000001389" "b1"),
+        ("ETL4", {"ebcdic": 0x81}, 13, "0810"),  # from the middle of byte 13
+        ("ETL4", {"character_code": "H  A"}, 18, "6104114100"),  # two spaces, quality 0
+        ("ETL1", {"character_code": " A", "sheet": 1001, "jis": 0xB1}, 2, "204103e9b1"),
+        ("ETL1", {"y": 7, "x": 9, "scan_date": 7401}, 22, "1ce90709"),
+        ("ETL9G", {"sheet": 3, "jis": 0x3430, "reading": "KAN", "serial": 401}, 0,
+         "00033430" "4b414e2020202020" "00000191"),
+        ("ETL9G", {"x": 7, "y": 9}, 28, "0709"),
+        ("ETL8B2", {"sheet": 1, "jis": 0x2422, "reading": "A.HI"}, 510, "000000012422412e4849"),
+    ],
+)  # fmt: skip
+def test_the_encoder_puts_bytes_where_the_form_sheets_have_them(
+    set_name: str, fields: Fields, first_byte: int, expected: str
+) -> None:
     layout = LAYOUTS[set_name]
-    return encode(set_name, [fields], np.zeros((1, layout.height_px, layout.width_px), np.uint8))
-
-
-def test_the_encoder_gives_the_first_record_of_etl2() -> None:
-    record = encoded("ETL2", serial=1, mark="A", contents="KANJI ", style="MINCHO", co59=(4, 4))
-    assert record[:5] == bytes.fromhex("0000000014")  # serial 1, the first 4 bits of A
-    assert record[5:9] == bytes.fromhex("50410410")  # the last 2 bits of A, 5 spaces
-    assert record[9:14] == bytes.fromhex("8919616509")  # KANJI, space, the first 4 bits of M
-    assert record[18:21] == bytes(3)
-    assert record[21:23] == bytes.fromhex("1040")  # a = byte 21 >> 2
-    assert encoded("ETL2", co59=(5, 12))[21:23] == bytes.fromhex("14c0")
-
-
-def test_the_encoder_gives_the_words_of_etl4s_first_record_and_of_a_k() -> None:
-    first = encoded("ETL4", serial=500100, sheet=5001, jis=0xB1, ebcdic=0x81, character_code="H  A")
-    assert int.from_bytes(first[:9], "big") == 500100 << 36 | 5001
-    assert first[9] == 0xB1
-    assert first[13:15] == bytes.fromhex("0810")  # EBCDIC 0x81 from the middle of byte 13
-    assert first[18:23] == bytes.fromhex("6104114100")  # "H  A", 2 spaces, quality 0
-    letter = int.from_bytes(encoded("ETL3", jis=0x4B)[9:14], "big") >> 4
-    assert letter == 20132659200
-
-
-def test_the_encoder_puts_bytes_where_the_form_sheets_have_them() -> None:
-    m_type = encoded("ETL1", character_code=" A", sheet=1001, jis=0xB1, y=7, x=9, scan_date=7401)
-    assert m_type[2:7] == bytes.fromhex("204103e9b1")
-    assert m_type[22:26] == bytes.fromhex("1ce90709")
-    g_type = encoded("ETL9G", sheet=3, jis=0x3430, reading="KAN", serial=401, x=7, y=9)
-    assert g_type[:16] == bytes.fromhex("00033430") + b"KAN     " + bytes.fromhex("00000191")
-    assert g_type[28:30] == bytes.fromhex("0709")
-    b_type = encoded("ETL8B2", sheet=1, jis=0x2422, reading="A.HI")
-    assert b_type[:512] == bytes(512)  # the dummy
-    assert b_type[512:520] == bytes.fromhex("00012422") + b"A.HI"
+    blank = np.zeros((1, layout.height_px, layout.width_px), np.uint8)
+    assert encode(set_name, [fields], blank)[first_byte:].startswith(bytes.fromhex(expected))
 
 
 @pytest.mark.parametrize(
@@ -231,27 +141,15 @@ def test_the_encoder_packs_the_left_pixel_highest(
 
 
 def test_the_sets_are_as_large_as_the_real_files() -> None:
-    assert set(SETS) == set(LAYOUTS)
-    for name, etl_set in SETS.items():
-        dummies = len(etl_set.files) if etl_set.family == "B" else 0
-        assert sum(etl_set.files.values()) - dummies == NUM_RECORDS[name], name
-
-
-def test_every_named_file_has_its_size_and_records_of_its_set() -> None:
+    assert {
+        name: sum(form.files.values()) - len(form.files) * form.dummy_records
+        for name, form in SETS.items()
+    } == NUM_RECORDS
     sizes = {
-        file: num * etl_set.record_bytes
-        for etl_set in SETS.values()
-        for file, num in etl_set.files.items()
+        file: num * form.record_bytes for form in SETS.values() for file, num in form.files.items()
     }
     assert {file: sizes[file] for file in FILE_BYTES} == FILE_BYTES
     assert len(sizes) == 13 + 5 + 2 + 1 + 1 + 12 + 4 + 3 + 33 + 5 + 50
-
-
-@pytest.mark.parametrize("set_name", LAYOUTS)
-def test_the_geometry_is_that_of_the_form_sheet(set_name: str) -> None:
-    layout, etl_set = LAYOUTS[set_name], SETS[set_name]
-    for name in ("record_bytes", "width_px", "height_px", "bits", "image_byte"):
-        assert getattr(etl_set, name) == getattr(layout, name)
 
 
 # Every bit.
@@ -260,119 +158,54 @@ def test_the_geometry_is_that_of_the_form_sheet(set_name: str) -> None:
 @pytest.mark.parametrize("set_name", LAYOUTS)
 def test_every_bit_of_a_thousand_random_records_comes_back(set_name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(sorted(LAYOUTS).index(set_name))
-    fields, levels = random_fields(set_name, 1000, rng), random_levels(set_name, 1000, rng)
+    layout, levels = LAYOUTS[set_name], random_levels(set_name, 1000, rng)
+    meant = {name: field for name, field in layout.fields.items() if name != "blank"}
+    fields: list[Fields] = [
+        {name: random_value(field, rng) for name, field in meant.items()} for _ in levels
+    ]
     file = etl_file(tmp_path, set_name, fields, levels, noise=rng)
     assert file.etl_set is SETS[set_name]
-    assert_everything(file, fields, levels, set_name)
+    assert len(file) == 1000
+    np.testing.assert_array_equal(file.images(full_scale=False), levels)
+    np.testing.assert_array_equal(
+        file.images(), np.rint(levels.astype(float) * 255 / (2**layout.bits - 1)).astype(np.uint8)
+    )
+    assert set(file.metadata.dtype.names or ()) == set(meant)
+    for name, field in meant.items():
+        column, expected = file.metadata[name], [one[name] for one in fields]
+        assert column.dtype.isnative, name
+        if field.kind == "ascii":
+            assert column.tolist() == [str(text).encode() for text in expected], name
+        else:
+            np.testing.assert_array_equal(column, expected, name)
 
 
-def field_values(field: Field) -> st.SearchStrategy[Value]:
-    if field.kind == "pair":
-        return st.tuples(st.integers(0, 63), st.integers(0, 63))
-    if field.kind == "number":
-        return st.integers(0, 2**field.num_bits - 1)
-    alphabet = SIX_BIT if field.kind == "t56" else "".join(map(chr, range(1, 128)))
-    size = field.num_bits // (6 if field.kind == "t56" else 8)
-    return st.text(alphabet, min_size=size, max_size=size)
-
-
-@pytest.mark.parametrize("set_name", FAMILIES.values())
-@settings(max_examples=20)
-@given(data=st.data())
-def test_any_fields_and_pixels_come_back(set_name: str, data: st.DataObject) -> None:
-    layout = LAYOUTS[set_name]
-    record = st.fixed_dictionaries({n: field_values(f) for n, f in meant(set_name).items()})
-    fields = data.draw(st.lists(record, min_size=1, max_size=3))
-    assume(ONLY_IN_ETL8.isdisjoint(one.get("jis") for one in fields))
-    shape = (len(fields), layout.height_px, layout.width_px)
-    levels = data.draw(arrays(np.uint8, shape, elements=st.integers(0, 2**layout.bits - 1)))
-    noise = np.random.default_rng(data.draw(st.integers(0, 9)))
-    with tempfile.TemporaryDirectory() as folder:
-        file = etl_file(Path(folder), set_name, fields, levels, noise=noise)
-        assert_everything(file, fields, levels, set_name)
-
-
-# Parts of a file.
-
-
-@pytest.fixture(scope="module", params=["ETL2", "ETL5", "ETL7", "ETL9B"])
-def twelve(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EtlFile:
-    """A file of twelve records that all differ."""
-    rng = np.random.default_rng(0)
-    set_name: str = request.param
-    jis = 0x3021 if set_name == "ETL9B" else 0xB1
-    extra = {"jis": jis, "sheet": 20} if set_name != "ETL2" else {}
-    fields: list[Fields] = [
-        {**one, **{name: value + i for name, value in extra.items()}}
-        for i, one in enumerate(random_fields(set_name, 12, rng))
-    ]
-    folder = tmp_path_factory.mktemp(set_name)
-    return etl_file(folder, set_name, fields, random_levels(set_name, 12, rng))
-
-
+@pytest.mark.parametrize("set_name", ["ETL2", "ETL5", "ETL7", "ETL9B"])
 @pytest.mark.parametrize(
-    "part",
-    [
-        slice(None),
-        slice(2, 9, 3),
-        slice(None, None, -1),
-        slice(-4, None),
-        slice(3, 3),
-        slice(9, 99),
-    ],
-)
-def test_a_slice_is_that_part_of_the_whole(twelve: EtlFile, part: slice) -> None:
-    records = twelve[part]
-    np.testing.assert_array_equal(records.images, twelve.images()[part])
-    np.testing.assert_array_equal(records.metadata, twelve.metadata[part])
-    np.testing.assert_array_equal(records.is_model, twelve.is_model[part])
-    assert list(records.characters) == list(twelve.characters)[part]
-    assert list(records.writers) == list(twelve.writers)[part]
-    np.testing.assert_array_equal(twelve.images(part), records.images)
-    np.testing.assert_array_equal(twelve.levels(part), twelve.levels()[part])
-
-
-@pytest.mark.parametrize("index", [0, 5, 11, -1, -12])
-def test_one_record_is_that_of_the_whole(twelve: EtlFile, index: int) -> None:
-    record = twelve[index]
-    np.testing.assert_array_equal(record.image, twelve.images()[index])
-    assert record.image.dtype == np.uint8
-    assert record.metadata == twelve.metadata[index]
-    assert record.character == twelve.characters[index]
-    assert record.writer == twelve.writers[index]
-    assert record.is_model == twelve.is_model[index]
-
-
-def test_an_integer_array_gives_its_records_in_its_order(twelve: EtlFile) -> None:
-    which = np.array([5, 1, 1, 11, 0])
-    np.testing.assert_array_equal(twelve.levels(which), twelve.levels()[which])
-    np.testing.assert_array_equal(twelve.images(which), twelve.images()[which])
-    assert twelve.levels(which[:0]).shape == (0, *twelve.levels().shape[1:])
-
-
-@pytest.mark.parametrize("index", [12, -13])
-def test_an_index_outside_is_an_index_error(twelve: EtlFile, index: int) -> None:
-    with pytest.raises(IndexError):
-        twelve[index]
-
-
-def test_a_file_is_a_sequence(twelve: EtlFile) -> None:
-    images = np.stack([record.image for record in twelve])
-    np.testing.assert_array_equal(images, twelve.images())
+    "which",
+    [slice(2, 9, 3), slice(None, None, -1), slice(3, 3), slice(9, 99), [-1], [5, 1, 1, 11, 0],
+     np.arange(12) % 3 == 0],
+    ids=str,
+)  # fmt: skip
+def test_chosen_images_are_those_of_the_whole(set_name: str, which: Any, tmp_path: Path) -> None:
+    levels = random_levels(set_name, 12, np.random.default_rng(0))
+    file = etl_file(tmp_path, set_name, [{}] * 12, levels)
+    for full_scale in (True, False):
+        np.testing.assert_array_equal(
+            file.images(which, full_scale), file.images(full_scale=full_scale)[which]
+        )
 
 
 @pytest.mark.parametrize("name", ["ETL9G_07", "ETL8B2C1", "ETL1C_01"])
 def test_opening_a_file_of_real_size_reads_no_more_than_is_asked_for(
     name: str, tmp_path: Path
 ) -> None:
-    etl_set = next(one for one in SETS.values() if name in one.files)
-    path = sparse_file(tmp_path, name, etl_set.files[name] * etl_set.record_bytes)
+    form = next(one for one in SETS.values() if name in one.files)
+    path = sparse_file(tmp_path, name, form.files[name] * form.record_bytes)
     tracemalloc.start()
     file = EtlFile(path)
-    num_dummies = 1 if etl_set.family == "B" else 0
-    assert len(file) == etl_set.files[name] - num_dummies
+    assert len(file) == form.files[name] - form.dummy_records
     assert not file.images(slice(-3, None)).any()
-    assert not file.levels(np.array([0, 4000])).any()
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 1_000_000 < path.stat().st_size
@@ -387,88 +220,47 @@ HIRAGANA = (
     "をあいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわん"
 )
 KANA_CODES = [0xA6, *range(0xB1, 0xDE)]
-LEVEL_1 = [0x8080 + row * 256 + cell for row in range(0x30, 0x50) for cell in range(0x21, 0x7F)]
-
-
-def labels(folder: Path, set_name: str, codes: Sequence[int]) -> list[str | None]:
-    fields = [{"jis": code, "sheet": 1} for code in codes]
-    return list(etl_file(folder, set_name, fields).characters)
-
-
-@pytest.mark.parametrize("set_name", ["ETL1", "ETL5", "ETL6"])
-def test_katakana_codes_are_katakana(set_name: str, tmp_path: Path) -> None:
-    assert labels(tmp_path, set_name, KANA_CODES) == list(KATAKANA)
-
-
-@pytest.mark.parametrize("set_name", ["ETL4", "ETL7"])
-def test_katakana_codes_are_hiragana_in_the_hiragana_sets(set_name: str, tmp_path: Path) -> None:
-    assert labels(tmp_path, set_name, KANA_CODES) == list(HIRAGANA)
+LATIN_CODES = range(0x21, 0x7F)
+LATIN = "".join(map(chr, LATIN_CODES)).replace("\\", "¥").replace("~", "‾")
+NO_CODES = [*range(0x20), *range(0x7F, 0xA1), *range(0xE0, 0x100)]
+LEVEL_1 = [
+    0x8080 + row * 256 + cell
+    for row in range(0x30, 0x50)
+    for cell in range(0x21, 0x7F)
+    if (row, cell) <= (0x4F, 0x53)
+]
 
 
 @pytest.mark.parametrize(
-    ("set_name", "expected"),
-    [("ETL1", "ヰヱ"), ("ETL5", "ヰヱ"), ("ETL6", "ヰヱ"), ("ETL4", "ゐゑ"), ("ETL7", "ゐゑ")],
-)
-def test_the_codes_of_small_i_and_e_are_wi_and_we(
-    set_name: str, expected: str, tmp_path: Path
+    ("set_names", "codes", "expected"),
+    [
+        (["ETL1", "ETL5", "ETL6"], KANA_CODES, KATAKANA),
+        (["ETL4", "ETL7"], KANA_CODES, HIRAGANA),
+        (["ETL1", "ETL5", "ETL6"], [0xA8, 0xAA], "ヰヱ"),  # the codes of small ィ and ェ
+        (["ETL4", "ETL7"], [0xA8, 0xAA], "ゐゑ"),
+        (["ETL6", "ETL7"], [0xDE, 0xDF], "\u309b\u309c"),  # printable alone
+        (["ETL1", "ETL3", "ETL6"], LATIN_CODES, LATIN),
+        (["ETL1"], [0xA5, 0x2C], "・,"),
+        (["ETL1", "ETL4", "ETL6"], NO_CODES, [None] * len(NO_CODES)),
+        (["ETL8B2", "ETL9B"], [code - 0x8080 for code in [*range(0xA4A1, 0xA4F4), *LEVEL_1]],
+         b"".join(c.to_bytes(2) for c in [*range(0xA4A1, 0xA4F4), *LEVEL_1]).decode("euc_jp")),
+        (["ETL8G", "ETL8B2"], [0x2422, 0, 0x306C], ["あ", None, "一"]),
+    ],
+)  # fmt: skip
+def test_codes_are_characters(
+    set_names: list[str], codes: Sequence[int], expected: Sequence[str | None], tmp_path: Path
 ) -> None:
-    assert labels(tmp_path, set_name, [0xA8, 0xAA]) == list(expected)
-
-
-@pytest.mark.parametrize("set_name", ["ETL6", "ETL7"])
-def test_voiced_marks_are_printable_alone(set_name: str, tmp_path: Path) -> None:
-    assert labels(tmp_path, set_name, [0xDE, 0xDF]) == ["\u309b", "\u309c"]
-
-
-@pytest.mark.parametrize("set_name", ["ETL1", "ETL3", "ETL6"])
-def test_latin_codes_are_ascii_but_for_yen_and_overline(set_name: str, tmp_path: Path) -> None:
-    expected = [chr(code) for code in range(0x21, 0x7F)]
-    expected[0x5C - 0x21], expected[0x7E - 0x21] = "¥", "‾"
-    assert labels(tmp_path, set_name, range(0x21, 0x7F)) == expected
-
-
-def test_the_middle_dot_of_etl1_is_the_full_width_one(tmp_path: Path) -> None:
-    assert labels(tmp_path, "ETL1", [0xA5, 0x2C]) == ["・", ","]
-
-
-@pytest.mark.parametrize("set_name", ["ETL1", "ETL4", "ETL6"])
-def test_a_byte_without_a_character_is_no_label(set_name: str, tmp_path: Path) -> None:
-    nothing = [*range(0x20), *range(0x7F, 0xA1), *range(0xE0, 0x100)]
-    assert labels(tmp_path, set_name, nothing) == [None] * len(nothing)
+    for set_name in set_names:
+        file = etl_file(tmp_path, set_name, [{"jis": code, "sheet": 1} for code in codes])
+        assert list(file.characters) == list(expected), set_name
 
 
 def test_the_two_byte_code_does_not_decide_the_label(tmp_path: Path) -> None:
     fields: list[Fields] = [
-        {"character_code": "A ", "jis": 0x41},
-        {"character_code": " A", "jis": 0xB1},
-        {"character_code": "YI", "jis": 0xB2},
-        {"character_code": " I", "jis": 0xB2},
+        {"character_code": code, "jis": jis}
+        for code, jis in [("A ", 0x41), (" A", 0xB1), ("YI", 0xB2)]
     ]
-    file = etl_file(tmp_path, "ETL6", fields)
-    assert list(file.characters) == ["A", "ア", "イ", "イ"]
-    assert file.metadata["character_code"].tolist() == [b"A ", b" A", b"YI", b" I"]
-
-
-@pytest.mark.parametrize("set_name", ["ETL8B2", "ETL9B"])
-def test_every_level_1_kanji_and_kana_is_as_the_euc_codec_says(
-    set_name: str, tmp_path: Path
-) -> None:
-    kana = range(0xA4A1, 0xA4F4)
-    codes = [*kana, *[code for code in LEVEL_1 if code <= 0xCFD3]]
-    expected = [code.to_bytes(2, "big").decode("euc_jp") for code in codes]
-    assert len(codes) == 83 + 2965
-    assert labels(tmp_path, set_name, [code - 0x8080 for code in codes]) == expected
-
-
-@pytest.mark.parametrize("set_name", ["ETL8G", "ETL8B2"])
-def test_a_kanji_set_gives_no_label_to_a_zero_code(set_name: str, tmp_path: Path) -> None:
-    assert labels(tmp_path, set_name, [0x2422, 0, 0x306C]) == ["あ", None, "一"]
-
-
-def test_codes_alone() -> None:
-    assert [jis_x_0201(code, hiragana=False) for code in KANA_CODES] == list(KATAKANA)
-    assert [jis_x_0201(code, hiragana=True) for code in KANA_CODES] == list(HIRAGANA)
-    assert [jis_x_0208(code) for code in (0x2422, 0x4F53, 0x4F54, 0)] == ["あ", "腕", None, None]
+    assert list(etl_file(tmp_path, "ETL6", fields).characters) == ["A", "ア", "イ"]
 
 
 def test_the_six_bit_table_is_that_of_the_computer_not_of_the_script() -> None:
@@ -477,42 +269,23 @@ def test_the_six_bit_table_is_that_of_the_computer_not_of_the_script() -> None:
     assert (T56[31], T56[32], T56[48], T56[58]) == ("\\", "^", "+", "_")
 
 
-def test_the_signs_plus_and_underline_of_etl3_are_told_apart(tmp_path: Path) -> None:
-    fields: list[Fields] = [{"character_code": f"S  {sign}"} for sign in "+_$.'"]
-    codes = etl_file(tmp_path, "ETL3", fields).metadata["character_code"]
-    assert codes.tolist() == ["S  +", "S  _", "S  $", "S  .", "S  '"]
-
-
 @pytest.mark.parametrize("encoding", ["euc_jp", "utf_8"])
 def test_etl2_has_labels_by_the_table_that_is_given(encoding: str, tmp_path: Path) -> None:
-    lines = [f"{character}:{a},{b}\n" for character, (a, b) in CO59.items()]
-    table = tmp_path / "table"
-    table.write_bytes("".join([*lines, "▲:4,5\n", "▲:4,6\n"]).encode(encoding))
-    co59 = read_co59(table)
-    assert co59 == {code: character for character, code in CO59.items()}
-    fields: list[Fields] = [{"co59": code} for code in [*CO59.values(), (4, 5), (59, 59)]]
-    file = etl_file(tmp_path, "ETL2", fields, co59=co59)
-    assert list(file.characters) == [*CO59, None, None]
-
-
-def test_etl2_without_a_table_has_no_labels(tmp_path: Path) -> None:
-    file = etl_file(tmp_path, "ETL2", [{"co59": (4, 4)}, {"co59": (5, 12)}])
-    assert list(file.characters) == [None, None]
-    assert file.metadata["co59"].tolist() == [[4, 4], [5, 12]]
-
-
-def test_a_table_of_the_real_size_is_read_whole(tmp_path: Path) -> None:
     places = [*range(4, 28), *range(36, 60)]
     pairs = [(a, b) for a in places for b in places]
     kanji = [code.to_bytes(2, "big").decode("euc_jp") for code in LEVEL_1[: len(pairs)]]
     lines = [f"{one}:{a},{b}\n" for one, (a, b) in zip(kanji, pairs, strict=True)]
-    table = tmp_path / "euc_co59.dat"
-    table.write_bytes("".join(lines).encode("euc_jp"))
-    assert table.stat().st_size == 20_160
-    assert read_co59(table) == dict(zip(pairs, kanji, strict=True))
+    table = tmp_path / "table"
+    table.write_bytes("".join([*lines, "▲:0,5\n", "▲:0,6\n"]).encode(encoding))  # illegible
+    co59 = read_co59(table)
+    assert co59 == dict(zip(pairs, kanji, strict=True))
+    fields: list[Fields] = [{"co59": code} for code in [(4, 4), (0, 5), (59, 59), (60, 60)]]
+    labels = etl_file(tmp_path, "ETL2", fields, co59=co59).characters
+    assert list(labels) == [kanji[0], None, kanji[-1], None]
+    assert list(etl_file(tmp_path, "ETL2", fields).characters) == [None] * 4
 
 
-# WriterProbe.
+# Writers.
 
 TUPLE = {"sex": 1, "age": 30, "industry": 12, "occupation": 34, "sheet_date": 7312}
 
@@ -541,16 +314,11 @@ def test_a_printed_source_is_a_hand(tmp_path: Path) -> None:
     assert writers(tmp_path, "ETL2", fields) == [f"ETL2:{mark}" for mark in "ADBCA"]
 
 
-def test_etl5_with_208_sheets_has_104_hands(tmp_path: Path) -> None:
-    """Sheets number i and i + 104 say the same of who filled them in."""
+def test_etl5_has_104_hands_on_104_or_208_sheets(tmp_path: Path) -> None:
+    """Of 208, sheets number i and i + 104 say the same of who filled them in."""
     people = [{**TUPLE, "age": 10 + i // 2, "sex": 1 + i % 2} for i in range(104)]
-    fields = [{**one, "sheet": 6001 + i} for i, one in enumerate(people * 2)]
-    keys = writers(tmp_path, "ETL5", fields)
-    assert len(set(keys)) == 104
-    assert keys[:104] == keys[104:]
-
-
-def test_etl5_with_104_sheets_has_a_hand_per_sheet(tmp_path: Path) -> None:
+    keys = writers(tmp_path, "ETL5", [{**p, "sheet": 6001 + i} for i, p in enumerate(people * 2)])
+    assert groups(keys) == [*range(104)] * 2
     same = [{**TUPLE, "sheet": 6001 + i} for i in range(104)]
     assert len(set(writers(tmp_path, "ETL5", same))) == 104
 
@@ -560,9 +328,11 @@ def test_etl7_is_grouped_by_person_over_large_and_small_sheets(tmp_path: Path) -
     people: list[Fields] = [TUPLE, *others, TUPLE]
     large = [{**one, "sheet": 1 + i} for i, one in enumerate(people)]
     small = [{**one, "sheet": 501 + i} for i, one in enumerate(people)]
-    keys = writers(tmp_path, "ETL7", large, "ETL7LC_1") + writers(
-        tmp_path, "ETL7", small, "ETL7SC_2"
-    )
+    keys = [
+        key
+        for sheets, name in ((large, "ETL7LC_1"), (small, "ETL7SC_2"))
+        for key in writers(tmp_path, "ETL7", sheets, name)
+    ]
     assert groups(keys) == [0, 1, 2, 3, 4, 5, 0] * 2
 
 
@@ -598,81 +368,86 @@ def test_etl9b_has_twenty_sheets_a_hand_and_shares_the_hands_of_etl9g(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "num_models"), [("ETL8B2C2", 0), ("ETL8B2C3", 956), ("ETL8G_32", 0), ("ETL8G_33", 956)]
-)
-def test_the_organisers_prints_are_marked(name: str, num_models: int, tmp_path: Path) -> None:
-    etl_set = next(one for one in SETS.values() if name in one.files)
-    file = EtlFile(sparse_file(tmp_path, name, FILE_BYTES.get(name, 0)))
-    expected = np.zeros(len(file), bool)
-    expected[len(file) - num_models :] = True
-    np.testing.assert_array_equal(file.is_model, expected)
-    assert file.etl_set is etl_set
-    people = {key for key, model in zip(file.writers, expected, strict=True) if not model}
-    prints = {key for key, model in zip(file.writers, expected, strict=True) if model}
-    assert not people & prints
-
-
-def test_the_prints_at_the_end_of_etl9b_are_marked_and_nobodys_hand(tmp_path: Path) -> None:
-    path = sparse_file(tmp_path, "ETL9B_5", FILE_BYTES["ETL9B_5"])
-    records = np.memmap(path, ">u2", "r+", shape=(124_477, 288))
-    records[1:121_441, 0] = 3201 + np.arange(121_440) // 152 % 800
-    records.flush()
-    file = EtlFile(path)
-    assert np.flatnonzero(file.is_model).tolist() == list(range(121_440, 124_476))
-    keys = [str(key) for key in file.writers]
-    assert len(set(keys[:121_440])) == 40
-    assert not set(keys[:121_440]) & set(keys[121_440:])
-
-
-def test_etl9b_1_has_no_prints(tmp_path: Path) -> None:
-    assert not EtlFile(sparse_file(tmp_path, "ETL9B_1", FILE_BYTES["ETL9B_4"])).is_model.any()
+    ("name", "num_models"),
+    [("ETL8B2C2", 0), ("ETL8B2C3", 956), ("ETL8G_32", 0), ("ETL8G_33", 956), ("ETL9B_4", 0),
+     ("ETL9B_5", 3036)],
+)  # fmt: skip
+def test_the_organisers_prints_are_marked_and_nobodys_hand(
+    name: str, num_models: int, tmp_path: Path
+) -> None:
+    file = EtlFile(sparse_file(tmp_path, name, FILE_BYTES[name]))
+    num_people = len(file) - num_models
+    assert file.is_model.tolist() == [False] * num_people + [True] * num_models
+    assert not set(file.writers[:num_people]) & set(file.writers[num_people:])
 
 
 # Drawn folders.
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[DrawnFile]:
-    return drawn_files(tmp_path_factory.mktemp("etl"))
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[DrawnFile, EtlFile]]:
+    co59 = {code: character for character, code in CO59.items()}
+    files = drawn_files(tmp_path_factory.mktemp("etl"))
+    return [(file, EtlFile(file.path, co59=co59)) for file in files]
 
 
-def open_drawn(file: DrawnFile) -> EtlFile:
-    return EtlFile(file.path, co59={code: character for character, code in CO59.items()})
-
-
-@pytest.mark.parametrize("set_name", LAYOUTS)
-def test_a_drawn_set_is_read_as_it_was_drawn(set_name: str, drawn: list[DrawnFile]) -> None:
-    files = [file for file in drawn if file.set_name == set_name]
-    opened = [open_drawn(file) for file in files]
-    samples = [sample for file in files for sample in file.samples]
-    assert {file.etl_set.name for file in opened} == {set_name}
-    characters = [character for file in opened for character in file.characters]
-    assert characters == [sample.character for sample in samples]
-    is_model = np.concatenate([file.is_model for file in opened])
-    assert is_model.tolist() == [sample.is_model for sample in samples]
-    keys = [str(key) for file in opened for key in file.writers]
-    assert groups(keys) == groups([sample.person for sample in samples])
-
-
-def test_drawn_ink_is_high_on_low_paper(drawn: list[DrawnFile]) -> None:
-    for file in drawn:
-        images = open_drawn(file).images()
-        assert images.max(axis=(1, 2)).min() > 200
-        assert np.median(images, axis=(1, 2)).max() < 48
+def test_a_drawn_set_is_read_as_it_was_drawn(drawn: list[tuple[DrawnFile, EtlFile]]) -> None:
+    for file, read in drawn:
+        assert read.etl_set.name == file.set_name
+        assert list(read.characters) == [sample.character for sample in file.samples]
+        assert read.is_model.tolist() == [sample.is_model for sample in file.samples]
+        images = read.images()
+        assert images.max(axis=(1, 2)).min() > 200  # ink
+        assert np.median(images, axis=(1, 2)).max() < 48  # paper
 
 
 def test_a_hand_has_a_key_of_its_own_and_one_in_both_forms_of_etl8_and_of_etl9(
-    drawn: list[DrawnFile],
+    drawn: list[tuple[DrawnFile, EtlFile]],
 ) -> None:
     keys_of: dict[tuple[str, int], set[str]] = {}
-    for file in drawn:
-        for sample, key in zip(file.samples, open_drawn(file).writers, strict=True):
+    for file, read in drawn:
+        for sample, key in zip(file.samples, read.writers, strict=True):
             keys_of.setdefault((file.set_name[:4], sample.person), set()).add(str(key))
     assert all(len(keys) == 1 for keys in keys_of.values())
     assert len(set.union(*keys_of.values())) == len(keys_of)
 
 
-# Bad input.
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("name", "set_name"), [("ETL1C-01", "ETL1"), ("ETL7SC-2", "ETL7"), ("ETL8B2-1", "ETL8B2")]
+)
+def test_the_official_spelling_is_understood(name: str, set_name: str, tmp_path: Path) -> None:
+    assert etl_file(tmp_path, set_name, [{}], name=name).etl_set is SETS[set_name]
+
+
+def test_a_file_of_any_name_opens_as_the_set_that_is_said(tmp_path: Path) -> None:
+    named = etl_file(tmp_path, "ETL6", [{"sheet": 9}]).path
+    file = EtlFile(named.rename(tmp_path / "mine.bin"), "ETL6")
+    assert list(file.writers) == ["ETL6:9"]
+
+
+@pytest.mark.parametrize(
+    ("name", "set_name", "message"),
+    [
+        ("ETL1INFO", None, "ETL1INFO.*no records"),
+        ("ETL8INFO", None, "ETL8INFO.*no records"),
+        ("data.bin", None, r"data\.bin"),
+        ("ETL1C", None, "ETL1C"),
+        ("ETL9_1", None, "ETL9_1"),
+        ("ETL1C_01", "ETL11", "no set 'ETL11'"),
+    ],
+)
+def test_what_is_no_file_of_a_set_is_named(
+    name: str, set_name: str | None, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(bytes(2052))
+    with pytest.raises(InputError, match=message):
+        EtlFile(tmp_path / name, set_name)
+
+
+# Damaged files.
 
 
 @pytest.mark.parametrize("set_name", LAYOUTS)
@@ -691,6 +466,14 @@ def test_a_file_without_records_is_refused(set_name: str, tmp_path: Path) -> Non
         etl_file(tmp_path, set_name, [])  # of ETL9B the dummy alone
 
 
+@pytest.mark.parametrize("set_name", ["ETL8B2", "ETL9B"])
+def test_a_b_file_without_its_dummy_is_refused(set_name: str, tmp_path: Path) -> None:
+    path = etl_file(tmp_path, set_name, [{"jis": 0x2422, "sheet": 1}] * 2).path
+    path.write_bytes(path.read_bytes()[LAYOUTS[set_name].record_bytes :])
+    with pytest.raises(InputError, match=path.name):
+        EtlFile(path)
+
+
 @pytest.mark.parametrize(
     ("set_name", "code"), [("ETL8B2", 0x2F21), ("ETL9B", 0x4F54), ("ETL8G", 0xFFFF)]
 )
@@ -700,60 +483,8 @@ def test_an_unknown_code_is_named_with_its_file_and_record(
     fields = [{"jis": 0x2422, "sheet": 1}] * 41 + [{"jis": code, "sheet": 1}]
     file = etl_file(tmp_path, set_name, fields)
     assert len(file.images(slice(40, None))) == 2  # only the label is missing
-    with pytest.raises(InputError, match=rf"{FILES[set_name]}(.|\n)*\b4[12]\b") as caught:
+    with pytest.raises(InputError, match=rf"{FILES[set_name]}(.|\n)*record 41 .*0x{code:04X}"):
         _ = file.characters
-    assert f"{code:04X}" in str(caught.value).upper()
-
-
-@pytest.mark.parametrize("name", ["ETL1INFO", "ETL8INFO"])
-def test_an_info_file_is_refused_as_such(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    path.write_text("text")
-    with pytest.raises(InputError, match=rf"{name}.*no records"):
-        EtlFile(path)
-
-
-@pytest.mark.parametrize("name", ["data.bin", "ETL10_1", "ETL1C", "ETL9_1"])
-def test_an_unknown_name_is_refused(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    path.write_bytes(bytes(2052))
-    with pytest.raises(InputError, match=re.escape(name)):
-        EtlFile(path)
-
-
-def test_a_file_of_any_name_opens_as_the_set_that_is_said(tmp_path: Path) -> None:
-    named = etl_file(tmp_path, "ETL6", [{"sheet": 9}]).path
-    file = EtlFile(named.rename(tmp_path / "mine.bin"), "ETL6")
-    assert list(file.writers) == ["ETL6:9"]
-
-
-@pytest.mark.parametrize(
-    ("name", "set_name"), [("ETL1C-01", "ETL1"), ("ETL7SC-2", "ETL7"), ("ETL8B2-1", "ETL8B2")]
-)
-def test_the_official_spelling_is_understood(name: str, set_name: str, tmp_path: Path) -> None:
-    assert etl_file(tmp_path, set_name, [{}], name=name).etl_set is SETS[set_name]
-
-
-def test_an_unknown_set_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ETL1C_01"
-    path.write_bytes(bytes(2052))
-    with pytest.raises(InputError, match="ETL11"):
-        EtlFile(path, "ETL11")
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ETL4C"):
-        EtlFile(tmp_path / "ETL4C")
-
-
-@pytest.mark.parametrize("set_name", ["ETL8B2", "ETL9B"])
-def test_a_b_file_without_its_dummy_is_refused(set_name: str, tmp_path: Path) -> None:
-    path = etl_file(tmp_path, set_name, [{"jis": 0x2422, "sheet": 1}] * 2).path
-    beheaded = tmp_path / "beheaded" / path.name
-    beheaded.parent.mkdir()
-    beheaded.write_bytes(path.read_bytes()[LAYOUTS[set_name].record_bytes :])
-    with pytest.raises(InputError, match=path.name):
-        EtlFile(beheaded)
 
 
 def first_codes(set_name: str) -> list[int]:
@@ -776,22 +507,24 @@ def test_one_grey_set_under_the_others_name_is_refused(
     renamed = file.path.rename(tmp_path / f"{false_name}_02")
     with pytest.raises(InputError, match=rf"{renamed.name}(.|\n)*{true_name}"):
         EtlFile(renamed)
-    with pytest.raises(InputError, match=rf"{renamed.name}(.|\n)*{true_name}"):
-        EtlFile(renamed, false_name)
 
 
-@pytest.mark.parametrize("line", ["上", "上:4", "上:4,x", "上:4,4,4", "上あ:4,4", ":4,4"])
-def test_a_malformed_table_names_its_line(line: str, tmp_path: Path) -> None:
-    table = tmp_path / "co59-utf8.txt"
-    table.write_text(f"あ:5,12\n{line}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"co59-utf8.txt(.|\n)*\b2\b"):
-        read_co59(table)
-
-
-def test_a_table_in_no_known_encoding_or_missing_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        *((f"あ:5,12\n{line}\n".encode(), r"line 2: expected") for line in
+          ["上", "上:4", "上:4,x", "上:4,4,4", "上あ:4,4", ":4,4", "上:4,64"]),
+        ("あ:5,12\n上:5,12\n".encode(), "line 2: .* is 上, and あ further up"),
+        (b"\xff\xfe:4,4\n", "neither EUC-JP nor UTF-8"),
+        (None, "cannot read"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_read_is_named(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
     table = tmp_path / "euc_co59.dat"
-    with pytest.raises(InputError, match=table.name):
+    if content is not None:
+        table.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
         read_co59(table)
-    table.write_bytes(b"\xff\xfe:4,4\n")
-    with pytest.raises(InputError, match=table.name):
-        read_co59(table)
+    assert str(table) in str(caught.value)

@@ -25,7 +25,6 @@ class EtlSet:
         image_byte: where the packed image begins in the record.
         files: file name -> records in the file as it is on disk, dummy records included.
         model_records: file name -> how many of its last records the organisers printed themselves.
-        sha256: file name -> hash, as published by users of the files; unconfirmed.
     """
 
     name: str
@@ -37,7 +36,6 @@ class EtlSet:
     image_byte: int
     files: dict[str, int]
     model_records: dict[str, int] = field(default_factory=dict)
-    sha256: dict[str, str] = field(default_factory=dict)
 
     @property
     def image_bytes(self) -> int:
@@ -148,21 +146,6 @@ _SETS = (
         files=_numbered("ETL1C_{:02}", 13, 11288)
         | _numbered("ETL1C_{:02}", 6, 11560)
         | {"ETL1C_09": 11287, "ETL1C_12": 11287, "ETL1C_13": 4233},
-        sha256={
-            "ETL1C_01": "45f58f7f88acf181ee6e716747bcea8155539ca0e19d06c805b0e6eb67f30ebf",
-            "ETL1C_02": "77fedabbf0280926a674d0a383d795649967528684e989a98091e5feb3e059c3",
-            "ETL1C_03": "fee2ed428c4dccaefcbdbda938c5c2ff4e8ab5dad8ccd3d84cb33288158f0999",
-            "ETL1C_04": "db10de1106c89b10e43a5c795f6ae99f580a4b5a62fb4b19197b85a0050b970b",
-            "ETL1C_05": "cbc352c46713ab4346ed96126d387ebdd3fab43aea8b3fe14534fd84a888b31c",
-            "ETL1C_06": "1e48cc363effb789bd2974eb343891b30fe59802b43af75a7e9682ff656e79d4",
-            "ETL1C_07": "3b14ae052b23379a75f5c04782dd8f09f6a09ee3475a1150e316eb4853d3d199",
-            "ETL1C_08": "13a838d10f5ec7aa6a401ae48732704cb0e512008a7e8b53c5d0cf8cde97a46c",
-            "ETL1C_09": "d1763c357a541dfe8988c84adb45b9b632b155ed2d40fc9c0060c0f201a2f3d2",
-            "ETL1C_10": "f01b07331a249d21c8819b59666c6318fca0a3eeeffc1dd02fcdc7f2cfe44641",
-            "ETL1C_11": "6b4d538303a04c233728a31a15c90fbc31ba5eaa7f731c8d0ba10d1acbe07a16",
-            "ETL1C_12": "a55244358eaf159b710b787b1bbfd6c3acc5101015429e3561ad01233fa3f1ce",
-            "ETL1C_13": "d65822dbf9e19f2cb533c431e55fb7aef21b4319c987537c280e59a2428320ed",
-        },
     ),
     EtlSet(
         "ETL2", "K", 2745, 60, 60, 6, 45,
@@ -182,12 +165,6 @@ _SETS = (
     EtlSet(
         "ETL7", "M", 2052, 64, 63, 4, 32,
         files={"ETL7LC_1": 9600, "ETL7LC_2": 7200, "ETL7SC_1": 9600, "ETL7SC_2": 7200},
-        sha256={
-            "ETL7LC_1": "348ab2afebecbce74012773aff3037a284ae6bfcce6755d5371e2b200fb22bf4",
-            "ETL7LC_2": "1b7d76cfe1b72c65fbddf32f29a09701de7cbf6defe789fc04c6779622986480",
-            "ETL7SC_1": "bd0a232f3047c2fdc7980c7b97f0d0353c53fb1472f337c3d930ad1a72c40851",
-            "ETL7SC_2": "f8b5d57f022d93b6539fc6b470f474da64ca6eecd293621f05a28f07e9bdb8bc",
-        },
     ),
     EtlSet(
         "ETL8B2", "B", 512, 64, 63, 1, 8,

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
 from handwriting.etl.integrity import DataFile
-from handwriting.etl.records import EtlFile
-from handwriting.etl.selection import SPLITS, Int64
+from handwriting.etl.prepared import SPLITS
 from handwriting.images.manifest import Entry, write_manifest
 from handwriting.images.packed import open_packed
 from handwriting.images.sheets import save_png
@@ -30,35 +29,33 @@ def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -
         files: that they were made of.
         num_workers: processes, each with one ETL file at a time.
     """
+    file_of = {file.name: file for file in files}
     for split in SPLITS:
-        packed, folder = open_packed(output / split), _manifest(output, split).parent
+        packed, manifest = open_packed(output / split), _manifest(output, split)
         characters = [packed.characters[label] for label in packed.labels]
         writers = [packed.writer_names[writer] for writer in packed.writers]
-        number, record = np.load(output / split / "records.npy").T
-        paths = [
-            folder / f"U+{ord(character):04X}" / f"{files[i].name}_{place:05d}.png"
-            for character, i, place in zip(characters, number, record, strict=True)
+        records = pd.read_csv(output / split / "records.csv")
+        records["path"] = [
+            str(manifest.parent / f"U+{ord(character):04X}" / f"{file}_{record:05d}.png")
+            for character, file, record in zip(
+                characters, records["file"], records["record"], strict=True
+            )
         ]
         jobs = [
-            (
-                partial(_write_file, files[i], record[rows]),
-                [paths[row] for row in rows],
-            )
-            for i in np.unique(number)
-            for rows in [np.flatnonzero(number == i)]
+            (partial(_write_file, file_of[str(name)]), rows)
+            for name, rows in records.groupby("file", sort=False)
         ]
         run_parallel(jobs, num_workers, f"writing PNG files ({split})")
-        write_manifest(_manifest(output, split), map(Entry, characters, map(str, paths), writers))
+        write_manifest(manifest, map(Entry, characters, records["path"], writers))
 
 
 def _manifest(output: Path, split: str) -> Path:
     return output / "png" / split / "manifest.json"
 
 
-def _write_file(file: DataFile, record: Int64, paths: list[Path]) -> None:
+def _write_file(file: DataFile, rows: pd.DataFrame) -> None:
     """Write some records of a file, one at a time: PNG takes longer than decoding."""
-    assert file.path is not None
-    records = EtlFile(file.path, file.set_name)
-    for place, path in zip(record.tolist(), paths, strict=True):
+    records = file.open()
+    for record, path in zip(rows["record"], map(Path, rows["path"]), strict=True):
         if not path.is_file() or path.stat().st_size == 0:  # a power cut leaves empty files
-            save_png(path, records.images([place])[0], flush=False)
+            save_png(path, records.images([record])[0], flush=False)

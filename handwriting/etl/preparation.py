@@ -1,39 +1,44 @@
-"""Chosen records become packed arrays: one part for each ETL file, then the three splits.
-
-Beside the arrays of a split lies ``records.npy`` (N, 2): the file, an index into the ``files`` of
-``meta.json``, and the record in it that each image was.
-"""
+"""Chosen records become packed arrays: one part for each ETL file, then the three splits."""
 
 import os
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
-from handwriting.etl.prepared import unmark
-from handwriting.etl.records import EtlFile
-from handwriting.etl.selection import SPLITS, Bool, Int64, Selection
+from handwriting.etl.prepared import SPLITS
 from handwriting.etl.settings import Preparation
 from handwriting.images.canonical import MIN_CONTRAST, Uint8, canonical, resize, smooth
-from handwriting.images.packed import save_array, write_images
+from handwriting.images.packed import UnpackedImages, save_packed
 from handwriting.parallel.workers import run_parallel
 from handwriting.storage.atomic import write_atomically
-from handwriting.storage.json_files import write_json
 from handwriting.storage.keys import content_key
 
-_AT_ONCE = 512  # images decoded at a time
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+_CHUNK_SIZE = 512  # images decoded at a time
 
 
 def prepare(
-    selection: Selection, settings: dict[str, Any], output: Path, num_workers: int
+    files: Sequence[DataFile],
+    records: pd.DataFrame,
+    settings: dict[str, Any],
+    output: Path,
+    num_workers: int,
 ) -> dict[str, int]:
     """Make the arrays of all splits; parts that an interrupted run left are not made again.
 
     Args:
+        files: that the records are of.
+        records: of :func:`select`.
         settings: of :func:`handwriting.etl.settings.settings_of`.
         num_workers: processes, each with one ETL file at a time.
 
@@ -43,83 +48,64 @@ def prepare(
     Raises:
         InputError: the disk is full, or a file became unreadable.
     """
-    unmark(output)
+    for name in ("prepared.json", *(f"png/{split}/manifest.json" for split in SPLITS)):
+        (output / name).unlink(missing_ok=True)  # what was prepared before counts no longer
     folder = output / "unfinished" / content_key(settings)
-    parts = _make_parts(selection, settings, folder, num_workers)
+    rows_of = {str(name): rows for name, rows in records.groupby("file", sort=False)}
+    parts = {name: folder / f"{name}.npz" for name in rows_of}
+    jobs = [
+        (partial(_make_part, file, rows_of[file.name]["record"].to_numpy(), settings), part)
+        for file in files
+        if (part := parts.get(file.name))
+    ]
+    run_parallel(jobs, num_workers, "preparing files")
     has_ink = np.concatenate([np.load(part)["has_ink"] for part in parts.values()])
     for split in SPLITS:
         shutil.rmtree(folder / split, ignore_errors=True)
-        _save_split(folder / split, selection, has_ink, parts, settings["size_px"])
+        _save_split(folder / split, records, (records["fate"] == split) & has_ink, parts, settings)
     for split in SPLITS:
         shutil.rmtree(output / split, ignore_errors=True)
         os.replace(folder / split, output / split)
-    blank = selection.split[~has_ink]
-    return {split: int((blank == i).sum()) for i, split in enumerate(SPLITS)}
+    blank = records.loc[~has_ink, "fate"]
+    return {split: int((blank == split).sum()) for split in SPLITS}
 
 
-def _make_parts(
-    selection: Selection, settings: dict[str, Any], folder: Path, num_workers: int
-) -> dict[int, Path]:
-    """The part of every file that has chosen records, by the file's number."""
-    numbers = np.unique(selection.file).tolist()
-    parts = {number: folder / f"{selection.files[number].name}.npz" for number in numbers}
-    jobs = [
-        (
-            partial(
-                _make_part, file=selection.files[number],
-                record=selection.record[selection.file == number],
-                preparation=settings["preparation"], size_px=settings["size_px"],
-            ),
-            part,
-        )
-        for number, part in parts.items()
-    ]  # fmt: skip
-    run_parallel(jobs, num_workers, "preparing files")
-    return parts
-
-
-def _make_part(
-    path: Path, file: DataFile, record: Int64, preparation: Preparation, size_px: int
-) -> None:
+def _make_part(file: DataFile, record: Int64, settings: dict[str, Any], path: Path) -> None:
     """Write the images of some records of a file, and which of them have ink, if not done yet."""
     if path.is_file():
         return
-    assert file.path is not None
-    records = EtlFile(file.path, file.set_name)
+    records, size_px = file.open(), settings["size_px"]
     images = np.empty((len(record), size_px, size_px), np.uint8)
     has_ink = np.empty(len(record), np.bool_)
-    for start in range(0, len(record), _AT_ONCE):
-        chunk = slice(start, start + _AT_ONCE)
+    for start in range(0, len(record), _CHUNK_SIZE):
+        chunk = slice(start, start + _CHUNK_SIZE)
         ink = records.images(record[chunk])
-        images[chunk], has_ink[chunk] = prepare_images(ink, preparation, size_px)
+        images[chunk], has_ink[chunk] = prepare_images(ink, settings["preparation"], size_px)
     # Not compressed: it would take longer than to make them.
     write_atomically(path, lambda temporary: np.savez(temporary, images=images, has_ink=has_ink))
 
 
 def _save_split(
-    folder: Path, selection: Selection, has_ink: Bool, parts: dict[int, Path], size_px: int
+    folder: Path,
+    records: pd.DataFrame,
+    taken: "pd.Series[bool]",
+    parts: dict[str, Path],
+    settings: dict[str, Any],
 ) -> None:
-    """Write one split in the form of packed images; its images are never in memory at once."""
-    taken = has_ink & (selection.split == SPLITS.index(folder.name))
-    rows = selection.only(taken)
-    masks = {number: taken[selection.file == number] for number in parts}
-
+    """Write the records of one split as packed images, which are never in memory at once."""
     images = (
-        np.load(part)["images"][masks[number]]
-        for number, part in parts.items()
-        if masks[number].any()
+        np.load(parts[str(name)])["images"][mask.to_numpy()]
+        for name, mask in taken.groupby(records["file"], sort=False)
+        if mask.any()
     )
-    write_images(folder / "images.npy", (len(rows.file), size_px, size_px), images)
-    numbers, writers = np.unique(rows.writer, return_inverse=True)
-    records = np.stack([rows.file, rows.record], axis=1)
-    for name, array in {"labels": rows.label, "writers": writers, "records": records}.items():
-        save_array(folder / f"{name}.npy", array)
-    meta = {
-        "characters": rows.characters,
-        "writer_names": [rows.writer_names[number] for number in numbers],
-        "files": [file.name for file in rows.files],
-    }
-    write_json(folder / "meta.json", meta)
+    rows = records[taken]
+    writers, names = pd.factorize(rows["writer"], sort=True)
+    made = UnpackedImages(
+        images, rows["label"].to_numpy(), writers, tuple(settings["characters"]), tuple(names),
+        settings["size_px"],
+    )  # fmt: skip
+    save_packed(folder, made)
+    rows[["file", "record"]].to_csv(folder / "records.csv", index=False)
 
 
 def prepare_images(ink: Uint8, preparation: Preparation, size_px: int) -> tuple[Uint8, Bool]:

@@ -8,12 +8,10 @@ The database is used under the terms of its publisher, who alone distributes it;
 it "ETL Character Database".
 """
 
-import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, SupportsIndex, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,41 +31,8 @@ _HIRAGANA_SETS = ("ETL4", "ETL7")  # under the codes of katakana
 _ONLY_IN_ETL8 = "っゃゅょ"
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One record.
-
-    Attributes:
-        image: (H, W) uint8, ink 255 on 0.
-        character: None where the record has no code.
-        writer: key of who wrote it, unique over the set.
-        is_model: printed by the organisers, not handwritten.
-        metadata: the fields of its family.
-    """
-
-    image: Uint8
-    character: str | None
-    writer: str
-    is_model: bool
-    metadata: np.void
-
-
-@dataclass(frozen=True, eq=False)
-class Records:
-    """Several records: the fields of :class:`Record`, each with one entry a record (n, ...)."""
-
-    images: Uint8
-    characters: list[str | None]
-    writers: npt.NDArray[np.str_]
-    is_model: npt.NDArray[np.bool_]
-    metadata: npt.NDArray[np.void]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-class EtlFile(Sequence[Record]):
-    """One data file, memory-mapped: a sequence of its records without the dummy ones.
+class EtlFile:
+    """One data file, memory-mapped: what is known of its records, without the dummy ones.
 
     Args:
         path: the file.
@@ -96,28 +61,6 @@ class EtlFile(Sequence[Record]):
 
     def __len__(self) -> int:
         return len(self._bytes)
-
-    @overload  # type: ignore[override]  # a slice is one object of arrays, no sequence
-    def __getitem__(self, index: SupportsIndex) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Records: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> Record | Records:
-        if not isinstance(index, slice):
-            number = operator.index(index)
-            return Record(
-                self.images([number])[0],
-                self.characters[number],
-                str(self.writers[number]),
-                bool(self.is_model[number]),
-                self.metadata[number],
-            )
-        return Records(
-            self.images(index),
-            self.characters[index],
-            self.writers[index],
-            self.is_model[index],
-            self.metadata[index],
-        )
 
     @cached_property
     def metadata(self) -> npt.NDArray[np.void]:
@@ -193,19 +136,14 @@ class EtlFile(Sequence[Record]):
             f"expected one of {names[0]} to {names[-1]}: give the file its name back"
         )
 
-    def levels(self, which: Which = slice(None)) -> Uint8:
-        """Images as stored, (n, H, W) uint8: 0-15 (4 bit), 0-63 (ETL2), 0-1 (1 bit), high is ink.
+    def images(self, which: Which = slice(None), full_scale: bool = True) -> Uint8:
+        """Images (n, H, W) uint8, high is ink.
 
         Args:
             which: records as a slice, indices or a mask.
+            full_scale: stretch the levels to 0-255; otherwise they are as stored: 0-15 (4 bit),
+                0-63 (ETL2) or 0-1 (1 bit).
         """
-        return self._unpack(which, full_scale=False)
-
-    def images(self, which: Which = slice(None)) -> Uint8:
-        """Images in full scale, (n, H, W) uint8, ink 255 on 0; arguments as for :meth:`levels`."""
-        return self._unpack(which, full_scale=True)
-
-    def _unpack(self, which: Which, full_scale: bool) -> Uint8:
         form = self.etl_set
         place = slice(form.image_byte, form.image_byte + form.image_bytes)
         numbers = np.arange(len(self))[which]
@@ -268,11 +206,6 @@ def _map_records(path: Path, form: EtlSet) -> Uint8:
     return records[form.dummy_records :]
 
 
-@cache
-def _kanji_of_etl8() -> frozenset[str]:
-    return frozenset(class_list("education_1948"))
-
-
 def _check_etl8_or_etl9(path: Path, form: EtlSet, records: Uint8) -> None:
     """Refuse ETL9G as ETL8G and the reverse: equal but for the image's place, 8 pixels apart.
 
@@ -280,10 +213,9 @@ def _check_etl8_or_etl9(path: Path, form: EtlSet, records: Uint8) -> None:
     one of ETL9G, of whose kanji two thirds are not among the 881 of ETL8.
     """
     codes = byte_fields(records, BYTE_FIELDS["G"])["jis"].tolist()
-    characters = [jis_x_0208(code) for code in codes]
-    only_in_etl9 = [
-        c for c in characters if c is not None and c >= "一" and c not in _kanji_of_etl8()
-    ]
+    characters = [jis_x_0208(code) or "" for code in codes]
+    kanji_of_etl8 = class_list("education_1948")
+    only_in_etl9 = [c for c in characters if c >= "一" and c not in kanji_of_etl8]
     if form.name == "ETL8G" and len(only_in_etl9) > len(characters) / 4:
         other, sign = "ETL9G", f"kanji that ETL8 does not have ({''.join(only_in_etl9[:5])} ...)"
     elif form.name == "ETL9G" and set(_ONLY_IN_ETL8) & set(characters):

@@ -1,62 +1,30 @@
 """Which record of which file goes to which split, from metadata alone: no image is decoded."""
 
-from collections import Counter
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.codes import read_co59
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.layouts import SETS
+from handwriting.etl.prepared import SPLITS
 from handwriting.etl.records import EtlFile
 from handwriting.etl.settings import Etl
 from handwriting.parallel.progress import progress
 
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
-
-SPLITS = ("train", "validation", "test")
-FATES = (*SPLITS, "no code", "other character", "printed", "poor", "not drawn")  # of a record
-_NO_CODE, _OTHER_CHARACTER, _NO_SPLIT = -1, -2, -1
+# Of a record: its split, or why it is in none. The class of one not drawn has enough, or its writer
+# belongs to another split.
+FATES = (*SPLITS, "no code", "other character", "printed", "poor", "not drawn")
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """Some records, one entry (n,) for each, in the order of the files.
-
-    Attributes:
-        files: that were looked through.
-        file: indices into ``files``.
-        record: places in the file, from 0, a dummy first record not counted.
-        label: indices into ``characters``.
-        writer: indices into ``writer_names``.
-        split: indices into ``SPLITS``.
-        counts: set -> one of ``FATES`` -> how many of its records: in a split, or left out because
-            they have no code, show another character, were printed, are of poor quality, or were
-            not drawn (the class has enough, or the writer belongs to another split).
-    """
-
-    files: tuple[DataFile, ...]
-    characters: tuple[str, ...]
-    writer_names: tuple[str, ...]
-    file: Int64
-    record: Int64
-    label: Int64
-    writer: Int64
-    split: Int64
-    counts: dict[str, Counter[str]]
-
-    def only(self, keep: Bool) -> "Selection":
-        """The records that a mask names."""
-        columns = ("file", "record", "label", "writer", "split")
-        return replace(self, **{name: getattr(self, name)[keep] for name in columns})
-
-
-def select(files: Sequence[DataFile], characters: Sequence[str], etl: Etl, seed: int) -> Selection:
+def select(
+    files: Sequence[DataFile], characters: Sequence[str], etl: Etl, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose the records of a study; nobody's hand is in two splits.
 
     Args:
@@ -65,94 +33,87 @@ def select(files: Sequence[DataFile], characters: Sequence[str], etl: Etl, seed:
         etl: sets, counts of writers, limits.
         seed: who is in which split, and which samples of a class that has too many.
 
+    Returns:
+        The chosen records, a row each in the order of the files: ``file`` its name, ``record`` its
+        place in the file, from 0, a dummy first record not counted, ``label`` an index into
+        ``characters``, ``writer`` a key, ``fate`` its split; and how many records of each set had
+        each of ``FATES``.
+
     Raises:
         InputError: too few writers, a class without training images, nothing to evaluate on, a
             limit that a set knows nothing of, ETL2 without its table, or impossible codes.
     """
-    _check_limits(files, etl)
-    usable = _usable(files, tuple(characters), etl)
-    split = _splits(usable, etl, seed)
-    if etl.samples_per_class is not None:
-        train = np.flatnonzero(split == SPLITS.index("train"))
-        label, writer = usable.label[train], usable.writer[train]
-        split[train[~_first_of_each(label, writer, etl.samples_per_class, seed)]] = _NO_SPLIT
-    for number, file in enumerate(files):
-        found = Counter(split[usable.file == number].tolist())
-        for i, name in [*enumerate(SPLITS), (_NO_SPLIT, "not drawn")]:
-            usable.counts[file.set_name][name] += found[i]
-    chosen = replace(usable, split=split).only(split != _NO_SPLIT)
-    _check_splits(chosen, etl)
-    return chosen
+    _check_limits({file.set_name for file in files}, etl)
+    records = _all_records(files, characters, etl)
+    usable = records[records["fate"] == "not drawn"]
+    split = usable["writer"].map(_split_of_writers(usable["writer"], etl, seed))
+    for name, sets in zip(SPLITS, (etl.train_sets, *2 * [etl.evaluation_sets]), strict=True):
+        of_split = usable[(split == name) & usable["set"].isin(sets)]
+        if name == "train" and etl.samples_per_class is not None:
+            of_split = _first_of_each(of_split, etl.samples_per_class, seed)
+        records.loc[of_split.index, "fate"] = name
+    fates = records.groupby(["set", "fate"], sort=False).size().unstack(fill_value=0)
+    chosen = records[records["fate"].isin(SPLITS)]
+    _check_splits(chosen, characters, etl)
+    return chosen, fates.reindex(columns=FATES, fill_value=0)
 
 
-def _check_limits(files: Sequence[DataFile], etl: Etl) -> None:
-    names = sorted({file.set_name for file in files})
-    without_quality = [name for name in names if SETS[name].family in "KB"]
+def _check_limits(set_names: set[str], etl: Etl) -> None:
+    without_quality = sorted(name for name in set_names if SETS[name].family in "KB")
     if etl.max_quality is not None and without_quality:
         raise InputError(
             f"data.etl.max_quality={etl.max_quality}: {', '.join(without_quality)} says nothing of "
             "quality; set data.etl.max_quality=null or take other sets"
         )
-    if "ETL2" in names and etl.co59 is None:
+    if "ETL2" in set_names and etl.co59 is None:
         raise InputError("ETL2 needs its table of characters: data.etl.co59=PATH/euc_co59.dat")
 
 
-def _usable(files: Sequence[DataFile], characters: tuple[str, ...], etl: Etl) -> Selection:
-    """All records that could be taken, without a split yet."""
+def _all_records(files: Sequence[DataFile], characters: Sequence[str], etl: Etl) -> pd.DataFrame:
+    """All records; the fate of those that could be taken is "not drawn"."""
     co59 = read_co59(etl.co59) if etl.co59 else None
-    label_of: dict[str | None, int] = {None: _NO_CODE}
-    label_of |= {character: i for i, character in enumerate(characters)}
-    counts: dict[str, Counter[str]] = {file.set_name: Counter() for file in files}
-    columns: list[tuple[npt.NDArray[Any], ...]] = []
-    for number, file in enumerate(progress(files, len(files), "reading metadata")):
-        assert file.path is not None
-        records = EtlFile(file.path, file.set_name, co59)
-        label = np.array([label_of.get(c, _OTHER_CHARACTER) for c in records.characters])
-        record = np.flatnonzero(_count_left_out(records, label, etl, counts[file.set_name]))
-        in_file = np.full(len(record), number)
-        columns.append((in_file, record, label[record], records.writers[record]))
-    in_file, record, label, writers = map(np.concatenate, zip(*columns, strict=True))
-    names, writer = np.unique(writers, return_inverse=True)
-    no_split = np.full(len(record), _NO_SPLIT)
-    return Selection(
-        tuple(files), characters, tuple(names.tolist()),
-        in_file, record, label, writer, no_split, counts,
-    )  # fmt: skip
+    label_of = {character: label for label, character in enumerate(characters)}
+    parts = []
+    for file in progress(files, len(files), "reading metadata"):
+        records = file.open(co59)
+        label = np.array([label_of.get(c or "", -1) for c in records.characters])
+        parts.append(
+            pd.DataFrame(
+                {
+                    "set": file.set_name, "file": file.name, "record": np.arange(len(records)),
+                    "label": label, "writer": records.writers,
+                    "fate": _fates(records, label, etl),
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
 
 
-def _count_left_out(records: EtlFile, label: Int64, etl: Etl, counts: Counter[str]) -> Bool:
-    """Which records of a file (N,) could be taken; the others are counted by the first reason."""
-    reasons = {
-        "no code": label == _NO_CODE,
-        "other character": label == _OTHER_CHARACTER,
+def _fates(records: EtlFile, label: npt.NDArray[np.int64], etl: Etl) -> npt.NDArray[np.str_]:
+    """Why each record of a file (N,) cannot be taken: the first reason counts."""
+    reasons: dict[str, Any] = {
+        "no code": np.array([character is None for character in records.characters]),
+        "other character": label < 0,
         "printed": records.is_model & (not etl.model_sets),
     }
     if etl.max_quality is not None:
         reasons["poor"] = records.metadata["quality"] > etl.max_quality
-    usable = np.ones(len(records), np.bool_)
-    for reason, has_it in reasons.items():
-        counts[reason] += int((usable & has_it).sum())
-        usable &= ~has_it
-    return usable
+    return np.select([*reasons.values()], [*reasons], "not drawn")
 
 
-def _splits(usable: Selection, etl: Etl, seed: int) -> Int64:
-    """The split of every record (n,): that of its writer, if its set is one of that split.
+def _split_of_writers(writers: "pd.Series[str]", etl: Etl, seed: int) -> dict[str, str]:
+    """Writer -> split, for those who are in one.
 
     People are divided family by family: ETL8G and ETL8B2 are the same people, and so are ETL9G and
     ETL9B.
     """
-    families = np.array([_family(name) for name in usable.writer_names])
-    split_of_person = np.full(len(families), _NO_SPLIT)
-    for family in np.unique(families).tolist():
-        people = np.flatnonzero(families == family)
+    split_of: dict[str, str] = {}
+    for family, names in itertools.groupby(sorted(writers.unique()), key=_family):
+        people = np.array([*names])
         counts = _counts_of_people(family, len(people), etl)
-        people = np.random.default_rng([seed, *family.encode()]).permutation(people)
-        split_of_person[people[: sum(counts)]] = np.repeat(range(len(SPLITS)), counts)
-    sets = (etl.train_sets, etl.evaluation_sets, etl.evaluation_sets)
-    allowed = np.array([[file.set_name in names for names in sets] for file in usable.files])
-    split = split_of_person[usable.writer]
-    return np.where(allowed[usable.file, split], split, _NO_SPLIT)
+        order = np.random.default_rng([seed, *family.encode()]).permutation(len(people))
+        split_of |= zip(people[order].tolist(), np.repeat(SPLITS, counts).tolist(), strict=False)
+    return split_of
 
 
 def _family(name: str) -> str:
@@ -182,35 +143,24 @@ def _counts_of_people(family: str, num_people: int, etl: Etl) -> list[int]:
     return list(counts.values())
 
 
-def _first_of_each(label: Int64, writer: Int64, most: int, seed: int) -> Bool:
-    """At most so many of each class (n,): one by every writer before a second by anybody."""
-    chance = np.random.default_rng(seed).permutation(len(label))
-    turn = _place_in_group(label * (writer.max(initial=0) + 1) + writer, chance)
-    return _place_in_group(label, turn * len(label) + chance) < most
+def _first_of_each(records: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """At most so many of each class: one by every writer before a second by anybody."""
+    shuffled = records.iloc[np.argsort(np.random.default_rng(seed).permutation(len(records)))]
+    turn = shuffled.groupby(["label", "writer"]).cumcount().sort_values(kind="stable")
+    return shuffled.loc[turn.index].groupby("label").head(most)
 
 
-def _place_in_group(group: Int64, rank: Int64) -> Int64:
-    """The place (n,) of each among those of its group, from 0, in the order of ``rank``."""
-    order = np.lexsort((rank, group))
-    sorted_group = group[order]
-    starts = np.flatnonzero(np.append(True, sorted_group[1:] != sorted_group[:-1]))
-    lengths = np.diff(np.append(starts, len(group)))
-    place = np.empty_like(group)
-    place[order] = np.arange(len(group)) - np.repeat(starts, lengths)
-    return place
-
-
-def _check_splits(chosen: Selection, etl: Etl) -> None:
+def _check_splits(chosen: pd.DataFrame, characters: Sequence[str], etl: Etl) -> None:
     """Every class must be in training, and somebody in each split."""
-    trained = np.unique(chosen.label[chosen.split == SPLITS.index("train")])
-    absent = np.setdiff1d(np.arange(len(chosen.characters)), trained)
+    trained = set(chosen.loc[chosen["fate"] == "train", "label"])
+    absent = [character for label, character in enumerate(characters) if label not in trained]
     report_problems(
         f"the training writers of {', '.join(etl.train_sets)}",
-        [f"no image of {chosen.characters[i]} (U+{ord(chosen.characters[i]):04X})" for i in absent],
+        [f"no image of {character} (U+{ord(character):04X})" for character in absent],
         "Take other sets (data.etl.train_sets), more writers (data.etl.train_writers) or fewer "
         "characters (data.characters).",
     )
-    if len(np.unique(chosen.split)) < len(SPLITS):
+    if chosen["fate"].nunique() < len(SPLITS):
         raise InputError(
             f"{', '.join(etl.evaluation_sets)}: none of these characters; take other sets "
             "(data.etl.evaluation_sets) or characters (data.characters)"

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from handwriting.etl.integrity import DataFile
-from handwriting.etl.selection import SPLITS, Int64
-from handwriting.images.canonical import Uint8
-from handwriting.images.packed import PackedImages, open_packed
+from handwriting.etl.prepared import SPLITS
+from handwriting.images.packed import Int64, concatenate, open_packed
 from handwriting.images.sheets import save_png, sheet
 from handwriting.sources.fonts import FontFace
 from handwriting.sources.glyphs import render_font
@@ -25,40 +25,25 @@ def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> Non
         files: that they were made of.
         face: the font that shows the labels; where it has no glyph the row begins with nothing.
     """
-    splits = [open_packed(output / split) for split in SPLITS]
-    label = np.concatenate([packed.labels for packed in splits])
-    number = np.concatenate([np.load(output / split / "records.npy")[:, 0] for split in SPLITS])
-    set_name = np.array([file.set_name for file in files])[number]
-    classes = {
-        name: _spread(np.unique(label[set_name == name]), NUM_ROWS)
-        for name in np.unique(set_name).tolist()
-    }
+    packed = concatenate([open_packed(output / split) for split in SPLITS])
+    records = pd.concat([pd.read_csv(output / split / "records.csv") for split in SPLITS])
+    set_name = records["file"].map({file.name: file.set_name for file in files}).to_numpy()
     shutil.rmtree(output / "sheets", ignore_errors=True)  # perhaps of other sets, or half done
-    glyphs = _glyphs(face, np.unique(np.concatenate([*classes.values()])), splits[0])
-    for name, shown in classes.items():
-        rows, of_set = [], set_name == name
-        for i in shown.tolist():
-            found = np.flatnonzero(of_set & (label == i))
-            rows.append(np.append(glyphs[i], _images(splits, _spread(found, NUM_IMAGES)), axis=0))
+    for name in set(set_name):
+        labels = _spread(np.unique(packed.labels[set_name == name]), NUM_ROWS)
+        glyphs = np.zeros((len(labels), 1, packed.size_px, packed.size_px), np.uint8)
+        images, rendered, _ = render_font(
+            face, [packed.characters[label] for label in labels], packed.size_px
+        )
+        glyphs[rendered, 0] = images
+        found = [np.flatnonzero((set_name == name) & (packed.labels == label)) for label in labels]
+        rows = [
+            np.append(glyph, packed.images[_spread(indices, NUM_IMAGES)], axis=0)
+            for glyph, indices in zip(glyphs, found, strict=True)
+        ]
         save_png(output / "sheets" / f"{name}.png", sheet(rows))
 
 
 def _spread(values: Int64, most: int) -> Int64:
     """At most so many of the values (n,), evenly spread over them."""
     return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]
-
-
-def _glyphs(face: FontFace, labels: Int64, first: PackedImages) -> dict[int, Uint8]:
-    """Label -> (1, size_px, size_px), zero where the font has no glyph."""
-    blank = np.zeros((1, first.size_px, first.size_px), np.uint8)
-    names = [first.characters[i] for i in labels]
-    images, rendered, _ = render_font(face, names, first.size_px)
-    found = {int(labels[i]): image[None] for i, image in zip(rendered, images, strict=True)}
-    return {i: found.get(i, blank) for i in labels.tolist()}
-
-
-def _images(splits: list[PackedImages], indices: Int64) -> Uint8:
-    """The images at places of all splits, one after the other."""
-    starts = np.cumsum([0, *map(len, splits)])
-    owners = np.searchsorted(starts, indices, side="right") - 1
-    return np.stack([splits[k].images[i - starts[k]] for k, i in zip(owners, indices, strict=True)])

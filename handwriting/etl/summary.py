@@ -1,50 +1,36 @@
 """What was prepared, in two tables: the splits, and what became of every record of each set."""
 
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from handwriting.etl.selection import FATES, SPLITS
+from handwriting.etl.prepared import SPLITS
 from handwriting.images.packed import open_packed
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import write_json
 
-_COLUMNS = ("images", "classes", "writers", "fewest of a class", "most", "blank, left out")
 
-
-def write_summary(output: Path, counts: dict[str, Counter[str]], blank: dict[str, int]) -> str:
-    """Write ``summary.json`` and ``summary.txt`` of the prepared splits; return the text.
+def write_summary(output: Path, fates: pd.DataFrame, blank: dict[str, int]) -> None:
+    """Write ``summary.json`` and ``summary.txt`` of the prepared splits.
 
     Args:
-        counts: set -> fate -> records, of a :class:`Selection`.
+        fates: how many records of each set had each fate, of :func:`select`.
         blank: split -> records without ink.
     """
-    splits = {split: _row(output / split, blank[split]) for split in SPLITS}
-    sets = {name: {fate: count[fate] for fate in FATES} for name, count in counts.items()}
-    text = f"{_table('split', splits)}\n\n{_table('records of', sets)}\n"
-    write_json(output / "summary.json", {"splits": splits, "sets": sets})
-    write_text(output / "summary.txt", text)
-    return text
-
-
-def _row(folder: Path, num_blank: int) -> dict[str, int]:
-    packed = open_packed(folder)
-    sizes = np.unique(packed.labels, return_counts=True)[1]
-    writers = len(packed.present_writers())
-    numbers = (len(packed), len(sizes), writers, int(sizes.min()), int(sizes.max()), num_blank)
-    return dict(zip(_COLUMNS, numbers, strict=True))
-
-
-def _table(corner: str, rows: dict[str, dict[str, Any]]) -> str:
-    columns = list(next(iter(rows.values())))
-    lines = [f"{corner:12}" + "".join(f"{column:>{_width(column)}}" for column in columns)]
-    for name, row in rows.items():
-        cells = (f"{row[column]:>{_width(column)},}" for column in columns)
-        lines.append(f"{name:12}" + "".join(cells))
-    return "\n".join(lines)
-
-
-def _width(column: str) -> int:
-    return max(len(column) + 2, 10)
+    splits = {}
+    for split in SPLITS:
+        packed = open_packed(output / split)
+        sizes = np.unique(packed.labels, return_counts=True)[1]
+        splits[split] = {
+            "images": len(packed),
+            "classes": len(sizes),
+            "writers": len(packed.writer_names),
+            "fewest of a class": int(sizes.min()),
+            "most": int(sizes.max()),
+            "blank, left out": blank[split],
+        }
+    write_json(output / "summary.json", {"splits": splits, "sets": fates.to_dict("index")})
+    tables = [pd.DataFrame(splits).T, fates.rename_axis(index=None, columns=None)]
+    text = "\n\n".join(table.map("{:,}".format).to_string() for table in tables)
+    write_text(output / "summary.txt", f"{text}\n")
