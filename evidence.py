@@ -29,7 +29,7 @@ from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
 from handwriting.script import run_script
 from training_character_classification.arms import planned_arms
-from training_character_classification.report.evidence_report import write_evidence_report
+from training_character_classification.report.sections import write_evidence_report
 
 
 def main(config: Config) -> Path:

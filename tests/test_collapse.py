@@ -14,7 +14,7 @@ import training_style_transfer.train as train_style_transfer
 from handwriting.runs.collapse import COLLAPSED, check_variety, variety
 from handwriting.runs.run import Run
 from handwriting.storage.json_files import read_json
-from training_character_classification.report.comparison import _warnings
+from training_character_classification.report.sections import _warnings
 from training_dcgan.model import DCGAN
 from training_style_transfer.feed import Batch
 

@@ -117,7 +117,7 @@ def test_recognisers_of_the_same_name_are_both_told(
     own = run_folder(study()) / "classifier" / ARMS[0]
     other = train.main(smoke("aug=false", "classifier.num_steps=3"))  # another study's arm
     results = read(test.main(study(f"evaluation.recognisers=['{own}','{other}']")))["recognisers"]
-    assert list(results) == [ARMS[0], str(other / "classifier.safetensors")]
+    assert list(results) == [ARMS[0], f"{other / 'classifier.safetensors'}/seed_0"]
 
 
 def test_a_recogniser_that_saw_test_writers_is_refused_by_name(study: ComposeSmoke) -> None:

@@ -43,7 +43,7 @@ def report(config: Config) -> Path:
 def test_the_smallest_experiment_ends_with_its_report(config: Config, report: Path) -> None:
     folder = run_folder(config)
     assert report == folder / "report.html"
-    assert all((folder / name).is_file() for name in ("table.txt", "metrics.json", "curve.png"))
+    assert all((folder / name).is_file() for name in ("table.txt", "metrics.json", "results.json"))
     table = (folder / "table.txt").read_text("utf-8")
     assert all(arm in table for arm in ARMS)
     for seed in (0, 1):

@@ -4,8 +4,9 @@
     python training_character_classification/test.py \
         evaluation.recognisers=[runs/demo/classifier/real/seed_0,PATH] evaluation.manifest=PATH
 
-Without a list it takes every recogniser of the study but judges. Writes ``table.txt``,
-``metrics.json`` and ``per_character.png`` to ``runs/<name>/test/``. Arms meet the test writers here
+Without a list it takes every recogniser of the study but judges. Writes ``results.json``, the table
+that reports read, ``table.txt``, ``metrics.json`` and ``per_character.png`` to
+``runs/<name>/test/``. An accuracy is the mean over writers. Arms meet the test writers here
 only; with ``evaluation.manifest`` other images take their place, such as generated ones.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
 from handwriting.config import Config
 from handwriting.corpus.audit import check_new
@@ -23,8 +24,9 @@ from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, files_key, pack_manifest
 from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
+from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
-from handwriting.reports.statistics import by_writer, interval, interval_text
+from handwriting.reports.statistics import interval, interval_text
 from handwriting.runs.inference import predict
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
@@ -32,8 +34,14 @@ from handwriting.runs.weights import Weights, build, load_weights
 from handwriting.script import run_script
 from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
-from training_character_classification.arms import JUDGE
+from training_character_classification.arms import JUDGE, Arm
 from training_character_classification.report.plots import per_character_bars
+from training_character_classification.report.results import (
+    COLUMNS,
+    recogniser_result,
+    results_of,
+    write_results,
+)
 
 MADE_BY = "training_character_classification/train.py"
 
@@ -47,6 +55,7 @@ def main(config: Config) -> Path:
     inputs: dict[str, Any] = {
         "recognisers": [file_key(w.path) for w in recognisers],
         "corpus": corpus.key,
+        "columns": COLUMNS,
     }
     if settings.manifest:
         inputs["manifest"] = files_key(read_manifest(settings.manifest))
@@ -61,30 +70,41 @@ def main(config: Config) -> Path:
     run.begin()
     runtime = Runtime(config.runtime)
 
-    results: dict[str, dict[str, Any]] = {}
+    people = len(corpus.train.present_writers())
+    shown = pd.MultiIndex.from_arrays(
+        [np.array(images.writer_names)[images.writers], np.array(images.characters)[images.labels]]
+    )
+    results, metrics = [], {}
     for weights in recognisers:
-        # Another study's arm may have the same name.
-        name = name_of(weights) if name_of(weights) not in results else str(weights.path)
-        network = runtime.freeze(build(Classifier, weights))
-        predicted = predict(network, images, runtime)
+        predicted = predict(runtime.freeze(build(Classifier, weights)), images, runtime)
         scores = score(images.labels, predicted, corpus.characters, settings.num_confusions)
-        right: npt.NDArray[np.bool_] = predicted == images.labels
-        per_writer = by_writer(right, images.writers)
-        results[name] = {
-            "accuracy": scores.accuracy,
-            "interval": interval(per_writer),
+        right = pd.Series(predicted == images.labels, shown)
+        arm, seed = Arm.parse(weights.facts["arm"]), weights.facts["seed"]
+        if f"{arm}/seed_{seed}" in metrics:  # another study's arm may have the same name
+            arm = Arm((str(weights.path),))
+        results.append(
+            recogniser_result(arm, people, seed, right, scores.macro_f1, scores.confusions)
+        )
+        per_writer = right.groupby(level=0, sort=False).mean()
+        metrics[f"{arm}/seed_{seed}"] = {
+            "accuracy": per_writer.mean(),
+            "interval": interval(per_writer.to_numpy()),
             "macro_f1": scores.macro_f1,
             "per_writer": per_writer.tolist(),
-            "writers": images.present_writers(),  # in the same order
+            "writers": per_writer.index.tolist(),
             "per_character": scores.per_character,
             "confusions": scores.confusions,
         }
-    text = table(results)
+    text = table(metrics)
     print(text)
     write_text(run.folder / "table.txt", text + "\n")
-    per_character_bars(results, run.folder / "per_character.png")
+    write_results(run.folder / "results.json", results)
+    per_character_bars(results_of(results), run.folder / "per_character.png")
     whose = "the manifest's images" if settings.manifest else "test writers"
-    return run.finish({"images": len(images), "of": whose, "recognisers": results})
+    return run.finish(
+        {"images": len(images), "of": whose, "recognisers": metrics},
+        [run.folder / "results.json"],
+    )
 
 
 def find_recognisers(config: Config) -> list[Weights]:
@@ -101,10 +121,6 @@ def find_recognisers(config: Config) -> list[Weights]:
     if not paths:
         raise InputError(f"no recognisers in {home}: run {MADE_BY} first")
     return [load_weights(path, "classifier", MADE_BY) for path in paths]
-
-
-def name_of(weights: Weights) -> str:
-    return f"{weights.facts['arm']}/seed_{weights.facts['seed']}"
 
 
 def test_images(config: Config, corpus: Corpus) -> PackedImages:
@@ -130,14 +146,12 @@ def test_images(config: Config, corpus: Corpus) -> PackedImages:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Accuracy, its interval over writers and macro F1 of every recogniser."""
-    width = max(len(name) for name in results)
-    lines = [f"{'recogniser':{width}}  accuracy  95 % over writers  macro F1"]
-    for name, result in results.items():
-        bounds = interval_text(result["interval"])
-        lines.append(
-            f"{name:{width}}  {result['accuracy']:8.3f}  {bounds:>17}  {result['macro_f1']:8.3f}"
-        )
-    return "\n".join(lines)
+    rows = [
+        (name, f"{found['accuracy']:.3f}", interval_text(found["interval"]),
+         f"{found['macro_f1']:.3f}")
+        for name, found in results.items()
+    ]  # fmt: skip
+    return text_table(("recogniser", "accuracy", "95 % over writers", "macro F1"), rows)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,15 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as aligned text, its first column to the left."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    return "\n".join(
+        "  ".join([f"{first:{widths[0]}}", *map(str.rjust, rest, widths[1:])])
+        for first, *rest in (columns, *rows)
+    )
+
+
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
     """Write the page; text is escaped."""
     template = ENVIRONMENT.get_template("page.html")

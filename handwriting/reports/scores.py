@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from handwriting.reports.statistics import Int64
+from handwriting.reports.statistics import Float64, Int64
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,11 @@ class Scores:
     """A recogniser on a test set. Classes without a test image count nowhere.
 
     Attributes:
-        accuracy: share of images that are read right.
         macro_f1: mean of the tested classes' F1.
-        characters: the tested classes.
         per_character: character -> accuracy, precision, recall, f1, support.
         confusions: (true, read as, how often), most frequent first.
     """
 
-    accuracy: float
     macro_f1: float
     per_character: dict[str, dict[str, float]]
     confusions: list[tuple[str, str, int]]
@@ -58,7 +55,6 @@ def score(
         for i, label in enumerate(tested)
     }
     return Scores(
-        accuracy=float((labels == predicted).mean()),
         macro_f1=float(f1.mean()),
         per_character=per_character,
         confusions=[
@@ -67,6 +63,6 @@ def score(
     )
 
 
-def worst_tenth(accuracies: Sequence[float]) -> float:
+def worst_tenth(accuracies: Sequence[float] | Float64) -> float:
     """The mean over the worst tenth of the characters, at least one of them."""
     return float(np.mean(np.sort(accuracies)[: max(1, len(accuracies) // 10)]))

@@ -12,11 +12,6 @@ Bounds = tuple[float, float]
 ALPHA = 0.05  # the rate of studies with a false gain
 
 
-def by_writer(values: npt.NDArray[np.bool_], writers: Int64) -> Float64:
-    """The mean of N values for each writer: people, not images, are the sample."""
-    return np.array([values[writers == writer].mean() for writer in np.unique(writers)])
-
-
 def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
     """An interval of the mean by Student's t; the values are one for each writer, or seed.
 

@@ -1,81 +1,342 @@
-"""What a study found: its arms over seeds and writers, what each generator costs and gains."""
+"""What recognisers read right: one tidy table, and every statistic on it.
 
-from dataclasses import dataclass
+A row of the table is a recogniser (an arm, trained with so many people and a seed), a test writer
+and a character: how many images it was shown, and how many of them it read right. A study is a grid
+of one number of people.
+
+People are the sample: an accuracy is the mean over writers, each the mean over the seeds that it is
+tested with. Arms are compared on the seeds and writers that both have, so that a missing cell
+biases nothing.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from handwriting.reports.statistics import Float64
+from handwriting.reports.scores import worst_tenth
+from handwriting.reports.statistics import Bounds, Float64, corrected, holm, interval, sign_flip_p
+from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_json
-from training_character_classification.arms import Arm as ArmName
+from training_character_classification.arms import Arm
+
+COLUMNS = ["arm", "people", "seed", "writer", "character", "right", "shown"]
+# Pairs that people write alike, among kana and among kanji.
+LOOK_ALIKES = (
+    "シツ ソン シミ ンリ ツソ クワ ワウ ウフ クタ クケ コユ コロ スヌ チテ チナ ナメ ノメ マム "
+    "アマ ルレ ラヲ はほ ぬめ るろ れわ さき いり 未末 土士 日曰 人入 大犬 千干 牛午 "
+    "力カ 口ロ 二ニ 工エ 八ハ へヘ りリ"
+)
+
+Place = tuple[Arm, int]  # an arm and its number of people
 
 
 @dataclass(frozen=True)
-class Arm:
-    """A recogniser's results over its seeds.
+class Results:
+    """The test results of recognisers.
 
     Attributes:
-        accuracy, macro_f1: means over seeds.
-        per_writer: accuracy on each test writer, mean over seeds, (W,).
-        per_character: accuracy of each character, mean over seeds.
-        is_generated: whether it sees generated images.
+        table: tidy, with the columns ``COLUMNS``; ``arm`` holds :class:`Arm`.
+        macro_f1: rows seed, a column for each arm and number of people.
+        confusions: arm, people, seed, written, read, count: the most frequent of each recogniser.
     """
 
-    name: str
-    accuracy: float
-    macro_f1: float
-    per_writer: Float64
-    per_character: dict[str, float]
-    is_generated: bool
+    table: pd.DataFrame
+    macro_f1: pd.DataFrame
+    confusions: pd.DataFrame
 
-    @property
-    def sees(self) -> tuple[str, ...]:
-        return ArmName.parse(self.name).sources
+    @cached_property
+    def by_writer(self) -> pd.DataFrame:
+        """Accuracies: rows (seed, writer), a column for each arm and number of people."""
+        return self._accuracies("writer")
 
+    @cached_property
+    def by_character(self) -> pd.DataFrame:
+        """Accuracies: rows (seed, character), columns as in :attr:`by_writer`."""
+        return self._accuracies("character")
 
-def read_arms(recognisers: dict[str, Any]) -> list[Arm]:
-    """The arms of ``test/metrics.json``: recognisers are named ``arm/seed_n`` there."""
-    of_arm: dict[str, list[dict[str, Any]]] = {}
-    for name, result in recognisers.items():
-        of_arm.setdefault(name.rsplit("/", 1)[0], []).append(result)
-    return [
-        Arm(
-            name,
-            accuracy=float(np.mean([r["accuracy"] for r in results])),
-            macro_f1=float(np.mean([r["macro_f1"] for r in results])),
-            per_writer=np.mean([r["per_writer"] for r in results], axis=0),
-            per_character={
-                c: float(np.mean([r["per_character"][c]["accuracy"] for r in results]))
-                for c in results[0]["per_character"]
-            },
-            is_generated=not ArmName.parse(name).is_control,
+    def _accuracies(self, rows: str) -> pd.DataFrame:
+        index, columns = ["seed", rows], ["arm", "people"]
+        right, shown = (
+            self.table.pivot_table(index=index, columns=columns, values=values, aggfunc="sum")
+            for values in ("right", "shown")
         )
-        for name, results in of_arm.items()
-    ]
+        return right / shown
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The arms that were tested with each number of people, the fewest first."""
+        found = dict.fromkeys(zip(self.table["arm"], self.table["people"], strict=True))
+        return sorted(found, key=lambda place: place[1])
 
 
-def cost_and_gain(
-    name: str, folder: Path, durations: dict[str, float], arms: list[Arm], table: dict[str, Any]
-) -> dict[str, Any]:
-    """What a generator costs in training and in use, and what its best arm gains, if it has one."""
-    speed = read_json(folder / "generated" / name / "metrics.json")["images_per_s"]
-    steps = f"style_transfer/{name}/"
-    costs = {
-        "images_per_s": speed,
-        "training_s": sum(
-            seconds
-            for stage, seconds in durations.items()
-            if stage == name or stage.startswith(steps)
+def write_results(path: Path, recognisers: Sequence[Mapping[str, Any]]) -> None:
+    """Write what :func:`recogniser_result` gives for each recogniser, which is the table nested."""
+    text = ",\n".join(json.dumps(each, ensure_ascii=False) for each in recognisers)
+    write_text(path, f"[{text}]\n")
+
+
+def recogniser_result(
+    arm: Arm, people: int, seed: int, right: pd.Series, macro_f1: float,
+    confusions: Sequence[tuple[str, str, int]],
+) -> dict[str, Any]:  # fmt: skip
+    """A recogniser's part of ``results.json``.
+
+    Args:
+        right: whether each image was read right, indexed by writer and character.
+        confusions: (written, read as, how often).
+    """
+    counts = right.groupby(level=[0, 1], sort=False).agg(["sum", "count"])
+    writers = {
+        writer: {
+            "characters": "".join(own.index.get_level_values(1)),
+            "right": own["sum"].tolist(),
+            "shown": own["count"].tolist(),
+        }
+        for writer, own in counts.groupby(level=0, sort=False)
+    }
+    return {"arm": str(arm), "people": people, "seed": seed, "macro_f1": macro_f1,
+            "confusions": confusions, "writers": writers}  # fmt: skip
+
+
+def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
+    """The tables of recognisers as they stand in ``results.json``."""
+    rows, scores, confusions = [], [], []
+    for each in recognisers:
+        key = Arm.parse(each["arm"]), each["people"], each["seed"]
+        scores.append((*key, each["macro_f1"]))
+        confusions += [(*key, *confusion) for confusion in each["confusions"]]
+        for writer, own in each["writers"].items():
+            counts = zip(own["characters"], own["right"], own["shown"], strict=True)
+            rows += [(*key, writer, *count) for count in counts]
+    return Results(
+        pd.DataFrame(rows, columns=COLUMNS),
+        pd.DataFrame(scores, columns=[*COLUMNS[:3], "macro_f1"]).pivot(
+            index="seed", columns=["arm", "people"], values="macro_f1"
         ),
-    }
-    own = [arm for arm in arms if name in arm.sees]
-    if not own:
-        return costs
-    best = max(own, key=lambda arm: arm.accuracy)
+        pd.DataFrame(confusions, columns=[*COLUMNS[:3], "written", "read", "count"]),
+    )
+
+
+def read_results(path: Path) -> Results:
+    return results_of(read_json(path))
+
+
+def people_text(number: int) -> str:
+    return f"{number} people" if number > 1 else "1 person"
+
+
+# Arms ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What an arm gains over the control with as many people, paired by seed and writer.
+
+    Attributes:
+        gain: mean over writers.
+        interval: 95 % over writers, corrected for the candidates; None for one writer.
+        p: of a permutation test over writers, for itself.
+        corrected_p: among all candidates at all numbers of people; None for other arms.
+        num_seeds, num_writers: that both arms have.
+    """
+
+    gain: float
+    interval: Bounds | None
+    p: float
+    corrected_p: float | None
+    num_seeds: int
+    num_writers: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far the control stays behind the ceiling: itself with the most people.
+
+    Attributes:
+        size: the ceiling's accuracy minus the control's, mean over writers.
+        interval: 95 %, over writers.
+        closed: share of it that an arm gains; None where the interval is not above zero, for a
+            share of nothing says nothing.
+        num_seeds: that the arm, the control and the ceiling have.
+    """
+
+    size: float
+    interval: Bounds | None
+    closed: float | None
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An arm with a number of people.
+
+    Attributes:
+        accuracy: mean over writers.
+        interval: 95 %, over writers; None for one writer.
+        macro_f1: mean over seeds.
+        worst_tenth: mean accuracy of the worst tenth of the characters.
+        gain: over the control; None for the control, and where it was not tested yet.
+        gap: None where the control or the ceiling was not tested yet.
+    """
+
+    arm: Arm
+    people: int
+    accuracy: float
+    interval: Bounds | None
+    macro_f1: float
+    worst_tenth: float
+    num_seeds: int
+    num_writers: int
+    gain: Gain | None
+    gap: Gap | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "arm": str(self.arm)}
+
+
+def is_candidate(arm: Arm, named: Arm | None) -> bool:
+    """Whether an arm's gain is a claim: it sees generated images, or was named beforehand."""
+    return not arm.is_control or arm == named
+
+
+def compare(
+    results: Results, control: Arm, named: Arm | None, ceiling_people: int, num_comparisons: int
+) -> list[Finding]:
+    """Every arm with every number of people, beside the control with as many.
+
+    Args:
+        control: the arm that gains are over; with ``ceiling_people`` it is the ceiling.
+        named: the arm that was named beforehand, if any was.
+        num_comparisons: candidates that were planned, times the numbers of people.
+    """
+    confidence = corrected(num_comparisons)
+    findings = []
+    for arm, people in results.places:
+        place, beside = (arm, people), (control, people)
+        own = paired(results.by_writer, place)
+        per_writer = means(own)[:, 0]
+        findings.append(
+            Finding(
+                arm,
+                people,
+                accuracy=float(per_writer.mean()),
+                interval=interval(per_writer),
+                macro_f1=float(paired(results.macro_f1, place).to_numpy().mean()),
+                worst_tenth=worst_tenth(means(paired(results.by_character, place))[:, 0]),
+                num_seeds=_num_seeds(own),
+                num_writers=len(per_writer),
+                gain=None if arm == control
+                else _gain(paired(results.by_writer, place, beside), confidence),
+                gap=_gap(paired(results.by_writer, place, beside, (control, ceiling_people))),
+            )
+        )  # fmt: skip
+    gains = {i: f.gain for i, f in enumerate(findings) if f.gain and is_candidate(f.arm, named)}
+    corrected_p = holm([gain.p for gain in gains.values()])
+    for (i, gain), p in zip(gains.items(), corrected_p, strict=True):
+        findings[i] = replace(findings[i], gain=replace(gain, corrected_p=p))
+    return findings
+
+
+def paired(accuracies: pd.DataFrame, *places: Place) -> pd.DataFrame:
+    """The accuracies of arms side by side, on the rows that all of them have."""
+    return accuracies.reindex(columns=pd.MultiIndex.from_tuples(places)).dropna()
+
+
+def means(accuracies: pd.DataFrame) -> Float64:
+    """The means over seeds, (writers or characters, columns)."""
+    return accuracies.groupby(level=1).mean().to_numpy()
+
+
+def _num_seeds(paired: pd.DataFrame) -> int:
+    return paired.index.get_level_values("seed").nunique()
+
+
+def _gain(both: pd.DataFrame, confidence: float) -> Gain | None:
+    if both.empty:
+        return None
+    own, control = means(both).T
+    gains = own - control
+    return Gain(
+        gain=float(gains.mean()),
+        interval=interval(gains, confidence),
+        p=sign_flip_p(gains),
+        corrected_p=None,
+        num_seeds=_num_seeds(both),
+        num_writers=len(gains),
+    )
+
+
+def _gap(all_three: pd.DataFrame) -> Gap | None:
+    if all_three.empty:
+        return None
+    own, control, ceiling = means(all_three).T
+    size, bounds = float((ceiling - control).mean()), interval(ceiling - control)
+    is_there = bounds is not None and bounds[0] > 0  # of no gap no share can be closed
+    closed = float((own - control).mean()) / size if is_there else None
+    return Gap(size, bounds, closed, _num_seeds(all_three))
+
+
+def best_arm(findings: Sequence[Finding], people: int) -> Finding | None:
+    """The candidate that gains most, or where there is none, another arm.
+
+    It is chosen after the fact, on the writers it is tested on.
+    """
+    gains = [(f.gain, f) for f in findings if f.people == people and f.gain]
+    candidates = [(gain, f) for gain, f in gains if gain.corrected_p is not None]
+    best = max(candidates or gains, key=lambda pair: pair[0].gain, default=None)
+    return best[1] if best else None
+
+
+# Characters ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CharacterGain:
+    """The gain of one character, mean over seeds, with a 95 % interval over them."""
+
+    gain: float
+    interval: Bounds | None
+
+
+def character_gains(results: Results, arm: Place, control: Place) -> dict[str, CharacterGain]:
+    """What an arm gains over the control on each character, over the seeds that both have."""
+    both = paired(results.by_character, arm, control)
+    gains = both.iloc[:, 0] - both.iloc[:, 1]
     return {
-        **costs,
-        "best_arm": best.name,
-        "gain": table[best.name]["gain"],
-        "gain_interval": table[best.name]["gain_interval"],
+        str(character): CharacterGain(float(own.mean()), interval(own.to_numpy()))
+        for character, own in gains.groupby(level="character", sort=False)
     }
+
+
+def confusions(results: Results, arm: Place, control: Place) -> pd.DataFrame:
+    """Who was read as whom, summed over the seeds that both have, most frequent first.
+
+    Returns:
+        Columns written, read, and how often by the control and by the arm.
+    """
+    seeds = paired(results.by_writer, arm, control).index.get_level_values("seed")
+    found = results.confusions
+    found = found[found["seed"].isin(seeds) & (found["people"] == arm[1])]
+    counts = [
+        found[found["arm"] == side].groupby(["written", "read"])["count"].sum()
+        for side, _ in (control, arm)
+    ]
+    both = pd.concat(counts, axis=1, keys=["control", "arm"]).fillna(0).astype(int)
+    order = both.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    return both.loc[order].reset_index()
+
+
+def look_alikes(confusions: pd.DataFrame, characters: Collection[str]) -> pd.DataFrame:
+    """The confusions of the pairs that people write alike, either way, where both are classes."""
+    pairs = [pair for pair in LOOK_ALIKES.split() if set(pair) <= set(characters)]
+    either_way = confusions["written"].combine(confusions["read"], lambda a, b: {a, b})
+    counts = [confusions[either_way == set(pair)][["control", "arm"]].sum() for pair in pairs]
+    return pd.DataFrame(
+        [{"written": p[0], "read": p[1], **c} for p, c in zip(pairs, counts, strict=True)],
+        columns=["written", "read", "control", "arm"],
+    )
