@@ -1,7 +1,9 @@
 """Generated images: canonical, decided by seed and number alone, credited to the right hand."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,15 @@ import torch
 from conftest import SMOKE, ComposeSmoke
 from hypothesis import given, strategies as st
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+import training_cdiffusion_model.generate_images as generate_cdiffusion
+import training_dcgan.generate_images as generate_dcgan
+import training_vae.generate_images as generate_vae
+from generators import GENERATORS
 from handwriting.config import Config
+from handwriting.corpus import generation
+from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.corpus.generation import WriterIndex
 from handwriting.errors import InputError
@@ -20,53 +28,81 @@ from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.runs.weights import save_weights
+from handwriting.storage.json_files import read_json
+from training_cdiffusion_model.model import Denoiser
+from training_dcgan.networks import Generator as DcganGenerator
 from training_style_transfer import generate_images
 from training_style_transfer.model import Encoder, Generator
+from training_vae.model import Vae
 
-MODES = ("adain", "adain_mlp", "adain_clip")
+FROM_NOISE = ("dcgan", "vae")
+
+
+def style_transfer(mode: str) -> Callable[[], nn.Module]:
+    return lambda: Generator(mode, len(SMOKE), 16, 8, [1, 2], 1, 2, False)
+
+
+def denoiser() -> nn.Module:
+    network = Denoiser("character", len(SMOKE), 0, 8, [1, 2], 1)
+    nn.init.normal_(network.last.weight, std=0.1)  # untrained, it is zero
+    return network
+
+
+def dcgan() -> nn.Module:
+    generator = DcganGenerator(16, 10, len(SMOKE), 8)
+    for _ in range(20):  # until its batch norms have settled
+        generator(torch.randn(60, 10), torch.arange(60) % len(SMOKE))
+    return generator
+
+
+# Name -> script, kind of weights, an untrained network.
+UNTRAINED: dict[str, tuple[ModuleType, str, Callable[[], nn.Module]]] = {
+    **{mode: (generate_images, "generator", style_transfer(mode))
+       for mode in ("adain", "adain_mlp", "adain_clip")},
+    "cdiffusion": (generate_cdiffusion, "cdiffusion", denoiser),
+    "dcgan": (generate_dcgan, "dcgan", dcgan),
+    "vae": (generate_vae, "vae", lambda: Vae(16, 5, len(SMOKE), 8, 0.1)),
+}  # fmt: skip
+ALL = pytest.mark.parametrize("name", GENERATORS)
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> dict[str, Path]:
-    """Untrained generators of every mode."""
-    paths = {}
-    for mode in MODES:
+def weights(tmp_path: Path) -> Callable[[str], Path]:
+    """Weights of an untrained generator of a name."""
+
+    def saved(name: str) -> Path:
+        _, kind, untrained = UNTRAINED[name]
         torch.manual_seed(3)
-        sizes: dict[str, Any] = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
-        generator = Generator(mode, len(SMOKE), 16, full_attention=False, **sizes)
-        paths[mode] = save_weights(
-            tmp_path / "generators" / mode / "generator.safetensors", "generator",
-            generator.arguments,
-            {"characters": list(SMOKE), "drawable": list(SMOKE), "size_px": 16, "writers_seen": []},
-            generator.state_dict(),
-        )  # fmt: skip
-    return paths
+        network: Any = untrained()
+        facts = {"characters": list(SMOKE), "drawable": list(SMOKE), "size_px": 16,
+                 "num_style_images": 2, "writers_seen": []}  # fmt: skip
+        path = tmp_path / "generators" / name / f"{kind}.safetensors"
+        return save_weights(path, kind, network.arguments, facts, network.state_dict())
+
+    return saved
 
 
 @pytest.fixture
-def study(smoke: ComposeSmoke, weights: dict[str, Path]) -> ComposeSmoke:
-    def composed(*more: str, mode: str = "adain_mlp", runs_dir: Path | None = None) -> Config:
-        overrides = [f"model_mode={mode}", f"gen_weight={weights[mode]}", *more]
+def study(smoke: ComposeSmoke, weights: Callable[[str], Path]) -> ComposeSmoke:
+    def composed(*more: str, name: str = "adain_mlp", runs_dir: Path | None = None) -> Config:
+        mode = [f"model_mode={name}"] if name.startswith("adain") else []
+        overrides = [*mode, f"gen_weight={weights(name)}", *more]
         return smoke(*overrides, runs_dir=runs_dir) if runs_dir else smoke(*overrides)
 
     return composed
 
 
-def images_of(folder: Path) -> dict[str, bytes]:
-    """Every image's file name and pixels."""
-    manifest = read_manifest(folder / "manifest.json")
-    return {
-        e.path.relative_to(folder).as_posix(): read_grey(e.path).tobytes() for e in manifest.entries
-    }
+# Every generator ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
+@ALL
 def test_every_character_gets_its_number_of_canonical_images(
-    mode: str, study: ComposeSmoke
+    name: str, study: ComposeSmoke
 ) -> None:
-    folder = generate_images.main(study("generation.num_per_character=3", mode=mode))
+    folder = UNTRAINED[name][0].main(study("generation.num_per_character=3", name=name))
     manifest = read_manifest(folder / "manifest.json")
     assert [e.character for e in manifest.entries] == [c for c in SMOKE for _ in range(3)]
+    assert (manifest.writers == (UNKNOWN_WRITER,)) == (name in FROM_NOISE)
     for entry in manifest.entries:
         ink: Uint8 = 255 - read_grey(entry.path)
         np.testing.assert_array_equal(ink, canonical(ink, 16))
@@ -75,38 +111,81 @@ def test_every_character_gets_its_number_of_canonical_images(
         assert picture.size == (3 * 18 + 2, 6 * 18 + 2)
 
 
-def test_a_seed_decides_every_image(study: ComposeSmoke, tmp_path: Path) -> None:
-    first, again, other = (
-        images_of(
-            generate_images.main(study(f"seed={s}", "data.split_seed=0", runs_dir=tmp_path / n))
-        )
-        for n, s in (("first", 0), ("again", 0), ("other", 1))
-    )
-    assert first == again
-    assert first.keys() == other.keys()
-    assert sum(first[name] == other[name] for name in first) < len(first) / 4
-
-
-def test_an_image_does_not_depend_on_how_many_others_are_made(
-    study: ComposeSmoke, tmp_path: Path
+@ALL
+def test_an_image_comes_from_its_own_seed_in_any_batch(
+    name: str, study: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = images_of(
-        generate_images.main(study("generation.num_per_character=5", runs_dir=tmp_path / "many"))
-    )
-    few = images_of(
-        generate_images.main(
-            study("generation.num_per_character=2", "generation.characters=休木",
-                  "generation.batch_size=3", runs_dir=tmp_path / "few")
-        )
-    )  # fmt: skip
-    assert len(few) == 4
-    # Another batch size may round the last bit differently.
-    for name, pixels in few.items():
-        difference = np.abs(
-            np.frombuffer(pixels, np.uint8).astype(int) - np.frombuffer(many[name], np.uint8)
-        )
-        assert np.median(difference) == 0
-        assert difference.mean() < 2
+    drawn: list[Uint8] = []
+
+    def noted(image: Uint8, size_px: int) -> Uint8:
+        """The network's own output, before levels are stretched and rounded once more."""
+        drawn.append(image)
+        whole = np.zeros((size_px, size_px), np.uint8)
+        whole[4:12, 4:12] = 255
+        return canonical(whole, size_px)
+
+    monkeypatch.setattr(generation, "canonical", noted)
+
+    def made(size: int, *more: str) -> dict[str, Uint8]:
+        drawn.clear()
+        config = study(f"generation.batch_size={size}", "data.split_seed=0", *more, name=name,
+                       runs_dir=tmp_path / str(len([*tmp_path.iterdir()])))  # fmt: skip
+        manifest = read_manifest(UNTRAINED[name][0].main(config) / "manifest.json")
+        names = [e.path.relative_to(manifest.path.parent).as_posix() for e in manifest.entries]
+        return dict(zip(names, drawn, strict=True))
+
+    alone = made(1)
+    assert len(alone) == 24
+    assert len({image.tobytes() for image in alone.values()}) > 20  # few hands are drawn twice
+    for others in (made(3), made(64), made(3, "generation.characters=休木"),
+                   made(64, "generation.num_per_character=1")):  # fmt: skip
+        assert others.keys() <= alone.keys()
+        for file, image in others.items():
+            # Sums are taken in another order: one grey level of 255 at the most.
+            assert np.abs(image.astype(int) - alone[file]).max() <= 1, file
+    other_seed = made(1, "seed=1")
+    assert sum(np.array_equal(other_seed[file], image) for file, image in alone.items()) < 6
+
+
+@pytest.mark.parametrize("name", ["adain_mlp", "vae"])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("generation.characters=木明", r"明 \(U\+660E\): unknown to the generator"),
+        ("data.characters=あシツ木林明", "trained on .*other characters"),
+        ("gen_weight=nowhere", "no {kind} weights at nowhere: run training_.*train.py"),
+        ("generation.num_hands=0", "num_hands=0: at least 1"),
+    ],
+)
+def test_what_no_generator_can_make_is_named(
+    override: str, message: str, name: str, study: ComposeSmoke
+) -> None:
+    script, kind, _ = UNTRAINED[name]
+    with pytest.raises(InputError, match=message.replace("{kind}", kind)):
+        script.main(study(override, name=name))
+
+
+@pytest.mark.parametrize("name", FROM_NOISE)
+def test_an_unconditional_one_says_why_it_cannot_make_a_manifest(
+    name: str, smoke: ComposeSmoke
+) -> None:
+    config = smoke(f"{name}.class_conditional=false", f"{name}.num_steps=1")
+    GENERATORS[name].train(config)
+    with pytest.raises(InputError, match=rf"unconditional.*{name}\.class_conditional=true"):
+        GENERATORS[name].generate(config)
+
+
+@pytest.mark.parametrize("name", FROM_NOISE)
+def test_what_was_trained_is_what_is_generated_from(name: str, smoke: ComposeSmoke) -> None:
+    config = smoke("data.num_simulated_writers=2")
+    GENERATORS[name].train(config)
+    folder = GENERATORS[name].generate(config)
+    everyone = writers_seen(*open_corpus(config).sources.values())
+    assert {part.partition(":")[0] for part in everyone} >= {"simulated_0000", "font", "simulated"}
+    assert read_json(folder / "facts.json") == {"writers_seen": everyone}
+
+
+# Those with hands ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kinds", [["writers"], ["fonts"], ["writers", "fonts", "simulated"]])
@@ -236,11 +315,6 @@ def test_features_that_were_forgotten_are_the_same_again(
         assert np.abs(np.subtract(*images, dtype=np.int16)).max() <= 1
 
 
-def test_an_image_needs_a_hand(study: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match="num_hands=0: at least 1"):
-        generate_images.main(study("generation.num_hands=0"))
-
-
 @pytest.mark.parametrize("place", ["absolute", "in the study"])
 def test_the_output_folder_may_be_chosen(place: str, study: ComposeSmoke, tmp_path: Path) -> None:
     output = tmp_path / "my images" if place == "absolute" else Path("mine")
@@ -265,7 +339,7 @@ def test_a_batch_is_written_before_the_next_is_made(
 
 
 def test_generation_is_not_repeated_until_its_inputs_change(
-    study: ComposeSmoke, weights: dict[str, Path]
+    study: ComposeSmoke,
 ) -> None:
     manifest = generate_images.main(study()) / "manifest.json"
     before = manifest.stat().st_mtime_ns
@@ -279,14 +353,11 @@ def test_generation_is_not_repeated_until_its_inputs_change(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("generation.characters=木明", r"明 \(U\+660E\): unknown to the generator"),
         ("generation.content_names=[Comic]", "named like 'Comic'"),
         ("generation.style_names=[nobody]", "named like 'nobody'"),
         ("generation.styles=[simulated]", r"generation.styles=\['simulated'\]"),
         ("generation.styles=[]", r"generation.styles=\[\]"),
-        ("data.characters=あシツ木林明", "trained on .*other characters"),
         ("model_mode=adain", "trained with model_mode=adain_mlp, this run has model_mode=adain"),
-        ("gen_weight=nowhere", "no generator weights at nowhere"),
     ],
 )
 def test_what_cannot_be_generated_is_named(
