@@ -34,7 +34,7 @@ def make_network(condition: str = "character") -> Denoiser:
     torch.manual_seed(0)
     network = Denoiser(condition, CLASSES, 16, dim=8, dim_mults=[1, 2], num_blocks=1)
     if condition == "text":
-        network.text_embeddings.copy_(torch.randn(CLASSES, 16))
+        network.text.weight.copy_(torch.randn(CLASSES, 16))
     nn.init.normal_(network.last.weight, std=0.1)  # it starts at zero, and would hide the rest
     return network
 
@@ -175,8 +175,8 @@ def test_every_weight_gets_a_gradient_and_no_text_embedding(condition: str, rng:
     given = network.condition(labels, torch.randn(6, 2, 16, 16, generator=rng), dropped)
     flow_matching_loss(network, torch.randn(6, 1, 16, 16, generator=rng), given, rng).backward()
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
-    assert ("text_embeddings" in network.state_dict()) == (condition == "text")
-    assert "text_embeddings" not in dict(network.named_parameters())
+    assert ("text.weight" in network.state_dict()) == (condition == "text")
+    assert "text.weight" not in dict(network.named_parameters())
 
 
 def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: Rng) -> None:
@@ -306,7 +306,7 @@ def test_the_text_of_components_may_be_the_condition(
     save_weights(path, "clip", clip.arguments, {**clip.facts, "writers_seen": ["x"]}, clip.state)
     config = smoke("cdiffusion.condition=text", f"clip_weight={path}")
     weights = load_weights(train.main(config), "cdiffusion", "")
-    assert weights.state["text_embeddings"].shape == (6, 16)
+    assert weights.state["text.weight"].shape == (6, 16)
     folder = generate_images.main(config)
     assert len(read_manifest(folder / "manifest.json").entries) == 24
     everyone = sorted(["x", *writers_seen(*open_corpus(config).sources.values())])

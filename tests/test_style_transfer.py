@@ -44,7 +44,7 @@ def make_generator(mode: str, **changes: Any) -> Generator:
     arguments: dict[str, Any] = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
     generator = Generator(mode, CLASSES, 16, **arguments | {"full_attention": False} | changes)
     if mode == "adain_clip":
-        generator.text_embeddings.copy_(F.normalize(torch.randn(CLASSES, 16), dim=1))
+        generator.class_embedding.weight.copy_(F.normalize(torch.randn(CLASSES, 16), dim=1))
     return generator
 
 
@@ -140,6 +140,10 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(
         output.square().sum().backward()
         kept.append(sum(sizes.values()))
         gradients.append([weight.grad for weight in generator.parameters()])
+    assert (
+        generator.state_dict().keys()
+        == make_generator("adain_mlp", full_attention=True).state_dict().keys()
+    )
     assert kept[1] < 0.7 * kept[0]
     torch.testing.assert_close(gradients[1], gradients[0])
 
@@ -270,7 +274,7 @@ def test_every_trained_weight_gets_a_gradient_and_no_frozen_one(
     assert without == []
     frozen = [*objective.clip.parameters(), *objective.perceptual.parameters()]
     assert all(p.grad is None for p in [*frozen, *critic.parameters()])
-    assert "text_embeddings" not in dict(generator.named_parameters())
+    assert ("class_embedding.weight" in dict(generator.named_parameters())) == (mode == "adain_mlp")
     F.relu(1 - critic(images(rng, 8))).mean().backward()
     assert all(p.grad is not None and bool(p.grad.any()) for p in critic.parameters())
 
@@ -434,7 +438,7 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
     assert (last.parent / "step2" / "generator.safetensors").stat().st_mtime_ns == before
     if mode == "adain_clip":
         frozen = [
-            load_weights(last.parent / step, "generator", "").state["text_embeddings"]
+            load_weights(last.parent / step, "generator", "").state["class_embedding.weight"]
             for step in ("step1", "step_end")
         ]
         torch.testing.assert_close(*frozen)

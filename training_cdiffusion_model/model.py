@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handwriting.networks.blocks import GROUPS, Attention, ModulatedBlock
+from handwriting.networks.blocks import GROUPS, Attention, FrozenEmbedding, ModulatedBlock
 
 STEM_PX = 2  # pixels per side folded into channels
 NUM_FREQUENCIES = 32  # of the time's sines and cosines
@@ -103,8 +103,6 @@ class Denoiser(nn.Module):
         num_blocks: per level.
     """
 
-    text_embeddings: Tensor
-
     def __init__(
         self, condition: str, num_classes: int, text_dim: int, dim: int, dim_mults: Sequence[int],
         num_blocks: int,
@@ -115,12 +113,12 @@ class Denoiser(nn.Module):
             "dim_mults": list(dim_mults), "num_blocks": num_blocks,
         }  # fmt: skip
         embedding_dim = 4 * dim
-        self.character: nn.Module
-        if condition == "text":
-            self.register_buffer("text_embeddings", torch.zeros(num_classes, text_dim))
-            self.character = nn.Linear(text_dim, embedding_dim)
-        else:
-            self.character = nn.Embedding(num_classes, embedding_dim)
+        self.text = FrozenEmbedding(num_classes, text_dim) if condition == "text" else None
+        self.character = (
+            nn.Embedding(num_classes, embedding_dim)
+            if self.text is None
+            else nn.Linear(text_dim, embedding_dim)
+        )
         self.style = StyleEncoder(dim, embedding_dim)
         self.null_condition = nn.Parameter(torch.zeros(embedding_dim))
         self.time = nn.Sequential(
@@ -157,12 +155,7 @@ class Denoiser(nn.Module):
             style_images: (B, S, H, W) in [-1, 1], other characters by the hand.
             dropped: (B,) bool, where the null condition takes its place.
         """
-        if self.arguments["condition"] == "text":
-            # Scaled to unit variance per element, like the learned embeddings.
-            embedding = self.text_embeddings[labels] * self.text_embeddings.shape[1] ** 0.5
-            character = self.character(embedding)
-        else:
-            character = self.character(labels)
+        character = self.character(labels if self.text is None else self.text(labels))
         condition = character + self.style(style_images)
         return torch.where(dropped[:, None], self.null_condition, condition)
 

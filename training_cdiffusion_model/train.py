@@ -128,8 +128,8 @@ def build_network(
         settings.condition.value, len(corpus.characters), by_class.shape[1], settings.dim,
         settings.dim_mults, settings.num_blocks,
     )  # fmt: skip
-    if clip:
-        network.text_embeddings.copy_(by_class)
+    if network.text is not None:
+        network.text.weight.copy_(by_class)
     return network
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+)
 
-from handwriting.networks.blocks import GROUPS, Attention, ModulatedBlock
+from handwriting.networks.blocks import GROUPS, Attention, FrozenEmbedding, ModulatedBlock
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,52 +35,44 @@ class Level(nn.Module):
     """Residual blocks, linear attention where asked for, and a change of resolution.
 
     Args:
-        channels: (in, out); the blocks work on ``in``, the resize leads to ``out``.
+        channels, out_channels: the blocks work on the first, the resize leads to the second.
         num_blocks: 2 in the original.
         condition_dim: see :class:`ModulatedBlock`.
-        attention: whether linear attention follows the blocks.
+        full_attention: whether linear attention follows the blocks.
         resize: "down", "up" or "keep".
-
-    Attributes:
-        recomputes: whether what is inside the blocks is computed again on the way back instead of
-            being kept (T. Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016).
     """
 
-    recomputes = False
-
     def __init__(
-        self, channels: tuple[int, int], num_blocks: int, condition_dim: int | None,
-        attention: bool, resize: str,
+        self, channels: int, out_channels: int, num_blocks: int, condition_dim: int | None,
+        full_attention: bool, resize: str,
     ) -> None:  # fmt: skip
         super().__init__()
-        inside, outside = channels
         self.blocks = nn.ModuleList(
-            ModulatedBlock(inside, inside, condition_dim) for _ in range(num_blocks)
+            ModulatedBlock(channels, channels, condition_dim) for _ in range(num_blocks)
         )
-        self.attention = Attention(inside, linear=True) if attention else nn.Identity()
-        self.resize: nn.Module
-        if resize == "down":
-            self.resize = nn.Conv2d(inside, outside, 4, stride=2, padding=1)
-        elif resize == "up":
-            self.resize = nn.Sequential(
-                nn.Upsample(scale_factor=2, mode="nearest"),
-                nn.Conv2d(inside, outside, 3, padding=1),
-            )
-        else:
-            self.resize = nn.Conv2d(inside, outside, 3, padding=1)
+        self.attention = Attention(channels, linear=True) if full_attention else nn.Identity()
+        self.grow = nn.Upsample(scale_factor=2, mode="nearest") if resize == "up" else nn.Identity()
+        kernel, stride = (4, 2) if resize == "down" else (3, 1)
+        self.resize = nn.Conv2d(channels, out_channels, kernel, stride, padding=1)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        for block in [*self.blocks, self.mix]:
-            if self.recomputes and torch.is_grad_enabled():
-                x = checkpoint(block, x, condition, use_reentrant=False)
-            else:
-                x = block(x, condition)
-        resized: Tensor = self.resize(x)
+        for block in self.blocks:
+            x = block(x, condition)
+        resized: Tensor = self.resize(self.grow(self.attention(x)))
         return resized
 
-    def mix(self, x: Tensor, _: Tensor | None) -> Tensor:
-        mixed: Tensor = self.attention(x)
-        return mixed
+
+def levels(
+    widths: Sequence[int], num_blocks: int, condition_dim: int | None, full_attention: bool,
+    resize: str,
+) -> nn.ModuleList:  # fmt: skip
+    """A level of each width; all but the last change the resolution."""
+    out_widths = [*widths[1:], widths[-1]]
+    resizes = [resize] * (len(widths) - 1) + ["keep"]
+    return nn.ModuleList(
+        Level(channels, out_channels, num_blocks, condition_dim, full_attention, change)
+        for channels, out_channels, change in zip(widths, out_widths, resizes, strict=True)
+    )
 
 
 class Middle(nn.Module):
@@ -116,14 +110,7 @@ class Encoder(nn.Module):
             nn.PixelUnshuffle(patch_px),
             nn.Conv2d(patch_px**2, widths[0], kernel, padding=kernel // 2),
         )
-        after = [*widths[1:], widths[-1]]
-        self.levels = nn.ModuleList(
-            Level(
-                (inside, outside), num_blocks, condition_dim, full_attention,
-                "down" if i < len(widths) - 1 else "keep",
-            )
-            for i, (inside, outside) in enumerate(zip(widths, after, strict=True))
-        )  # fmt: skip
+        self.levels = levels(widths, num_blocks, condition_dim, full_attention, "down")
         self.middle = Middle(widths[-1], condition_dim)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -143,16 +130,8 @@ class Decoder(nn.Module):
         full_attention: bool,
     ) -> None:  # fmt: skip
         super().__init__()
-        reverse = list(reversed(widths))
-        after = [*reverse[1:], reverse[-1]]
-        self.middle = Middle(reverse[0], condition_dim)
-        self.levels = nn.ModuleList(
-            Level(
-                (inside, outside), num_blocks, condition_dim, full_attention,
-                "up" if i < len(widths) - 1 else "keep",
-            )
-            for i, (inside, outside) in enumerate(zip(reverse, after, strict=True))
-        )  # fmt: skip
+        self.middle = Middle(widths[-1], condition_dim)
+        self.levels = levels(widths[::-1], num_blocks, condition_dim, full_attention, "up")
         self.last = nn.Conv2d(widths[0], patch_px**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(patch_px)
 
@@ -178,7 +157,7 @@ class Generator(nn.Module):
             :class:`handwriting.config.StyleTransfer`.
     """
 
-    text_embeddings: Tensor
+    class_embedding: nn.Embedding | FrozenEmbedding
 
     def __init__(
         self, mode: str, num_classes: int, text_dim: int, dim: int, dim_mults: Sequence[int],
@@ -195,10 +174,8 @@ class Generator(nn.Module):
         if mode != "adain":
             condition_dim = 4 * dim
             embedding_dim = dim if mode == "adain_mlp" else text_dim
-            if mode == "adain_mlp":
-                self.class_embedding = nn.Embedding(num_classes, dim)
-            else:
-                self.register_buffer("text_embeddings", torch.zeros(num_classes, text_dim))
+            kind = nn.Embedding if mode == "adain_mlp" else FrozenEmbedding
+            self.class_embedding = kind(num_classes, embedding_dim)
             self.null_embedding = nn.Parameter(torch.randn(embedding_dim))
             self.mlp = nn.Sequential(
                 nn.Linear(embedding_dim, condition_dim),
@@ -219,10 +196,13 @@ class Generator(nn.Module):
         return weight
 
     def save_memory(self) -> None:
-        """Keep only what lies between blocks for the way back: a third more work in training."""
-        for part in self.modules():
-            if isinstance(part, Level):
-                part.recomputes = True
+        """Keep only what lies between blocks for the way back: a third more work in training.
+
+        T. Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
+        """
+        apply_activation_checkpointing(
+            self, check_fn=lambda part: isinstance(part, ModulatedBlock | Attention)
+        )
 
     def condition(self, labels: Tensor, dropped: Tensor | None = None) -> Tensor | None:
         """The class's condition (B, 4 * dim), None for the ``adain`` mode.
@@ -233,11 +213,7 @@ class Generator(nn.Module):
         """
         if self.mode == "adain":
             return None
-        if self.mode == "adain_mlp":
-            embedding = self.class_embedding(labels)
-        else:
-            # Scaled to unit variance per element, like the learned embeddings.
-            embedding = self.text_embeddings[labels] * self.text_embeddings.shape[1] ** 0.5
+        embedding = self.class_embedding(labels)
         if dropped is not None:
             embedding = torch.where(dropped[:, None], self.null_embedding, embedding)
         condition: Tensor = self.mlp(embedding)

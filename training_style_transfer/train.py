@@ -202,7 +202,7 @@ def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generat
     if settings.gradient_checkpointing:
         generator.save_memory()
     if generator.mode == "adain_clip":
-        generator.text_embeddings.copy_(by_class)
+        generator.class_embedding.weight.copy_(by_class)
     return generator
 
 

@@ -4,6 +4,7 @@ As in J. Ho et al., Denoising Diffusion Probabilistic Models, 2020, and P. Dhari
 Diffusion Models Beat GANs on Image Synthesis, 2021 (scale and shift).
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -64,3 +65,21 @@ class Attention(nn.Module):
             q, k, v = (item.transpose(2, 3) for item in (q, k, v))
             mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3)
         return x + self.to_out(mixed.reshape(batch, HEADS * HEAD_DIM, height, width))
+
+
+class FrozenEmbedding(nn.Module):
+    """Embeddings of classes that are given and not trained, each of length 1.
+
+    Attributes:
+        weight: (K, D), zeros until the embeddings are copied in.
+    """
+
+    weight: Tensor
+
+    def __init__(self, num_classes: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(num_classes, dim))
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Classes (B,) to embeddings (B, D), scaled to unit variance per value as learned ones."""
+        return self.weight[labels] * self.weight.shape[1] ** 0.5
