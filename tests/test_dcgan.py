@@ -1,11 +1,9 @@
 """The DCGAN: its interface, who learns in which step, its augmentation, its two scripts."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, ComposeSmoke, Interrupt
+from conftest import SMOKE, ComposeSmoke
 from PIL import Image
 from torch import Tensor
 
@@ -261,21 +259,3 @@ def test_training_writes_weights_sheets_and_an_animation(
     before = (folder / "dcgan.safetensors").stat().st_mtime_ns
     train.main(smoke(f"dcgan.class_conditional={conditional}"))
     assert (folder / "dcgan.safetensors").stat().st_mtime_ns == before
-
-
-def test_a_stopped_training_resumes_to_the_same_weights_and_animation(
-    smoke: ComposeSmoke, tmp_path: Path, interrupt: Interrupt
-) -> None:
-    whole, again = (
-        train.main(smoke(runs_dir=tmp_path / name)) for name in ("whole", "again")
-    )  # fmt: skip
-    config = smoke("runtime.checkpoint_every_s=-1", runs_dir=tmp_path / "stopped")
-    calls = interrupt("log", 7)
-    with pytest.raises(KeyboardInterrupt):
-        train.main(config)
-    stopped = train.main(config)
-    assert len(calls) == 11  # steps 1 to 6, the one interrupted, 7 to 10
-    for file in ("dcgan.safetensors", "samples/evolution.gif"):
-        expected = (whole / file).read_bytes()
-        assert (again / file).read_bytes() == expected
-        assert (stopped / file).read_bytes() == expected

@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMOKE, ComposeSmoke, Interrupt
+from conftest import SMOKE, ComposeSmoke
 from torch import Tensor
 
 from handwriting.config import StyleCharacter
-from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
 from handwriting.networks.encoders import SmallResNet
 from handwriting.rng import Rng
 from handwriting.runs.weights import load_weights
-from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_clip.model import Clip
 from training_style_transfer import feed as feed_module, train
 from training_style_transfer.feed import STEPS, PairFeed
@@ -444,21 +442,6 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
         torch.testing.assert_close(*frozen)
 
 
-def test_weights_say_what_they_can_draw_and_whose_hands_they_saw(smoke: ComposeSmoke) -> None:
-    overrides = ["step_type=step1", "data.num_simulated_writers=2", "data.unseen_characters=1"]
-    config = smoke(*overrides)
-    corpus = open_corpus(config)
-    for stage in (train_image_encoder, train_text_encoder, train_clip):
-        stage.main(config)
-    for mode in MODES:
-        folder = train.main(smoke(f"model_mode={mode}", *overrides))
-        facts = load_weights(folder, "generator", "").facts
-        # It knows a character by its number alone.
-        drawable = corpus.seen if mode == "adain_mlp" else corpus.characters
-        assert tuple(facts["drawable"]) == drawable, mode
-        assert facts["writers_seen"] == writers_seen(*corpus.sources.values())
-
-
 def test_a_step_starts_from_the_weights_of_the_one_before(
     trained: Path, smoke: ComposeSmoke
 ) -> None:
@@ -471,22 +454,3 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
     states = [load_weights(folder, "generator", "").state for folder in (first, second)]
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, msg=name)
-
-
-@pytest.mark.parametrize("stop", ["in a step", "after the last step"])
-def test_a_stopped_step_resumes_to_the_same_weights(
-    stop: str, trained: Path, smoke: ComposeSmoke, tmp_path: Path, interrupt: Interrupt
-) -> None:
-    overrides = [
-        "model_mode=adain_mlp", "step_type=step1", "runtime.checkpoint_every_s=-1", *given(trained)
-    ]  # fmt: skip
-    whole = train.main(smoke(*overrides, runs_dir=tmp_path / "whole"))
-    config = smoke(*overrides, runs_dir=tmp_path / "stopped")
-    interrupt("log", 3) if stop == "in a step" else interrupt("finish", 1)
-    with pytest.raises(KeyboardInterrupt):
-        train.main(config)
-    folder = train.main(config)
-    for kind in ("generator", "discriminator"):
-        first, second = (load_weights(f, kind, "").state for f in (whole, folder))
-        for key, value in first.items():
-            assert torch.equal(value, second[key]), key

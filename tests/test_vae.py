@@ -1,12 +1,11 @@
 """The VAE: its two terms against references, its network, smoothing, its two scripts."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, ComposeSmoke, DrawGlyph, Interrupt
+from conftest import SMOKE, ComposeSmoke, DrawGlyph
 from PIL import Image
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence as reference_kl
@@ -278,18 +277,3 @@ def test_smoothing_reaches_the_images_that_it_trains_on(
     assert plain == smoothed
     before, after = (((images[:, 0] + 1) * 127.5).round().to(torch.uint8) for images in seen)
     np.testing.assert_array_equal(smooth(before.numpy()), after.numpy())
-
-
-def test_a_stopped_training_resumes_to_the_same_weights(
-    smoke: ComposeSmoke, tmp_path: Path, interrupt: Interrupt
-) -> None:
-    whole, again = (train.main(smoke(runs_dir=tmp_path / name)) for name in ("whole", "again"))
-    config = smoke("runtime.checkpoint_every_s=-1", runs_dir=tmp_path / "stopped")
-    calls = interrupt("log", 7)
-    with pytest.raises(KeyboardInterrupt):
-        train.main(config)
-    stopped = train.main(config)
-    assert len(calls) == 11  # steps 1 to 6, the one interrupted, 7 to 10
-    expected = (whole / "vae.safetensors").read_bytes()
-    assert (again / "vae.safetensors").read_bytes() == expected
-    assert (stopped / "vae.safetensors").read_bytes() == expected
