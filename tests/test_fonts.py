@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from handwriting.characters.classes import class_list, hiragana, katakana
 from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
-from handwriting.sources import glyphs
+from handwriting.sources import fonts, glyphs
 from handwriting.sources.fonts import FontFace, find_fonts
 from handwriting.sources.glyphs import font_images, render_font
 from handwriting.storage.places import INFORMATION_DIR
@@ -31,10 +31,7 @@ def no_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A system whose only font folder is this one."""
     folder = tmp_path / "system" / "fonts"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("XDG_DATA_DIRS", str(folder.parent))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
-    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    monkeypatch.setattr(fonts, "system_files", lambda: sorted(folder.rglob("*.*")))
     return folder
 
 
@@ -56,7 +53,7 @@ def test_packaged_fonts_are_found_without_importing_them() -> None:
 
 def test_the_shipped_list_names_the_packaged_fonts() -> None:
     listed = find_fonts(packages=(), list_file=str(INFORMATION_DIR / "use_font.txt"))
-    assert listed == find_fonts()
+    assert set(listed) == set(find_fonts())
 
 
 def test_folders_are_searched_below_and_a_face_is_used_once(tmp_path: Path) -> None:

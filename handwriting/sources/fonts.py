@@ -7,7 +7,6 @@ and the system.
 import importlib.util
 import os
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -80,7 +79,7 @@ def find_fonts(
         problems += wrong
     report_problems("fonts", problems, "Install the package, or correct fonts.* or the list file.")
     if system:
-        faces += system_faces()
+        faces += _japanese_faces(system_files())
     unique: dict[str, FontFace] = {}
     for face in faces:
         unique.setdefault(face.name, face)
@@ -124,30 +123,17 @@ def _files_below(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def system_folders() -> list[Path]:
-    """Where this system keeps fonts; only folders that exist."""
-    home = Path.home()
-    if sys.platform == "win32":
-        local = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
-        windows = Path(os.environ.get("WINDIR", r"C:\Windows"))
-        folders = [windows / "Fonts", local / "Microsoft" / "Windows" / "Fonts"]
-    elif sys.platform == "darwin":
-        shared = ["/System/Library/Fonts", "/System/Library/AssetsV2", "/Library/Fonts"]
-        folders = [*map(Path, shared), home / "Library" / "Fonts"]
-    else:
-        shared = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
-        own = os.environ.get("XDG_DATA_HOME", home / ".local" / "share")
-        folders = [
-            *(Path(place) / "fonts" for place in [*shared, own]),
-            home / ".fonts",
-        ]
-    return [folder for folder in folders if folder.is_dir()]
+def system_files() -> list[Path]:
+    """The installed font files."""
+    # Looks through the system when it is imported, which takes a second.
+    from matplotlib.font_manager import findSystemFonts
+
+    return sorted({Path(file).resolve() for file in findSystemFonts(fontext="otf")})
 
 
-def system_faces() -> list[FontFace]:
-    """The installed faces that have kana and kanji, without those of other regions."""
-    faces = _faces(file for folder in system_folders() for file in _files_below(folder))
-    return [face for face in faces if not face.problem and _is_japanese(face)]
+def _japanese_faces(files: Iterable[Path]) -> list[FontFace]:
+    """The faces that have kana and kanji, without those of other regions."""
+    return [face for face in _faces(files) if not face.problem and _is_japanese(face)]
 
 
 def _is_japanese(face: FontFace) -> bool:
@@ -193,12 +179,11 @@ def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list
         raise InputError(f"cannot read the font list {path}: {error}") from error
     faces: list[FontFace] = []
     problems: list[str] = []
-    searched = [*map(Path, folders), *system_folders()]
     for number, line in enumerate(lines, 1):
         wanted = line.split("#")[0].strip()
         if not wanted:
             continue
-        found = _named(wanted, path.parent, searched)
+        found = _named(wanted, path.parent, folders)
         faces += found
         problems += [f"{path}:{number}: {problem}" for problem in _broken(found)]
         if not found:
@@ -206,21 +191,19 @@ def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list
     return faces, problems
 
 
-def _named(wanted: str, beside: Path, searched: Sequence[Path]) -> list[FontFace]:
+def _named(wanted: str, beside: Path, folders: Sequence[str]) -> list[FontFace]:
     """The faces of a path, file name, package or family, whichever is found first."""
-    for place in (beside, *searched):
-        path = place / os.path.expanduser(wanted)
-        if os.path.isfile(path):
-            return _faces([path.resolve()])
-    files = (file for place in searched for file in _files_below(place))
+    path = beside / os.path.expanduser(wanted)
+    if os.path.isfile(path):
+        return _faces([path.resolve()])
+    if packaged := _package_files(wanted):
+        return _faces(packaged)
+    files = [file for folder in folders for file in _files_below(Path(folder))] + system_files()
     if wanted.lower().endswith(SUFFIXES):
         return _faces([file for file in files if file.name == wanted][:1])
-    packaged = _package_files(wanted)
-    if packaged:
-        return _faces(packaged)
     name = wanted.casefold()
     return [
-        f
-        for f in _faces(files)
-        if name in (f.family.casefold(), f.name.removeprefix("font:").casefold())
+        face
+        for face in _faces(files)
+        if name in (face.family.casefold(), face.name.removeprefix("font:").casefold())
     ]
