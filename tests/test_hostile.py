@@ -24,9 +24,8 @@ from font_builder import build_font
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from PIL import Image
 
-from handwriting.characters import decomposition, kanjivg
 from handwriting.characters.classes import class_list, is_character
-from handwriting.characters.decomposition import SPECIAL_TOKENS, read_structure, texts_of
+from handwriting.characters.decomposition import SPECIAL_TOKENS, read_structure
 from handwriting.characters.vocabulary import Vocabulary
 from handwriting.corpus.splits import split_by_writer
 from handwriting.errors import InputError
@@ -154,37 +153,6 @@ def whole_font(height: int = 800) -> bytes:
         return build_font(Path(folder) / "whole.ttf", SMOKE, height=height).read_bytes()
 
 
-STROKE = '<path d="M10,20c1.5,2,3-4,5,6S20,20,30,.5"/>'
-
-
-def svg(inside: str, before: str = "", element: str = "木") -> str:
-    kvg = "http://kanjivg.tagaini.net"
-    return (
-        f'{before}<svg xmlns="http://www.w3.org/2000/svg" xmlns:kvg="{kvg}">'
-        f'<g id="kvg:StrokePaths_0"><g kvg:element="{element}">{inside}</g></g></svg>'
-    )
-
-
-def parts(*elements: str) -> str:
-    """Groups of one stroke each."""
-    return "".join(f'<g kvg:element="{e}" id="a">{STROKE}</g>' for e in elements)
-
-
-@contextmanager
-def drawings_in(folder: Path) -> Iterator[None]:
-    """The drawings of a folder are the only ones."""
-
-    def forget() -> None:
-        for cached in (decomposition.texts_of, decomposition._own_tree):
-            cached.cache_clear()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kanjivg, "folder", lambda: folder)
-        forget()
-        yield
-    forget()
-
-
 # --- the readers: each writes a whole file, and hands it on with the call that reads it -----------
 
 Prepared = tuple[Path, Callable[[], object]]
@@ -222,19 +190,6 @@ def font(folder: Path) -> Prepared:
     def read() -> list[tuple[str, str]]:
         (face,) = find_fonts(packages=(), folders=[str(path)])
         return render_font(face, SMOKE, 16)[2]
-
-    return path, read
-
-
-def drawing(folder: Path) -> Prepared:
-    path = folder / f"{ord('木'):05x}.svg"
-    path.write_text(svg(parts("日", "月") + STROKE), encoding="utf-8")
-
-    def read() -> None:
-        with drawings_in(folder):
-            strokes = kanjivg.read("木").strokes
-            assert set(map(decomposition.stroke_class, strokes)) <= set("一丨丿丶乛")
-            texts_of("木")
 
     return path, read
 
@@ -308,7 +263,6 @@ READERS: dict[str, Callable[[Path], Prepared]] = {
     "writers": partial(manifest, name="writers.json"),
     **{name: partial(image, name=name) for name in IMAGES},
     "font": font,
-    "drawing": drawing,
     "structure": structure,
     "classes": classes,
     **{name: partial(etl, set_name=name) for name in ("ETL1", "ETL2", "ETL3", "ETL8B2", "ETL9G")},
@@ -368,16 +322,12 @@ characters = st.sampled_from(["木", "日", "ab", "", "\0", "\u3000", "\u3099", 
 words = (
     st.text("⿰⿱木日 []PADé\0\ud7ff", max_size=12) | st.sampled_from(SPECIAL_TOKENS) | st.text()
 )
-curves = st.lists(st.text("Mc0123456789.-, e", max_size=20), max_size=3)
 FORMS: dict[str, st.SearchStrategy[str]] = {
     "manifest": jsons(st.dictionaries(characters, st.lists(paths) | json_values, max_size=4)),
     "writers": jsons(st.dictionaries(paths, st.text() | json_values)),
     "structure": jsons(st.dictionaries(st.sampled_from("木日月"), st.lists(words) | json_values)),
     "meta.json": jsons(st.fixed_dictionaries(dict.fromkeys(["characters", "writer_names"],
                                                            json_values))),
-    "drawing": curves.map(
-        lambda texts: svg(STROKE + "".join(f'<path d="M1,2c{text}"/>' for text in texts))
-    ),
     "classes": st.text(),
 }  # fmt: skip
 
@@ -409,9 +359,6 @@ def tiff_of(value: float) -> bytes:
     return encoded(Image.fromarray(values), "TIFF")
 
 
-ENTITIES = '<!DOCTYPE x [<!ENTITY a "ha">' + "".join(
-    f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-)
 FAULTY: dict[str, list[bytes | str]] = {
     "manifest": [
         "9" * 5000, '["\\ud800"]', '{"\\udfff": ["a.png"]}', "[" * 99_999, '{"a": [], "a": []}',
@@ -425,15 +372,6 @@ FAULTY: dict[str, list[bytes | str]] = {
     ],
     "float.tif": [tiff_of(value) for value in (np.nan, np.inf, -np.inf, 3e38)],
     "font": [whole_font(height=32_000)],
-    "drawing": [
-        svg(STROKE)[:-9], svg(f"<g>&i;</g>{STROKE}", f"{ENTITIES}]>"), svg(""), svg("<path/>"), "",
-        "<svg/>", '<svg><g id="kvg:StrokePaths"/></svg>', svg(STROKE * 5000), b"\xff\xfe\0",
-        svg("<g>" * 9000 + STROKE + "</g>" * 9000),
-        '<?xml version="1.0" encoding="x-none"?><svg/>',
-        *(svg(f'<path d="M10,20{curve}"/>') for curve in
-          ("c1,nan,3,4,5,6", "c1,99999,3,4,5,6", "c1,1e9,3,4,5,6", "c1,2,3,4,5", "a1,2,3,4,5,6,7",
-           f"c{'1' * 5000}!")),
-    ],
 }  # fmt: skip
 
 
@@ -491,13 +429,3 @@ def test_large_images_are_read_one_at_a_time(
 def test_what_is_no_character_is_no_class(odd: str) -> None:
     with pytest.raises(InputError, match=rf"U\+{ord(odd):04X} is not a character"):
         class_list(f"日{odd}本")
-
-
-@pytest.mark.parametrize("width", [1, 2, 40, 600])
-def test_components_that_contain_each_other_are_named(width: int, tmp_path: Path) -> None:
-    """木 is made of 林, 林 of 木: every level is ``width`` times as long."""
-    for character, inside in ("木林", "林木"):
-        path = tmp_path / f"{ord(character):05x}.svg"
-        path.write_text(svg(parts(*inside * width), element=character), encoding="utf-8")
-    with drawings_in(tmp_path), pytest.raises(InputError, match="components of 木 have no end"):
-        texts_of("木")

@@ -76,5 +76,5 @@ def test_a_given_vocabulary_is_kept(own: ClassTexts, smoke: ComposeSmoke) -> Non
 def test_a_character_that_a_user_file_lacks_is_named(tmp_path: Path, smoke: ComposeSmoke) -> None:
     path = tmp_path / "own.json"
     path.write_text(json.dumps({"木": ["木"]}), encoding="utf-8")
-    with pytest.raises(InputError, match=r"休 \(U\+4F11\): missing"):
+    with pytest.raises(InputError, match=r"休 \(U\+4F11\): expected a list of texts"):
         class_texts(smoke(f"structure.path={path}").structure, "木休", "木休")

@@ -56,7 +56,7 @@ def known_texts(weights: Weights, structure: Structure, corpus: Corpus) -> Class
     Raises:
         InputError: it reads texts of another length, or its vocabulary is another's.
     """
-    vocabulary = Vocabulary.from_list(weights.facts["vocabulary"])
+    vocabulary = Vocabulary(tuple(weights.facts["vocabulary"]))
     reads, length = weights.arguments["text"], structure.context_length
     for name, expected in (("vocab_size", len(vocabulary)), ("context_length", length)):
         if reads[name] != expected:

@@ -94,7 +94,7 @@ def main(config: Config) -> Path:
     print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     facts = {
         "characters": corpus.characters,
-        "vocabulary": texts.vocabulary.to_list(),
+        "vocabulary": list(texts.vocabulary.tokens),
         "writers_seen": seen,
     }
     path = save_weights(

@@ -65,7 +65,7 @@ def main(config: Config) -> Path:
     print(f"  accuracy on all sequences {top1:.3f}")
     facts = {
         "characters": corpus.characters,
-        "vocabulary": texts.vocabulary.to_list(),
+        "vocabulary": list(texts.vocabulary.tokens),
         "writers_seen": [],  # it reads no image
     }
     path = save_weights(

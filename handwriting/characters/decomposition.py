@@ -15,12 +15,12 @@ so that a character that was never seen is still written in components that were
   other, each adds its own token.
 """
 
+import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
 from math import dist
 from pathlib import Path
 
@@ -38,7 +38,6 @@ Structure = dict[str, tuple[Text, ...]]
 CONTEXT_LENGTH = 24  # tokens of an encoded text: begin, components, end, padding
 MAX_TOKENS = CONTEXT_LENGTH - 2
 SPECIAL_TOKENS = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
-LONGEST = 256  # tokens: a drawing whose components contain each other has no longest text
 ARITY = {operator: 3 if operator in "⿲⿳" else 2 for operator in "⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"}
 
 _ENCLOSING = {"tare": "⿸", "nyo": "⿺", "⿶1": "⿶", "⿵A": "⿵"}
@@ -109,11 +108,7 @@ def _marked(character: str, max_tokens: int) -> Text:
 
 @cache
 def texts_of(character: str) -> tuple[Text, ...]:
-    """Every text of a character by depth, one level first, whether others share it or not.
-
-    Raises:
-        InputError: a drawing of KanjiVG is damaged, or contains itself.
-    """
+    """Every text of a character by depth, one level first, whether others share it or not."""
     is_kana = unicodedata.name(character, "").startswith(("HIRAGANA", "KATAKANA"))
     if is_kana or not kanjivg.has_drawing(character):
         return ((character,),)
@@ -121,15 +116,8 @@ def texts_of(character: str) -> tuple[Text, ...]:
     if root is None or root.is_whole:
         return ((character,),)
     texts: list[Text] = []
-    try:
-        while not texts or _text(root, len(texts) + 1) != texts[-1]:
-            texts.append(_text(root, len(texts) + 1))
-            if len(texts[-1]) > LONGEST:
-                raise RecursionError
-    except RecursionError:
-        raise InputError(
-            f"KanjiVG's components of {character} have no end: install the kanjivg package again"
-        ) from None
+    while not texts or _text(root, len(texts) + 1) != texts[-1]:
+        texts.append(_text(root, len(texts) + 1))
     return tuple(dict.fromkeys(texts))
 
 
@@ -226,7 +214,7 @@ def stroke_class(path_data: str) -> str:
     points = [point for _, group in pen.value for point in group]
     (x_0, y_0), (x_1, y_1) = points[0], points[-1]
     right, down = x_1 - x_0, y_1 - y_0
-    length = sum(dist(a, b) for a, b in pairwise(points))
+    length = sum(dist(a, b) for a, b in itertools.pairwise(points))
     if length > _BENT * dist(points[0], points[-1]):
         return "乛"
     if right > 0 and down < right / 2:
@@ -241,8 +229,7 @@ def read_structure(
 ) -> Structure:
     """A user's own texts, ``{"河": ["⿰ 氵 可"], ...}``, tokens separated by spaces.
 
-    Characters of the file that are not asked for are left out. A token that holds a description
-    character among others is divided into characters, so that "⿰氵可" is read as well.
+    Characters of the file that are not asked for are left out; "⿰氵可" is read as well.
 
     Raises:
         InputError: not JSON, or a list of every character that is missing or has no text, an empty
@@ -251,43 +238,39 @@ def read_structure(
     value = read_json(Path(path))
     form = 'The form is {"河": ["⿰ 氵 可", ...], ...}, a list of texts for every character.'
     if not isinstance(value, dict):
-        report_problems(str(path), [f"expected an object, found {type(value).__name__}"], form)
+        raise InputError(f"{path}: expected an object, found {type(value).__name__}. {form}")
     problems: list[str] = []
     structure: Structure = {}
     same: dict[frozenset[Text], str] = {}
     for character in characters:
-        if character not in value:
-            problems.append(f"{character} (U+{ord(character):04X}): missing")
+        lines = value.get(character)
+        if not (isinstance(lines, list) and lines and all(isinstance(line, str) for line in lines)):
+            found = f"expected a list of texts, found {lines!r:.60}"
+            problems.append(f"{character} (U+{ord(character):04X}): {found}")
             continue
-        texts, wrong = _read_texts(value[character], max_tokens)
-        problems += [f"{character}: {problem}" for problem in wrong]
-        structure[character] = tuple(dict.fromkeys(texts))
+        texts = tuple(dict.fromkeys(map(_tokens, lines)))
+        faults = [(text, _fault(text, max_tokens)) for text in texts]
+        problems += [
+            f"{character}: {fault}: {' '.join(text):.60}" for text, fault in faults if fault
+        ]
         first = same.setdefault(frozenset(texts), character)
-        if texts and first != character:
+        if first != character:
             problems.append(f"{character}: the same texts as {first}")
+        structure[character] = texts
     report_problems(str(path), problems, form)
     return structure
 
 
-def _read_texts(value: object, max_tokens: int) -> tuple[list[Text], list[str]]:
-    """The texts in a JSON value, and what is wrong with it."""
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        return [], [f"expected a list of texts, found {type(value).__name__}"]
-    if not value:
-        return [], ["an empty list"]
-    texts: list[Text] = []
-    problems: list[str] = []
-    for line in value:
-        text = tuple(
-            part
-            for token in line.split()
-            for part in (token if ARITY.keys() & set(token) else (token,))
-        )
-        if not text:
-            problems.append("an empty text")
-        elif reserved := set(SPECIAL_TOKENS) & set(text):
-            problems.append(f"{', '.join(sorted(reserved))} is reserved: {line!r:.60}")
-        elif len(text) > max_tokens:
-            problems.append(f"{len(text)} tokens, at most {max_tokens}: {line!r:.60}")
-        texts.append(text)
-    return texts, problems
+def _tokens(line: str) -> Text:
+    """The tokens of a text; one that holds a description character is divided into characters."""
+    divided = ((*token,) if ARITY.keys() & {*token} else (token,) for token in line.split())
+    return tuple(itertools.chain.from_iterable(divided))
+
+
+def _fault(text: Text, max_tokens: int) -> str:
+    """Why a text cannot be used, "" if it can."""
+    if not text:
+        return "an empty text"
+    if reserved := set(SPECIAL_TOKENS) & set(text):
+        return f"{', '.join(sorted(reserved))} is reserved"
+    return f"{len(text)} tokens, at most {max_tokens}" if len(text) > max_tokens else ""

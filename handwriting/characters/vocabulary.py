@@ -56,18 +56,6 @@ class Vocabulary:
         found = {token for texts in structure.values() for text in texts for token in text}
         return cls(SPECIAL_TOKENS + tuple(sorted(found - set(SPECIAL_TOKENS))))
 
-    @classmethod
-    def from_list(cls, tokens: Sequence[str]) -> "Vocabulary":
-        return cls(tuple(tokens))
-
-    def to_list(self) -> list[str]:
-        """The tokens as JSON has them, for a checkpoint."""
-        return list(self.tokens)
-
-    def unknown(self, texts: Sequence[Text]) -> Counter[str]:
-        """How often each token that is not in the vocabulary occurs."""
-        return Counter(token for text in texts for token in text if token not in self._numbers)
-
     def encode(self, texts: Sequence[Text], context_length: int = CONTEXT_LENGTH) -> Int64:
         """Texts as token numbers (N, context_length): BOS, components, EOS, then PAD.
 
@@ -85,7 +73,7 @@ class Vocabulary:
                 )
             numbers = [self._numbers.get(token, UNK) for token in text]
             row[: len(text) + 2] = [BOS, *numbers, EOS]
-        unknown = self.unknown(texts)
+        unknown = Counter(token for text in texts for token in text if token not in self._numbers)
         if unknown:
             _log.warning(
                 "%d component tokens are not in the vocabulary and read as [UNK]: %s",

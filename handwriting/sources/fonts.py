@@ -128,7 +128,7 @@ def system_files() -> list[Path]:
     # Looks through the system when it is imported, which takes a second.
     from matplotlib.font_manager import findSystemFonts
 
-    return sorted({Path(file).resolve() for file in findSystemFonts(fontext="otf")})
+    return sorted({Path(file).resolve() for file in findSystemFonts()})
 
 
 def _japanese_faces(files: Iterable[Path]) -> list[FontFace]:
