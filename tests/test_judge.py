@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 
@@ -24,8 +23,9 @@ from handwriting.script import compose
 from handwriting.storage.json_files import write_json
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
-from training_character_classification.measures.distances import DISTANCES, FEATURE_DISTANCES
-from training_character_classification.measures.quality import MEASURES
+from training_character_classification.measures import table
+from training_character_classification.measures.distances import APPEARANCE
+from training_character_classification.measures.table import MEASURES
 
 Write = Callable[..., Path]
 
@@ -90,6 +90,7 @@ def test_every_source_is_read_as_the_judge_reads_it(
         right = (predict(network, images, runtime) == images.labels).mean()
         assert sources[name]["content_accuracy"] == pytest.approx(right)
         assert sources[name]["images"] == len(images)
+        assert sources[name].keys() == {*(measure.name for measure in MEASURES), "images"}
     assert sources["own"]["images"] == 30
     # Fonts are what it has seen; the manifest is of fonts too, whatever the order of its classes.
     assert sources["font renders"]["content_accuracy"] > 0.9
@@ -138,11 +139,14 @@ def test_rows_are_compared_with_as_many_as_the_training_writers_if_those_are_eno
     def noted(real: Any, other: Any) -> dict[str, float | None]:
         assert len(real) == len(other)
         sizes.append(len(other))
-        # Of people's variance, whatever the judge's features are.
-        assert 0.5 < real.var(axis=0).sum() < 1.5
-        return dict.fromkeys(FEATURE_DISTANCES)
+        return dict.fromkeys(APPEARANCE)
 
-    monkeypatch.setattr(judge, "feature_distances", noted)
+    def of_unit_variance(real: Any, other: Any) -> float:
+        assert 0.5 < real.var(axis=0).sum() < 1.5  # of people, whatever the judge's features are
+        return 0.0
+
+    monkeypatch.setattr(table, "appearance_distances", noted)
+    monkeypatch.setattr(table, "frechet_distance", of_unit_variance)
     many = [f"data.train_writers={train_writers}", f"data.num_writers={train_writers + 10}"]
     path = write_copies(tmp_path / "copies", open_corpus(study(*many)).test)
     judge.main(study(*many, f"use_gen={path}"))
@@ -219,31 +223,6 @@ def test_judging_is_not_repeated_until_the_judge_changes(study: ComposeSmoke) ->
     assert done.stat().st_mtime_ns != before
 
 
-def test_without_a_judge_the_command_that_trains_it_is_told(smoke: ComposeSmoke) -> None:
-    command = r"run training_character_classification/train.py classifier.name=judge"
-    with pytest.raises(InputError, match=f"no classifier weights at .*/judge.*: {command}"):
-        judge.main(smoke())
-
-
 def test_a_judge_of_other_characters_is_refused(study: ComposeSmoke) -> None:
     with pytest.raises(InputError, match="trained on 6 other characters"):
         judge.main(study("data.characters=あシツ木林明"))
-
-
-def test_generated_images_that_lack_a_character_are_refused(
-    study: ComposeSmoke, write_images: Write
-) -> None:
-    path = write_images(characters=SMOKE[:-1])
-    with pytest.raises(InputError, match=r"休 \(U\+4F11\)"):
-        judge.main(study(f"use_gen={path}"))
-
-
-def test_the_table_has_every_measure_of_every_source() -> None:
-    numbers = dict(zip([*MEASURES, *DISTANCES], np.arange(14) / 8, strict=True))
-    lines = judge.table({"first": numbers, "second": dict.fromkeys(numbers)}).splitlines()
-    assert lines[0] == "  the judge reads 0.000 of people whom it never met"
-    words = [line.split() for line in lines[1:]]
-    assert words[0] + words[3] == list(numbers)
-    assert words[1][1:] + words[4][1:] == [f"{number:.3f}" for number in numbers.values()]
-    assert set(words[2][1:] + words[5][1:]) == {"-"}
-    assert len(set(map(len, lines[1:4]))) == len(set(map(len, lines[4:]))) == 1

@@ -23,7 +23,7 @@ from handwriting.reports.page import Picture, Section, text_table, write_report
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification.arms import Arm
-from training_character_classification.measures.table import MEASURES
+from training_character_classification.measures.table import TITLES
 from training_character_classification.report import plots, sections
 from training_character_classification.report.results import (
     CharacterGain,
@@ -46,7 +46,7 @@ EVIDENCE = Evidence(
     arms=["real", CONTROL, NAMED, OTHER], control=CONTROL, people=[1, 5], seeds=[0, 1],
     recipe_arm=NAMED, recipe_people=[1], recipes={"top": {"by_confusion": True}},
 )  # fmt: skip
-MEASURED = {name: 0.125 * (i + 1) for i, name in enumerate(MEASURES)} | {"style_match": None}
+MEASURED = {name: 0.125 * (i + 1) for i, name in enumerate(TITLES)} | {"style_match": None}
 
 
 class Page(HTMLParser):
@@ -222,12 +222,12 @@ def test_every_part_of_the_study_is_in_the_report(study: Callable[..., Config]) 
     assert metrics["sources"]["training writers"] == {**MEASURED, "seeds": 1}
     rows = page.rows("Images beside handwriting, 1 person")
     assert {name: row["adain"] for name, row in rows.items() if row["best"]} == {
-        measure.title: "-" if MEASURED[name] is None else f"{MEASURED[name]:.3g}"
-        for name, measure in MEASURES.items()
+        title: "-" if MEASURED[name] is None else f"{MEASURED[name]:.3g}"
+        for name, title in TITLES.items()
     }
     assert "reads 0.750 of the training writers" in page.text
     legend = page.rows("What the measures say")
-    assert list(legend) == [measure.title for measure in MEASURES.values()]
+    assert list(legend) == list(TITLES.values())
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
+def number_text(value: float | None, form: str = ".3f") -> str:
+    """A number; a dash where there is none."""
+    return "-" if value is None else f"{value:{form}}"
+
+
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as aligned text, its first column to the left."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]

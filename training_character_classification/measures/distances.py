@@ -17,9 +17,7 @@ from handwriting.networks.encoders import ImageEncoder
 from handwriting.reports.statistics import Float64, Int64
 from training_character_classification.measures.quality import ratio
 
-FEATURE_DISTANCES = ("frechet_distance", "precision", "recall", "density", "coverage")
 APPEARANCE = ("stroke_width", "grey_level", "centroid")
-DISTANCES = (FEATURE_DISTANCES[0], "kernel_distance", *FEATURE_DISTANCES[1:], *APPEARANCE)
 
 
 def match_class_counts(labels: Int64, other: Int64) -> tuple[Int64, Int64]:
@@ -149,18 +147,7 @@ def _to_nearest(values: Float64) -> Float64:
     return distances.min(axis=1)
 
 
-def feature_distances(real: Float64, other: Float64) -> dict[str, float | None]:
-    """All that equally many features are compared by; None for no more images than features.
-
-    Args:
-        real, other: (N, D) each.
-    """
-    if len(real) <= real.shape[1]:
-        return dict.fromkeys(FEATURE_DISTANCES)
-    return {"frechet_distance": frechet_distance(real, other), **neighbourhoods(real, other)}
-
-
-# Looks --------------------------------------------------------------------------------------------
+# Appearance ---------------------------------------------------------------------------------------
 
 
 def appearance(images: Uint8) -> Float64:

@@ -24,8 +24,6 @@ from handwriting.images.packed import PackedImages
 from handwriting.networks.encoders import ImageEncoder
 from handwriting.reports.statistics import Float64, Int64
 
-MEASURES = ("content_accuracy", "diversity", "style_match", "domain_auc", "nearest_distance")
-MAX_CHARACTERS = 100  # that are looked at, the same ones in every source
 MAX_PER_CHARACTER = 100  # images of each
 NUM_FOLDS = 5  # of cross-validation
 
@@ -168,6 +166,11 @@ class WriterProbe:
                 own = style[chosen] - self._means[labels[chosen]]
                 right.append(probe.predict(own) == writers[chosen])
         return float(np.concatenate(right).mean()) if right else None
+
+
+def hands_of(images: PackedImages) -> npt.NDArray[Any]:
+    """The name of each image's writer, (N,)."""
+    return np.array(images.writer_names)[images.writers]
 
 
 # Novelty ------------------------------------------------------------------------------------------

@@ -1,88 +1,222 @@
-"""The measures of a source of images: what each is called and what it means."""
+"""The measures of a source of images beside handwriting: one table, which a new one joins as a row.
 
+Names are the keys of ``metrics.json``; titles and meanings stand in reports.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import nn
+
+from handwriting.corpus.corpus import Corpus
+from handwriting.images.packed import Int64, PackedImages, concatenate
+from handwriting.networks.encoders import Classifier
+from handwriting.reports.statistics import Float64
+from handwriting.runs.inference import outputs, predict
+from handwriting.runs.runtime import Runtime
+from training_character_classification.measures.distances import (
+    CoarseFeatures,
+    appearance_distances,
+    frechet_distance,
+    kernel_distance,
+    match_class_counts,
+    neighbourhoods,
+)
+from training_character_classification.measures.quality import (
+    StyleFeatures,
+    WriterProbe,
+    domain_auc,
+    hands_of,
+    nearest_distance,
+    ratio,
+    sampled,
+    spread,
+)
+
+MAX_CHARACTERS = 100  # that are looked at, the same ones in every source
+MAX_COMPARED = 2000  # images per side of the domain probe and of the distances
+
+
+class Yardstick:
+    """What sources are measured by: people whom no generator saw, and everything that one saw.
+
+    Attributes:
+        judge: a recogniser that saw neither training writers nor generated images.
+        labels: the characters that are looked at.
+        people: features of the people whom no generator saw, (P, D); ``spread`` between them.
+        seen: what generators learn from; ``nearest`` is how far other people are from it.
+        hands: tells the training writers from each other.
+        reference: equally many of the people's images of each character, for distances; their
+            coarse ``features`` are centred and have a variance of 1 in all, so that distances by
+            two judges can be compared.
+    """
+
+    def __init__(self, judge: Classifier, corpus: Corpus, runtime: Runtime) -> None:
+        self.judge, self.runtime = judge, runtime
+        people = concatenate([corpus.validation, corpus.test])
+        tested = np.unique(people.labels)
+        self.labels: Int64 = np.random.default_rng(0).permutation(tested)[:MAX_CHARACTERS]
+        people = sampled(people, self.labels)
+        self.people = self.outputs(judge.encoder, people)
+        self.spread = spread(self.people, people.labels, people.writers)
+        known = [corpus.without_unseen(part) for part in corpus.sources.values()]
+        self.seen = concatenate([part.select(np.isin(part.labels, self.labels)) for part in known])
+        self.nearest = nearest_distance(people, self.seen, num_skipped=0)
+        self.style = StyleFeatures(judge.encoder)
+        own = sampled(corpus.train, self.labels)
+        self.hands = WriterProbe(self.outputs(self.style, own), own.labels, hands_of(own))
+        self._coarse = CoarseFeatures(judge.encoder)
+        self.max_of_each = MAX_COMPARED // len(self.labels)
+        reference = sampled(people, self.labels, self.max_of_each)
+        coarse = self.outputs(self._coarse, reference)
+        # Every row is compared with as many as the training writers' is, if those are enough.
+        few, _ = match_class_counts(reference.labels, own.labels)
+        if len(few) > coarse.shape[1]:
+            reference, coarse = reference.select(few), coarse[few]
+        self._centre, self._scale = coarse.mean(axis=0), np.sqrt(coarse.var(axis=0).sum())
+        self.reference, self.features = reference, (coarse - self._centre) / self._scale
+
+    @property
+    def style_chance(self) -> float | None:
+        """How often a hand is told by chance; None for one training writer."""
+        num_hands = len(self.hands.names)
+        return 1 / num_hands if num_hands > 1 else None
+
+    def coarse(self, images: PackedImages) -> Float64:
+        return (self.outputs(self._coarse, images) - self._centre) / self._scale
+
+    def outputs(self, network: nn.Module, images: PackedImages) -> Float64:
+        return outputs(network, images, self.runtime).numpy().astype(np.float64)
+
+
+class Sample:
+    """A source of images beside a yardstick. What several measures need is computed once.
+
+    Args:
+        yardstick: what it is measured by.
+        images: all of the source.
+        is_seen: whether they are themselves among what generators are trained on.
+    """
+
+    def __init__(self, yardstick: Yardstick, images: PackedImages, is_seen: bool) -> None:
+        self.by, self._all, self._is_seen = yardstick, images, is_seen
+        self._some = sampled(images, yardstick.labels)
+        self._compared = sampled(images, yardstick.labels, yardstick.max_of_each)
+
+    def accuracy(self) -> float:
+        predicted = predict(self.by.judge, self._all, self.by.runtime)
+        return float((predicted == self._all.labels).mean())
+
+    @cached_property
+    def _features(self) -> Float64:
+        return self.by.outputs(self.by.judge.encoder, self._some)
+
+    def diversity(self) -> float | None:
+        each = np.arange(len(self._some))
+        return ratio(spread(self._features, self._some.labels, each), self.by.spread)
+
+    def style_match(self) -> float | None:
+        claimed = self._some.select(np.isin(hands_of(self._some), self.by.hands.names))
+        if not len(claimed):
+            return None
+        style = self.by.outputs(self.by.style, claimed)
+        return self.by.hands.match(style, claimed.labels, hands_of(claimed))
+
+    def domain_auc(self) -> float | None:
+        return domain_auc(self.by.people[:MAX_COMPARED], self._features[:MAX_COMPARED])
+
+    def nearest(self) -> float | None:
+        nearest = nearest_distance(self._some, self.by.seen, num_skipped=int(self._is_seen))
+        return ratio(nearest, self.by.nearest)
+
+    @cached_property
+    def _coarse(self) -> Float64:
+        return self.by.coarse(self._compared)
+
+    def kernel_distance(self) -> float | None:
+        reference = self.by.reference.labels
+        return kernel_distance(self.by.features, reference, self._coarse, self._compared.labels)
+
+    @cached_property
+    def _matched(self) -> tuple[Int64, Int64]:
+        """Which of the people's images and which of its own are compared, (P,) each."""
+        return match_class_counts(self.by.reference.labels, self._compared.labels)
+
+    @cached_property
+    def _pair(self) -> tuple[Float64, Float64] | None:
+        """Equally many features of people and of the source; None for no more than numbers."""
+        ours, theirs = self._matched
+        if len(ours) <= self._coarse.shape[1]:
+            return None
+        return self.by.features[ours], self._coarse[theirs]
+
+    def frechet(self) -> float | None:
+        return frechet_distance(*self._pair) if self._pair else None
+
+    @cached_property
+    def neighbourhoods(self) -> dict[str, float]:
+        return neighbourhoods(*self._pair) if self._pair else {}
+
+    @cached_property
+    def appearance(self) -> dict[str, float | None]:
+        ours, theirs = self._matched
+        return appearance_distances(self.by.reference.images[ours], self._compared.images[theirs])
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of a source of images beside handwriting.
+    """A measure of a source of images.
 
     Attributes:
+        name: key in ``metrics.json``.
         title: in tables.
+        unit: of the value.
+        best: which way is better, or the value of other people's images.
+        value: of a source; None where nothing can be said.
         meaning: in one sentence.
-        best: what is best: ``high``, ``low``, or the value of people's own images.
     """
 
+    name: str
     title: str
-    meaning: str
+    unit: str
     best: str
+    value: Callable[[Sample], float | None]
+    meaning: str
 
 
-MEASURES = {
-    "content_accuracy": Measure(
-        "read as intended", "share that the judge reads as the intended character", "high"
-    ),
-    "diversity": Measure(
-        "diversity",
-        "distance between images of one character, as a multiple of that between different "
-        "people's; 0: all the same",
-        "1",
-    ),
-    "style_match": Measure(
-        "attributed to the intended writer",
-        "share of images attributed to the intended writer",
-        "high",
-    ),
-    "domain_auc": Measure(
-        "real-vs-generated AUC",
-        "how well a linear probe tells the images from handwriting; 1: always",
-        "0.5",
-    ),
-    "nearest_distance": Measure(
-        "distance to the nearest",
-        "distance to the nearest image that generators saw, as a multiple of that of an unseen "
-        "person's; 0: copies",
-        "1",
-    ),
-    "frechet_distance": Measure(
-        "Fréchet distance",
-        "distance between the means and covariances of the judge's features, in units of people's "
-        "own variance; 0: the same",
-        "low",
-    ),
-    "kernel_distance": Measure(
-        "kernel distance",
-        "distance between the distributions of those features, character by character; 0: the same",
-        "low",
-    ),
-    "precision": Measure(
-        "precision",
-        "share of the images that are as near to one of people's as the next of people's is: low "
-        "where images are unlike handwriting",
-        "high",
-    ),
-    "recall": Measure(
-        "recall",
-        "share of people's images that are as near to one of these as the next of these is: low "
-        "where people's variety is missing",
-        "high",
-    ),
-    "density": Measure(
-        "density",
-        "how many of people's images one of these is as near to as the next of people's is, on "
-        "average",
-        "1",
-    ),
-    "coverage": Measure(
-        "coverage",
-        "share of people's images that have one of these as near as the next of people's",
-        "0.5",
-    ),
-    "stroke_width": Measure(
-        "stroke width",
-        "distance between the distributions of stroke widths, in deviations of people's",
-        "low",
-    ),
-    "grey_level": Measure("grey level", "likewise, of the mean level of ink", "low"),
-    "centroid": Measure("centroid", "likewise, of where the ink is, across and down", "low"),
-}
+MEASURES = (
+    Measure("content_accuracy", "read as intended", "share", "high", Sample.accuracy,
+            "images that the judge reads as the intended character"),
+    Measure("diversity", "diversity", "ratio", "1", Sample.diversity,
+            "distance between images of one character, beside that between people; 0: all alike"),
+    Measure("style_match", "attributed to the intended writer", "share", "high", Sample.style_match,
+            "images that a probe of style attributes to the intended writer"),
+    Measure("domain_auc", "real-vs-generated AUC", "area", "0.5", Sample.domain_auc,
+            "how well a linear probe tells the images from handwriting; 1: always"),
+    Measure("nearest_distance", "distance to training images", "ratio", "1", Sample.nearest,
+            "distance to the nearest image that generators saw, beside a new person's; 0: copies"),
+    Measure("frechet_distance", "Fréchet distance", "people's variance", "low", Sample.frechet,
+            "distance between means and covariances of the judge's features and of people's"),
+    Measure("kernel_distance", "kernel distance", "squared MMD", "low", Sample.kernel_distance,
+            "distance between the distributions of those features, character by character"),
+    Measure("precision", "precision", "share", "high", lambda s: s.neighbourhoods.get("precision"),
+            "images that are as near to one of people's as the next of people's is"),
+    Measure("recall", "recall", "share", "high", lambda s: s.neighbourhoods.get("recall"),
+            "people's images that are as near to one of these as the next of these is"),
+    Measure("density", "density", "mean count", "1", lambda s: s.neighbourhoods.get("density"),
+            "how many of people's images one of these is as near to as the next of people's is"),
+    Measure("coverage", "coverage", "share", "0.5", lambda s: s.neighbourhoods.get("coverage"),
+            "people's images that have one of these as near as the next of people's"),
+    Measure("stroke_width", "stroke width", "people's deviation", "low",
+            lambda s: s.appearance["stroke_width"],
+            "distance between the distributions of stroke widths"),
+    Measure("grey_level", "grey level", "people's deviation", "low",
+            lambda s: s.appearance["grey_level"],
+            "distance between the distributions of the mean level of ink"),
+    Measure("centroid", "centroid", "people's deviation", "low",
+            lambda s: s.appearance["centroid"],
+            "distance between the distributions of where the ink is, across and down"),
+)  # fmt: skip
+TITLES = {measure.name: measure.title for measure in MEASURES}

@@ -15,13 +15,13 @@ from handwriting.config import Config, Evidence
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
-from handwriting.reports.page import Picture, Section, text_table, write_report
+from handwriting.reports.page import Picture, Section, number_text, text_table, write_report
 from handwriting.reports.statistics import interval_text, sign_flip_p, verdict
 from handwriting.runs.run import run_folder
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification.arms import Arm, choose_control, planned_arms
-from training_character_classification.measures.table import MEASURES
+from training_character_classification.measures.table import MEASURES, TITLES
 from training_character_classification.report import plots
 from training_character_classification.report.results import (
     CharacterGain,
@@ -446,10 +446,6 @@ def _caveats(found: Comparison) -> str:
     )
 
 
-def _number(value: float | None, form: str = ".3f") -> str:
-    return NOTHING if value is None else f"{value:{form}}"
-
-
 def _seeds(number: int) -> str:
     return f"{number} seeds" if number > 1 else "1 seed"
 
@@ -459,7 +455,7 @@ def _share(value: float | None) -> str:
 
 
 def _p(value: float | None) -> str:
-    return "< 0.001" if value is not None and value < 0.001 else _number(value)
+    return "< 0.001" if value is not None and value < 0.001 else number_text(value)
 
 
 # Arms ---------------------------------------------------------------------------------------------
@@ -506,7 +502,7 @@ def _arms(found: Comparison, people: int) -> Section:
         paragraphs=[f"Gains are over {found.control}, paired by seed and writer."
                     + (f" Its {gap}." if gap else "")
                     + " Their intervals are corrected for the number of arms that are compared."
-                    f" AUC is the {MEASURES['domain_auc'].title} of the generators' images."],
+                    f" AUC is the {TITLES['domain_auc']} of the generators' images."],
         columns=COLUMNS,
         rows=_rows(found, people),
     )  # fmt: skip
@@ -548,7 +544,7 @@ def _row(found: Finding, sources: Sources) -> tuple[str, ...]:
         f"{found.macro_f1:.3f}",
         f"{found.worst_tenth:.3f}",
         *gained,
-        " ".join(_number(probe) for probe in probes) or NOTHING,
+        " ".join(number_text(probe) for probe in probes) or NOTHING,
         seeds,
         str(found.num_writers),
     )
@@ -633,9 +629,8 @@ def _sources(found: Comparison, judge: dict[str, Any] | None = None) -> list[Sec
         trust += f"; it reads {judge['accuracy']:.3f} of the training writers' images"
         if judge["style_chance"]:
             trust += f", and chance would attribute {judge['style_chance']:.2f} to their writer"
-    titles = {name: (measure.title, measure.best) for name, measure in MEASURES.items()} | {
-        name: (title, "") for name, title in COSTS.items()
-    }
+    titles = {measure.name: (measure.title, measure.best) for measure in MEASURES}
+    titles |= {name: (title, "") for name, title in COSTS.items()}
     sections = [
         Section(
             f"Images beside handwriting, {people_text(people)}",
@@ -651,8 +646,8 @@ def _sources(found: Comparison, judge: dict[str, Any] | None = None) -> list[Sec
         for people, sources in found.sources.items()
         if sources
     ]
-    meanings = [(measure.title, measure.meaning) for measure in MEASURES.values()]
-    columns = ("measure", "what it says")
+    meanings = [(measure.title, measure.unit, measure.meaning) for measure in MEASURES]
+    columns = ("measure", "unit", "what it says")
     legend = Section("What the measures say", columns=columns, rows=meanings, is_text=True)
     return [*sections, legend] if sections else []
 
