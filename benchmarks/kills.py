@@ -48,6 +48,7 @@ import prepare_simulated
 from handwriting.config import Config
 from handwriting.etl import SETS
 from handwriting.script import compose
+from handwriting.storage.locks import LOCK_FILE
 from training_cdiffusion_model import generate_images as cdiffusion_images, train as cdiffusion
 from training_character_classification import judge, test, train as classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
@@ -56,25 +57,18 @@ from training_style_transfer import (
     generate_images as style_transfer_images,
     train as style_transfer,
 )
+from training_style_transfer.feed import STEPS
 from training_vae import generate_images as vae_images, train as vae
 
 NUM_STEPS = 120
-STEPS = [
-    f"{stage}.num_steps={NUM_STEPS}"
-    for stage in (
-        "image_encoder",
-        "text_encoder",
-        "clip",
-        "dcgan",
-        "vae",
-        "cdiffusion",
-        "classifier",
-    )
-]
 OVERRIDES = [
     "experiment=smoke", "name=study", "runtime.num_threads=1", "runtime.checkpoint_every_s=0.1",
-    *STEPS,
-    *(f"style_transfer.num_steps.{step}=40" for step in style_transfer.STEP_ORDER),
+    *(
+        f"{stage}.num_steps={NUM_STEPS}"
+        for stage in ("image_encoder", "text_encoder", "clip", "dcgan", "vae", "cdiffusion",
+                      "classifier")
+    ),
+    *(f"style_transfer.num_steps.{step}=40" for step in STEPS),
     *(f"{stage}.sample_every=40" for stage in ("style_transfer", "dcgan", "vae", "cdiffusion")),
     "generation.num_per_character=100", f"evaluation.judge_steps={NUM_STEPS}",
 ]  # fmt: skip
@@ -288,7 +282,7 @@ def half_files(side: Path, ended: bool) -> list[str]:
     return [
         name
         for name, path in files_in(side).items()
-        if (ended and any(word in path.name for word in TEMPORARY))
+        if (ended and path.name != LOCK_FILE and any(word in path.name for word in TEMPORARY))
         or ("unfinished" not in path.name and is_half(path))
     ]
 

@@ -34,6 +34,7 @@ from handwriting.script import compose
 from training_cdiffusion_model import train as cdiffusion
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import train as style_transfer
+from training_style_transfer.feed import STEPS
 
 MAX_GROWTH = 0.02
 INTERVAL_S = 5.0
@@ -48,12 +49,12 @@ def prepare(config: Config) -> None:
     open_corpus(config)
     for stage in (train_image_encoder, train_text_encoder, train_clip):
         stage.main(config)
-    for step in style_transfer.STEP_ORDER[:-1]:
-        style_transfer.train_step(config, step, None, None)
+    for step in list(STEPS)[:-1]:
+        style_transfer.train_step(config, step)
 
 
 def train_style_transfer(config: Config) -> None:
-    style_transfer.train_step(config, style_transfer.STEP_ORDER[-1], None, None)
+    style_transfer.train_step(config, list(STEPS)[-1])
 
 
 def train_cdiffusion(config: Config) -> None:

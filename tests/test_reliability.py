@@ -26,6 +26,7 @@ from handwriting.errors import InputError, WriteError
 from handwriting.images.packed import PackedImages, cached, save_array
 from handwriting.images.sheets import save_png
 from handwriting.runs import run as run_module
+from handwriting.runs.checkpoint import Checkpoints
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
@@ -230,7 +231,7 @@ def test_a_kill_between_the_end_and_tidying_up_leaves_nothing(
     smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = Toy(smoke)
-    monkeypatch.setattr(Run, "_remove_checkpoints", lambda self: None)
+    monkeypatch.setattr(Checkpoints, "remove", lambda self: None)
     toy.main()
     monkeypatch.undo()
     (toy.folder / "lock").write_text("of a process that was killed")

@@ -1,4 +1,4 @@
-"""The checkpoint that a run leaves for itself: written whole or not at all, the one before kept."""
+"""A run's own checkpoints: written whole or not at all, the one before is kept."""
 
 import errno
 import os
@@ -11,24 +11,58 @@ import torch
 from handwriting.storage.atomic import write_atomically
 
 
-def save_checkpoint(path: Path, state: dict[str, Any], before: Path) -> None:
-    """Write a checkpoint; the one that was there takes the name ``before``."""
+class Checkpoints:
+    """The last checkpoint in a run's folder and the one before."""
 
-    def write(temporary: Path) -> None:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(
-                errno.EIO, f"torch cannot write it, is the disk full? ({error})"
-            ) from error
-        if path.is_file():
-            os.replace(path, before)
+    def __init__(self, folder: Path) -> None:
+        self._last = folder / "checkpoint.pt"
+        self._before = folder / "checkpoint.pt.before"
 
-    write_atomically(path, write)
+    def __bool__(self) -> bool:
+        return self._last.is_file() or self._before.is_file()
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint; the last becomes the one before.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written.
+        """
+
+        def write(temporary: Path) -> None:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise OSError(
+                    errno.EIO, f"torch cannot write it, is the disk full? ({error})"
+                ) from error
+            if self._last.is_file():
+                os.replace(self._last, self._before)
+
+        write_atomically(self._last, write)
+
+    def last(self) -> Path | None:
+        """The last one that can be read; those that cannot are removed."""
+        for path in (self._last, self._before):
+            if not path.is_file():
+                continue
+            try:
+                read_checkpoint(path)
+                return path
+            except ValueError as error:
+                print(
+                    f"  warning: {path} is damaged ({error}), going on from what was before",
+                    flush=True,
+                )
+                path.unlink()
+        return None
+
+    def remove(self) -> None:
+        for path in (self._last, self._before):
+            path.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> Any:
-    """What :func:`save_checkpoint` wrote, on the CPU; no code from the file is run.
+    """A checkpoint's state, on the CPU; no code from the file is run.
 
     Raises:
         ValueError: the file is damaged.

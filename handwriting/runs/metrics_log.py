@@ -1,0 +1,83 @@
+"""``metrics.jsonl``: means of a run's scalars, a line per so many steps, and its warnings."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handwriting.parallel import ranks
+from handwriting.parallel.ranks import all_reduce_mean_
+from handwriting.storage.atomic import append_line, write_text
+
+
+class MetricsLog:
+    """The log in a run's folder.
+
+    Attributes:
+        waiting: values of the steps since the last line, by name. They stay on the device.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.waiting: dict[str, list[Tensor]] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Note scalars of a step."""
+        for name, value in values.items():
+            self.waiting.setdefault(name, []).append(value.detach())
+
+    def average(self) -> None:
+        """Average what waits over the processes; twice is as once."""
+        stacked = {name: torch.stack(values) for name, values in self.waiting.items()}
+        all_reduce_mean_(list(stacked.values()))
+        self.waiting = {name: list(values) for name, values in stacked.items()}
+
+    def not_finite(self, step: int) -> dict[str, int]:
+        """The first step, of those up to ``step``, at which a waiting value is not finite."""
+        found = {}
+        for name, values in self.waiting.items():
+            finite = torch.stack(values).isfinite().tolist()
+            if not all(finite):
+                found[name] = step - len(finite) + 1 + finite.index(False)
+        return found
+
+    def flush(self, step: int) -> dict[str, float]:
+        """Write a line of the means of what waits; return them."""
+        means = {k: float(torch.stack(v).float().mean()) for k, v in self.waiting.items()}
+        self.waiting.clear()
+        if ranks.is_main():
+            self._write({"step": step, **{name: round(v, 5) for name, v in means.items()}})
+        return means
+
+    def warn(self, step: int, text: str) -> None:
+        """Say that something looks wrong."""
+        if ranks.is_main():
+            print(f"  warning: step {step}: {text}", flush=True)
+            self._write({"step": step, "warning": text})
+
+    def last(self) -> dict[str, float]:
+        """The means of the last line."""
+        line = [line for line in self._lines() if "warning" not in line][-1]
+        return {name: value for name, value in line.items() if name != "step"}
+
+    def warnings(self) -> list[str]:
+        return [f"step {line['step']}: {line['warning']}" for line in self._lines()
+                if "warning" in line]  # fmt: skip
+
+    def forget_after(self, step: int) -> None:
+        """Remove lines of steps that will be taken again, and one cut short by a kill."""
+        if self.path.is_file():
+            kept = [json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step]
+            write_text(self.path, "".join(kept))
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        append_line(self.path, json.dumps(line))
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self.path.is_file():
+            return []
+        *lines, _ = self.path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines]
