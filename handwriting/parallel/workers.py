@@ -8,10 +8,9 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import torch
@@ -22,7 +21,6 @@ from handwriting.parallel.progress import progress
 from handwriting.parallel.signals import Stop
 
 Argument = TypeVar("Argument")
-_STOPPED = 128 + signal.SIGTERM  # the exit code of what SIGTERM has stopped
 
 
 def run_parallel(
@@ -58,98 +56,54 @@ def _ended(
     """One value for each job that has ended."""
     if ranks.world_size() > 1 or multiprocessing.parent_process() is not None:
         num_workers = 1
-    if min(num_workers, len(jobs)) <= 1:
+    num_workers = min(num_workers, len(jobs))
+    if num_workers <= 1:
         for function, argument in jobs:
             function(argument)
             yield
         return
-    waiting = list(reversed(jobs))
-    workers: dict[Connection, BaseProcess] = {}
-    num_threads = max(1, torch.get_num_threads() // min(num_workers, len(jobs)))
+    # A fork of a process whose threads compute may hang: a server is forked that has only imported.
+    context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    num_threads = max(1, torch.get_num_threads() // num_workers)
+    pool = ProcessPoolExecutor(num_workers, context, _begin, (num_threads,))
     with Stop() as stop:
+        running = {pool.submit(_work, function, argument) for function, argument in jobs}
         try:
-            for _ in range(min(num_workers, len(jobs))):
-                pipe, process = _start(num_threads)
-                workers[pipe] = process
-                pipe.send(waiting.pop())
-            busy = set(workers)
-            while busy and stop.signal is None:
-                ready = wait(busy, timeout=0.2)
-                for pipe in [pipe for pipe in busy if pipe in ready]:
-                    _raise_error(pipe, workers[pipe])
-                    if waiting:
-                        pipe.send(waiting.pop())
-                    else:
-                        busy.remove(pipe)
+            while running and stop.signal is None:
+                ended, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    future.result()
                     yield
-            if not busy:
-                for pipe in workers:
-                    pipe.send(None)
-                for process in workers.values():
-                    process.join()
+        except BrokenProcessPool as error:
+            if stop.signal is None:
+                raise RuntimeError(
+                    "a worker was killed, perhaps for want of memory: run the same command to "
+                    "resume; pipeline.num_workers=1 needs less memory"
+                ) from error
         finally:
-            _end(list(workers.values()))
+            _end(pool, is_done=not running)
     if stop.signal is not None:
         stop.now()
 
 
-def _start(num_threads: int) -> tuple[Connection, BaseProcess]:
-    """A worker that waits for jobs, and the pipe to it."""
-    # A fork of a process whose threads compute may hang: a server is forked that has only imported.
-    if sys.platform == "win32":
-        context = multiprocessing.get_context("spawn")
-    else:
-        context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, num_threads))
-    process.start()
-    theirs.close()
-    return ours, process
-
-
-def _raise_error(pipe: Connection, process: BaseProcess) -> None:
-    """Raise what the job of a worker has raised."""
+def _end(pool: ProcessPoolExecutor, is_done: bool) -> None:
+    """End workers, those that are not done at the end of their step; at once at another signal."""
+    workers = multiprocessing.active_children()  # Python 3.14 has pool.terminate_workers()
     try:
-        error = pipe.recv()
-    except EOFError:
-        process.join()
-        if process.exitcode == _STOPPED:
-            raise SystemExit(_STOPPED) from None
-        raise RuntimeError(
-            f"a worker ended with exit code {process.exitcode} (-9: killed, perhaps for want of "
-            "memory). Start again, it goes on; pipeline.num_workers=1 needs less memory"
-        ) from None
-    if error is not None:
-        raise error
-
-
-def _end(workers: list[BaseProcess]) -> None:
-    """Stop workers, each at the end of its step; at once when interrupted again."""
-    try:
-        for process in workers:
+        for process in [] if is_done else workers:
             process.terminate()
-        for process in workers:
-            process.join()
+        pool.shutdown(cancel_futures=True)
     except BaseException:
         for process in workers:
             process.kill()
         raise
 
 
-def _work(pipe: Connection, num_threads: int) -> None:
-    """A worker: does jobs as they come, on its share of the threads."""
+def _begin(num_threads: int) -> None:
+    """Set up a worker: its share of the threads, and who may stop it."""
     torch.set_num_threads(num_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; the parent tells us
     threading.Thread(target=_follow_parent, daemon=True).start()
-    while (job := pipe.recv()) is not None:
-        function, argument = job
-        try:
-            function(argument)
-        except Exception as error:
-            error.add_note(f"In a worker:\n{traceback.format_exc()}")
-            pipe.send(error)
-        else:
-            pipe.send(None)
 
 
 def _follow_parent() -> None:
@@ -158,3 +112,13 @@ def _follow_parent() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _work(function: Callable[[Argument], object], argument: Argument) -> None:
+    try:
+        function(argument)
+        return
+    except SystemExit:  # by SIGTERM; the executor would hand it back and begin the next job
+        pass
+    sys.stdout.flush()
+    os._exit(128 + signal.SIGTERM)
