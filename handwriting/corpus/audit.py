@@ -118,7 +118,7 @@ def check_splits(splits: Mapping[str, Manifest]) -> None:
     """Check that no file and no writer is in two splits; see :func:`check_apart`."""
     files = {name: (entry.file for entry in one.entries) for name, one in splits.items()}
     writers = {name: set(one.writers) - {UNKNOWN_WRITER} for name, one in splits.items()}
-    check_apart(files, writers)
+    check_apart(writers, files)
 
 
 def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
