@@ -24,19 +24,6 @@ from training_vae import generate_images as generate_vae, train as train_vae
 Stage = Callable[[Config], Path]
 
 
-def always(_: Config) -> bool:
-    return True
-
-
-def never(_: Config) -> bool:
-    return False
-
-
-def reads_texts(config: Config) -> bool:
-    """Whether the diffusion model knows a character by its components."""
-    return config.cdiffusion.condition is Condition.text
-
-
 @dataclass(frozen=True)
 class Generator:
     """What makes images for recognisers.
@@ -44,9 +31,7 @@ class Generator:
     Attributes:
         name: of its images' folder, and its word in the names of arms.
         train, generate: the stages' main functions.
-        condition: what it is told of the image to make.
-        draws_unseen: whether it can draw characters that it was not trained on.
-        needs_clip: whether it is trained with CLIP or its encoders.
+        condition: what tells it the character to draw; None for the content image alone.
         caption: of its training's sample sheets.
         mode: of style transfer, None for the others.
     """
@@ -54,9 +39,7 @@ class Generator:
     name: str
     train: Stage
     generate: Stage
-    condition: str
-    draws_unseen: Callable[[Config], bool]
-    needs_clip: Callable[[Config], bool]
+    condition: Callable[[Config], Condition | None]
     caption: str
     mode: ModelMode | None = None
 
@@ -64,31 +47,37 @@ class Generator:
         """The configuration that both stages take."""
         return replace(config, model_mode=self.mode) if self.mode else config
 
+    def draws_unseen(self, config: Config) -> bool:
+        """Whether it can draw characters that it was not trained on."""
+        return self.condition(config) is not Condition.character
 
-def _style_transfer(
-    mode: ModelMode, condition: str, draws_unseen: Callable[[Config], bool]
-) -> Generator:
+    def needs_clip(self, config: Config) -> bool:
+        """Whether it is trained with CLIP or its encoders."""
+        return self.mode is not None or self.condition(config) is Condition.text
+
+
+def _style_transfer(mode: ModelMode, condition: Condition | None) -> Generator:
     return Generator(
-        mode.value, train_style_transfer.main, generate_style_transfer.main, condition,
-        draws_unseen, always, "content, style, output, target from top to bottom", mode,
+        mode.value, train_style_transfer.main, generate_style_transfer.main, lambda _: condition,
+        "content, style, output, target from top to bottom", mode,
     )  # fmt: skip
 
 
 _ROWS = (
-    _style_transfer(ModelMode.adain, "content and style image", always),
-    _style_transfer(ModelMode.adain_mlp, "content and style image, class", never),
-    _style_transfer(ModelMode.adain_clip, "content and style image, components", always),
+    _style_transfer(ModelMode.adain, None),
+    _style_transfer(ModelMode.adain_mlp, Condition.character),
+    _style_transfer(ModelMode.adain_clip, Condition.text),
     Generator(
-        "dcgan", train_dcgan.main, generate_dcgan.main, "class", never, never,
+        "dcgan", train_dcgan.main, generate_dcgan.main, lambda _: Condition.character,
         "a column per character, each time another noise",
     ),
     Generator(
-        "vae", train_vae.main, generate_vae.main, "class", never, never,
+        "vae", train_vae.main, generate_vae.main, lambda _: Condition.character,
         "images, reconstructions, samples from the prior from top to bottom",
     ),
     Generator(
         "cdiffusion", train_cdiffusion.main, generate_cdiffusion.main,
-        "class or components, style images", reads_texts, reads_texts,
+        lambda config: config.cdiffusion.condition,
         "an image by the hand, output, target from top to bottom",
     ),
 )  # fmt: skip

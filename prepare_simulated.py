@@ -26,7 +26,7 @@ def main(config: Config) -> Path:
     if not isinstance(data, SimulatedData) or not data.num_writers:
         raise InputError("nobody to write: take data=simulated, and data.num_writers above 0")
     packed = simulated(
-        class_list(data.required_characters()), data.num_writers, data.samples_per_writer,
+        class_list(data.characters), data.num_writers, data.samples_per_writer,
         data.split_seed, config.size_px, Path(config.cache_dir).absolute(),
     )  # fmt: skip
     folder = run_folder(config) / "simulated"

@@ -69,7 +69,6 @@ class Data:
     Each reader in ``handwriting/corpus/readers/`` adds its own; ``data=`` chooses one of them.
     """
 
-    characters: str | None = None  # a class list; null: the reader's own, where it has one
     num_simulated_writers: int = 0  # beside real ones; never tested on
     unseen_characters: int = 0  # kanji kept from encoders and generators (zero-shot)
     split_seed: int = II("seed")

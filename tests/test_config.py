@@ -31,6 +31,7 @@ WRONG = [
     ("clip.targets=similarty", "similarty"),
     ("experiment=papr", "papr"),
     ("data=simulatd", "simulatd"),
+    ("data.characters=null", "characters"),
     ("runtime=tpu", "tpu"),
 ]
 

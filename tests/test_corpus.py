@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
+from hypothesis import given, strategies as st
 
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.splits import divide
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
 from handwriting.sources.fonts import find_fonts
@@ -41,14 +43,27 @@ def test_all_parts_have_the_same_characters_and_every_class(corpus: Corpus) -> N
         assert part.absent() == []
 
 
-def test_simulated_writers_are_divided_as_configured(smoke: ComposeSmoke) -> None:
-    corpus = open_corpus(
-        smoke("data.num_writers=6", "data.train_writers=3", "data.validation_writers=1")
-    )
-    counts = [len(part.present_writers()) for part in parts(corpus).values()]
-    assert counts[:3] == [3, 1, 2]
-    assert not corpus.is_real
-    assert_different_hands(corpus)
+@given(st.integers(3, 12), st.data())
+def test_people_are_divided_whole_by_counts_and_seed(num_people: int, data: st.DataObject) -> None:
+    people = [f"person {i}" for i in range(num_people)]
+    num_train = data.draw(st.integers(1, num_people - 1))
+    num_validation = data.draw(st.integers(0, num_people - num_train - 1))
+    seed = data.draw(st.none() | st.integers(0, 2**32))
+    divided = divide(people, num_train, num_validation, seed, 0, "here")
+    assert [*map(len, divided.values())][:2] == [num_train, num_validation]
+    assert sorted(name for part in divided.values() for name in part) == sorted(people)
+    assert divide(people, num_train, num_validation, seed, 0, "here") == divided
+
+
+def test_seeds_choose_different_people() -> None:
+    people = [f"person {i}" for i in range(10)]
+    assert len({tuple(divide(people, 5, 1, seed, 0, "")["train"]) for seed in range(10)}) > 5
+
+
+@pytest.mark.parametrize(("train", "validation"), [(0, 1), (4, 1), (5, 0), (9, 9)])
+def test_too_few_writers_are_refused(train: int, validation: int) -> None:
+    with pytest.raises(InputError, match="here has 5 writers: too few"):
+        divide(WRITERS, train, validation, 0, 0, "here")
 
 
 def splits(corpus: Corpus) -> tuple[list[str], list[str], list[str]]:
@@ -173,8 +188,6 @@ def test_the_key_follows_the_files_of_a_manifest(write_images: Write, smoke: Com
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.characters=null"], "data.characters=null: name a class list"),
-        (["data.num_writers=3"], "data.num_writers has 3 writers: too few"),
         (["data=manifest"], "data=manifest needs data.manifest"),
         (["fonts.packages=[no-such-font]"], "no-such-font"),
         (["fonts.packages=[]"], "no fonts"),
@@ -192,6 +205,14 @@ def test_one_of_two_manifests_is_not_enough(write_images: Write, smoke: ComposeS
     given = ["data=manifest", f"data.manifest={path}", f"data.test_manifest={path}"]
     with pytest.raises(InputError, match="both data.validation_manifest and data.test_manifest"):
         open_corpus(smoke(*given))
+
+
+def test_an_image_without_a_writer_is_named_before_splitting(
+    write_images: Write, smoke: ComposeSmoke
+) -> None:
+    path = write_images(writers=[*WRITERS, "1"])
+    with pytest.raises(InputError, match=r"no writer known for .*U\+3042/1\.png"):
+        open_corpus(smoke("data=manifest", f"data.manifest={path}"))
 
 
 @pytest.mark.skipif(not KATAKANA.is_file(), reason="the real katakana are not here")

@@ -27,7 +27,6 @@ from PIL import Image
 from handwriting.characters.classes import class_list, is_character
 from handwriting.characters.decomposition import SPECIAL_TOKENS, read_structure
 from handwriting.characters.vocabulary import Vocabulary
-from handwriting.corpus.splits import split_by_writer
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.codes import read_co59
@@ -168,7 +167,6 @@ def manifest(folder: Path, name: str = "manifest.json") -> Prepared:
     def read() -> None:
         found = read_manifest(path)
         pack_manifest(found, 16, folder / "cache")
-        split_by_writer(found, 1, 0, 0)
 
     return folder / name, read
 

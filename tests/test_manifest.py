@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import KATAKANA, SMOKE, WRITERS
-from hypothesis import given, settings, strategies as st
 
 from handwriting.corpus.audit import check_splits
-from handwriting.corpus.splits import split_by_writer
 from handwriting.errors import InputError
 from handwriting.images.manifest import (
     Entry,
@@ -120,41 +118,6 @@ def test_images_are_read_in_the_order_of_the_entries(write_images: Write) -> Non
         np.testing.assert_array_equal(image, read_canonical(entry.path, 16))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_splits_are_complete_disjoint_and_decided_by_the_seed(data: st.DataObject) -> None:
-    num_writers = data.draw(st.integers(3, 12))
-    num_train = data.draw(st.integers(1, num_writers - 2))
-    num_validation = data.draw(st.integers(0, num_writers - num_train - 1))
-    seed = data.draw(st.integers(0, 2**32))
-    manifest = made_up(num_writers)
-    splits = split_by_writer(manifest, num_train, num_validation, seed)
-    check_splits(splits)
-    assert list(map(len, (splits[name].writers for name in splits))) == [
-        num_train, num_validation, num_writers - num_train - num_validation,
-    ]  # fmt: skip
-    together = [entry for split in splits.values() for entry in split.entries]
-    assert sorted(together, key=str) == sorted(manifest.entries, key=str)
-    assert split_by_writer(manifest, num_train, num_validation, seed) == splits
-
-
-def test_seeds_choose_different_people() -> None:
-    chosen = {split_by_writer(made_up(10), 5, 1, seed)["train"].writers for seed in range(10)}
-    assert len(chosen) > 5
-
-
-@pytest.mark.parametrize(("train", "validation"), [(0, 1), (4, 1), (5, 0), (9, 9)])
-def test_too_few_writers_are_refused(train: int, validation: int) -> None:
-    with pytest.raises(InputError, match="has 5 writers: too few"):
-        split_by_writer(made_up(5), train, validation, 0)
-
-
-def test_an_image_without_a_writer_is_named_before_splitting() -> None:
-    entry = Entry("ア", "/none/anonymous.png", "")
-    with pytest.raises(InputError, match=r"no writer known for /none/anonymous\.png"):
-        split_by_writer(Manifest(Path("/none/manifest.json"), (entry,)), 1, 1, 0)
-
-
 def test_shared_files_and_shared_writers_are_named() -> None:
     everyone = made_up(3)
     first, second, third = everyone.entries[:3]
@@ -170,7 +133,4 @@ def test_shared_files_and_shared_writers_are_named() -> None:
 def test_the_real_katakana_are_complete() -> None:
     manifest = read_manifest(KATAKANA)
     assert (len(manifest.entries), len(manifest.characters), len(manifest.writers)) == (470, 47, 10)
-    splits = split_by_writer(manifest, 5, 1, 0)
-    check_splits(splits)
-    assert [len(split.entries) for split in splits.values()] == [235, 47, 188]
     assert len(np.unique(np.concatenate([*read_images(manifest, 32, "reading")]), axis=0)) == 470

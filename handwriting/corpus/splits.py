@@ -9,8 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from handwriting.config import Data, Fonts
-from handwriting.errors import InputError, report_problems
-from handwriting.images.manifest import UNKNOWN_WRITER, Manifest
+from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
 
 
@@ -54,16 +53,6 @@ class Reader(Data, ABC):
     def files(self) -> list[Path]:
         """The files that say which images there are: when they change, they are read again."""
         return []
-
-    def required_characters(self) -> str:
-        """The class list of a reader that cannot do without.
-
-        Raises:
-            InputError: there is none.
-        """
-        if self.characters is None:
-            raise InputError("data.characters=null: name a class list, such as demo or kanji_300")
-        return self.characters
 
 
 @dataclass
@@ -116,27 +105,3 @@ def divide(
     return {
         "train": turned[:num_train], "validation": turned[num_train:last], "test": turned[last:]
     }  # fmt: skip
-
-
-def split_by_writer(
-    manifest: Manifest, num_train: int, num_validation: int, seed: int, rotation: int = 0
-) -> dict[str, Manifest]:
-    """Divide a manifest into train, validation and test people; see :func:`divide`.
-
-    The same seed gives the same people whatever the counts' order.
-
-    Raises:
-        InputError: an image without a writer, or too few writers for the counts.
-    """
-    unknown = [entry.file for entry in manifest.entries if entry.writer == UNKNOWN_WRITER]
-    report_problems(
-        str(manifest.path),
-        [f"no writer known for {path}" for path in unknown],
-        "Put a writers.json beside the manifest, or give one manifest per split "
-        "(data.manifest, data.validation_manifest, data.test_manifest).",
-    )
-    people = divide(manifest.writers, num_train, num_validation, seed, rotation, manifest.path)
-    return {
-        name: manifest.only(e for e in manifest.entries if e.writer in members)
-        for name, members in people.items()
-    }

@@ -16,7 +16,7 @@ class EtlData(Reader):
     """Prepared sets, whose people the preparation has divided."""
 
     is_real = True
-    characters: str | None = "all"
+    characters: str = "all"
     etl: Etl = field(default_factory=Etl)
 
     def files(self) -> list[Path]:
@@ -29,4 +29,4 @@ class EtlData(Reader):
 
     def settings(self, size_px: int) -> dict[str, Any]:
         """What the prepared arrays depend on."""
-        return settings_of(self.etl, self.required_characters(), self.split_seed, size_px)
+        return settings_of(self.etl, self.characters, self.split_seed, size_px)

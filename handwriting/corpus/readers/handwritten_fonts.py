@@ -17,12 +17,12 @@ class HandwrittenFontsData(DividedReader):
     """Font files, or folders of one person's fonts each."""
 
     is_real = False
-    characters: str | None = "kanji_300"
+    characters: str = "kanji_300"
     num_simulated_writers: int = 60
     hands: list[str] = field(default_factory=list)
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
-        characters = class_list(self.required_characters())
+        characters = class_list(self.characters)
         beside = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
         hands = []
         for hand in self.hands:

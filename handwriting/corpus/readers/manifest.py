@@ -1,23 +1,24 @@
 """The user's own images: a manifest that is split by writer, or one manifest per split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Fonts
 from handwriting.corpus.audit import check_splits
-from handwriting.corpus.splits import DividedReader, Splits, split_by_writer
+from handwriting.corpus.splits import DividedReader, Splits
 from handwriting.errors import InputError, report_problems
-from handwriting.images.manifest import Manifest, read_manifest
+from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import files_key, pack_manifest
 from handwriting.storage.keys import content_key
 
 
 @dataclass
 class ManifestData(DividedReader):
-    """Images with a manifest; ``characters=null`` takes those of the manifest."""
+    """Images with a manifest."""
 
     is_real = True
+    characters: str | None = None  # a class list; null: those of the manifest
     num_simulated_writers: int = 60
     train_writers: int = 5
     manifest: str | None = None
@@ -33,26 +34,31 @@ class ManifestData(DividedReader):
             raise InputError("data=manifest needs data.manifest=path/to/manifest.json")
         wanted = class_list(self.characters) if self.characters else None
         first = read_manifest(self.manifest, wanted)
+        characters = wanted or first.characters
         if self.validation_manifest and self.test_manifest:
             splits = {"train": first}
             others = {"validation": self.validation_manifest, "test": self.test_manifest}
             for name, path in others.items():
-                splits[name] = _within(read_manifest(path), first.characters, chosen=bool(wanted))
-        elif self.validation_manifest or self.test_manifest:
+                splits[name] = _within(read_manifest(path), characters, chosen=bool(wanted))
+            check_splits(splits)
+            packed = {
+                name: pack_manifest(manifest, size_px, cache_dir).of(characters)
+                for name, manifest in splits.items()
+            }
+            return Splits(**packed, key=content_key([files_key(one) for one in splits.values()]))
+        if self.validation_manifest or self.test_manifest:
             raise InputError(
                 "give both data.validation_manifest and data.test_manifest, or neither"
             )
-        else:
-            splits = split_by_writer(
-                first, self.train_writers, self.validation_writers, self.split_seed, self.rotation
-            )
-        check_splits(splits)
-        characters = wanted or first.characters
-        packed = {
-            name: pack_manifest(manifest, size_px, cache_dir).of(characters)
-            for name, manifest in splits.items()
-        }
-        return Splits(**packed, key=content_key([files_key(one) for one in splits.values()]))
+        report_problems(
+            self.manifest,
+            [f"no writer known for {e.file}" for e in first.entries if e.writer == UNKNOWN_WRITER],
+            "Put a writers.json beside the manifest, or give one manifest per split "
+            "(data.manifest, data.validation_manifest, data.test_manifest).",
+        )
+        everyone = pack_manifest(first, size_px, cache_dir).of(characters)
+        divided = self.divided(everyone, self.split_seed, self.manifest)
+        return replace(divided, key=files_key(first))
 
 
 def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:

@@ -14,14 +14,14 @@ class SimulatedData(DividedReader):
     """Writers drawn from KanjiVG's strokes."""
 
     is_real = False
-    characters: str | None = "demo"
+    characters: str = "demo"
     validation_writers: int = 5
     num_writers: int = 28
     samples_per_writer: int = 1  # of each character
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         everyone = simulated(
-            class_list(self.required_characters()), self.num_writers, self.samples_per_writer,
+            class_list(self.characters), self.num_writers, self.samples_per_writer,
             self.split_seed, size_px, cache_dir,
         )  # fmt: skip
         return self.divided(everyone, None, "data.num_writers")
