@@ -43,52 +43,42 @@ NORMS: list[Callable[[], nn.Module]] = [
     lambda: nn.BatchNorm2d(3, affine=False),
     lambda: importlib.import_module("timm.layers").BatchNormAct2d(3),
 ]
-RECOGNISER = "training_character_classification.train"
-# A run folder, its script, and what it starts from in the folder of one process.
-TRAINED: dict[str, tuple[str, dict[str, str]]] = {
-    "image_encoder": ("training_clip.train_image_encoder", {}),
-    "text_encoder": ("training_clip.train_text_encoder", {}),
-    "clip": (
-        "training_clip.train_clip",
-        {"image_weight": "image_encoder", "text_weight": "text_encoder"},
-    ),
+STEPS = "{one}/style_transfer/adain_clip"
+ENCODERS = "image_weight={one}/image_encoder text_weight={one}/text_encoder clip_weight={one}/clip"
+# A run folder, its script, and overrides: what it starts from is in the folder of one process.
+TRAINED = {
+    "image_encoder": ("training_clip.train_image_encoder", ""),
+    "text_encoder": ("training_clip.train_text_encoder", ""),
+    "clip": ("training_clip.train_clip", ENCODERS),
     "style_transfer/adain_clip/step1": (
-        "training_style_transfer.train",
-        {"step_type": "=step1", "clip_weight": "clip", "image_weight": "image_encoder"},
+        "training_style_transfer.train", f"step_type=step1 {ENCODERS}",
     ),
     "style_transfer/adain_clip/step_end": (
         "training_style_transfer.train",
-        {
-            "step_type": "=step_end", "clip_weight": "clip", "image_weight": "image_encoder",
-            "gen_weight": "style_transfer/adain_clip/step1",
-            "disc_weight": "style_transfer/adain_clip/step1",
-        },
+        f"step_type=step_end gen_weight={STEPS}/step1 disc_weight={STEPS}/step1 {ENCODERS}",
     ),
-    "dcgan": ("training_dcgan.train", {}),
-    "vae": ("training_vae.train", {}),
-    "cdiffusion": ("training_cdiffusion_model.train", {}),
+    "dcgan": ("training_dcgan.train", ""),
+    "vae": ("training_vae.train", ""),
+    "cdiffusion": ("training_cdiffusion_model.train", ""),
 }  # fmt: skip
-GENERATED: dict[str, tuple[str, dict[str, str]]] = {
-    "generated/adain_clip": (
-        "training_style_transfer.generate_images",
-        {"gen_weight": "style_transfer/adain_clip/step_end"},
-    ),
-    "generated/dcgan": ("training_dcgan.generate_images", {"gen_weight": "dcgan"}),
-    "generated/vae": ("training_vae.generate_images", {"gen_weight": "vae"}),
-    "generated/cdiffusion": (
-        "training_cdiffusion_model.generate_images", {"gen_weight": "cdiffusion"},
-    ),
-}  # fmt: skip
-RECOGNISED: dict[str, tuple[str, dict[str, str]]] = {
+GENERATED = {
+    f"generated/{name}": (f"training_{folder}.generate_images", f"gen_weight={{one}}/{weights}")
+    for name, folder, weights in (
+        ("adain_clip", "style_transfer", "style_transfer/adain_clip/step_end"),
+        ("dcgan", "dcgan", "dcgan"),
+        ("vae", "vae", "vae"),
+        ("cdiffusion", "cdiffusion_model", "cdiffusion"),
+    )
+}
+RECOGNISED = {
     # Of 16 rows of a batch the last 2 are generated: the first process has none of them.
     "classifier/few_generated/seed_0": (
-        RECOGNISER,
-        {
-            "use_gen": "generated/vae/manifest.json", "gen_ratio": "=0.125",
-            "classifier.name": "=few_generated",
-        },
+        "training_character_classification.train",
+        "use_gen={one}/generated/vae/manifest.json gen_ratio=0.125 classifier.name=few_generated",
     ),
-    "classifier/real+fonts+classical/seed_0": (RECOGNISER, {"classifier.use_fonts": "=true"}),
+    "classifier/real+fonts+classical/seed_0": (
+        "training_character_classification.train", "classifier.use_fonts=true",
+    ),
 }  # fmt: skip
 STAGES = {**TRAINED, **GENERATED, **RECOGNISED}
 
@@ -138,10 +128,7 @@ def two(work: Callable[..., Any], folder: Path, *arguments: Any) -> list[Any]:
 
 def config_of(stage: str, runs_dir: Path, one: Path, cache_dir: Path) -> Config:
     """The smoke study of a stage whose inputs are those of one process."""
-    overrides = [
-        f"{key}{value}" if value.startswith("=") else f"{key}={one / 'smoke' / value}"
-        for key, value in STAGES[stage][1].items()
-    ]
+    overrides = STAGES[stage][1].format(one=one / "smoke").split()
     return compose([*smoke_overrides(runs_dir, cache_dir), *overrides])
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence as reference_kl
 
-from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, otsu_thresholds, smooth
@@ -42,14 +41,6 @@ def test_the_kl_term_is_that_of_normal_distributions(rng: Rng) -> None:
     one = Normal(mean, (log_var / 2).exp())
     expected = reference_kl(one, Normal(torch.zeros(7, 5), torch.ones(7, 5)))
     torch.testing.assert_close(kl_divergence(mean, log_var), expected.sum() / 7)
-
-
-def test_the_kl_term_of_a_standard_normal_is_zero_and_the_smallest(rng: Rng) -> None:
-    zero = torch.zeros(3, 5)
-    assert float(kl_divergence(zero, zero)) == 0
-    for _ in range(20):
-        mean, log_var = torch.randn(2, 3, 5, generator=rng) * 0.1
-        assert float(kl_divergence(mean, log_var)) > 0
 
 
 def test_the_reconstruction_term_is_the_sum_of_squared_errors_of_ink(rng: Rng) -> None:
@@ -139,18 +130,8 @@ def test_the_class_alone_decides_what_a_conditional_one_draws(corpus: Corpus, rn
     assert distance.argmin(dim=1).tolist() == list(range(len(SMOKE)))
 
 
-def test_dropout_is_there_in_training_only() -> None:
-    vae = build(None, dropout=0.5)
-    latents = torch.ones(2, 5)
-    assert not torch.equal(vae.decode(latents), vae.decode(latents))
-    vae.eval()
-    assert torch.equal(vae.decode(latents), vae.decode(latents))
-
-
 def test_a_side_that_cannot_be_halved_three_times_is_refused(smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match="size_px=28: a VAE needs a multiple of 8"):
-        Vae(28)
-    with pytest.raises(InputError, match="size_px=20"):
+    with pytest.raises(InputError, match="size_px=20: a VAE needs a multiple of 8"):
         train.main(smoke("size_px=20"))
 
 
@@ -223,24 +204,18 @@ def test_strokes_keep_their_grey_and_paper_its_zero(pictures: Uint8) -> None:
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_training_writes_weights_and_pictures(
-    conditional: bool, smoke: ComposeSmoke, corpus: Corpus
-) -> None:
+def test_training_writes_weights_and_pictures(conditional: bool, smoke: ComposeSmoke) -> None:
     folder = train.main(smoke(f"vae.class_conditional={conditional}"))
     weights = load_weights(folder, "vae", "")
     vae = Vae(**weights.arguments)
     vae.load_state_dict(weights.state)
     assert weights.arguments["num_classes"] == (len(SMOKE) if conditional else None)
-    assert weights.facts["writers_seen"] == writers_seen(corpus.train, corpus.fonts)
     sizes = {}
     for name in ("step_000005", "step_000010", "traversal"):
         with Image.open(folder / "samples" / f"{name}.png") as picture:
             sizes[name] = picture.size
     assert sizes["step_000010"] == (4 * 18 + 2, (2 + train.PRIOR_ROWS) * 18 + 2)
     assert sizes["traversal"] == (13 * 18 + 2, 12 * 18 + 2)
-    before = (folder / "vae.safetensors").stat().st_mtime_ns
-    train.main(smoke(f"vae.class_conditional={conditional}"))
-    assert (folder / "vae.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_traversal_moves_one_latent_variable_at_a_time(

@@ -30,7 +30,7 @@ from handwriting.script import run_script
 from training_cdiffusion_model.feed import Batch, StyleFeed
 from training_cdiffusion_model.flow import euler, flow_matching_loss
 from training_cdiffusion_model.model import STEM_PX, Denoiser
-from training_clip.retrieval import class_embeddings, load_clip
+from training_clip.retrieval import frozen_clip
 
 
 def main(config: Config) -> Path:
@@ -121,9 +121,7 @@ def build_network(
         )
     by_class = torch.zeros(0, 0)
     if clip:
-        text_network, texts = load_clip(clip, config.structure, corpus)
-        runtime.freeze(text_network)
-        by_class = class_embeddings(text_network, texts.to(runtime.device), runtime)
+        _, by_class = frozen_clip(clip, config.structure, corpus, runtime)
     network = Denoiser(
         settings.condition.value, len(corpus.characters), by_class.shape[1], settings.dim,
         settings.dim_mults, settings.num_blocks,

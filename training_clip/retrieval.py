@@ -50,6 +50,15 @@ def load_clip(weights: Weights, structure: Structure, corpus: Corpus) -> tuple[C
     return network, texts
 
 
+def frozen_clip(
+    weights: Weights, structure: Structure, corpus: Corpus, runtime: Runtime
+) -> tuple[Clip, Tensor]:
+    """A trained CLIP for use without training it, and the classes' text embeddings (K, D)."""
+    network, texts = load_clip(weights, structure, corpus)
+    runtime.freeze(network)
+    return network, class_embeddings(network, texts.to(runtime.device), runtime)
+
+
 def known_texts(weights: Weights, structure: Structure, corpus: Corpus) -> ClassTexts:
     """The texts of the study's classes as a trained text encoder, or CLIP, reads them.
 

@@ -3,6 +3,7 @@
 The interface is that of a Keras model: ``build``, ``summary``, ``train_on_batch``, ``generate``.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,10 +20,11 @@ from training_dcgan.augment import shift
 from training_dcgan.networks import GROUP, Discriminator, Generator
 
 
+@dataclass(eq=False)
 class DCGAN:
     """A generator and a discriminator with their optimizers, as one model.
 
-    Args:
+    Attributes:
         size_px: S, the side of the images, a multiple of 4.
         z_dim: Z, how many normal values an image is made from.
         num_classes: K, for images of classes that are asked for by label; None for any.
@@ -36,18 +38,19 @@ class DCGAN:
         InputError: a side that cannot be halved twice.
     """
 
-    def __init__(
-        self, size_px: int = 28, z_dim: int = 100, num_classes: int | None = None, dim: int = 64,
-        discriminator_dim: int = 64, learning_rate: float = 4e-4,
-        discriminator_learning_rate: float = 4e-4, betas: tuple[float, float] = (0.5, 0.999),
-        ema_decay: float = 0.995,
-    ) -> None:  # fmt: skip
-        if size_px % 4 or size_px < 8:
-            raise InputError(f"size_px={size_px}: a DCGAN needs a multiple of 4 from 8 up")
-        self.size_px, self.z_dim, self.num_classes = size_px, z_dim, num_classes
-        self._dims = dim, discriminator_dim
-        self._learning_rates = learning_rate, discriminator_learning_rate
-        self._betas, self._ema_decay = betas, ema_decay
+    size_px: int = 28
+    z_dim: int = 100
+    num_classes: int | None = None
+    dim: int = 64
+    discriminator_dim: int = 64
+    learning_rate: float = 4e-4
+    discriminator_learning_rate: float = 4e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    ema_decay: float = 0.995
+
+    def __post_init__(self) -> None:
+        if self.size_px % 4 or self.size_px < 8:
+            raise InputError(f"size_px={self.size_px}: a DCGAN needs a multiple of 4 from 8 up")
 
     def build(self, runtime: Runtime | None = None) -> "DCGAN":
         """Make the networks and their optimizers, and return the model.
@@ -56,18 +59,18 @@ class DCGAN:
             runtime: device and precision; the CPU in float32 if none is given.
         """
         self._runtime = runtime or Runtime(RuntimeConfig("cpu", "no", 0, 60.0, False))
-        dim, discriminator_dim = self._dims
-        self.generator = Generator(self.size_px, self.z_dim, self.num_classes, dim)
-        self.discriminator = Discriminator(self.size_px, self.num_classes, discriminator_dim)
+        self.generator = Generator(self.size_px, self.z_dim, self.num_classes, self.dim)
+        self.discriminator = Discriminator(self.size_px, self.num_classes, self.discriminator_dim)
         self._runtime.to_device(self.generator)
         self._runtime.to_device(self.discriminator)
-        self.averaged = moving_average(self.generator, self._ema_decay).eval()
-        self.generator_optimizer, self.discriminator_optimizer = (
-            Adam(network.parameters(), learning_rate, betas=self._betas, fused=True)
-            for network, learning_rate in zip(
-                (self.generator, self.discriminator), self._learning_rates, strict=True
-            )
+        self.averaged = moving_average(self.generator, self.ema_decay).eval()
+        self.generator_optimizer = Adam(
+            self.generator.parameters(), self.learning_rate, betas=self.betas, fused=True
         )
+        self.discriminator_optimizer = Adam(
+            self.discriminator.parameters(), self.discriminator_learning_rate, betas=self.betas,
+            fused=True,
+        )  # fmt: skip
         self._rng = Rng(int(torch.randint(2**62, ())), self._runtime.device)
         return self
 

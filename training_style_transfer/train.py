@@ -29,7 +29,7 @@ from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights, save_weights
 from handwriting.script import run_script
-from training_clip.retrieval import class_embeddings, load_clip
+from training_clip.retrieval import frozen_clip
 from training_style_transfer.feed import STEPS, Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator
 from training_style_transfer.objective import (
@@ -176,8 +176,7 @@ def build_objective(
     config: Config, corpus: Corpus, clip: Weights, encoder: Weights, runtime: Runtime
 ) -> GeneratorObjective:
     """The objective with its frozen networks and the classes' text embeddings."""
-    network, texts = load_clip(clip, config.structure, corpus)
-    by_class = class_embeddings(runtime.freeze(network), texts.to(runtime.device), runtime)
+    network, by_class = frozen_clip(clip, config.structure, corpus, runtime)
     perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
     return GeneratorObjective(perceptual, network, by_class, config.style_transfer.weights)
 

@@ -1,10 +1,9 @@
 """Several processes that compute one result: each takes its rows of every batch.
 
-torchrun starts them, or Hydra's submitit launcher with ``tasks_per_node``; a process by itself is
-the first of one, and pays nothing for what is here. A batch is of all processes together. All hold
-the same seeds and draw the same random numbers for the whole batch, of which each keeps those of
-its rows; gradients and the statistics of batch norm are of the whole batch. So the number of
-processes changes how long a run takes, not what comes out of it.
+torchrun starts them, or Hydra's submitit launcher with ``tasks_per_node``; a single process is rank
+0 of 1. All hold the same seeds and draw the same random numbers for the whole batch, of which each
+keeps those of its rows (:class:`handwriting.rng.Rng`); gradients and the statistics of batch norm
+are of the whole batch. So the number of processes changes how long a run takes, not its result.
 """
 
 import functools
@@ -21,13 +20,13 @@ from torch import Tensor
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# For what the first process does by itself. One that ended is noticed at once: its line is dead.
-_PATIENCE = timedelta(days=1)
-_alone = False  # inside what the first process does by itself
+# For work that only the first process does. The end of a process is noticed at once.
+TIMEOUT = timedelta(days=1)
+_alone = False  # inside work that only the first process does
 
 
 def join(device: str) -> None:
-    """Join the processes that were started beside this one, if there are any.
+    """Join the process group that this process was started in, if there is one.
 
     Args:
         device: cpu or cuda, one GPU for each process.
@@ -41,9 +40,9 @@ def join(device: str) -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         return
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    dist.init_process_group(backend, timeout=TIMEOUT)
     if not is_main():
-        # One speaks for all.
+        # Only the first prints.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
@@ -63,9 +62,9 @@ def is_main() -> bool:
 
 
 def main_only(work: Callable[P, T]) -> Callable[P, T]:
-    """A function that the first process calls by itself; the others wait for what it gives.
+    """Let only the first process do some work; the others wait and get its result.
 
-    What it raises, all raise.
+    An error is raised on all of them.
     """
 
     @functools.wraps(work)
@@ -92,9 +91,9 @@ def main_only(work: Callable[P, T]) -> Callable[P, T]:
 
 
 def all_gather_object(work: Callable[[], T]) -> list[T]:
-    """What a piece of work gives on each process, in their order.
+    """The results of some work that each process does, by rank.
 
-    What it raises on one, all raise.
+    An error of one is raised on all of them.
     """
     if world_size() == 1:
         return [work()]
@@ -112,7 +111,7 @@ def all_gather_object(work: Callable[[], T]) -> list[T]:
 
 
 def all_reduce_max(*values: int) -> list[int]:
-    """The highest of each value over the processes."""
+    """The largest of each value over the processes."""
     found = torch.tensor(values)
     if world_size() > 1:
         dist.all_reduce(found, dist.ReduceOp.MAX)

@@ -40,20 +40,6 @@ def precision_of(config: RuntimeConfig) -> str:
     return "bf16" if able else "no"
 
 
-def require_compiler() -> None:
-    """Check for what ``torch.compile`` needs.
-
-    Raises:
-        InputError: no C++ compiler.
-    """
-    names = [os.environ.get("CXX", "g++"), "clang++"]
-    if not any(shutil.which(name) for name in names):
-        raise InputError(
-            f"runtime.compile=true needs a C++ compiler, and none of {', '.join(names)} is here: "
-            "install g++ or take runtime.compile=false"
-        )
-
-
 class Runtime:
     """Where and how a stage computes.
 
@@ -66,9 +52,12 @@ class Runtime:
             raise InputError(f"runtime.device={config.device}: expected cpu or cuda")
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError("runtime.device=cuda, but torch finds no GPU: use runtime=cpu")
-        precision = precision_of(config)
-        if config.compile:
-            require_compiler()
+        compilers = [os.environ.get("CXX", "g++"), "clang++"]
+        if config.compile and not any(map(shutil.which, compilers)):
+            raise InputError(
+                f"runtime.compile=true needs a C++ compiler, and none of {', '.join(compilers)} is "
+                "here: install g++ or take runtime.compile=false"
+            )
         self.device = torch.device(config.device)
         if config.device == "cuda" and world_size() > 1:
             self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -76,7 +65,7 @@ class Runtime:
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         self._compile = config.compile
-        self._bf16 = precision == "bf16"
+        self._bf16 = precision_of(config) == "bf16"
 
     def seed(self, seed: int) -> Rng:
         """Seed torch for weights and dropout; return what draws the batches."""
@@ -115,7 +104,7 @@ class Runtime:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
 
     def step(self, optimizer: Optimizer) -> Tensor:
-        """Change the weights by their gradients' means over the processes.
+        """Update the weights by their gradients, averaged over the processes.
 
         A step whose gradients are not finite changes nothing. That is decided on the device: the
         host does not wait.
@@ -124,7 +113,7 @@ class Runtime:
             optimizer: Adam or AdamW with ``fused=True``, which look at ``found_inf``.
 
         Returns:
-            The norm of its gradients (), to be logged: a run stops by it.
+            The norm of the gradients (), to be logged: the run stops where it is not finite.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]
