@@ -1,4 +1,4 @@
-"""What a training step sees: images of characters, and others by the same hands."""
+"""What a training step sees: images of characters, and others by the same writers."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Batch:
 
     Attributes:
         target: (B, 1, H, W).
-        styles: (B, S, H, W), any characters by the targets' hands.
+        styles: (B, S, H, W), any characters by the targets' writers.
         labels: (B,).
     """
 
@@ -28,7 +28,7 @@ class Batch:
 
 
 class StyleFeed:
-    """Batches of characters with images of the hand that wrote them.
+    """Batches of characters with images by the writer of each.
 
     Raises:
         InputError: a source lacks a seen character, or no source has a share.
@@ -43,6 +43,6 @@ class StyleFeed:
         bank = self._mixture.bank
         labels = self._mixture.draw_labels(batch_size, rng)
         target = self._mixture.draw(labels, self._settings.shares, rng)
-        hands = bank.writers[target].repeat_interleave(self._settings.num_style_images)
-        styles = to_float(bank.take(bank.draw_by(hands, rng))).squeeze(1)
+        writers = bank.writers[target].repeat_interleave(self._settings.num_style_images)
+        styles = to_float(bank.take(bank.draw_by(writers, rng))).squeeze(1)
         return Batch(to_float(bank.take(target)), styles.unflatten(0, (len(labels), -1)), labels)

@@ -79,7 +79,7 @@ def main(config: Config) -> Path:
 def accuracy(
     network: TextClassifier, tokens: torch.Tensor, labels: torch.Tensor, runtime: Runtime
 ) -> float:
-    """How often the sequences (K, A, L) of classes (K,) are told apart."""
+    """Accuracy on the sequences (K, A, L) of classes (K,)."""
     network.eval()
     with runtime.autocast():
         logits = network(tokens.flatten(0, 1))  # (K * A, number of classes)

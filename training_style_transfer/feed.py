@@ -2,7 +2,7 @@
 
 A target is what the style's hand made of the content's character. In the original the style image
 is the target itself (``style_character=same``); with ``any`` it is another character by that hand,
-so that style must be told from shape, as it must be when generating.
+so that style must be separated from shape, as it must be when generating.
 """
 
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class PairFeed:
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _shares(self, kinds: dict[str, float]) -> dict[str, float]:
-        """Shares by source; people and simulated writers halve that of handwriting."""
-        hands = [name for name in self._mixture.names if name in ("writers", "simulated")]
-        each = kinds.get("handwriting", 0.0) / len(hands)
-        return {**kinds, **dict.fromkeys(hands, each)}
+        """Shares by source; training writers and simulated ones divide that of handwriting."""
+        present = [name for name in self._mixture.names if name in ("writers", "simulated")]
+        each = kinds.get("handwriting", 0.0) / len(present)
+        return {**kinds, **dict.fromkeys(present, each)}

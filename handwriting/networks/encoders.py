@@ -38,7 +38,7 @@ class SmallResNet(nn.Module):
         width: channels of the first stage; the later ones have two and four times as many.
     """
 
-    GRID = 4  # places per side whose features are told apart
+    GRID = 4  # cells per side, each with features of its own
 
     def __init__(self, width: int) -> None:
         super().__init__()
