@@ -91,4 +91,7 @@ def test_a_style_transfer_that_no_longer_varies_warns(
 def test_the_report_has_a_row_for_every_warning() -> None:
     assert _warnings({}) == []
     (section,) = _warnings({"dcgan": ["step 5: a", "step 10: b"], "vae": ["step 1: c"]})
-    assert section.rows == [("dcgan", "step 5: a"), ("dcgan", "step 10: b"), ("vae", "step 1: c")]
+    assert section.rows == [
+        {"stage": stage, "what": what}
+        for stage, what in (("dcgan", "step 5: a"), ("dcgan", "step 10: b"), ("vae", "step 1: c"))
+    ]

@@ -267,7 +267,7 @@ def test_text_is_escaped_and_what_is_empty_is_left_out(tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     Image.new("L", (7, 5)).save(picture)
     section = Section(
-        bad, [bad], notice=bad, columns=[bad], rows=[[bad]], pictures=[Picture(picture, bad, True)]
+        bad, [bad], notice=bad, rows=[{bad: bad}], pictures=[Picture(picture, bad, True)]
     )
     page = write_report(tmp_path / "page.html", bad, [section])
     assert "script" not in Page(page).tags
@@ -279,7 +279,7 @@ def test_text_is_escaped_and_what_is_empty_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_table_of_text_is_aligned() -> None:
-    text = text_table(("name", "value"), [("a", "1"), ("longer", "-12.345")])
+    text = text_table([{"name": "a", "value": "1"}, {"name": "longer", "value": "-12.345"}])
     assert text.splitlines() == ["name      value", "a             1", "longer  -12.345"]
 
 
@@ -413,7 +413,7 @@ def test_the_answer_has_its_gap_and_its_seeds(grid: Config) -> None:
     page, metrics = evidence_page(grid)
     answer = (
         "(corrected 95 % interval +0.045 .. +0.045, corrected p 0.312, 2 seeds), "
-        "50 % of the gap to the ceiling, 0.090 (0.090 .. 0.090, 2 seeds): a gain."
+        "50% of the gap to the ceiling, 0.090 (0.090 .. 0.090, 2 seeds): a gain."
     )
     assert answer in page.text.split("5 people: ")[0]
     assert "over the 5 people who were tested, so that with 5 comparisons no p" in page.text

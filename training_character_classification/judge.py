@@ -57,11 +57,15 @@ def main(config: Config) -> Path:
     for name, manifest in named(manifests, own).items():
         packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
         results[name] = measured(yardstick, packed.of(corpus.characters), is_seen=False)
-    rows = [
-        (measure.title, *(number_text(found[measure.name]) for found in results.values()))
-        for measure in MEASURES
-    ]
-    print(text_table(("measure", *results), rows))
+    print(
+        text_table(
+            [
+                {"measure": measure.title}
+                | {name: number_text(found[measure.name]) for name, found in results.items()}
+                for measure in MEASURES
+            ]
+        )
+    )
     first = next(iter(results.values()))
     about = {"accuracy": first["content_accuracy"], "style_chance": yardstick.style_chance}
     return run.finish({"judge": about, "sources": results})

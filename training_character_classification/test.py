@@ -74,7 +74,8 @@ def main(config: Config) -> Path:
     shown = pd.MultiIndex.from_arrays(
         [np.array(images.writer_names)[images.writers], np.array(images.characters)[images.labels]]
     )
-    results, metrics = [], {}
+    results: list[dict[str, Any]] = []
+    metrics: dict[str, dict[str, Any]] = {}
     for weights in recognisers:
         predicted = predict(runtime.freeze(build(Classifier, weights)), images, runtime)
         scores = score(images.labels, predicted, corpus.characters, settings.num_confusions)
@@ -95,7 +96,16 @@ def main(config: Config) -> Path:
             "per_character": scores.per_character,
             "confusions": scores.confusions,
         }
-    text = table(metrics)
+    rows = [
+        {
+            "recogniser": name,
+            "accuracy": f"{found['accuracy']:.3f}",
+            "95 % over writers": interval_text(found["interval"]),
+            "macro F1": f"{found['macro_f1']:.3f}",
+        }
+        for name, found in metrics.items()
+    ]
+    text = text_table(rows)
     print(text)
     write_text(run.folder / "table.txt", text + "\n")
     write_results(run.folder / "results.json", results)
@@ -142,16 +152,6 @@ def test_images(config: Config, corpus: Corpus) -> PackedImages:
         print(f"  left out, unknown to the study: {others}", flush=True)
     packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
     return packed.of(corpus.characters)
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Accuracy, its interval over writers and macro F1 of every recogniser."""
-    rows = [
-        (name, f"{found['accuracy']:.3f}", interval_text(found["interval"]),
-         f"{found['macro_f1']:.3f}")
-        for name, found in results.items()
-    ]  # fmt: skip
-    return text_table(("recogniser", "accuracy", "95 % over writers", "macro F1"), rows)
 
 
 if __name__ == "__main__":

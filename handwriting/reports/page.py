@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page of text, tables and pictures."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from handwriting.storage.atomic import write_text
 
 # Everything is inside the page, so that it can be mailed or archived as one file.
 ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+
+
+Row = Mapping[str, str]  # of a table: column -> cell
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,7 @@ class Section:
     heading: str
     paragraphs: Sequence[str] = ()
     notice: str = ""
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
+    rows: Sequence[Row] = ()
     is_text: bool = False
     pictures: Sequence[Picture] = ()
 
@@ -50,12 +52,13 @@ def number_text(value: float | None, form: str = ".3f") -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(rows: Sequence[Row]) -> str:
     """A table as aligned text, its first column to the left."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join([f"{first:{widths[0]}}", *map(str.rjust, rest, widths[1:])])
-        for first, *rest in (columns, *rows)
+        "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
+        for first, *rest in lines
     )
 
 

@@ -15,7 +15,7 @@ from handwriting.config import Config, Evidence
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
-from handwriting.reports.page import Picture, Section, number_text, text_table, write_report
+from handwriting.reports.page import Picture, Row, Section, number_text, text_table, write_report
 from handwriting.reports.statistics import interval_text, sign_flip_p, verdict
 from handwriting.runs.run import run_folder
 from handwriting.storage.atomic import write_text
@@ -26,6 +26,7 @@ from training_character_classification.report import plots
 from training_character_classification.report.results import (
     CharacterGain,
     Finding,
+    Gap,
     Results,
     best_arm,
     character_gains,
@@ -44,10 +45,6 @@ STAND_IN = (
     "works. They are not results on handwriting. Bring a manifest (data=manifest) for those."
 )
 NOTHING = "-"  # where there is no number
-COLUMNS = (
-    "arm", "accuracy", "95 % interval", "macro F1", "worst tenth", "gain",
-    "corrected 95 % interval", "p", "corrected p", "gap closed", "AUC", "seeds", "writers",
-)  # fmt: skip
 
 Sources = dict[str, dict[str, Any]]  # name -> measure -> mean over cells
 
@@ -246,8 +243,8 @@ def _data(config: Config, corpus: Corpus) -> str:
 
 
 def _warnings(by_stage: dict[str, list[str]]) -> list[Section]:
-    rows = [(stage, text) for stage, texts in by_stage.items() for text in texts]
-    return [Section("Warnings", columns=("stage", "what"), rows=rows, is_text=True)] if rows else []
+    rows = [{"stage": stage, "what": text} for stage, texts in by_stage.items() for text in texts]
+    return [Section("Warnings", rows=rows, is_text=True)] if rows else []
 
 
 def _samples(folder: Path, captions: Mapping[str, str]) -> list[Section]:
@@ -264,17 +261,19 @@ def _samples(folder: Path, captions: Mapping[str, str]) -> list[Section]:
 
 
 def _retrieval(measures: dict[str, float]) -> list[Section]:
-    rows = [(name.replace("_", " "), f"{value:.3f}") for name, value in measures.items()]
-    title = "Retrieval by CLIP on validation writers"
-    return [Section(title, columns=("measure", "value"), rows=rows)] if rows else []
+    rows = [
+        {"measure": name.replace("_", " "), "value": f"{value:.3f}"}
+        for name, value in measures.items()
+    ]
+    return [Section("Retrieval by CLIP on validation writers", rows=rows)] if rows else []
 
 
 def _times(durations: dict[str, float]) -> Section:
-    rows = [(stage, f"{seconds:.0f} s") for stage, seconds in durations.items()
-            if not stage.startswith("classifier/")]  # fmt: skip
-    classifiers = [s for stage, s in durations.items() if stage.startswith("classifier/")]
-    rows.append((f"{len(classifiers)} classifiers", f"{sum(classifiers):.0f} s"))
-    return Section("Time per stage", columns=("stage", "time"), rows=rows)
+    classifiers = [stage for stage in durations if stage.startswith("classifier/")]
+    seconds = {stage: s for stage, s in durations.items() if stage not in classifiers}
+    seconds[f"{len(classifiers)} classifiers"] = sum(durations[stage] for stage in classifiers)
+    rows = [{"stage": stage, "time": f"{s:.0f} s"} for stage, s in seconds.items()]
+    return Section("Time per stage", rows=rows)
 
 
 # The evidence -------------------------------------------------------------------------------------
@@ -330,8 +329,8 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
         *_sources(found),
     ]
     if missing:
-        rows = [(cell,) for cell in missing]
-        sections.append(Section("Not tested yet", columns=("cell",), rows=rows, is_text=True))
+        rows = [{"cell": cell} for cell in missing]
+        sections.append(Section("Not tested yet", rows=rows, is_text=True))
     return write_report(folder / "report.html", f"Evidence {config.name}", sections)
 
 
@@ -417,10 +416,7 @@ def _answer(found: Finding, control: Arm) -> str:
         return f"{found.arm} and the control have no seed in common yet."
     closed = ""
     if gap and gap.closed is not None:
-        closed = (
-            f", {_share(gap.closed)} of the gap to the ceiling, {gap.size:.3f} "
-            f"({interval_text(gap.interval)}, {_seeds(gap.num_seeds)})"
-        )
+        closed = f", {gap.closed:.0%} of the gap to the ceiling, {_gap(gap)}"
     return (
         f"{found.arm}, {found.accuracy:.3f}, gains {gain.gain:+.3f} over {control} (corrected 95 % "
         f"interval {interval_text(gain.interval, '+.3f')}, corrected p {_p(gain.corrected_p)}, "
@@ -448,10 +444,6 @@ def _caveats(found: Comparison) -> str:
 
 def _seeds(number: int) -> str:
     return f"{number} seeds" if number > 1 else "1 seed"
-
-
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else f"{100 * value:.0f} %"
 
 
 def _p(value: float | None) -> str:
@@ -497,57 +489,53 @@ def _overview(found: Comparison) -> Section:
 
 def _arms(found: Comparison, people: int) -> Section:
     gap = _gap_text(found, people)
-    return Section(
-        f"Recognisers with {people_text(people)}",
-        paragraphs=[f"Gains are over {found.control}, paired by seed and writer."
-                    + (f" Its {gap}." if gap else "")
-                    + " Their intervals are corrected for the number of arms that are compared."
-                    f" AUC is the {TITLES['domain_auc']} of the generators' images."],
-        columns=COLUMNS,
-        rows=_rows(found, people),
-    )  # fmt: skip
+    about = (
+        f"Gains are over {found.control}, paired by seed and writer."
+        f"{f' Its {gap}.' if gap else ''} Their intervals are corrected for the number of arms "
+        f"that are compared. AUC is the {TITLES['domain_auc']} of the generators' images."
+    )
+    return Section(f"Recognisers with {people_text(people)}", [about], rows=_rows(found, people))
 
 
 def _gap_text(found: Comparison, people: int) -> str:
     """How far the control is from the ceiling with a number of people."""
     for each in found.findings:
         if (each.arm, each.people) == (found.control, people) and each.gap and each.gap.size:
-            gap = each.gap
-            bounds = interval_text(gap.interval)
-            return f"gap to the ceiling {gap.size:.3f} ({bounds}, {_seeds(gap.num_seeds)})"
+            return f"gap to the ceiling {_gap(each.gap)}"
     return ""
 
 
-def _rows(found: Comparison, people: int) -> list[tuple[str, ...]]:
-    """The arms with a number of people, the best first."""
+def _gap(gap: Gap) -> str:
+    return f"{gap.size:.3f} ({interval_text(gap.interval)}, {_seeds(gap.num_seeds)})"
+
+
+def _rows(found: Comparison, people: int) -> list[Row]:
+    """The table of arms with a number of people, the best first."""
     order = sorted((f for f in found.findings if f.people == people), key=lambda f: -f.accuracy)
     return [_row(each, found.sources[people]) for each in order]
 
 
-def _row(found: Finding, sources: Sources) -> tuple[str, ...]:
-    gain = found.gain
+def _row(found: Finding, sources: Sources) -> Row:
+    gain, gap = found.gain, found.gap
     seeds = str(found.num_seeds)
     if gain and gain.num_seeds < found.num_seeds:
         seeds += f", gain {gain.num_seeds}"
-    gained = (NOTHING,) * 5
-    if gain:
-        closed = found.gap.closed if found.gap else None
-        gained = (
-            f"{gain.gain:+.3f}", interval_text(gain.interval, "+.3f"), _p(gain.p),
-            _p(gain.corrected_p), _share(closed),
-        )  # fmt: skip
     probes = [sources.get(name, {}).get("domain_auc") for name in found.arm.generators]
-    return (
-        str(found.arm),
-        f"{found.accuracy:.3f}",
-        interval_text(found.interval),
-        f"{found.macro_f1:.3f}",
-        f"{found.worst_tenth:.3f}",
-        *gained,
-        " ".join(number_text(probe) for probe in probes) or NOTHING,
-        seeds,
-        str(found.num_writers),
-    )
+    return {
+        "arm": str(found.arm),
+        "accuracy": f"{found.accuracy:.3f}",
+        "95 % interval": interval_text(found.interval),
+        "macro F1": f"{found.macro_f1:.3f}",
+        "worst tenth": f"{found.worst_tenth:.3f}",
+        "gain": number_text(gain.gain if gain else None, "+.3f"),
+        "corrected 95 % interval": interval_text(gain.interval if gain else None, "+.3f"),
+        "p": _p(gain.p if gain else None),
+        "corrected p": _p(gain.corrected_p if gain else None),
+        "gap closed": number_text(gap.closed if gain and gap else None, ".0%"),
+        "AUC": " ".join(map(number_text, probes)) or NOTHING,
+        "seeds": seeds,
+        "writers": str(found.num_writers),
+    }
 
 
 def table(found: Comparison) -> str:
@@ -555,7 +543,7 @@ def table(found: Comparison) -> str:
     lines = []
     for people in found.sources:
         heading = ", ".join(filter(None, [people_text(people), _gap_text(found, people)]))
-        lines += [heading, text_table(COLUMNS, _rows(found, people)), ""]
+        lines += [heading, text_table(_rows(found, people)), ""]
     return "\n".join([*lines, f"gains are over {found.control}, paired by seed and writer"])
 
 
@@ -571,13 +559,11 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
     compared = {f"{name}, minus {found.control}": each.characters for name, each in best.items()}
     plots.gains_per_character(compared, gains)
     plots.confusion_pairs({n: each.confusions for n, each in best.items()}, found.control, pairs)
-    counts = pd.concat([each.look_alikes.assign(people=n) for n, each in found.best.items()])
-    counts = counts[counts["control"] + counts["arm"] > 0]
-    counts["pair"] = counts["written"] + "/" + counts["read"]
-    counts["change"] = counts["control"].astype(str) + " → " + counts["arm"].astype(str)
-    alike = counts.pivot(index="pair", columns="people", values="change").reindex(
-        columns=list(found.best)
-    ).fillna(NOTHING)  # fmt: skip
+    alike: dict[str, dict[str, str]] = {}  # pair -> people -> counts
+    for people, each in found.best.items():
+        for a, b, control, arm in each.look_alikes.itertuples(index=False):
+            if control + arm:
+                alike.setdefault(f"{a}/{b}", {})[people_text(people)] = f"{control} → {arm}"
     return [
         Section(
             "Per character",
@@ -598,8 +584,13 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
                 "most frequent are known. The table counts look-alikes either way: by the control "
                 "→ by the best arm."
             ],
-            columns=("pair", *(people_text(number) for number in found.best)),
-            rows=[(pair, *row) for pair, *row in alike.itertuples()],
+            rows=[
+                {
+                    "pair": pair,
+                    **{people_text(n): counts.get(people_text(n), NOTHING) for n in found.best},
+                }
+                for pair, counts in alike.items()
+            ],
             pictures=[Picture(pairs, "Written → read as: how often.")],
         ),
     ]
@@ -637,19 +628,18 @@ def _sources(found: Comparison, judge: dict[str, Any] | None = None) -> list[Sec
             paragraphs=[
                 f"{trust}. Means over the cells that were judged; seeds counts them.",
             ],
-            columns=("measure", "best", *sources),
             rows=[
-                (title, best, *(_value(values.get(name)) for values in sources.values()))
+                {"measure": title, "best": best}
+                | {source: _value(values.get(name)) for source, values in sources.items()}
                 for name, (title, best) in titles.items()
             ],
         )
         for people, sources in found.sources.items()
         if sources
     ]
-    meanings = [(measure.title, measure.unit, measure.meaning) for measure in MEASURES]
-    columns = ("measure", "unit", "what it says")
-    legend = Section("What the measures say", columns=columns, rows=meanings, is_text=True)
-    return [*sections, legend] if sections else []
+    legend = [{"measure": m.title, "unit": m.unit, "what it says": m.meaning} for m in MEASURES]
+    what = Section("What the measures say", rows=legend, is_text=True)
+    return [*sections, what] if sections else []
 
 
 def _value(value: float | str | None) -> str:
