@@ -15,7 +15,6 @@ from handwriting.corpus import bank
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
-from handwriting.networks.encoders import Classifier
 from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification import train
@@ -45,16 +44,6 @@ def test_batches_have_the_shares_that_were_asked_for(
     assert drawn == {len(corpus.train): 40, len(corpus.fonts): 60, 18: 60}
 
 
-def test_an_arm_takes_the_same_steps_whatever_it_sees(
-    smoke: ComposeSmoke, write_images: Write
-) -> None:
-    path = write_images()
-    for overrides in ([], [f"use_gen={path}"], ["classifier.use_real=false", f"use_gen={path}"]):
-        folder = train.main(smoke(*overrides))
-        last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
-        assert '"step": 10' in last
-
-
 def test_no_test_or_validation_writer_is_behind_a_training_image(
     smoke: ComposeSmoke, write_images: Write
 ) -> None:
@@ -81,13 +70,6 @@ def test_sources_are_what_was_asked_for_real_first(
     assert all(source.characters == corpus.characters for source in sources)
     names = [sources[2].characters[label] for label in sources[2].labels[:5]]
     assert names == ["休"] * 5
-
-
-def test_a_judge_may_be_trained_on_other_splits(smoke: ComposeSmoke) -> None:
-    config = smoke("classifier.splits=[validation,test]", "classifier.name=judge")
-    corpus = open_corpus(config)
-    seen = load_weights(train.main(config), "classifier", "").facts["writers_seen"]
-    assert set(seen) == {*corpus.validation.present_writers(), *corpus.test.present_writers()}
 
 
 @pytest.mark.parametrize(
@@ -141,14 +123,6 @@ def test_images_in_nobodys_hand_are_taken_where_the_tested_people_are_unknown_to
     )  # fmt: skip
     assert open_corpus(config).test.present_writers() == [""]
     assert len(read_generated(config, open_corpus(config))) == 1
-
-
-def test_a_saved_recogniser_is_rebuilt_from_its_file(smoke: ComposeSmoke) -> None:
-    weights = load_weights(train.main(smoke("classifier.name=arm")), "classifier", "")
-    network = Classifier(**weights.arguments)
-    network.load_state_dict(weights.state)
-    assert "".join(weights.facts["characters"]) == SMOKE
-    assert (weights.facts["arm"], weights.facts["seed"]) == ("arm", 0)
 
 
 def test_an_arm_is_trained_again_when_its_generated_images_change(

@@ -1,6 +1,5 @@
 """Testing recognisers: side by side, on people whom none of them has seen."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from handwriting.runs.weights import load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json
 from training_character_classification import test, train
-from training_character_classification.arms import judge_arm
+from training_character_classification.arms import Arm, judge_arm
+from training_character_classification.report.results import read_results
 
 Write = Callable[..., Path]
 ARMS = ("real/seed_0", "real/seed_1", "real+fonts+classical/seed_0")
@@ -63,14 +63,9 @@ def test_all_of_the_studys_recognisers_stand_side_by_side_but_judges(
     assert metrics["images"] == len(open_corpus(config).test) == 12
     results = metrics["recognisers"]
     assert set(results) == set(ARMS)
-    heading, *lines = (folder / "table.txt").read_text("utf-8").splitlines()
-    assert " ".join(heading.split()) == "recogniser accuracy 95 % over writers macro F1"
-    for line, name in zip(lines, results, strict=True):
-        low, high = results[name]["interval"]
-        assert line.split() == [
-            name, f"{results[name]['accuracy']:.3f}", f"{low:.3f}", "..", f"{high:.3f}",
-            f"{results[name]['macro_f1']:.3f}",
-        ]  # fmt: skip
+    _, *lines = (folder / "table.txt").read_text("utf-8").splitlines()
+    assert [line.split()[0] for line in lines] == list(results)
+    for name in results:
         for scores in results[name]["per_character"].values():
             assert scores.keys() == {"accuracy", "precision", "recall", "f1", "support"}
     with Image.open(folder / "per_character.png") as picture:
@@ -83,7 +78,8 @@ def test_scores_are_those_of_the_saved_network_on_the_test_writers(
     name: str, study: ComposeSmoke
 ) -> None:
     config = study()
-    found = read(test.main(config))["recognisers"][name]
+    folder = test.main(config)
+    found = read(folder)["recognisers"][name]
     images = open_corpus(config).test
     weights = load_weights(run_folder(config) / "classifier" / name, "classifier", "")
     network = Classifier(**weights.arguments).eval()
@@ -92,23 +88,21 @@ def test_scores_are_those_of_the_saved_network_on_the_test_writers(
         logits = network(to_float(torch.from_numpy(np.array(images.images))))
     right = logits.argmax(1).numpy() == images.labels
     assert found["accuracy"] == pytest.approx(right.mean())
+    arm, _, seed = name.partition("/seed_")
+    table = read_results(folder / "results.json").table
+    own = table[(table["arm"] == Arm.parse(arm)) & (table["seed"] == int(seed))]
+    assert (own["right"].sum(), own["shown"].sum()) == (right.sum(), len(images))
+    assert set(own["people"]) == {2}
     for i, character in enumerate(SMOKE):
         expected = right[images.labels == i].mean()
         assert found["per_character"][character]["accuracy"] == pytest.approx(expected)
     for writer, accuracy in zip(found["writers"], found["per_writer"], strict=True):
-        own = images.writers == images.writer_names.index(writer)
-        assert accuracy == pytest.approx(right[own].mean())
+        is_own = images.writers == images.writer_names.index(writer)
+        assert accuracy == pytest.approx(right[is_own].mean())
     assert found["writers"] == images.present_writers()
     low, high = found["interval"]
     assert low <= np.mean(found["per_writer"]) <= high
     assert sum(count for *_, count in found["confusions"]) == (~right).sum()
-
-
-def test_recognisers_may_be_chosen_by_folder_or_file(study: ComposeSmoke) -> None:
-    home = run_folder(study()) / "classifier"
-    one, other = home / ARMS[2], home / ARMS[0] / "classifier.safetensors"
-    config = study(f"evaluation.recognisers=['{one}','{other}','{one}']")
-    assert list(read(test.main(config))["recognisers"]) == [ARMS[2], ARMS[0]]
 
 
 def test_recognisers_of_the_same_name_are_both_told(
@@ -209,9 +203,3 @@ def test_testing_is_not_repeated_until_a_recogniser_changes(smoke: ComposeSmoke)
     train.main(smoke("aug=false", "classifier.num_steps=3"))
     test.main(smoke())
     assert done.stat().st_mtime_ns != before
-
-
-def test_metrics_are_json_with_the_characters_as_they_are(study: ComposeSmoke) -> None:
-    text = (test.main(study()) / "metrics.json").read_text("utf-8")
-    assert "休" in text
-    assert json.loads(text)["recognisers"].keys() == set(ARMS)

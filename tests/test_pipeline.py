@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from conftest import SMOKE, WRITERS, ComposeSmoke, begun, edit_facts, smoke_overrides
 
 import pipeline
@@ -17,14 +16,12 @@ from handwriting.config import Config, StepType
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
-from handwriting.parallel import workers
 from handwriting.runs.run import run_folder
 from handwriting.runs.weights import load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json
 from pipeline import study_arms
-from training_character_classification import train as train_classifier
-from training_character_classification.arms import arm_of, judge_arm
+from training_character_classification.arms import arm_of
 from training_clip import train_image_encoder
 from training_style_transfer import generate_images
 
@@ -104,11 +101,6 @@ def test_a_stopped_line_goes_on_where_it_stopped(study: Study) -> None:
     assert stamps(study.folder, study.stopped[:-1]) == study.kept
 
 
-def test_the_judge_and_the_arms_are_told_apart(study: Study) -> None:
-    tested = read_json(study.folder / "test" / "metrics.json")["recognisers"]
-    assert [f"classifier/{name}" for name in tested] == ARMS
-
-
 def test_no_weights_but_the_judges_have_seen_a_test_writer(study: Study) -> None:
     corpus = open_corpus(study.config)
     tested = set(corpus.test.present_writers())
@@ -166,17 +158,6 @@ def test_an_override_runs_only_what_depends_on_it(study: Study) -> None:
     assert stages == ["test"]
 
 
-def test_weights_that_were_deleted_are_made_again_with_what_follows(study: Study) -> None:
-    pipeline.main(study.config)
-    arm = study.folder / ARMS[3]
-    (arm / "classifier.safetensors").unlink()
-    with begun() as stages:
-        pipeline.main(study.config)
-    assert stages[0] == ARMS[3]
-    assert set(stages) <= {ARMS[3], "test"}
-    assert (arm / "classifier.safetensors").is_file()
-
-
 def test_the_line_runs_on_a_manifest(
     smoke: ComposeSmoke, write_images: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,37 +200,6 @@ def test_arms_are_sources_times_augmentation_times_seeds(
     found = [(str(arm_of(arm)), arm.seed) for arm in study_arms(config)]
     assert len(found) == len(expected)
     assert set(found) == expected
-
-
-def test_arms_differ_in_what_they_see_and_in_nothing_else(smoke: ComposeSmoke) -> None:
-    config = smoke("pipeline.seeds=[0,1]", "data.num_simulated_writers=3")
-    first, *others = study_arms(config)
-    for arm in others:
-        training = replace(arm.classifier, use_fonts=False, use_simulated=False)
-        assert training == first.classifier
-        assert replace(arm, classifier=training, use_gen=[], aug=False, seed=0) == first
-    assert (first.classifier.num_steps, first.classifier.batch_size) == (10, 16)
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "classifier.use_fonts=true", "classifier.name=mine", "classifier.use_real=false",
-        "classifier.splits=[train,test]",
-    ],
-)  # fmt: skip
-def test_what_an_arm_sees_cannot_be_overridden(override: str, smoke: ComposeSmoke) -> None:
-    assert study_arms(smoke(override)) == study_arms(smoke())
-
-
-def test_the_judge_sees_all_real_people_whom_no_generator_sees(smoke: ComposeSmoke) -> None:
-    judge = judge_arm(
-        smoke("data.num_simulated_writers=3", "use_gen=generated/adain/manifest.json")
-    )
-    assert judge.classifier.splits == ["validation", "test"]
-    assert (judge.use_gen, judge.aug) == ("", True)
-    assert judge.classifier.use_fonts
-    assert judge.classifier.use_simulated
 
 
 @pytest.mark.parametrize("name", ["adain_mlp", "dcgan", "vae", "cdiffusion"])
@@ -330,22 +280,6 @@ def test_every_generator_is_trained_and_used(
     assert order[-2:] == ["test", "report"]
     judge_first = [c.classifier.name for c in of["train_classifier"]].index("judge")
     assert order.index("train_classifier") + judge_first < order.index("judge")
-
-
-def test_processes_side_by_side_change_no_weights(smoke: ComposeSmoke, tmp_path: Path) -> None:
-    states = []
-    for num_workers in (1, 2):
-        config = smoke(f"pipeline.num_workers={num_workers}", runs_dir=tmp_path / str(num_workers))
-        seeds = [replace(config, seed=seed) for seed in (0, 1)]
-        workers.run_parallel([(train_classifier.main, of_seed) for of_seed in seeds], num_workers)
-        states.append([
-            load_weights(run_folder(config) / f"classifier/real+classical/seed_{seed}",
-                         "classifier", "").state
-            for seed in (0, 1)
-        ])  # fmt: skip
-    alone, together = states
-    for one, other in zip(alone, together, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 # Tracking -----------------------------------------------------------------------------------------

@@ -7,28 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from conftest import SMOKE, ComposeSmoke, Interrupt, smoke_overrides
+from conftest import SMOKE, ComposeSmoke, smoke_overrides
 from torch import Tensor
 
 from handwriting.config import Config
-from handwriting.corpus.bank import ImageBank
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
-from handwriting.images.augment import Classical, to_float
+from handwriting.images.augment import to_float
 from handwriting.networks.encoders import Classifier
-from handwriting.networks.optimizer import one_cycle
 from handwriting.rng import Rng
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights, save_weights
 from handwriting.script import compose
 from training_character_classification import train
-from training_character_classification.arms import (
-    batch_shares,
-    read_generated,
-    training_sources,
-)
 from training_character_classification.selection import ClassBank, class_weights, confusion
 
 Write = Callable[..., Path]
@@ -89,33 +81,6 @@ def recogniser(weights: Weights) -> Classifier:
 # Nothing changes by default -----------------------------------------------------------------------
 
 
-def trained_plainly(config: Config) -> dict[str, Tensor]:
-    """The weights of an arm by the plain loop, which knows no recipe."""
-    corpus, settings = open_corpus(config), config.classifier
-    rng = Runtime(config.runtime).seed(config.seed)
-    sources = training_sources(config, corpus, read_generated(config, corpus))
-    banks = [ImageBank(source, torch.device("cpu")) for source in sources]
-    shares = batch_shares(settings.batch_size, config.gen_ratio, True, len(banks))
-    network = Classifier("small_resnet", settings.width, config.size_px, len(SMOKE))
-    Runtime(config.runtime).to_device(network)
-    optimizer, schedule = one_cycle(network, settings, settings.weight_decay)
-    for _ in range(settings.num_steps):
-        drawn = [b.draw(share, rng) for b, share in zip(banks, shares, strict=True)]
-        images = torch.cat([b.take(i) for b, i in zip(banks, drawn, strict=True)])
-        labels = torch.cat([b.labels[i] for b, i in zip(banks, drawn, strict=True)])
-        logits = network(Classical()(images, rng))
-        optimizer.zero_grad()
-        F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing).backward()
-        optimizer.step()
-        schedule.step()
-    return network.state_dict()
-
-
-def test_the_default_recipe_is_plain_training(arm: ComposeSmoke) -> None:
-    config = arm("classifier.use_fonts=true")
-    assert same(state(train.main(config)), trained_plainly(config))
-
-
 def test_a_recipe_means_nothing_to_an_arm_without_generated_images(
     smoke: ComposeSmoke, tmp_path: Path
 ) -> None:
@@ -133,23 +98,6 @@ def test_another_recipe_and_another_control_are_another_training(
     changed.state["head.weight"].neg_()
     save_weights(control, "classifier", changed.arguments, changed.facts, changed.state)
     assert not same(state(train.main(arm(BY_CONFUSION))), weighted)
-
-
-def test_a_stopped_training_resumes_to_the_same_weights(
-    arm: ComposeSmoke, control: Path, tmp_path: Path, interrupt: Interrupt
-) -> None:
-    elsewhere = arm(BY_CONFUSION, runs_dir=tmp_path / "whole")
-    copy_control(control, run_folder(elsewhere))
-    whole = train.main(elsewhere)
-    config = arm(BY_CONFUSION, "runtime.checkpoint_every_s=-1")
-    calls = interrupt("log", 4)
-    with pytest.raises(KeyboardInterrupt):
-        train.main(config)
-    resumed = train.main(config)
-    assert len(calls) == 4 + 7
-    assert (resumed / "classifier.safetensors").read_bytes() == (
-        whole / "classifier.safetensors"
-    ).read_bytes()
 
 
 # Independent controls -----------------------------------------------------------------------------
@@ -207,13 +155,6 @@ def test_confused_classes_are_drawn_most() -> None:
     np.testing.assert_allclose(class_weights(np.eye(5)), 0.2)
     # Whether an error is one way or the other says nothing about which class needs images.
     np.testing.assert_allclose(class_weights(likelihoods.T), weights)
-
-
-def test_a_class_that_nobody_wrote_counts_as_confused_as_the_mean() -> None:
-    likelihoods = np.array([[0.5, 0.3, 0.2], [0.1, 0.9, 0], [np.nan] * 3])
-    weights = class_weights(likelihoods)
-    confused = np.array([0.5 + 0.1, 0.1 + 0.3, 0.3 + 0.2])
-    np.testing.assert_allclose(weights, 1 / 6 + 0.5 * confused / confused.sum())
 
 
 def test_confusion_is_the_mean_of_what_images_of_a_class_are_taken_for(

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -310,10 +309,3 @@ def test_look_alikes_count_both_ways_where_both_are_classes() -> None:
     assert ["シ", "ツ", 8, 5] in rows
     assert ["ソ", "ン", 0, 0] in rows
     assert not [row for row in rows if "未" in row]
-
-
-def test_a_finding_is_json_with_the_name_of_its_arm() -> None:
-    found = found_by(recogniser(CONTROL, PEOPLE), recogniser(NAMED, better(0.05)))[NAMED, 1]
-    assert found.as_json()["arm"] == "real+fonts+vae"
-    assert replace(found, gain=None).as_json()["gain"] is None
-    assert found.as_json()["gain"]["num_writers"] == 5

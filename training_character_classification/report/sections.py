@@ -16,7 +16,7 @@ from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import Picture, Row, Section, number_text, text_table, write_report
-from handwriting.reports.statistics import interval_text, sign_flip_p, verdict
+from handwriting.reports.statistics import Bounds, interval_text, sign_flip_p, verdict
 from handwriting.runs.run import run_folder
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_json, write_json
@@ -610,6 +610,7 @@ COSTS = {  # what a source is known by beside its measures
     "training_s": "seconds of training",
     "best_arm": "best arm with these images",
     "gain": "its gain over the control",
+    "gain_interval": "corrected 95 % interval",
 }
 
 
@@ -625,9 +626,7 @@ def _sources(found: Comparison, judge: dict[str, Any] | None = None) -> list[Sec
     sections = [
         Section(
             f"Images beside handwriting, {people_text(people)}",
-            paragraphs=[
-                f"{trust}. Means over the cells that were judged; seeds counts them.",
-            ],
+            [f"{trust}. Means over the cells that were judged; seeds counts them."],
             rows=[
                 {"measure": title, "best": best}
                 | {source: _value(values.get(name)) for source, values in sources.items()}
@@ -642,7 +641,9 @@ def _sources(found: Comparison, judge: dict[str, Any] | None = None) -> list[Sec
     return [*sections, what] if sections else []
 
 
-def _value(value: float | str | None) -> str:
+def _value(value: float | str | Bounds | None) -> str:
+    if isinstance(value, tuple):
+        return interval_text(value, "+.3f")
     if value is None or isinstance(value, str):
         return value or NOTHING
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
