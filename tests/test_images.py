@@ -1,7 +1,5 @@
 """The canonical image: one for every position, polarity and border; files are read or named."""
 
-import contextlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,15 +39,11 @@ def drawings(draw: st.DrawFn) -> Uint8:
 
 @settings(max_examples=300, deadline=None)
 @given(drawings(), st.integers(16, 128))
-def test_canonical_form_is_idempotent(image: Uint8, size_px: int) -> None:
-    once = canonical(image, size_px)
-    np.testing.assert_array_equal(canonical(once, size_px), once)
-
-
-@settings(max_examples=100, deadline=None)
-@given(drawings(), st.integers(16, 128))
-def test_canonical_form_fills_the_square_up_to_its_margin(image: Uint8, size_px: int) -> None:
+def test_canonical_form_is_idempotent_and_fills_the_square_up_to_its_margin(
+    image: Uint8, size_px: int
+) -> None:
     ink = canonical(image, size_px)
+    np.testing.assert_array_equal(canonical(ink, size_px), ink)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     margin = margin_px(size_px)
     assert max(np.ptp(rows), np.ptp(columns)) + 1 == size_px - 2 * margin
@@ -105,12 +99,6 @@ def test_blank_images_are_refused(grey: int, contrast: int) -> None:
         canonical(image, 32)
 
 
-def encoded(image: Image.Image, suffix: str) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, suffix)
-    return stream.getvalue()
-
-
 @pytest.mark.parametrize("kind", ["1", "L", "P", "RGB", "CMYK", "LA", "RGBA", "I;16", "F", "clear"])
 def test_every_pixel_format_reads_as_the_same_glyph(
     kind: str, tmp_path: Path, draw_glyph: DrawGlyph
@@ -139,50 +127,28 @@ def test_a_transparent_palette_colour_is_paper(tmp_path: Path) -> None:
     assert grey[10, 10] == 10
 
 
-def test_unreadable_files_are_named(tmp_path: Path, draw_glyph: DrawGlyph) -> None:
-    whole = encoded(Image.fromarray(draw_glyph("木")), "PNG")
-    files = {
-        "truncated.png": whole[: len(whole) // 2],
-        "text.png": b"not an image",
-        "empty.png": b"",
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"unreadable image.*{name}"):
-            read_grey(tmp_path / name)
-    with pytest.raises(InputError, match=r"missing image.*absent\.png"):
-        read_grey(tmp_path / "absent.png")
-    with pytest.raises(InputError, match="unreadable image"):
-        read_grey(tmp_path)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("suffix", ["PNG", "JPEG", "TIFF", "BMP", "GIF"])
-def test_damaged_bytes_give_an_image_or_an_input_error(
-    suffix: str, tmp_path: Path, draw_glyph: DrawGlyph
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cut.png", "unreadable image"),
+        ("text.png", "unreadable image"),
+        ("absent.png", "missing image"),
+        (".", "unreadable image"),
+        ("blank.png", "the image is blank"),
+        ("poster.png", "has 9000 x 9000 px"),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    name: str, message: str, tmp_path: Path, draw_glyph: DrawGlyph
 ) -> None:
-    whole = encoded(Image.fromarray(draw_glyph("林")), suffix)
-    rng = np.random.default_rng(0)
-    for number in range(150):
-        damaged = bytearray(whole)
-        for place in rng.integers(0, min(len(whole), 400 if number % 2 else len(whole)), 3):
-            damaged[place] = rng.integers(256)
-        path = tmp_path / f"{number}.{suffix.lower()}"
-        path.write_bytes(bytes(damaged))
-        with contextlib.suppress(InputError):
-            assert read_grey(path).ndim == 2
-
-
-def test_a_blank_file_is_named(tmp_path: Path) -> None:
+    Image.fromarray(draw_glyph("木")).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
+    (tmp_path / "text.png").write_bytes(b"not an image")
     Image.new("L", (30, 30), 255).save(tmp_path / "blank.png")
-    with pytest.raises(InputError, match=r"blank\.png: the image is blank"):
-        read_canonical(tmp_path / "blank.png", 32)
-
-
-def test_an_oversized_file_is_named(tmp_path: Path) -> None:
     Image.new("1", (9000, 9000)).save(tmp_path / "poster.png")
-    with pytest.raises(InputError, match=r"poster\.png has 9000 x 9000 px"):
-        read_grey(tmp_path / "poster.png")
+    with pytest.raises(InputError, match=message) as caught:
+        read_canonical(tmp_path / name, 32)
+    assert str(tmp_path / name) in str(caught.value)
 
 
 def test_a_saved_canonical_image_reads_back_unchanged(

@@ -186,8 +186,9 @@ def test_items_one_by_one_have_the_key_of_their_list(items: list[Any]) -> None:
     assert content_key_of(iter(items)) == content_key(items)
 
 
-def test_an_edited_image_is_packed_again(write_images: Write, tmp_path: Path) -> None:
-    manifest = read_manifest(write_images())
+def test_an_edited_or_relabelled_image_is_packed_again(write_images: Write, tmp_path: Path) -> None:
+    path = write_images(characters="木林")
+    manifest = read_manifest(path)
     first = pack_manifest(manifest, 16, tmp_path)
     edited, other = manifest.entries[0].path, manifest.entries[-1].path
     edited.write_bytes(other.read_bytes())
@@ -195,16 +196,10 @@ def test_an_edited_image_is_packed_again(write_images: Write, tmp_path: Path) ->
     second = pack_manifest(manifest, 16, tmp_path)
     np.testing.assert_array_equal(second.images[0], first.images[-1])
     np.testing.assert_array_equal(second.images[1:], first.images[1:])
-
-
-def test_a_relabelled_image_is_packed_again(write_images: Write, tmp_path: Path) -> None:
-    path = write_images(characters="木林")
-    before = pack_manifest(read_manifest(path), 16, tmp_path)
     text = path.read_text(encoding="utf-8").translate(str.maketrans("木林", "林木"))
     path.write_text(text, encoding="utf-8")
-    after = pack_manifest(read_manifest(path), 16, tmp_path)
-    assert (before.characters, after.characters) == (("木", "林"), ("林", "木"))
-    assert [c for c, *_ in facts(after)] == [*"林林林林林木木木木木"]
+    third = pack_manifest(read_manifest(path), 16, tmp_path)
+    assert [c for c, *_ in facts(third)] == [*"林林林林林木木木木木"]
 
 
 def test_opening_does_not_read_the_images(tmp_path: Path) -> None:
