@@ -4,6 +4,7 @@ Lists by name are derived from the JIS X 0208 codec or read from ``information/c
 a text file with one character per line (or any white space) works wherever a name does.
 """
 
+import os
 import unicodedata
 from collections import Counter
 from functools import cache
@@ -66,13 +67,6 @@ def _read_list(path: Path) -> tuple[str, ...]:
     return tuple(c for line in lines for word in line.split() for c in word)
 
 
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except OSError:  # thousands of characters are too long for a name
-        return False
-
-
 def named_lists() -> dict[str, tuple[str, ...]]:
     """Every class list that has a name."""
     education = _read_list(INFORMATION_DIR / "classes" / "education_1948.txt")
@@ -99,7 +93,7 @@ def class_list(name_or_path: str) -> tuple[str, ...]:
     lists = named_lists()
     if name_or_path in lists:
         characters = lists[name_or_path]
-    elif _is_file(name_or_path):
+    elif os.path.isfile(name_or_path):  # unlike Path, also for what is too long for a name
         characters = _read_list(Path(name_or_path))
     elif name_or_path and not any(c.isascii() for c in name_or_path):
         characters = tuple(name_or_path)

@@ -8,7 +8,7 @@ import importlib.metadata
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from handwriting.errors import InputError
 
@@ -43,14 +43,9 @@ def folder() -> Path:
     """
     # Not importlib.resources: any folder named "kanji" on the path would shadow the package's.
     try:
-        files = importlib.metadata.distribution("kanjivg").files or []
+        return Path(str(importlib.metadata.distribution("kanjivg").locate_file("kanji")))
     except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        path = PurePosixPath(str(file))
-        if len(path.parts) == 2 and path.parts[0] == "kanji" and path.suffix == ".svg":
-            return Path(str(file.locate())).parent
-    raise InputError("the kanjivg package is not installed: pip install kanjivg")
+        raise InputError("the kanjivg package is not installed: pip install kanjivg") from None
 
 
 def has_drawing(character: str) -> bool:

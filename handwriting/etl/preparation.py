@@ -124,9 +124,9 @@ def prepare_images(ink: Uint8, preparation: Preparation, size_px: int) -> tuple[
     if preparation is Preparation.canonical:
         prepared = np.stack([_canonical_or_zero(255 - one, size_px) for one in ink])
     elif preparation is Preparation.plain:
-        prepared = _resized(_squared(ink, max(ink.shape[1:])), size_px)
+        prepared = _resized(_padded(ink), size_px)
     else:
-        prepared = _resized(_squared(smooth(ink), min(ink.shape[1:])), size_px)
+        prepared = _resized(_cut(smooth(ink)), size_px)
     return prepared, prepared.max(axis=(1, 2)) >= MIN_CONTRAST
 
 
@@ -137,20 +137,18 @@ def _canonical_or_zero(image: Uint8, size_px: int) -> Uint8:
         return np.zeros((size_px, size_px), np.uint8)
 
 
-def _squared(images: Uint8, side_px: int) -> Uint8:
-    """Cut images (n, H, W) to the middle, or pad them with paper; an odd row goes to the bottom."""
-    num_images, *sides = images.shape
-    squares = np.zeros((num_images, side_px, side_px), np.uint8)
-    common = [min(side, side_px) for side in sides]
-    squares[_middle([side_px, side_px], common)] = images[_middle(sides, common)]
-    return squares
+def _padded(images: Uint8) -> Uint8:
+    """Images (n, H, W) in squares of their longer side; an odd row of paper goes to the end."""
+    side_px = max(images.shape[1:])
+    margins = [((side_px - side) // 2, (side_px - side + 1) // 2) for side in images.shape[1:]]
+    return np.pad(images, [(0, 0), *margins])
 
 
-def _middle(sides: list[int], common: list[int]) -> tuple[slice, ...]:
-    """The middle of every image of an array (n, rows, columns)."""
-    starts = [(side - part) // 2 for side, part in zip(sides, common, strict=True)]
-    rows, columns = (slice(a, a + n) for a, n in zip(starts, common, strict=True))
-    return slice(None), rows, columns
+def _cut(images: Uint8) -> Uint8:
+    """The squares of the shorter side in the middle of images (n, H, W)."""
+    side_px = min(images.shape[1:])
+    top, left = ((side - side_px) // 2 for side in images.shape[1:])
+    return images[:, top : top + side_px, left : left + side_px]
 
 
 def _resized(squares: Uint8, size_px: int) -> Uint8:

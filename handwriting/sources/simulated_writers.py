@@ -7,8 +7,7 @@ writer). How the writer forms one character is drawn once from (seed, writer, ch
 common to all samples of it; each sample adds a smaller deviation from (seed, writer, character,
 sample). So writers, characters and samples can be added without changing the ones that are there.
 
-Everything is measured in em, the side of KanjiVG's drawing area, from its centre, x to the right
-and y down. All strokes of a character are one (S, P, 2) array: S strokes of P points each.
+Coordinates and shapes are those of ``strokes.py``.
 
 The ranges in :func:`make_writer` were chosen by eye and by ``benchmarks/simulated_writers.py``
 against the ten real writers of Omniglot's katakana: accuracies on those ten flatter the simulator.
