@@ -54,14 +54,6 @@ class Condition(StrEnum):
     text = "text"  # the frozen CLIP text embedding of its components
 
 
-class Tracking(Enum):
-    """The wandb mode."""
-
-    disabled = "disabled"
-    offline = "offline"
-    online = "online"
-
-
 @dataclass
 class Data:
     """Handwriting, split by writer: the keys that every reader has.
@@ -313,7 +305,7 @@ class Config:
     size_px: int = MISSING
     runs_dir: str = MISSING
     cache_dir: str = MISSING
-    tracking: Tracking = Tracking.disabled
+    tracking: str = "disabled"  # or offline or online, by wandb: handwriting/runs/tracking.py
 
     model_mode: ModelMode = ModelMode.adain_clip
     step_type: StepType = StepType.all

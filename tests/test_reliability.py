@@ -542,3 +542,8 @@ def test_tracking_that_fails_is_named_once_and_costs_nothing(
     assert toy.finished == list(range(1, 13))
     assert (toy.folder / "metrics.json").is_file()
     assert capsys.readouterr().out.count("warning: tracking ended, the run goes on: ") == 1
+
+
+def test_a_tracker_that_there_is_not_is_named(smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match="tracking=wandb: expected one of disabled, offline"):
+        Toy(smoke, "tracking=wandb")

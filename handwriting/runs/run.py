@@ -30,7 +30,7 @@ from handwriting.parallel.signals import Stop
 from handwriting.runs.checkpoint import Checkpoints, read_checkpoint
 from handwriting.runs.metrics_log import MetricsLog
 from handwriting.runs.runtime import precision_of
-from handwriting.runs.tracking import Tracker, start_tracker
+from handwriting.runs.tracking import Tracker, check_tracking, start_tracker
 from handwriting.storage.json_files import plain, read_json, write_json
 from handwriting.storage.keys import content_key, file_key
 from handwriting.storage.locks import FolderLock
@@ -54,6 +54,7 @@ class Run:
     def __init__(
         self, config: Config, folder: str, sections: Sequence[str], inputs: Mapping[str, Any]
     ) -> None:
+        check_tracking(config.tracking)
         self.folder = run_folder(config) / folder
         self._config = config
         facts = {section: plain(getattr(config, section)) for section in sections}

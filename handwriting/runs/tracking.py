@@ -1,11 +1,12 @@
-"""Trackers: who else is told of a run's values. Another service is another class here."""
+"""Trackers: who else is told of a run's values. Another service is a class and a row here."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from handwriting.config import Tracking
+from handwriting.errors import InputError
 
 
 class Tracker:
@@ -24,12 +25,14 @@ class Tracker:
 class WandbTracker(Tracker):
     """Tells Weights & Biases, or its files in the run's folder with ``mode="offline"``."""
 
-    def __init__(self, mode: Tracking, name: str, folder: Path, facts: dict[str, Any]) -> None:
+    def __init__(
+        self, mode: Literal["offline", "online"], name: str, folder: Path, facts: dict[str, Any]
+    ) -> None:
         import wandb
 
         self._to_image = wandb.Image
         self._run = wandb.init(
-            project="handwriting-augmentation", name=name, mode=mode.value, dir=folder, config=facts
+            project="handwriting-augmentation", name=name, mode=mode, dir=folder, config=facts
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -72,8 +75,23 @@ class SafeTracker(Tracker):
             print(f"  warning: tracking ended, the run goes on: {error!r}", flush=True)
 
 
-def start_tracker(mode: Tracking, name: str, folder: Path, facts: dict[str, Any]) -> Tracker:
+TRACKERS: dict[str, Callable[[str, Path, dict[str, Any]], Tracker]] = {
+    "disabled": lambda name, folder, facts: Tracker(),
+    "offline": partial(WandbTracker, "offline"),
+    "online": partial(WandbTracker, "online"),
+}
+
+
+def check_tracking(kind: str) -> None:
+    """Refuse a tracker that there is not.
+
+    Raises:
+        InputError: an unknown word.
+    """
+    if kind not in TRACKERS:
+        raise InputError(f"tracking={kind}: expected one of {', '.join(TRACKERS)}")
+
+
+def start_tracker(kind: str, name: str, folder: Path, facts: dict[str, Any]) -> Tracker:
     """The tracker of a run, as configured."""
-    if mode is Tracking.disabled:
-        return Tracker()
-    return SafeTracker(lambda: WandbTracker(mode, name, folder, facts))
+    return SafeTracker(lambda: TRACKERS[kind](name, folder, facts))
