@@ -155,6 +155,7 @@ def test_an_image_comes_from_its_own_seed_in_any_batch(
         ("data.characters=あシツ木林明", "trained on .*other characters"),
         ("gen_weight=nowhere", "no {kind} weights at nowhere: run training_.*train.py"),
         ("generation.num_hands=0", "num_hands=0: at least 1"),
+        ("generation.num_per_character=0", "num_per_character=0: at least 1"),
     ],
 )
 def test_what_no_generator_can_make_is_named(

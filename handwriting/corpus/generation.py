@@ -28,6 +28,7 @@ from handwriting.images.augment import to_uint8
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.images.packed import Int64, PackedImages, concatenate
+from handwriting.images.reading import read_grey
 from handwriting.images.sheets import save_png, sheet
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
@@ -186,8 +187,9 @@ def generate(
     run = Run(config, settings.output or f"generated/{name}", SECTIONS, inputs)
     if run.is_done:
         return run.folder
-    if settings.num_hands < 1:
-        raise InputError(f"generation.num_hands={settings.num_hands}: at least 1")
+    for key in ("num_per_character", "num_hands", "batch_size"):
+        if getattr(settings, key) < 1:
+            raise InputError(f"generation.{key}={getattr(settings, key)}: at least 1")
     characters = wanted_characters(config, corpus, weights)
     make, given = prepare(corpus, characters, Runtime(config.runtime))
     run.begin()
@@ -195,8 +197,8 @@ def generate(
     whose = zip(*(part[0] for part in parts), strict=True)
     writers = [next(writer for writer in each if writer is not None) for each in whose]
     _write_manifest(run.folder, characters, writers, writers_seen(weights, *given))
-    run.sample("sheet", sheet(list(np.sum([part[1] for part in parts], axis=0, dtype=np.uint8))))
-    seconds = max(part[2] for part in parts)
+    run.sample("sheet", _sheet(run.folder, characters, settings.num_per_character))
+    seconds = max(part[1] for part in parts)
     metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
     return run.finish(metrics, [run.folder / MANIFEST])
 
@@ -255,60 +257,59 @@ def _write_manifest(
     write_manifest(folder / MANIFEST, entries)
 
 
+def _sheet(folder: Path, characters: Sequence[str], count: int) -> Uint8:
+    """The first images of the first characters, a row for each."""
+    rows, columns = MAX_SHOWN
+    numbers = range(min(count, columns))
+    return sheet([
+        np.stack([255 - read_grey(_path(folder, character, number)) for number in numbers])
+        for character in characters[:rows]
+    ])  # fmt: skip
+
+
 def _path(folder: Path, character: str, number: int) -> Path:
     return folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
 
 
 def _make_own(
     folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: GenerateFn
-) -> tuple[list[str | None], Uint8, float]:
+) -> tuple[list[str | None], float]:
     """Make this process's batches, each written before the next is made.
 
     Returns:
-        Whose hand each image has, None for those of other processes; the images of the sheet (rows,
-        columns, H, W), those of others blank; and the seconds of making them.
+        Whose hand each image has, None for those of other processes; and the seconds of making.
     """
     # What an earlier run made is overwritten from here on.
     (folder / MANIFEST).unlink(missing_ok=True)
     batch_size, count = config.generation.batch_size, config.generation.num_per_character
     writers: list[str | None] = [None] * (len(characters) * count)
-    rows, columns = np.minimum((len(characters), count), MAX_SHOWN)
-    shown = np.zeros((rows, columns, config.size_px, config.size_px), np.uint8)
     label_of = {character: i for i, character in enumerate(corpus.characters)}
     batch_of = np.arange(len(writers)) // batch_size
-    own = np.flatnonzero(batch_of % ranks.world_size() == ranks.rank())
-    waiting, seconds = own.tolist(), 0.0
+    waiting = np.flatnonzero(batch_of % ranks.world_size() == ranks.rank()).tolist()
+    seconds = 0.0
     for attempt in range(MAX_ATTEMPTS):
         blank = []
         starts = range(0, len(waiting), batch_size)
         for start in progress(starts, len(starts), f"generating {folder.name}"):
             batch = waiting[start : start + batch_size]
-            jobs = [(characters[i // count], i % count) for i in batch]
-            wanted = [
-                ImageRequest(
-                    character,
-                    label_of[character],
-                    np.random.default_rng((config.seed, ord(character), number, attempt)),
-                )
-                for character, number in jobs
-            ]
+            wanted = []
+            for i in batch:
+                character = characters[i // count]
+                rng = np.random.default_rng((config.seed, ord(character), i % count, attempt))
+                wanted.append(ImageRequest(character, label_of[character], rng))
             began = time.perf_counter()
             made = make(wanted)
             seconds += time.perf_counter() - began
-            for i, (character, number), image, writer in zip(
-                batch, jobs, made.images, made.writers, strict=True
-            ):
+            for i, image, writer in zip(batch, made.images, made.writers, strict=True):
                 writers[i] = sys.intern(writer)  # one text for the millions of a hand
                 try:
                     ink = canonical(image, config.size_px)
                 except InputError:
                     blank.append(i)
                     continue
-                save_png(_path(folder, character, number), ink, flush=False)
-                if i // count < rows and number < columns:
-                    shown[i // count, number] = ink
+                save_png(_path(folder, characters[i // count], i % count), ink, flush=False)
         waiting = blank
         if not blank:
-            return writers, shown, seconds
+            return writers, seconds
     names = " ".join(sorted({characters[i // count] for i in waiting}))
     raise InputError(f"the generator makes blank images of {names}: train it for longer")
