@@ -303,7 +303,7 @@ def put_odd(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "name"),
     [*itertools.product(["loop", "folder", "pipe", "device", "dangling"], OF_USERS),
-     ("endless", "manifest"), ("endless", "grey.png")],
+     ("endless", "grey.png")],
 )  # fmt: skip
 def test_what_is_no_file_is_named(kind: str, name: str, tmp_path: Path) -> None:
     path, read = READERS[name](tmp_path)
