@@ -8,8 +8,6 @@ import pytest
 
 from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
-from handwriting.images.manifest import read_manifest
-from handwriting.images.reading import read_canonical
 from handwriting.sources import simulated_writers, strokes
 
 Float64 = npt.NDArray[np.float64]
@@ -124,16 +122,3 @@ def test_a_corpus_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(simulated_writers, "VERSION", -1)
     with pytest.raises(pytest.fail.Exception, match="made again"):
         simulated_writers.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
-
-
-def test_a_corpus_written_as_files_reads_back_the_same(tmp_path: Path) -> None:
-    packed = simulated_writers.simulate(CHARACTERS, 2, 2, 0, 32).in_memory()
-    simulated_writers.write_corpus(tmp_path, packed)
-    manifest = read_manifest(tmp_path / "manifest.json")
-    assert manifest.characters == packed.characters
-    assert manifest.writers == packed.writer_names
-    assert len(manifest.entries) == len(packed)
-    for entry in manifest.entries:
-        chosen = packed.by([entry.writer]).of([entry.character])
-        image = read_canonical(entry.path, 32)
-        assert any(np.array_equal(image, original) for original in chosen.images)
