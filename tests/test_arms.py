@@ -100,7 +100,7 @@ def test_an_arm_is_configured_by_its_name_alone(arm: Arm, other: Config) -> None
         ("real+vae+vae", "each once"),
         ("real+vae@top", "no such recipe in evidence.recipes"),
         ("real+dcgan", "expected .* simulated, vae .pipeline.generators"),
-        ("fonts+real", "in the order of 'real.fonts'"),
+        ("fonts+real", "arm 'fonts.real': expected .* in this order"),
         ("real+classical+vae", "expected"),
     ],
 )

@@ -516,18 +516,17 @@ def test_the_curve_has_a_line_per_arm_and_the_ceiling(
         assert np.all((low > 0) & (low < y) & (y < high) & (high < 1))
 
 
-def test_a_gain_beyond_the_edge_is_an_arrow_with_its_number(figures: list[Figure]) -> None:
+def test_gains_are_drawn_on_both_sides_of_zero_a_column_per_people(figures: list[Figure]) -> None:
     control, named, other = map(Arm.parse, (CONTROL, NAMED, "real"))
     points = {(named, 1): (0.05, (0.01, 0.09)), (other, 1): (-0.3, None), (named, 5): (0.3, None)}
-    plots.arm_intervals(points, control, named, "gain", Path("unused"), widest=0.15)
+    plots.arm_intervals(points, control, named, "gain", Path("unused"), are_gains=True)
     one, five = figures[0].axes
     assert (one.get_title(), five.get_title()) == ("1 person", "5 people")
     assert labels(one.get_yticklabels()) == ["real", NAMED]  # the best is on top
-    assert labels(one.texts) == ["-0.30"]
-    assert labels(five.texts) == ["+0.30"]
+    drawn = [np.unique(line.get_xdata()).tolist() for axis in (one, five) for line in axis.lines]
+    assert sorted(drawn) == sorted([[-0.3], [-0.3], [0.01, 0.09], [0.05], [0.3], [0.3], [0], [0]])
     low, high = five.get_xlim()
-    for line in (*one.lines, *five.lines):
-        assert np.all((low <= np.array(line.get_xdata())) & (np.array(line.get_xdata()) <= high))
+    assert low < -0.3 < 0.3 < high
 
 
 def test_the_hardest_characters_come_first_a_row_per_arm(figures: list[Figure]) -> None:

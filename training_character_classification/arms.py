@@ -95,10 +95,10 @@ def arm_config(config: Config, arm: Arm) -> Config:
             train on, or an unknown recipe.
     """
     known = (*CONTROL_SOURCES, *config.pipeline.generators)
-    if not arm.sources or len({*arm.sources}) < len(arm.sources) or not {*arm.sources} <= {*known}:
+    if not arm.sources or arm.sources != tuple(name for name in known if name in arm.sources):
         raise InputError(
             f"arm {str(arm)!r}: expected one or more of {', '.join(known)} (pipeline.generators), "
-            "then classical or not, each once and joined by +"
+            "in this order and each once, then classical or not, joined by +"
         )
     real, fonts, simulated = (source in arm.sources for source in CONTROL_SOURCES)
     settings = replace(
@@ -108,9 +108,6 @@ def arm_config(config: Config, arm: Arm) -> Config:
     folder = run_folder(config) / "generated"
     use_gen = [str(folder / generator / "manifest.json") for generator in arm.generators]
     found = replace(config, classifier=settings, use_gen=use_gen, aug=arm.is_augmented)
-    ordered = replace(arm_of(found), recipe=arm.recipe)
-    if ordered != arm:
-        raise InputError(f"arm {str(arm)!r}: in the order of {str(ordered)!r}")
     return _by_recipe(found, arm) if arm.recipe else found
 
 
@@ -163,7 +160,7 @@ def choose_control(named: str | None, arms: Sequence[Arm]) -> Arm:
 
 
 def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
-    """The manifests of ``use_gen``, checked to be in nobody's hand who validates or tests.
+    """The manifests of ``use_gen``, checked to imitate nobody who validates or tests.
 
     Raises:
         InputError: a manifest that cannot be used, or a test writer's style in it.
@@ -178,7 +175,7 @@ def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
 def judge_arm(config: Config) -> Config:
     """The configuration that trains the judge: on the writers that no generator sees.
 
-    A quarter of its batches is theirs, the rest fonts and simulated hands: people it never met
+    A quarter of its batches is theirs, the rest fonts and simulated writers: people it never met
     are read better so than with half (96 % for 94-95 % of katakana).
     """
     settings = replace(

@@ -1,7 +1,7 @@
 """How good a source of images is: told from handwriting or not, diverse, in the right hand, new.
 
 Beside the domain probe, images are compared with others of the same character. Where nothing can be
-said, such as about the hand of images that claim none, a measure is None.
+said, such as about the writer of images that claim none, a measure is None.
 """
 
 from typing import Any
@@ -149,12 +149,13 @@ class WriterProbe:
             self._probes.append((fold, linear_probe().fit(own, writers[rest])))
 
     def match(self, style: Float64, labels: Int64, writers: npt.NDArray[Any]) -> float | None:
-        """The share of images whose hand is told to be the one that they claim.
+        """The share of images attributed to the intended writer.
+
 
         Args:
             style: (M, S).
             labels: (M,) classes.
-            writers: (M,) whose hands the images claim; other hands are left out.
+            writers: (M,) whom the images claim to be by; others than ``names`` are left out.
 
         Returns:
             One over ``len(names)`` by chance; None if nothing is claimed or there is one writer.
@@ -168,7 +169,7 @@ class WriterProbe:
         return float(np.concatenate(right).mean()) if right else None
 
 
-def hands_of(images: PackedImages) -> npt.NDArray[Any]:
+def writers_of(images: PackedImages) -> npt.NDArray[Any]:
     """The name of each image's writer, (N,)."""
     return np.array(images.writer_names)[images.writers]
 

@@ -28,11 +28,11 @@ from training_character_classification.measures.quality import (
     StyleFeatures,
     WriterProbe,
     domain_auc,
-    hands_of,
     nearest_distance,
     ratio,
     sampled,
     spread,
+    writers_of,
 )
 
 MAX_CHARACTERS = 100  # that are looked at, the same ones in every source
@@ -47,7 +47,7 @@ class Yardstick:
         labels: the characters that are looked at.
         people: features of the people whom no generator saw, (P, D); ``spread`` between them.
         seen: what generators learn from; ``nearest`` is how far other people are from it.
-        hands: tells the training writers from each other.
+        probe: tells the training writers from each other.
         reference: equally many of the people's images of each character, for distances; their
             coarse ``features`` are centred and have a variance of 1 in all, so that distances by
             two judges can be compared.
@@ -66,7 +66,7 @@ class Yardstick:
         self.nearest = nearest_distance(people, self.seen, num_skipped=0)
         self.style = StyleFeatures(judge.encoder)
         own = sampled(corpus.train, self.labels)
-        self.hands = WriterProbe(self.outputs(self.style, own), own.labels, hands_of(own))
+        self.probe = WriterProbe(self.outputs(self.style, own), own.labels, writers_of(own))
         self._coarse = CoarseFeatures(judge.encoder)
         self.max_of_each = MAX_COMPARED // len(self.labels)
         reference = sampled(people, self.labels, self.max_of_each)
@@ -80,9 +80,9 @@ class Yardstick:
 
     @property
     def style_chance(self) -> float | None:
-        """How often a hand is told by chance; None for one training writer."""
-        num_hands = len(self.hands.names)
-        return 1 / num_hands if num_hands > 1 else None
+        """How often a writer is told by chance; None for one training writer."""
+        num_writers = len(self.probe.names)
+        return 1 / num_writers if num_writers > 1 else None
 
     def coarse(self, images: PackedImages) -> Float64:
         return (self.outputs(self._coarse, images) - self._centre) / self._scale
@@ -118,11 +118,11 @@ class Sample:
         return ratio(spread(self._features, self._some.labels, each), self.by.spread)
 
     def style_match(self) -> float | None:
-        claimed = self._some.select(np.isin(hands_of(self._some), self.by.hands.names))
+        claimed = self._some.select(np.isin(writers_of(self._some), self.by.probe.names))
         if not len(claimed):
             return None
         style = self.by.outputs(self.by.style, claimed)
-        return self.by.hands.match(style, claimed.labels, hands_of(claimed))
+        return self.by.probe.match(style, claimed.labels, writers_of(claimed))
 
     def domain_auc(self) -> float | None:
         return domain_auc(self.by.people[:MAX_COMPARED], self._features[:MAX_COMPARED])

@@ -13,6 +13,7 @@ import matplotlib_fontja  # noqa: F401  (makes IPAexGothic the font: labels are 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -35,7 +36,8 @@ CANDIDATES = ("#3b6ea5", "#2e7d4f", "#8e5ea2", "#d68910", "#16a085", "#7d5a3c")
 DASHES = ("--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
 ACCURACY_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 NEAR_ZERO = 0.002  # and 1 minus that are the ends of the axis of accuracies, which has no 0 or 1
-WIDEST_GAIN = 0.15  # beyond it an arm is an arrow at the edge, or the rest could not be read
+GAIN_TICKS = (-0.5, -0.2, -0.05, 0, 0.05, 0.2, 0.5)
+LINEAR_GAIN = 0.05  # beyond it the axis of gains is logarithmic, or the small could not be read
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -49,12 +51,20 @@ def _bare(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
+def _ticks(axis: Axis, ticks: Sequence[float]) -> None:
+    """Label those of the ticks that the axis has room for, and nothing between them."""
+    low, high = axis.get_view_interval()
+    shown = [tick for tick in ticks if low <= tick <= high]
+    axis.set_ticks(shown, labels=[f"{tick:g}" for tick in shown], fontsize=8)
+    axis.set_ticks([], minor=True)
+
+
 # Arms ---------------------------------------------------------------------------------------------
 
 
 def arm_intervals(
     points: Mapping[Place, tuple[float, Bounds | None]], control: Arm, named: Arm | None,
-    label: str, path: Path, widest: float | None = None,
+    label: str, path: Path, are_gains: bool = False,
 ) -> None:  # fmt: skip
     """A value of each arm with its interval, a column for each number of people.
 
@@ -64,7 +74,7 @@ def arm_intervals(
         named: the arm that was named beforehand, in red; other candidates are blue.
         label: of the values.
         path: of the PNG.
-        widest: of differences, which are drawn around zero: see ``WIDEST_GAIN``.
+        are_gains: draws them around zero, the small ones wide and the large ones narrow.
     """
     people = sorted({number for _, number in points})
     means: dict[Arm, list[float]] = {}
@@ -75,40 +85,28 @@ def arm_intervals(
         1, len(people), figsize=(3.4 + 2.4 * len(people), 1.2 + 0.3 * len(arms)), sharex=True,
         sharey=True, squeeze=False, layout="constrained",
     )  # fmt: skip
-    for (arm, number), point in points.items():
-        color = {control: CONTROL, named: NAMED}.get(arm) or (
-            CONTROLS if arm.is_control else CANDIDATES[0]
-        )
-        _draw_point(axes[0, people.index(number)], arms.index(arm), *point, color, widest or np.inf)
     for axis, number in zip(axes[0], people, strict=True):
+        for row, arm in enumerate(arms):
+            if (arm, number) in points:
+                value, bounds = points[arm, number]
+                color = _color(arm, control, named, CANDIDATES[0])
+                axis.plot(bounds or (value,) * 2, [row, row], color=color, linewidth=3, alpha=0.4)
+                axis.plot(value, row, "o", color=color)
+        if are_gains:
+            axis.axvline(0, color="black", linewidth=0.8)
+            axis.set_xscale("symlog", linthresh=LINEAR_GAIN)
+            _ticks(axis.xaxis, GAIN_TICKS)
         axis.set_title(people_text(number), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
-        if widest:
-            axis.axvline(0, color="black", linewidth=0.8)
         _bare(axis)
-    if widest:
-        ends = [end for value, bounds in points.values() for end in (bounds or (value,))]
-        low, high = np.clip([min(*ends, 0), max(*ends, 0)], -widest, widest)
-        axes[0, 0].set_xlim(low - 0.02, high + 0.02)
     axes[0, 0].set_yticks(range(len(arms)), [str(arm) for arm in arms])
     figure.supxlabel(label, fontsize=10)
     save(figure, path)
 
 
-def _draw_point(
-    axis: Axes, row: int, value: float, bounds: Bounds | None, color: str, widest: float
-) -> None:
-    """A value with its interval, or an arrow with its number where it lies beyond the edge."""
-    if abs(value) > widest:
-        side = 1 if value > 0 else -1
-        axis.plot(side * widest, row, ">" if side > 0 else "<", color=color)
-        axis.annotate(f"{value:+.2f}", (side * widest, row), (-9 * side, 0), fontsize=8,
-                      textcoords="offset points", va="center", ha="right" if side > 0 else "left",
-                      color=color)  # fmt: skip
-        return
-    if bounds:
-        axis.plot(bounds, [row, row], color=color, linewidth=3, alpha=0.4)
-    axis.plot(value, row, "o", color=color)
+def _color(arm: Arm, control: Arm, named: Arm | None, candidate: str) -> str:
+    special = {control: CONTROL, named: NAMED}
+    return special.get(arm) or (CONTROLS if arm.is_control else candidate)
 
 
 def accuracy_over_people(
@@ -133,9 +131,8 @@ def accuracy_over_people(
     colors, dashes = iter(cycle(CANDIDATES)), iter(cycle(DASHES))
     for arm in order:
         stands_out = arm in (control, named)
-        color = {control: CONTROL, named: NAMED}.get(arm) or (
-            CONTROLS if arm.is_control else next(colors)
-        )
+        candidate = CANDIDATES[0] if arm.is_control else next(colors)
+        color = _color(arm, control, named, candidate)
         points = np.array([(f.accuracy, *(f.interval or (f.accuracy,) * 2)) for f in lines[arm]])
         accuracy, low, high = points.clip(NEAR_ZERO, 1 - NEAR_ZERO).T
         x = [found.people for found in lines[arm]]
@@ -153,10 +150,7 @@ def accuracy_over_people(
     axis.set_xscale("log")
     axis.set_xticks(people, [str(number) for number in people])
     axis.set_yscale("logit")  # half the errors is the same step anywhere
-    low, high = axis.get_ylim()
-    ticks = [tick for tick in ACCURACY_TICKS if low <= tick <= high]
-    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.minorticks_off()
+    _ticks(axis.yaxis, ACCURACY_TICKS)
     axis.set_xlabel("people to learn from: real images of each character")
     axis.set_ylabel("accuracy on test writers")
     axis.grid(alpha=0.3)

@@ -464,7 +464,7 @@ def _results(found: Comparison, num_confusions: int) -> list[Section]:
 
 def _overview(found: Comparison) -> Section:
     findings, control, named = found.findings, found.control, found.named
-    colors = "Black: the control. Grey: others without generated images. Blue: with them."
+    colors = "Black: the control. Grey: others without generated images. In colour: with them."
     if named:
         colors += " Red: named beforehand."
     if len(found.sources) > 1:
@@ -481,8 +481,8 @@ def _overview(found: Comparison) -> Section:
     if gains:
         path = found.folder / "gains.png"
         label = f"gain over {control}, corrected 95 % interval over writers"
-        plots.arm_intervals(gains, control, named, label, path, plots.WIDEST_GAIN)
-        caption = f"Gains. {colors} An arrow and its number lie beyond the edge."
+        plots.arm_intervals(gains, control, named, label, path, are_gains=True)
+        caption = f"Gains. {colors} Beyond {plots.LINEAR_GAIN} the scale is logarithmic."
         pictures.append(Picture(path, caption))
     return Section("Accuracy and gain", pictures=pictures)
 
