@@ -12,7 +12,7 @@ from conftest import SMOKE, ComposeSmoke, edit_facts, smoke_overrides
 
 from handwriting.config import Config
 from handwriting.corpus.audit import audit, writers_seen
-from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import files_key
@@ -172,12 +172,6 @@ def test_generated_images_in_the_hand_of_a_test_writer_are_named(study: Study) -
     assert lines(study) == [f"{name}: has seen {TESTED} (test); {FILTERED} has read it"]
 
 
-def test_generated_images_without_facts_are_named(study: Study) -> None:
-    (study.folder / GENERATED / "facts.json").unlink()
-    (found,) = lines(study)
-    assert found == f"no such file: {study.folder / GENERATED / 'facts.json'}"
-
-
 def test_what_an_encoder_saw_is_seen_by_all_that_is_made_from_it(study: Study) -> None:
     wider = replace(study.config.data, train_writers=4, num_writers=6)
     train_image_encoder.main(replace(study.config, data=wider))
@@ -245,15 +239,6 @@ def test_weights_say_whom_they_saw_before_anything_is_trained_with_them(
     assert not run_folder(config).exists()
 
 
-def test_writers_seen_are_those_of_every_source(corpus: Corpus, line: Study) -> None:
-    clip = load_weights(line.folder / "clip", "clip", "")
-    manifest = read_manifest(line.folder / GENERATED / "manifest.json")
-    everyone = sorted({*clip.facts["writers_seen"], TESTED, "simulated_0004"})
-    assert writers_seen(clip, corpus.test) == everyone
-    assert writers_seen(manifest) == clip.facts["writers_seen"]
-    assert writers_seen() == []
-
-
 # Images -------------------------------------------------------------------------------------------
 
 
@@ -283,6 +268,16 @@ def test_a_test_image_that_is_another_hands_too_is_named(
     (name,) = copied.present_writers()
     with pytest.raises(InputError, match=f"木 by {writer} is the same image as one by {name}"):
         audit(people, [])
+
+
+def test_people_in_two_splits_are_named(people: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = open_corpus(people)
+    both = replace(corpus, validation=corpus.test)
+    monkeypatch.setattr("handwriting.corpus.audit.open_corpus", lambda _: both)
+    with pytest.raises(InputError) as caught:
+        audit(people, [])
+    for name in corpus.test.present_writers():
+        assert f"{name} is in validation and in test" in str(caught.value)
 
 
 def test_test_images_of_nobody_known_are_not_called_unseen(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import KATAKANA, SMOKE, WRITERS
+from conftest import SMOKE, WRITERS
 
 from handwriting.corpus.audit import check_splits
 from handwriting.errors import InputError
@@ -127,10 +127,3 @@ def test_shared_files_and_shared_writers_are_named() -> None:
     with pytest.raises(InputError, match=f"{first.path} is in train and in validation"):
         check_splits({"train": everyone.only([first]), "validation": everyone.only([other_hand])})
     check_splits({"train": everyone.only([first]), "test": everyone.only([second, third])})
-
-
-@pytest.mark.skipif(not KATAKANA.is_file(), reason="the real katakana are not here")
-def test_the_real_katakana_are_complete() -> None:
-    manifest = read_manifest(KATAKANA)
-    assert (len(manifest.entries), len(manifest.characters), len(manifest.writers)) == (470, 47, 10)
-    assert len(np.unique(np.concatenate([*read_images(manifest, 32, "reading")]), axis=0)) == 470

@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
@@ -28,6 +27,7 @@ from handwriting.storage.keys import file_key
 
 FACTS = "facts.json"  # beside generated images
 MANIFEST = "manifest.json"
+WEIGHTS = "[!.]*.safetensors"  # that is written whole
 NEW = "A test writer must be new to all that is tested: remove the leak, then re-run these stages."
 MAX_NAMED = 5  # writers of a file
 _KEY = re.compile(r'"([0-9a-f]{16})"')
@@ -64,12 +64,8 @@ def _behind(source: PackedImages | Weights | Manifest) -> list[str]:
 
 def held_out(corpus: Corpus) -> dict[str, str]:
     """The named people who validate or test, with their split."""
-    return {
-        name: split
-        for split, people in _people(corpus).items()
-        for name in people
-        if split != "train"
-    }
+    people = _people(corpus)
+    return {name: split for split in ("validation", "test") for name in people[split]}
 
 
 def _people(corpus: Corpus) -> dict[str, set[str]]:
@@ -143,11 +139,8 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     for recogniser in recognisers:
         path = Path(recogniser).absolute()
         trail.follow(path.parent if path.is_file() else path, reader="")
-    report_problems(
-        "audit",
-        [*_on_two_sides(_people(corpus)), *_copies(corpus), *trail.problems],
-        NEW,
-    )
+    problems = [*_on_two_sides(_people(corpus)), *_copies(corpus), *trail.problems]
+    report_problems("audit", problems, NEW)
     num_manifests = sum(path.name == MANIFEST for path in trail.files)
     line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"
     if UNKNOWN_WRITER in corpus.test.present_writers():
@@ -169,8 +162,8 @@ class _Trail:
         self._runs: set[Path] = set()
         self._study = study
         self._held_out = held_out(corpus)
-        weights = chain.from_iterable(folder.rglob("*.safetensors") for folder in (study, *others))
-        self._run_of = {file_key(path): path.parent for path in _weights_in(weights)}
+        weights = chain.from_iterable(folder.rglob(WEIGHTS) for folder in (study, *others))
+        self._run_of = {file_key(path): path.parent for path in weights}
         for path in study.rglob(MANIFEST):
             self._run_of[files_key(read_manifest(path))] = path.parent
 
@@ -189,12 +182,13 @@ class _Trail:
         done = run / "done.json"
         if not done.is_file() or read_json(done)["key"] != went_in["key"]:
             self.problems.append(f"{name}: is not finished")
-        for what, key in _keys(went_in["inputs"]):
-            if key in self._run_of:
-                self.follow(self._run_of[key], name)
-            elif what != "corpus":  # whose images these were, the facts tell
-                self.problems.append(f"{name}: read {what} {key}, which is not of this study")
-        made = [*_weights_in(run.glob("*.safetensors")), *run.glob(MANIFEST)]
+        for what, value in went_in["inputs"].items():
+            for key in _KEY.findall(json.dumps(value)):
+                if key in self._run_of:
+                    self.follow(self._run_of[key], name)
+                elif what != "corpus":  # whose images these were, the facts tell
+                    self.problems.append(f"{name}: read {what} {key}, which is not of this study")
+        made = [*sorted(run.glob(WEIGHTS)), *run.glob(MANIFEST)]
         self.files += made
         read_by = f"; {reader} has read it" if reader else ""
         for path in made:
@@ -210,17 +204,6 @@ class _Trail:
                 more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
                 people = ", ".join(found[:MAX_NAMED]) + more
                 self.problems.append(f"{name}/{path.name}: has seen {people}{read_by}")
-
-
-def _weights_in(paths: Iterator[Path]) -> list[Path]:
-    """The weights among files, in order; one that is being written has another name."""
-    return sorted(path for path in paths if not path.name.startswith("."))
-
-
-def _keys(inputs: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The content keys in what a run has read, however deep, with the names they stand under."""
-    for name, value in inputs.items():
-        yield from ((name, key) for key in _KEY.findall(json.dumps(value)))
 
 
 def _copies(corpus: Corpus) -> Iterator[str]:
