@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
+from hydra.errors import HydraException
 from hypothesis import given, strategies as st
 
+from handwriting.corpus import readers
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.corpus.splits import divide
 from handwriting.errors import InputError
@@ -77,6 +79,7 @@ def test_rotations_test_everyone_in_turn() -> None:
     tested = [name for turn in turns[:5] for name in turn["test"]]
     assert sorted(tested) == sorted([*WRITERS, *WRITERS])  # two of five, five times
     assert turns[5] == turns[0]
+    assert not {*turns[0]["test"]} & {*turns[1]["test"]}
 
 
 def test_simulated_people_rotate_too(smoke: ComposeSmoke) -> None:
@@ -208,6 +211,51 @@ def test_an_image_without_a_writer_is_named_before_splitting(
     path = write_images(writers=[*WRITERS, "1"])
     with pytest.raises(InputError, match=r"no writer known for .*U\+3042/1\.png"):
         open_corpus(smoke("data=manifest", f"data.manifest={path}"))
+
+
+KUZUSHIJI = """
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from handwriting.characters.classes import class_list
+from handwriting.config import Fonts
+from handwriting.corpus.splits import Reader, Splits
+from handwriting.images.packed import PackedImages
+
+
+@dataclass
+class KuzushijiData(Reader):
+    is_real = True
+    characters: str = "smoke"
+    folder: str = ""
+
+    def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
+        characters = class_list(self.characters)
+        parts = []
+        for split in ("train", "validation", "test"):
+            images = np.load(Path(self.folder, f"{split}.npy"))
+            labels = np.arange(len(images)) % len(characters)
+            parts.append(PackedImages(images, labels, 0 * labels, characters, (split,)))
+        return Splits(*parts)
+"""
+
+
+def test_a_new_reader_is_one_module(
+    smoke: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kuzushiji.py").write_text(KUZUSHIJI, encoding="utf-8")
+    for i, split in enumerate(("train", "validation", "test")):
+        np.save(tmp_path / f"{split}.npy", np.full((12, 16, 16), i + 1, np.uint8))
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path)])
+    corpus = open_corpus(smoke("data=kuzushiji_schema", f"data.folder={tmp_path}"))
+    assert corpus.is_real
+    assert splits(corpus) == (["train"], ["validation"], ["test"])
+    for i, part in enumerate((corpus.train, corpus.validation, corpus.test)):
+        assert np.unique(np.asarray(part.images)).tolist() == [i + 1]
+    with pytest.raises(HydraException, match="data.num_writers"):
+        smoke("data=kuzushiji_schema", "data.num_writers=3")
 
 
 @pytest.mark.skipif(not KATAKANA.is_file(), reason="the real katakana are not here")
