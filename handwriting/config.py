@@ -207,7 +207,6 @@ class Vae(GeneratorTraining):
     num_latents: int = 12
     dim: int = 64  # channels at half the image's side, up to four times as many at an eighth
     dropout: float = 0.1
-    smooth: bool = False  # training images blurred and thresholded first, as in the original
 
 
 @dataclass

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import smoke_overrides
 from PIL import Image
 from torch import Tensor, nn
@@ -31,7 +30,6 @@ from handwriting.parallel.ranks import all_gather_object, all_reduce_mean_, main
 from handwriting.rng import Rng
 from handwriting.runs import run as run_module
 from handwriting.runs.run import run_folder
-from handwriting.runs.runtime import Runtime
 from handwriting.script import compose
 
 pytestmark = pytest.mark.slow
@@ -228,23 +226,6 @@ def norms_and_dropout() -> list[Any]:
     return found
 
 
-def contrast() -> dict[str, Tensor]:
-    """The gradients of two towers by contrast over the whole batch, as a step leaves them."""
-    clip = importlib.import_module("training_clip.model")
-    torch.manual_seed(0)
-    towers, scale = nn.ModuleList([nn.Linear(6, 4), nn.Linear(5, 4)]), nn.Parameter(torch.ones(()))
-    x = [torch.randn(8, 6), torch.randn(8, 5)]
-    labels = torch.tensor([0, 1, 2, 0, 1, 3, 3, 4])
-    optimizer = torch.optim.Adam([*towers.parameters(), scale], fused=True)
-    embedded = [F.normalize(tower(own_rows(part))) for tower, part in zip(towers, x, strict=True)]
-    embeddings = [gather(part) for part in embedded]
-    targets = clip.same_character_targets(labels)
-    clip.contrastive_loss(embeddings[0], embeddings[1], scale, targets).backward()
-    Runtime(compose(["runtime.precision=no", "runtime.num_threads=1"]).runtime).step(optimizer)
-    weights = {**dict(towers.named_parameters()), "scale": scale}
-    return {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-
-
 def one_for_all() -> list[Any]:
     """What becomes of work and errors of one process; who did the work."""
     found: list[Any] = [main_only(lambda: (ranks.rank(), ranks.world_size()))()]
@@ -283,10 +264,7 @@ def everything(runs_dir: Path, one: Path, cache_dir: Path) -> dict[str, Any]:
     """All that two processes do in these tests."""
     made = make_slowly(runs_dir / "set")
     run_stages(runs_dir, one, cache_dir)
-    return {
-        "norms": norms_and_dropout(), "contrast": contrast(), "one_for_all": one_for_all(),
-        "made": made,
-    }  # fmt: skip
+    return {"norms": norms_and_dropout(), "one_for_all": one_for_all(), "made": made}
 
 
 def test_norms_and_dropout_see_the_whole_batch(found: list[dict[str, Any]]) -> None:
@@ -296,12 +274,6 @@ def test_norms_and_dropout_see_the_whole_batch(found: list[dict[str, Any]]) -> N
             assert one.keys() == other.keys()
             for name, value in one.items():
                 torch.testing.assert_close(other[name], value, rtol=1e-4, atol=1e-5, msg=name)
-
-
-def test_contrast_is_over_the_whole_batch(found: list[dict[str, Any]]) -> None:
-    for name, value in contrast().items():
-        for both in found:
-            torch.testing.assert_close(both["contrast"][name], value)
 
 
 DRAWS: list[Callable[[Rng, int], Tensor]] = [

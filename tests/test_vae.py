@@ -1,7 +1,5 @@
 """The VAE: its two terms against references, its network, smoothing, its two scripts."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -234,21 +232,3 @@ def test_a_traversal_moves_one_latent_variable_at_a_time(
     for variable in range(12):
         torch.testing.assert_close(rows[variable, :, variable], torch.linspace(-3, 3, 13))
     assert int((rows != 0).sum()) == 12 * 12
-
-
-def test_smoothing_reaches_the_images_that_it_trains_on(
-    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Tensor] = []
-    forward = Vae.forward
-
-    def noted(self: Vae, images: Tensor, *rest: Any) -> tuple[Tensor, Encoded]:
-        seen.append(images)
-        return forward(self, images, *rest)
-
-    monkeypatch.setattr(Vae, "forward", noted)
-    plain = train.main(smoke("vae.num_steps=1"))
-    smoothed = train.main(smoke("vae.num_steps=1", "vae.smooth=true"))
-    assert plain == smoothed
-    before, after = (((images[:, 0] + 1) * 127.5).round().to(torch.uint8) for images in seen)
-    np.testing.assert_array_equal(smooth(before.numpy()), after.numpy())

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handwriting.networks.blocks import GROUPS, Attention, FrozenEmbedding, ModulatedBlock
+from handwriting.networks.blocks import GROUPS, FrozenEmbedding, Middle, ModulatedBlock
 
 STEM_PX = 2  # pixels per side folded into channels
 NUM_FREQUENCIES = 32  # of the time's sines and cosines
@@ -135,9 +135,7 @@ class Denoiser(nn.Module):
             Down(*channels, num_blocks, embedding_dim, shrink=i > 0)
             for i, channels in enumerate(levels)
         )
-        self.middle1 = ModulatedBlock(widths[-1], widths[-1], embedding_dim)
-        self.attention = Attention(widths[-1], linear=False)
-        self.middle2 = ModulatedBlock(widths[-1], widths[-1], embedding_dim)
+        self.middle = Middle(widths[-1], embedding_dim)
         self.up = nn.ModuleList(
             Up(*channels, num_blocks, embedding_dim, grow=i > 0)
             for i, channels in reversed(list(enumerate(levels)))
@@ -166,7 +164,7 @@ class Denoiser(nn.Module):
         skips: list[Tensor] = []
         for down in self.down:
             x = down(x, embedding, skips)
-        x = self.middle2(self.attention(self.middle1(x, embedding)), embedding)
+        x = self.middle(x, embedding)
         for up in self.up:
             x = up(x, embedding, skips)
         velocity = F.pixel_shuffle(self.last(F.silu(self.norm(x))), STEM_PX)

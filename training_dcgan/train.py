@@ -51,7 +51,7 @@ def main(config: Config) -> Path:
     dcgan = DCGAN(
         config.size_px, settings.z_dim, len(corpus.characters) if is_conditional else None,
         settings.dim, settings.discriminator_dim, settings.learning_rate,
-        settings.discriminator_learning_rate, (settings.betas[0], settings.betas[1]),
+        settings.discriminator_learning_rate, settings.betas,
         settings.ema_decay,
     ).build(runtime)  # fmt: skip
 

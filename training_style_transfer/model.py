@@ -14,7 +14,13 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
     apply_activation_checkpointing,
 )
 
-from handwriting.networks.blocks import GROUPS, Attention, FrozenEmbedding, ModulatedBlock
+from handwriting.networks.blocks import (
+    GROUPS,
+    Attention,
+    FrozenEmbedding,
+    Middle,
+    ModulatedBlock,
+)
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,20 +79,6 @@ def levels(
         Level(channels, out_channels, num_blocks, condition_dim, full_attention, change)
         for channels, out_channels, change in zip(widths, out_widths, resizes, strict=True)
     )
-
-
-class Middle(nn.Module):
-    """Full attention between two residual blocks."""
-
-    def __init__(self, channels: int, condition_dim: int | None) -> None:
-        super().__init__()
-        self.block1 = ModulatedBlock(channels, channels, condition_dim)
-        self.attention = Attention(channels, linear=False)
-        self.block2 = ModulatedBlock(channels, channels, condition_dim)
-
-    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        mixed: Tensor = self.block2(self.attention(self.block1(x, condition)), condition)
-        return mixed
 
 
 class Encoder(nn.Module):

@@ -74,12 +74,12 @@ def train_step(config: Config, step_type: str) -> Path:
     runtime.to_device(generator)
     runtime.to_device(discriminator)
     averaged = moving_average(generator, settings.ema_decay)
-    betas = (settings.betas[0], settings.betas[1])
-    generator_optimizer = Adam(
-        generator.parameters(), settings.learning_rate, betas=betas, fused=True
-    )
-    discriminator_optimizer = Adam(
-        discriminator.parameters(), settings.discriminator_learning_rate, betas=betas, fused=True
+    generator_optimizer, discriminator_optimizer = (
+        Adam(network.parameters(), learning_rate, settings.betas, fused=True)
+        for network, learning_rate in (
+            (generator, settings.learning_rate),
+            (discriminator, settings.discriminator_learning_rate),
+        )
     )
 
     run.begin()

@@ -27,9 +27,10 @@ class Encoded:
     mean: Tensor
     log_var: Tensor
 
-    def sample(self, rng: Rng) -> Tensor:
+    def sample(self, rng: Rng | None = None) -> Tensor:
         """Latent variables (B, L), through which gradients flow (eq. 4 and section 2.4)."""
-        return self.mean + (self.log_var / 2).exp() * rng.randn(*self.mean.shape)
+        noise = rng.randn(*self.mean.shape) if rng else torch.randn_like(self.mean)
+        return self.mean + (self.log_var / 2).exp() * noise
 
 
 def squared_error(reconstructions: Tensor, images: Tensor) -> Tensor:
@@ -104,7 +105,9 @@ class Vae(nn.Module):
         images: Tensor = self.decoder(self._with_class(latents, labels))
         return images.float()
 
-    def forward(self, images: Tensor, labels: Tensor | None, rng: Rng) -> tuple[Tensor, Encoded]:
+    def forward(
+        self, images: Tensor, labels: Tensor | None = None, rng: Rng | None = None
+    ) -> tuple[Tensor, Encoded]:
         """Reconstructions (B, 1, S, S) from drawn latent variables, and their distribution."""
         encoded = self.encode(images, labels)
         return self.decode(encoded.sample(rng), labels), encoded

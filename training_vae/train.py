@@ -1,16 +1,14 @@
 """Train a variational autoencoder: characters from a dozen latent variables.
 
     python training_vae/train.py
-    python training_vae/train.py vae.class_conditional=false vae.smooth=true
+    python training_vae/train.py vae.class_conditional=false
     python training_vae/train.py experiment=smoke
 
-Images are those of training writers, fonts and simulated writers (``shares``); ``vae.smooth`` blurs
-and thresholds them first, as the original did. Writes ``runs/<name>/vae/vae.safetensors`` and
-pictures: ``step_*``, images over their reconstructions over samples from the prior;
-``traversal``, a row per latent variable from -3 to 3.
+Images are those of training writers, fonts and simulated writers (``shares``). Writes
+``runs/<name>/vae/vae.safetensors`` and pictures: ``step_*``, images over their reconstructions over
+samples from the prior; ``traversal``, a row per latent variable from -3 to 3.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -19,10 +17,9 @@ from torch import Tensor
 from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.bank import Mixture
-from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.corpus import open_corpus
 from handwriting.images.augment import to_float
-from handwriting.images.canonical import Uint8, smooth
-from handwriting.images.packed import PackedImages, UnpackedImages, cached, in_parts
+from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import float_sheet
 from handwriting.networks.optimizer import one_cycle
 from handwriting.rng import Rng
@@ -30,7 +27,6 @@ from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.script import run_script
-from handwriting.storage.keys import content_key
 from training_vae.model import Vae, kl_divergence, squared_error
 
 PRIOR_ROWS = 3  # samples from the prior on a sheet, beside each image shown
@@ -47,8 +43,7 @@ def main(config: Config) -> Path:
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
 
-    sources = smoothed_sources(config, corpus) if settings.smooth else corpus.sources
-    mixture = Mixture(corpus, sources, runtime.device)
+    mixture = Mixture(corpus, corpus.sources, runtime.device)
 
     def draw(batch_size: int, rng: Rng) -> tuple[Tensor, Tensor | None]:
         labels = mixture.draw_labels(batch_size, rng)
@@ -88,23 +83,6 @@ def main(config: Config) -> Path:
         run.folder / "vae.safetensors", "vae", network.arguments, facts, network.state_dict()
     )
     return run.finish(run.last_logged(), [path])
-
-
-def smoothed_sources(config: Config, corpus: Corpus) -> dict[str, PackedImages]:
-    """The corpus's sources with their images blurred and thresholded, made once."""
-
-    def smoothed(kind: str, source: PackedImages) -> PackedImages:
-        facts = corpus.key, asdict(config.data), asdict(config.fonts), config.size_px, kind
-        folder = Path(config.cache_dir).absolute() / "smoothed" / content_key(*facts)
-        return cached(
-            folder,
-            lambda: UnpackedImages(
-                map(smooth, in_parts(source.images)), source.labels, source.writers,
-                source.characters, source.writer_names, source.size_px,
-            ),
-        )  # fmt: skip
-
-    return {kind: smoothed(kind, source) for kind, source in corpus.sources.items()}
 
 
 @torch.no_grad()

@@ -67,6 +67,20 @@ class Attention(nn.Module):
         return x + self.to_out(mixed.reshape(batch, HEADS * HEAD_DIM, height, width))
 
 
+class Middle(nn.Module):
+    """Full attention between two residual blocks."""
+
+    def __init__(self, channels: int, condition_dim: int | None) -> None:
+        super().__init__()
+        self.block1 = ModulatedBlock(channels, channels, condition_dim)
+        self.attention = Attention(channels, linear=False)
+        self.block2 = ModulatedBlock(channels, channels, condition_dim)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        mixed: Tensor = self.block2(self.attention(self.block1(x, condition)), condition)
+        return mixed
+
+
 class FrozenEmbedding(nn.Module):
     """Embeddings of classes that are given and not trained, each of length 1.
 
