@@ -131,7 +131,6 @@ def config_of(stage: str, runs_dir: Path, one: Path, cache_dir: Path) -> Config:
 
 
 def run_stages(runs_dir: Path, one: Path, cache_dir: Path) -> None:
-    run_module.LOG_EVERY = 1
     for stage, (name, _) in STAGES.items():
         script = importlib.import_module(name)
         folder = script.main(config_of(stage, runs_dir, one, cache_dir))
@@ -140,27 +139,22 @@ def run_stages(runs_dir: Path, one: Path, cache_dir: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(
-    tmp_path_factory: pytest.TempPathFactory, cache_dir: Path
-) -> tuple[dict[int, Path], list[dict[str, Any]]]:
-    """The folders of all stages by the number of processes, and what each of two found."""
-    folder = tmp_path_factory.mktemp("processes")
-    one = folder / "one"
-    log_every = run_module.LOG_EVERY
-    run_stages(one, one, cache_dir)
-    run_module.LOG_EVERY = log_every
-    found = two(everything, folder / "work", folder / "two", one, cache_dir)
-    return {1: one / "smoke", 2: folder / "two" / "smoke"}, found
+def one(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """The study's folder after one process ran all stages."""
+    runs_dir = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "LOG_EVERY", 1)
+        run_stages(runs_dir, runs_dir, cache_dir)
+    return runs_dir / "smoke"
 
 
-@pytest.fixture
-def runs(results: tuple[dict[int, Path], list[dict[str, Any]]]) -> dict[int, Path]:
-    return results[0]
-
-
-@pytest.fixture
-def found(results: tuple[dict[int, Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return results[1]
+@pytest.fixture(scope="module")
+def found(
+    one: Path, tmp_path_factory: pytest.TempPathFactory, cache_dir: Path
+) -> list[dict[str, Any]]:
+    """What each of two processes found, which ran all stages in another folder."""
+    folder = tmp_path_factory.mktemp("two")
+    return two(everything, folder / "work", folder / "two", one.parent, cache_dir)
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
@@ -171,19 +165,21 @@ def logged(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("stage", [*TRAINED, *RECOGNISED])
-def test_two_processes_have_the_losses_of_one(stage: str, runs: dict[int, Path]) -> None:
-    one, other = logged(runs[1] / stage), logged(runs[2] / stage)
+def test_two_processes_have_the_losses_of_one(
+    stage: str, one: Path, found: list[dict[str, Any]]
+) -> None:
+    expected, losses = logged(one / stage), logged(found[0]["folder"] / stage)
     # Rounding grows: weights of a GAN that differ by 1e-7 give losses 2 % apart two steps later.
     is_gan = stage.startswith(("style_transfer", "dcgan"))
     for step, tolerance in enumerate((1e-3, 5e-3, 2e-2) if is_gan else (1e-4, 2e-4, 1e-3)):
-        assert other[step] == pytest.approx(one[step], rel=tolerance, abs=tolerance / 10), step
+        assert losses[step] == pytest.approx(expected[step], rel=tolerance, abs=tolerance / 10)
 
 
 @pytest.mark.parametrize("stage", GENERATED)
 def test_two_processes_make_the_images_of_one_and_one_manifest(
-    stage: str, runs: dict[int, Path]
+    stage: str, one: Path, found: list[dict[str, Any]]
 ) -> None:
-    one, other = runs[1] / stage, runs[2] / stage
+    one, other = one / stage, found[0]["folder"] / stage
     for name in ("manifest.json", "writers.json", "facts.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
     paths = sorted(path.relative_to(one) for path in one.rglob("*.png"))
@@ -262,9 +258,13 @@ def make_slowly(folder: Path) -> int:
 
 def everything(runs_dir: Path, one: Path, cache_dir: Path) -> dict[str, Any]:
     """All that two processes do in these tests."""
+    run_module.LOG_EVERY = 1
     made = make_slowly(runs_dir / "set")
     run_stages(runs_dir, one, cache_dir)
-    return {"norms": norms_and_dropout(), "one_for_all": one_for_all(), "made": made}
+    return {
+        "folder": runs_dir / "smoke", "norms": norms_and_dropout(), "one_for_all": one_for_all(),
+        "made": made,
+    }  # fmt: skip
 
 
 def test_norms_and_dropout_see_the_whole_batch(found: list[dict[str, Any]]) -> None:

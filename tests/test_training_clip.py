@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from conftest import SMOKE, ComposeSmoke
 from torch import Tensor
 
-from handwriting.characters.vocabulary import EOS, PAD, ClassTexts, Vocabulary, class_texts
+from handwriting.characters.vocabulary import EOS, PAD, ClassTexts, Vocabulary
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
@@ -213,20 +213,6 @@ def test_both_kinds_of_targets_train(targets: str, trained: Path, smoke: Compose
     weights = load_weights(train_clip.main(config), "clip", "")
     assert float(weights.state["logit_scale"]) == 0
     assert weights.arguments["learn_temperature"] is False
-
-
-def test_a_loaded_clip_gives_the_embeddings_it_was_saved_with(
-    trained: Path, clip_folder: Path, corpus: Corpus, smoke: ComposeSmoke, runtime: Runtime
-) -> None:
-    weights = load_weights(clip_folder, "clip", "")
-    network, texts = load_clip(weights, smoke().structure, corpus)
-    again = Clip(**weights.arguments)
-    again.load_state_dict(weights.state)
-    torch.testing.assert_close(
-        class_embeddings(network, texts, runtime), class_embeddings(again, texts, runtime)
-    )
-    own = class_texts(smoke().structure, corpus.characters, corpus.seen)
-    assert texts.vocabulary == own.vocabulary
 
 
 @pytest.mark.parametrize("stage", [train_image_encoder, train_text_encoder])

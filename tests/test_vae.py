@@ -191,13 +191,6 @@ def test_smoothing_is_a_blur_and_a_threshold_to_zero(
     np.testing.assert_array_equal(smooth(pictures), smoothed)
 
 
-def test_strokes_keep_their_grey_and_paper_its_zero(pictures: Uint8) -> None:
-    glyph, smoothed = pictures[0], smooth(pictures)[0]
-    assert len(np.unique(smoothed)) > 20
-    assert float((smoothed == 0).mean()) > float((glyph < 50).mean()) - 0.1
-    assert not smooth(np.zeros((1, 8, 8), np.uint8)).any()
-
-
 # The scripts --------------------------------------------------------------------------------------
 
 
