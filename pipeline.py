@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from generators import GENERATORS, Stage, chosen
+from generators import GENERATORS, Generator, Stage, chosen
 from handwriting.config import (
     Config,
     StepType,
@@ -48,6 +48,13 @@ def main(config: Config) -> Path:
     corpus = open_corpus(config)
     with lock_folder(run_folder(config)):
         record_study(config, corpus)
+        report = compare(config, generators)
+    print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
+    return report
+
+
+def compare(config: Config, generators: list[Generator]) -> Path:
+    """Train all arms, test and report them; a second time only what has changed."""
     # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
     config = replace(
         config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True,
@@ -78,10 +85,7 @@ def main(config: Config) -> Path:
     print(audit(config, recognisers), flush=True)  # nothing is tested when something has leaked
     evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
     test.main(replace(config, evaluation=evaluation))
-    with lock_folder(run_folder(config)):
-        report = write_study_report(config, {row.name: row.caption for row in generators})
-    print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
-    return report
+    return write_study_report(config, {row.name: row.caption for row in generators})
 
 
 def study_arms(config: Config) -> list[Config]:

@@ -132,6 +132,18 @@ def test_nothing_is_tested_when_a_test_writer_was_seen(study: Study) -> None:
     assert stages == []
 
 
+def test_the_study_is_this_process_alone_until_its_report(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    monkeypatch.setattr(
+        pipeline.test, "main", lambda _: held.append((study.folder / "lock").is_file())
+    )
+    pipeline.main(study.config)
+    assert held == [True]
+    assert not (study.folder / "lock").exists()
+
+
 def test_a_second_call_runs_nothing(study: Study) -> None:
     pipeline.main(study.config)
     before = stamps(study.folder)

@@ -1,5 +1,7 @@
 """Where the project's own files lie."""
 
+import subprocess
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -21,22 +23,14 @@ def workspace() -> Path:
     return _CHECKOUT if (_CHECKOUT / "conf" / "study.yaml").is_file() else Path.cwd()
 
 
+@cache
 def git_commit() -> str | None:
-    """The commit that the checkout is at; None outside one, as in an installed package."""
-    git = _CHECKOUT / ".git"
-    if git.is_file():  # a worktree or submodule: the folder is elsewhere
-        git = _CHECKOUT / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
-    if not (git / "HEAD").is_file():
+    """The commit that the checkout is at; None without a checkout, as where this is installed."""
+    if not (_CHECKOUT / ".git").exists():
         return None
-    head = (git / "HEAD").read_text(encoding="utf-8").strip()
-    if not head.startswith("ref: "):
-        return head
-    branch = head.removeprefix("ref: ")
-    shared = git / "commondir"  # of a worktree: where the branches are
-    if shared.is_file():
-        git = git / shared.read_text(encoding="utf-8").strip()
-    if (git / branch).is_file():
-        return (git / branch).read_text(encoding="utf-8").strip()
-    packed = git / "packed-refs"
-    lines = packed.read_text(encoding="utf-8").splitlines() if packed.is_file() else []
-    return next((line.split()[0] for line in lines if line.endswith(f" {branch}")), None)
+    # Also where somebody else owns the checkout, as in a container.
+    command = ["git", "-C", str(_CHECKOUT), "-c", "safe.directory=*", "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
