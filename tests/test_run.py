@@ -1,9 +1,16 @@
-"""A run: goes on as if it had never stopped, is not repeated, loses nothing, executes nothing."""
+"""A run: not repeated, resumed to the same result, never lost: kills, full disks, two at once."""
 
 import errno
+import io
 import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,230 +19,579 @@ import numpy as np
 import pytest
 import torch
 from conftest import ComposeSmoke
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW
 
 from handwriting.config import Config
-from handwriting.errors import InputError
+from handwriting.errors import InputError, WriteError
+from handwriting.images.packed import PackedImages, cached, save_array
+from handwriting.images.sheets import save_png
 from handwriting.runs import run as run_module
+from handwriting.runs.checkpoint import Checkpoints
 from handwriting.runs.run import Run, run_folder
-from handwriting.runs.weights import load_weights
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import save_weights
+from handwriting.sources.fonts import find_fonts
+from handwriting.sources.glyphs import font_images
+from handwriting.storage import locks
 from handwriting.storage.atomic import write_atomically
-from handwriting.storage.json_files import write_json
-from training_clip import train_image_encoder
+from handwriting.storage.json_files import read_json, write_json
+from handwriting.storage.locks import LOCK_FILE, FolderLock
 
-SECTIONS = ("seed", "size_px", "image_encoder")
-Interrupt = Callable[[int], None]
+ROOT = Path(__file__).resolve().parents[1]
+FINISHED = {"config.json", "metrics.jsonl", "metrics.json", "done.json", "toy.bin"}
+CHECKPOINTS = ("checkpoint.pt", "checkpoint.pt.before")
+DuringStep = Callable[[int], object]
+
+
+class Toy:
+    """A stage that adds random numbers, 12 of them, and so tells whether any was lost."""
+
+    def __init__(self, smoke: ComposeSmoke, *overrides: str, every_s: float = -1) -> None:
+        config = smoke(f"runtime.checkpoint_every_s={every_s}", *overrides)
+        self.run = Run(config, "toy", ("seed",), {})
+        self.folder = self.run.folder
+        self.network = nn.Linear(1, 1)
+        self.finished: list[int] = []
+
+    def main(self, during: DuringStep = lambda step: None) -> Tensor:
+        rng = torch.Generator().manual_seed(0)
+        nn.init.zeros_(self.network.weight)
+        self.run.begin()
+        for step in self.run.steps(12, {"network": self.network}, rng):
+            drawn = torch.rand((), generator=rng)
+            self.network.weight.data += drawn
+            during(step)
+            self.run.log(loss=drawn)
+            self.finished.append(step)
+        (self.folder / "toy.bin").touch()
+        self.run.finish({}, [self.folder / "toy.bin"])
+        return self.network.weight.detach().clone()
+
+    def logged(self) -> list[dict[str, float]]:
+        return [json.loads(line) for line in (self.folder / "metrics.jsonl").open()]
+
+
+@pytest.fixture(autouse=True)
+def log_every_five_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "LOG_EVERY", 5)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_in_the_foreground() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore SIGINT, and these tests with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
-def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Interrupt:
-    """A function that makes the next run stop as if Ctrl-C were pressed in that step."""
-    steps = Run.steps
-
-    def interrupt(at: int) -> None:
-        def interrupted(self: Run, *arguments: Any) -> Iterator[int]:
-            for step in steps(self, *arguments):
-                if step == at:
-                    monkeypatch.setattr(Run, "steps", steps)
-                    raise KeyboardInterrupt
-                yield step
-
-        monkeypatch.setattr(Run, "steps", interrupted)
-
-    return interrupt
+def whole(smoke: ComposeSmoke) -> Toy:
+    """The toy stage, run to its end elsewhere."""
+    toy = Toy(smoke, "name=whole")
+    toy.main()
+    return toy
 
 
-def weights_of(folder: Path) -> dict[str, Tensor]:
-    return load_weights(folder, "image_encoder", "a test").state
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {LOCK_FILE}
 
 
-def logged(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def at(step: int, act: Callable[[], object]) -> DuringStep:
+    return lambda now: act() if now == step else None
 
 
-def assert_same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
+def send(*numbers: int) -> Callable[[], None]:
+    def act() -> None:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+
+    return act
 
 
-@pytest.mark.parametrize("stops", [[1], [4], [7, 12], [20]])
-def test_a_stopped_and_resumed_run_equals_one_that_never_stopped(
-    stops: list[int],
-    smoke: ComposeSmoke,
-    interrupt_at: Interrupt,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(run_module, "LOG_EVERY", 5)
-    each_step = "runtime.checkpoint_every_s=-1"
-    whole = train_image_encoder.main(smoke(each_step, runs_dir=tmp_path / "whole"))
-    stopped = smoke(each_step, runs_dir=tmp_path / "stopped")
-    for stop in stops:
-        interrupt_at(stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_image_encoder.main(stopped)
-    folder = train_image_encoder.main(stopped)
-    assert_same(weights_of(folder), weights_of(whole))
-    assert logged(folder) == logged(whole)
+def stop_after(step: int, toy: Toy) -> Toy:
+    with pytest.raises(SystemExit):
+        toy.main(at(step, send(signal.SIGTERM)))
+    return toy
 
 
-def test_steps_after_the_last_checkpoint_are_logged_once(
-    smoke: ComposeSmoke, interrupt_at: Interrupt, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_module, "LOG_EVERY", 5)
-    config = smoke("runtime.checkpoint_every_s=1000")
-    interrupt_at(13)
-    with pytest.raises(KeyboardInterrupt):
-        train_image_encoder.main(config)
-    with (run_folder(config) / "image_encoder/metrics.jsonl").open("a") as file:
-        file.write('{"step": 15, "lo')  # killed while writing
-    folder = train_image_encoder.main(config)
-    assert [line["step"] for line in logged(folder)] == [5, 10, 15, 20]
-
-
-def test_a_seed_decides_the_weights(smoke: ComposeSmoke, tmp_path: Path) -> None:
-    first, again, other = (
-        weights_of(train_image_encoder.main(smoke(f"seed={seed}", runs_dir=tmp_path / name)))
-        for name, seed in (("first", 0), ("again", 0), ("other", 1))
-    )
-    assert_same(first, again)
-    assert not torch.equal(first["head.weight"], other["head.weight"])
-
-
-def test_a_finished_run_is_not_repeated_until_what_it_depends_on_changes(
-    smoke: ComposeSmoke,
-) -> None:
-    folder = train_image_encoder.main(smoke())
-    weights = folder / "image_encoder.safetensors"
-
-    def repeats(config: Config) -> bool:
-        before = weights.stat().st_mtime_ns
-        train_image_encoder.main(config)
-        return weights.stat().st_mtime_ns != before
-
-    assert not repeats(smoke())
-    assert not repeats(smoke("classifier.width=16", "clip.num_steps=3", "tracking=disabled"))
-    assert repeats(smoke("image_encoder.learning_rate=0.01"))
-    assert repeats(smoke())
-    assert repeats(smoke("runtime.precision=bf16"))
-
-
-def test_a_finished_run_whose_output_was_deleted_is_repeated(smoke: ComposeSmoke) -> None:
-    folder = train_image_encoder.main(smoke())
-    (folder / "image_encoder.safetensors").unlink()
-    train_image_encoder.main(smoke())
-    assert (folder / "image_encoder.safetensors").is_file()
-
-
-def test_a_checkpoint_of_another_configuration_is_not_resumed(
-    smoke: ComposeSmoke, interrupt_at: Interrupt, tmp_path: Path
-) -> None:
-    interrupt_at(9)
-    with pytest.raises(KeyboardInterrupt):
-        train_image_encoder.main(smoke("runtime.checkpoint_every_s=-1", "seed=1"))
-    folder = train_image_encoder.main(smoke())
-    fresh = train_image_encoder.main(smoke(runs_dir=tmp_path / "fresh"))
-    assert_same(weights_of(folder), weights_of(fresh))
+# Done or not --------------------------------------------------------------------------------------
 
 
 def test_the_key_follows_sections_and_inputs(smoke: ComposeSmoke, tmp_path: Path) -> None:
+    def key(config: Config, **inputs: Any) -> str:
+        return Run(config, "any", ("seed", "size_px"), inputs).key
+
     file = tmp_path / "input"
     file.write_text("one")
-    key = Run(smoke(), "a", SECTIONS, {"file": file, "n": 1}).key
-    assert Run(smoke(), "b", SECTIONS, {"n": 1, "file": file}).key == key
-    assert Run(smoke("seed=2"), "a", SECTIONS, {"file": file, "n": 1}).key != key
-    assert Run(smoke(), "a", SECTIONS, {"file": file, "n": 2}).key != key
+    first = key(smoke(), file=file, n=1)
+    assert key(smoke("tracking=offline", "clip.num_steps=3"), n=1, file=file) == first
+    assert first not in {
+        key(smoke("seed=2"), file=file, n=1),
+        key(smoke("runtime.precision=bf16"), file=file, n=1),
+        key(smoke(), file=file, n=2),
+    }
     file.write_text("two")
-    assert Run(smoke(), "a", SECTIONS, {"file": file, "n": 1}).key != key
+    assert key(smoke(), file=file, n=1) != first
 
 
-def test_a_run_leaves_its_facts_and_no_checkpoint(smoke: ComposeSmoke) -> None:
-    folder = train_image_encoder.main(smoke("runtime.checkpoint_every_s=-1"))
-    facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert facts["image_encoder"]["num_steps"] == 20
+def test_a_run_is_done_until_its_inputs_change_or_what_it_made_is_gone(smoke: ComposeSmoke) -> None:
+    toy = Toy(smoke)
+    assert not toy.run.is_done
+    toy.main()
+    assert toy.run.is_done
+    assert not Toy(smoke, "seed=1").run.is_done
+    (toy.folder / "toy.bin").unlink()
+    assert not toy.run.is_done
+
+
+def test_a_run_leaves_its_facts_and_no_checkpoint(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Toy(smoke).run.key
+    monkeypatch.setattr(run_module, "git_commit", lambda: "d" * 40)
+    toy = Toy(smoke)
+    toy.main()
+    facts = read_json(toy.folder / "config.json")
+    assert (facts["seed"], facts["key"], facts["commit"]) == (0, key, "d" * 40)
     assert facts["versions"].keys() >= {"python", "torch", "timm"}
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics.keys() == {"validation_top1", "duration_s"}
-    assert not list(folder.glob("*checkpoint*"))
+    assert read_json(toy.folder / "metrics.json").keys() == {"duration_s"}
+    assert names_in(toy.folder) == FINISHED
 
 
-@pytest.mark.parametrize("runs_dir", ["absolute", "relative"])
-def test_tracking_gets_the_losses_the_samples_and_the_result(
-    runs_dir: str, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    lines: list[dict[str, Any]] = []
-    started: dict[str, Any] = {}
-    tracker = SimpleNamespace(
-        log=lambda values, step=None: lines.append({"step": step, **values}),
-        summary={}, finish=lambda: lines.append({"finished": True}),
-    )  # fmt: skip
-    fake = SimpleNamespace(init=lambda **k: started.update(k) or tracker, Image=str)
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    monkeypatch.chdir(tmp_path)
-    place = tmp_path / "runs" if runs_dir == "absolute" else Path("runs")
-    run = Run(smoke("tracking=offline", runs_dir=place), "stage/one", SECTIONS, {}).begin()
-    for _ in run.steps(2, {}, torch.Generator()):
-        run.log(loss=torch.tensor(2.0))
-    run.sample("step_000002", np.zeros((4, 4), np.uint8))
-    run.finish({"top1": 0.5})
-    assert (started["mode"], started["name"]) == ("offline", "smoke/stage/one")
-    assert lines[0] == {"step": 2, "loss": 2.0}
-    assert tracker.summary["top1"] == 0.5
-    assert lines[-1] == {"finished": True}
-
-
-def test_a_run_folder_may_lie_elsewhere(smoke: ComposeSmoke, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    run = Run(smoke(), str(elsewhere), SECTIONS, {}).begin()
-    assert run.finish({}) == elsewhere
-    assert (elsewhere / "done.json").is_file()
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
-    bad: float, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_module, "LOG_EVERY", 3)
-    run = Run(smoke(), "stage", SECTIONS, {}).begin()
-    taken = []
-
-    def train() -> None:
-        for step in run.steps(9, {}, torch.Generator()):
-            taken.append(step)
-            run.log(loss=torch.tensor(bad if step == 5 else 1.0), other=torch.tensor(0.0))
-
-    with pytest.raises(FloatingPointError, match=r"stage: loss not finite at step 5"):
-        train()
-    assert taken == [1, 2, 3, 4, 5, 6]
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyError("x")])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    error: Exception, tmp_path: Path
-) -> None:
-    path = tmp_path / "metrics.json"
-    write_json(path, {"old": 1})
-
-    def half(temporary: Path) -> None:
-        temporary.write_text("half of")
-        raise error
-
-    with pytest.raises((InputError, KeyError)) as caught:
-        write_atomically(path, half)
-    if isinstance(error, OSError):
-        assert str(caught.value).startswith(f"cannot write {path}: No space left on device")
-    assert json.loads(path.read_text()) == {"old": 1}
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_files_are_written_into_folders_that_do_not_exist_yet(tmp_path: Path) -> None:
-    write_json(tmp_path / "a" / "b" / "c.json", [1])
-    assert json.loads((tmp_path / "a" / "b" / "c.json").read_text()) == [1]
-
-
-def test_the_folder_of_a_study_is_absolute(
+def test_folders_are_absolute_and_may_lie_elsewhere(
     smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_folder(smoke(runs_dir=Path("runs"))) == tmp_path / "runs" / "smoke"
+    elsewhere = tmp_path / "elsewhere"
+    assert Run(smoke(), str(elsewhere), (), {}).begin().finish({}) == elsewhere
+    assert (elsewhere / "done.json").is_file()
+
+
+# Signals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [1, 5, 12])
+@pytest.mark.parametrize(
+    ("number", "stops", "code"),
+    [(signal.SIGINT, KeyboardInterrupt, ()), (signal.SIGTERM, SystemExit, (143,))],
+)
+def test_a_signal_waits_for_the_step_and_its_checkpoint(
+    number: int, stops: type[BaseException], code: tuple[int, ...], step: int, whole: Toy,
+    smoke: ComposeSmoke, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    before = signal.getsignal(number)
+    stopped = Toy(smoke, every_s=1000)
+    with pytest.raises(stops) as caught:
+        stopped.main(at(step, send(number)))
+    assert caught.value.args == code
+    assert signal.getsignal(number) is before
+    assert stopped.finished[-1] == step
+    assert f"stopped after step {step}: run the same command to resume" in capsys.readouterr().out
+    resumed = Toy(smoke)
+    assert torch.equal(resumed.main(), whole.network.weight)
+    assert stopped.finished + resumed.finished == list(range(1, 13))
+    assert resumed.logged() == whole.logged()
+
+
+def test_the_second_signal_stops_at_once(smoke: ComposeSmoke) -> None:
+    toy = Toy(smoke)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        toy.main(at(3, send(signal.SIGINT, signal.SIGINT)))
+    assert toy.finished == [1, 2]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(smoke: ComposeSmoke) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    toy = Toy(smoke)
+    toy.main(at(3, send(signal.SIGINT)))
+    assert len(toy.finished) == 12
+
+
+def test_outside_the_main_thread_signals_are_left_alone(smoke: ComposeSmoke) -> None:
+    toy = Toy(smoke)
+    thread = threading.Thread(target=toy.main)
+    thread.start()
+    thread.join()
+    assert (toy.folder / "done.json").is_file()
+
+
+# Checkpoints --------------------------------------------------------------------------------------
+
+
+class Call:
+    """Pickled as a call, which unpickling would make."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("code of a checkpoint was executed",)
+
+
+def truncated(content: bytes) -> bytes:
+    return content[:-200]
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit of a weight is another, in the middle of a file that opens."""
+    place = content.index(torch.tensor(-1.25).numpy().tobytes())
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def with_code(content: bytes) -> bytes:
+    changed = io.BytesIO()
+    torch.save({**torch.load(io.BytesIO(content)), "more": Call()}, changed)
+    return changed.getvalue()
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, with_code, lambda _: b""])
+@pytest.mark.parametrize(("damaged", "goes_on_at"), [(1, 7), (2, 1)])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    damage: Callable[[bytes], bytes], damaged: int, goes_on_at: int, whole: Toy,
+    smoke: ComposeSmoke, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    toy = Toy(smoke)
+    toy.network.bias.data.fill_(-1.25)
+    stop_after(7, toy)
+    for name in CHECKPOINTS[:damaged]:
+        path = toy.folder / name
+        path.write_bytes(damage(path.read_bytes()))
+    resumed = Toy(smoke)
+    assert torch.equal(resumed.main(), whole.network.weight)
+    assert resumed.finished[0] == goes_on_at
+    warned = capsys.readouterr().out
+    assert [f"{toy.folder / name} is damaged" in warned for name in CHECKPOINTS] == [
+        True, damaged == 2
+    ]  # fmt: skip
+    assert resumed.logged() == whole.logged()
+    assert names_in(toy.folder) == FINISHED
+
+
+def test_a_checkpoint_of_another_configuration_is_not_resumed(smoke: ComposeSmoke) -> None:
+    stop_after(7, Toy(smoke, "seed=1"))
+    fresh = Toy(smoke)
+    fresh.main()
+    assert fresh.finished[0] == 1
+
+
+def test_a_checkpoint_of_another_network_is_named(smoke: ComposeSmoke) -> None:
+    stop_after(7, Toy(smoke))
+    changed = Toy(smoke)
+    changed.network = nn.Linear(2, 1)
+    with pytest.raises(InputError, match=r"checkpoint\.pt is no checkpoint .*move it away"):
+        changed.main()
+
+
+def test_steps_after_the_last_checkpoint_are_logged_once(whole: Toy, smoke: ComposeSmoke) -> None:
+    toy = stop_after(4, Toy(smoke, every_s=1000))
+    with (toy.folder / "metrics.jsonl").open("w") as file:  # killed while writing the second line
+        file.write('{"step": 5, "loss": 0.1}\n{"step": 10, "lo')
+    resumed = Toy(smoke)
+    resumed.main()
+    assert resumed.logged() == whole.logged()
+
+
+def test_a_kill_between_two_checkpoints_leaves_the_one_before(smoke: ComposeSmoke) -> None:
+    toy = stop_after(7, Toy(smoke))
+    (toy.folder / "checkpoint.pt").unlink()  # moved away, and the new one not yet there
+    resumed = Toy(smoke)
+    resumed.main()
+    assert resumed.finished[0] == 7
+
+
+def test_a_kill_between_the_end_and_tidying_up_leaves_nothing(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy(smoke)
+    monkeypatch.setattr(Checkpoints, "remove", lambda self: None)
+    toy.main()
+    monkeypatch.undo()
+    (toy.folder / "lock").write_text("of a process that was killed")
+    assert names_in(toy.folder) == FINISHED | {*CHECKPOINTS, "lock"}
+    assert Toy(smoke).run.is_done
+    assert names_in(toy.folder) == FINISHED
+
+
+# Half files ---------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_process_left_half_written_is_removed(smoke: ComposeSmoke) -> None:
+    toy = Toy(smoke)
+
+    def killed(temporary: Path) -> None:
+        temporary.write_text("half")
+        shutil.copy(temporary, temporary.with_name(f"{temporary.name}.left"))
+
+    for name in ("toy.safetensors", "samples/step.png"):
+        write_atomically(toy.folder / name, killed)
+    assert len(list(toy.folder.rglob(".*"))) == 2
+    toy.run.begin()
+    assert [path.name for path in toy.folder.rglob(".*")] == [LOCK_FILE]
+    assert (toy.folder / "samples/step.png").is_file()
+
+
+def test_what_a_kill_left_in_the_cache_is_removed_and_others_wait(tmp_path: Path) -> None:
+    zero = np.zeros(1, np.int64)
+    packed = PackedImages(np.zeros((1, 4, 4), np.uint8), zero, zero, ("あ",), ("writer",))
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    (folder / ".images.unfinished-12345678.npy").touch()
+    seen = []
+
+    def make() -> PackedImages:
+        seen.append((folder / "lock").read_text())
+        return packed
+
+    assert len(cached(folder, make)) == 1
+    assert seen[0].startswith(f"process {os.getpid()} on ")
+    assert names_in(folder) == {"images.npy", "labels.npy", "writers.npy", "meta.json"}
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "a.json": lambda path: write_json(path, NOISE.tolist()),
+    "a.png": lambda path: save_png(path, NOISE),
+    "a.npy": lambda path: save_array(path, NOISE),
+    "a.npz": lambda path: write_atomically(path, lambda name: np.savez(name, a=NOISE)),
+    "a.safetensors": lambda path: save_weights(path, "a", {}, {}, {"a": torch.zeros(4096)}),
+}
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_what_cannot_be_written_whole_leaves_what_was_there(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # as if the disk were full
+    try:
+        with pytest.raises(WriteError) as caught:
+            WRITERS[name](path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value).startswith(f"cannot write {path}: ")
+    assert "make space on the disk" in str(caught.value)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(name, "before")]
+
+
+# Two at once --------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from handwriting.storage.locks import FolderLock
+claim = FolderLock(Path(sys.argv[1]))
+print("claimed", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that writes into the folder of the toy stage."""
+    folder = tmp_path / "runs" / "smoke" / "toy"
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "claimed\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(
+    holder: "subprocess.Popen[str]", smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.1)
+    toy = Toy(smoke)
+    with pytest.raises(InputError, match=rf"toy is being written by .* process {holder.pid} on "):
+        toy.main()
+    assert names_in(toy.folder) == {"lock"}
+    holder.kill()
+    holder.wait()
+    assert (toy.folder / "lock").is_file()
+    toy.main()
+    assert names_in(toy.folder) == FINISHED
+
+
+def test_a_run_that_stopped_leaves_no_lock(smoke: ComposeSmoke) -> None:
+    toy = Toy(smoke)
+    folder = toy.folder
+    stop_after(3, toy)
+    assert (folder / "lock").is_file()
+    del toy
+    assert names_in(folder) == {"config.json", *CHECKPOINTS}
+
+
+def test_a_run_that_failed_in_this_process_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
+    failed = FolderLock(tmp_path)
+    claim = FolderLock(tmp_path)
+    failed.release()
+    claim.check()
+    claim.release()
+    assert names_in(tmp_path) == set()
+
+
+# The disk -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_no_more_stops_the_run_and_keeps_its_checkpoints(
+    code: int, whole: Toy, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Toy(smoke)
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch, pytest.raises(InputError) as caught:
+        toy.main(at(7, lambda: patch.setattr(torch, "save", refuse)))
+    reason = os.strerror(code)
+    assert str(caught.value).startswith(f"cannot write {toy.folder / 'checkpoint.pt'}: {reason}. ")
+    assert ("make space on the disk" in str(caught.value)) == (code == errno.ENOSPC)
+    assert [torch.load(toy.folder / name)["step"] for name in CHECKPOINTS] == [6, 5]
+    resumed = Toy(smoke)
+    assert torch.equal(resumed.main(), whole.network.weight)
+    assert resumed.finished[0] == 7
+
+
+def test_a_full_disk_is_no_reason_to_leave_out_a_font(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", refuse)
+    with pytest.raises(WriteError, match=r"^cannot write .*labels.npy: No space left"):
+        font_images(find_fonts()[:2], "あい", 16, tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_folder_without_permission(smoke: ComposeSmoke) -> None:
+    toy = Toy(smoke)
+    toy.folder.mkdir(parents=True)
+    toy.folder.chmod(0o500)
+    with pytest.raises(InputError, match=r"cannot write .*toy/lock: Permission denied.*runs_dir="):
+        toy.main()
+    toy.folder.chmod(0o700)
+    with pytest.raises(InputError, match=r"cannot write .*toy/metrics.jsonl|checkpoint.pt: Perm"):
+        toy.main(at(7, lambda: toy.folder.chmod(0o500)))
+    toy.folder.chmod(0o700)
+    assert torch.load(toy.folder / "checkpoint.pt")["step"] == 6
+
+
+def test_a_file_in_the_place_of_the_folder(smoke: ComposeSmoke, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("not a folder")
+    with pytest.raises(InputError, match=r"cannot write .*toy/lock: Not a directory.*runs_dir="):
+        Toy(smoke).main()
+
+
+@pytest.mark.parametrize(("every_s", "notices_at"), [(-1, 7), (1000, 10)])
+def test_a_folder_that_is_removed_stops_the_run_and_is_not_made_again(
+    every_s: float, notices_at: int, smoke: ComposeSmoke
+) -> None:
+    toy = Toy(smoke, every_s=every_s)
+    with pytest.raises(InputError, match=r"toy was removed, moved or made anew"):
+        toy.main(at(7, lambda: shutil.rmtree(toy.folder)))
+    assert toy.finished[-1] == notices_at
+    assert not toy.folder.exists()
+
+
+def test_a_folder_that_another_run_made_anew_is_left_to_it(smoke: ComposeSmoke) -> None:
+    toy = Toy(smoke)
+
+    def make_anew() -> None:
+        shutil.rmtree(toy.folder)
+        write_json(toy.folder / "lock", "of another")
+
+    with pytest.raises(InputError, match=r"toy was removed, moved or made anew"):
+        toy.main(at(7, make_anew))
+    del toy.run
+    assert names_in(toy.folder) == {"lock"}
+
+
+# Losses that are not finite -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["critic", "weights of network"])
+@pytest.mark.parametrize(("every_s", "saved"), [(-1, 6), (1000, 0)])
+def test_what_is_not_finite_stops_the_run_and_is_never_saved(
+    every_s: float, saved: int, where: str, bad: float, smoke: ComposeSmoke
+) -> None:
+    toy = Toy(smoke, every_s=every_s)
+
+    def spoil() -> None:
+        if where == "critic":
+            toy.run.log(critic=torch.tensor(bad))
+        else:
+            toy.network.weight.data.fill_(bad)
+
+    # Losses of steps stay on the device until they are logged: the step is named all the same.
+    step = 7 if saved or where == "critic" else 10
+    with pytest.raises(FloatingPointError, match=rf"toy: {where} not finite at step {step}\. "):
+        toy.main(lambda now: spoil() if now == 7 else toy.run.log(critic=torch.zeros(())))
+    assert toy.run._saved_step == saved
+    assert (toy.folder / "checkpoint.pt").is_file() == bool(saved)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_leaves_the_weights(
+    smoke: ComposeSmoke,
+) -> None:
+    toy, runtime = Toy(smoke), Runtime(smoke().runtime)
+    optimizer = AdamW(toy.network.parameters(), lr=0.1, fused=True)
+
+    def learn(step: int) -> None:
+        loss = toy.network(torch.ones(1, 1)).sum() * (torch.inf if step == 7 else 1.0)
+        optimizer.zero_grad()
+        loss.backward()
+        toy.run.log(gradient=runtime.step(optimizer))
+
+    with pytest.raises(FloatingPointError, match="toy: gradient not finite at step 7"):
+        toy.main(learn)
+    assert bool(toy.network.weight.isfinite().all())
+
+
+# Tracking -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", ["nowhere", "import", "init", "log", "image", "update", "finish"])
+def test_tracking_gets_everything_or_is_named_once_and_costs_nothing(
+    fails: str, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    told: list[Any] = []
+
+    def call(name: str, value: Any = None) -> Callable[..., Any]:
+        def called(*arguments: Any, **keywords: Any) -> Any:
+            if name == fails:
+                raise RuntimeError("the server is away")
+            told.append((name, *arguments, keywords))
+            return value
+
+        return called
+
+    wandb_run = SimpleNamespace(
+        log=call("log"), finish=call("finish"), summary=SimpleNamespace(update=call("update"))
+    )
+    fake = SimpleNamespace(init=call("init", wandb_run), Image=call("image", "a picture"))
+    monkeypatch.setitem(sys.modules, "wandb", None if fails == "import" else fake)
+    toy = Toy(smoke, "tracking=online")
+    toy.main(at(5, lambda: toy.run.sample("sheet_5", NOISE)))
+    assert toy.finished == list(range(1, 13))
+    assert (toy.folder / "metrics.json").is_file()
+    warned = capsys.readouterr().out.count("warning: tracking ended, the run goes on: ")
+    assert warned == (fails != "nowhere")
+    if fails == "nowhere":
+        assert [name for name, *_ in told] == [
+            "init", "image", "log", "log", "log", "log", "update", "finish"
+        ]  # fmt: skip
+        assert told[0][-1]["name"] == "smoke/toy"
+        assert told[1][1] == str(toy.folder / "samples" / "sheet_5.png")
+        assert told[2][1] == {"sheet": "a picture"}
+        assert [keywords["step"] for name, *_, keywords in told[3:6]] == [5, 10, 12]
+
+
+def test_a_tracker_that_there_is_not_is_named(smoke: ComposeSmoke) -> None:
+    with pytest.raises(InputError, match="tracking=wandb: expected one of disabled, offline"):
+        Toy(smoke, "tracking=wandb")
