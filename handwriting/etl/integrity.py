@@ -21,11 +21,11 @@ _WHERE_FROM = (
 
 @dataclass(frozen=True)
 class DataFile:
-    """What became of one file that a study needs.
+    """One file that a study needs, and its state on disk.
 
     Attributes:
         set_name: "ETL1" to "ETL9G".
-        name: as it should be.
+        name: the official one.
         path: where it was found; None if it was not.
         num_records: in the file, a dummy first one not counted.
         num_expected: as the table of the sets has it; another number is only a warning, for those
@@ -47,7 +47,7 @@ class DataFile:
 
 
 def inspect(folder: Path, set_names: Sequence[str]) -> list[DataFile]:
-    """Every file of some sets, in their order; nothing is raised for what is wrong with it.
+    """Every file of some sets, in their order; problems are noted, not raised.
 
     Args:
         folder: the files lie in it or anywhere below it, however their names are spelled.
@@ -86,7 +86,7 @@ def _inspected(set_name: str, name: str, paths: list[Path]) -> DataFile:
 
 
 def integrity_report(files: Sequence[DataFile]) -> str:
-    """A line for each set, then one for whatever is wrong or odd."""
+    """A line for each set, then one for each problem or oddity."""
     sets = pd.DataFrame(map(vars, files)).groupby("set_name", sort=False)
     table = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The records of an ETL file: images, characters, writers and whatever else is known of them.
+"""The records of an ETL file: images, characters, writers and metadata.
 
     file = EtlFile("ETL9G/ETL9G_01")
     file.images(slice(0, 100))    # (100, 127, 128) uint8, ink 255 on 0
@@ -32,7 +32,7 @@ _ONLY_IN_ETL8 = "っゃゅょ"
 
 
 class EtlFile:
-    """One data file, memory-mapped: what is known of its records, without the dummy ones.
+    """One data file, memory-mapped: the columns of its records, dummy records left out.
 
     Args:
         path: the file.
@@ -41,9 +41,9 @@ class EtlFile:
             None.
 
     Raises:
-        InputError: missing or unreadable, a description (INFO) and no data, a name that tells no
-            set, not a whole number of records, a first record that should be a dummy and is none,
-            or ETL8G and ETL9G under each other's name.
+        InputError: missing or unreadable, a description (INFO) and no data, a name of no set,
+            not a whole number of records, a first record that should be a dummy and is not, or
+            ETL8G and ETL9G under each other's name.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ FATES = (*SPLITS, "no code", "other character", "printed", "poor", "not drawn")
 def select(
     files: Sequence[DataFile], characters: Sequence[str], etl: Etl, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Choose the records of a study; nobody's hand is in two splits.
+    """Choose the records of a study; no writer is in two splits.
 
     Args:
         files: of the training and evaluation sets, checked.
@@ -41,7 +41,7 @@ def select(
 
     Raises:
         InputError: too few writers, a class without training images, nothing to evaluate on, a
-            limit that a set knows nothing of, ETL2 without its table, or impossible codes.
+            limit on what a set does not record, ETL2 without its table, or impossible codes.
     """
     _check_limits({file.set_name for file in files}, etl)
     records = _all_records(files, characters, etl)
@@ -62,7 +62,7 @@ def _check_limits(set_names: set[str], etl: Etl) -> None:
     without_quality = sorted(name for name in set_names if SETS[name].family in "KB")
     if etl.max_quality is not None and without_quality:
         raise InputError(
-            f"data.etl.max_quality={etl.max_quality}: {', '.join(without_quality)} says nothing of "
+            f"data.etl.max_quality={etl.max_quality}: {', '.join(without_quality)} records no "
             "quality; set data.etl.max_quality=null or take other sets"
         )
     if "ETL2" in set_names and etl.co59 is None:
@@ -144,14 +144,14 @@ def _counts_of_people(family: str, num_people: int, etl: Etl) -> list[int]:
 
 
 def _first_of_each(records: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
-    """At most so many of each class: one by every writer before a second by anybody."""
+    """At most ``most`` records of each class: one by every writer before a second by any."""
     shuffled = records.iloc[np.argsort(np.random.default_rng(seed).permutation(len(records)))]
     turn = shuffled.groupby(["label", "writer"]).cumcount().sort_values(kind="stable")
     return shuffled.loc[turn.index].groupby("label").head(most)
 
 
 def _check_splits(chosen: pd.DataFrame, characters: Sequence[str], etl: Etl) -> None:
-    """Every class must be in training, and somebody in each split."""
+    """Check that training has every class, and every split an image."""
     trained = set(chosen.loc[chosen["fate"] == "train", "label"])
     absent = [character for label, character in enumerate(characters) if label not in trained]
     report_problems(

@@ -45,5 +45,5 @@ def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> Non
 
 
 def _spread(values: Int64, most: int) -> Int64:
-    """At most so many of the values (n,), evenly spread over them."""
+    """At most ``most`` of the values (n,), evenly spread."""
     return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]

@@ -1,4 +1,4 @@
-"""What was prepared, in two tables: the splits, and what became of every record of each set."""
+"""What was prepared, in two tables: the splits, and the fates of the records of each set."""
 
 from pathlib import Path
 

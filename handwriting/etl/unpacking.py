@@ -33,7 +33,7 @@ def unpack_levels(packed: Uint8, bits: int, levels: Uint8) -> None:
 
 
 def scale_levels(levels: Uint8, bits: int) -> None:
-    """Stretch levels of so many bits to 0-255 in place: x -> round(255 x / (2**bits - 1))."""
+    """Stretch levels of ``bits`` bits to 0-255 in place: x -> round(255 x / (2**bits - 1))."""
     if bits == 6:
         levels[:] = levels * 4 + (levels + 10) // 21  # 255 / 63 = 4 + 1 / 21
     else:

@@ -1,4 +1,4 @@
-"""Who wrote a record: keys for splits in which nobody's hand is on both sides."""
+"""Who wrote a record: keys for splits by writer."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ def writer_keys(
         return _keys("ETL8", file_number * 5 + position // ETL8_CLASSES, digits=3)
     if name == "ETL8B2":
         # That the samples of a class lie in the order of ETL8G's data sets is inferred, not
-        # documented. If it does not hold, a key here is not the same hand in ETL8G.
+        # documented. If it does not hold, a key here is not the same writer in ETL8G.
         return _keys("ETL8", position % ETL8_DATA_SETS, digits=3)
     if name == "ETL9G":  # sheet numbers begin again in every file
         return _keys("ETL9", file_number * 4 + position // ETL9_CLASSES, digits=3)
     if name == "ETL9B":  # sheet numbers go on from file to file
         return _keys("ETL9", (metadata["sheet"].astype(int) - 1) // ETL9_SHEETS, digits=3)
     # A writer of ETL7 filled large and small sheets, and one of ETL5 several if there are more than
-    # writers. Nothing names the writer then: everybody of the same sex, age, industry, occupation
+    # writers. Nothing names the writer then: all records of the same sex, age, industry, occupation
     # and date is taken for one, which may merge people but splits nobody.
     if name == "ETL7" or (name == "ETL5" and len(np.unique(metadata["sheet"])) > ETL5_WRITERS):
         return _keys(name, *(metadata[field] for field in _PERSON))

@@ -159,7 +159,7 @@ def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[
     """The canonical images of a manifest in parts, (up to ``CHUNK_SIZE``, size_px, size_px) uint8.
 
     Raises:
-        InputError: behind the last part, listing every image that cannot be read or is blank.
+        InputError: after the last chunk, listing every image that cannot be read or is blank.
     """
     problems: list[str] = []
 

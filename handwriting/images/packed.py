@@ -2,7 +2,7 @@
 
 A folder with ``images.npy`` (N, H, W), ``labels.npy`` and ``writers.npy`` (N,) and ``meta.json``.
 It is keyed by its content, made once, and opened without reading the images. They are written part
-by part and read batch by batch: however many there are, they are never in memory at once.
+by part and read batch by batch: they are never all in memory.
 """
 
 import math
@@ -34,7 +34,7 @@ class LazyImages:
     It is indexed like an array and gives one: ``images[index]`` reads these images and no others.
 
     Args:
-        arrays: (n, H, W) each, usually memory-mapped, one behind the other.
+        arrays: (n, H, W) each, usually memory-mapped, concatenated.
         numbers: (N,) which of their images these are.
     """
 
@@ -53,7 +53,7 @@ class LazyImages:
 
     @classmethod
     def concatenated(cls, parts: Sequence["LazyImages"]) -> "LazyImages":
-        """Several, one behind the other."""
+        """Several, concatenated."""
         starts = np.cumsum([0, *(part._starts[-1] for part in parts)])
         numbers = [part.numbers + start for part, start in zip(parts, starts, strict=False)]
         return cls([array for part in parts for array in part.arrays], np.concatenate(numbers))
@@ -246,7 +246,7 @@ def _check(packed: PackedImages) -> None:
         if len(packed) and (numbers.min() < 0 or numbers.max() >= len(names)):
             raise ValueError(f"{name} from {numbers.min()} to {numbers.max()} of {len(names)}")
         if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"names of {name} that are no text")
+            raise ValueError(f"the names of {name} must be strings")
 
 
 def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:
@@ -259,7 +259,7 @@ def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> P
 
 
 def files_key(manifest: Manifest) -> str:
-    """A key of the files behind a manifest: path, size, time of change, character and writer."""
+    """A key of the files in a manifest: path, size, time of change, character and writer."""
     stats = ((entry, os.stat(entry.file)) for entry in manifest.entries)
     return content_key_of(
         (entry.file, stat.st_size, stat.st_mtime_ns, entry.character, entry.writer)

@@ -57,7 +57,7 @@ def find_fonts(
         system: also every Japanese font that is installed.
 
     Raises:
-        InputError: a package, folder, file or line that leads to no font, a named file that is
+        InputError: a package, folder, file or line without a font, a named file that is
             not a font, or no font at all.
     """
     problems: list[str] = []
