@@ -133,7 +133,7 @@ def test_a_transparent_palette_colour_is_paper(tmp_path: Path) -> None:
         ("cut.png", "unreadable image"),
         ("text.png", "unreadable image"),
         ("absent.png", "missing image"),
-        (".", "unreadable image"),
+        (".", "missing image"),
         ("blank.png", "the image is blank"),
         ("poster.png", "has 9000 x 9000 px"),
     ],
