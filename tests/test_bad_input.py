@@ -199,7 +199,7 @@ def test_a_script_says_what_is_wrong_without_a_traceback(
     path = ROOT / script
     ended = subprocess.run(
         [sys.executable, path.name, *smoke_overrides(tmp_path / "runs", cache_dir, *arguments)],
-        cwd=path.parent, capture_output=True, text=True, check=False, timeout=120,
+        cwd=path.parent, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert ended.returncode == 1
     assert message in ended.stderr

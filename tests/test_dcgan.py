@@ -152,15 +152,16 @@ def test_it_learns_which_image_belongs_to_which_class(corpus: Corpus) -> None:
     dcgan = build(len(SMOKE), ema_decay=0.9)
     images, labels = glyphs(corpus)
     rng = Rng(0)
-    for _ in range(100):
+    for _ in range(150):
         dcgan.train_on_batch(images.repeat(2, 1, 1, 1), labels.repeat(2), rng=rng)
     wanted = labels.repeat(10)
     made = dcgan.generate(dcgan.generate_noise(len(wanted), rng), wanted)
-    nearest = labels[torch.cdist(made.flatten(1), images.flatten(1)).argmin(dim=1)]
-    chance = 1 / len(SMOKE)
-    standard_error = (chance * (1 - chance) / len(wanted)) ** 0.5
-    # Of 4 seeds and 4 kinds of arithmetic the worst hit 57 %, which is 12 of them above chance.
-    assert float((nearest == wanted).float().mean()) > chance + 6 * standard_error
+    distances = torch.stack(
+        [torch.cdist(made.flatten(1), images[labels == k].flatten(1)).amin(1) for k in range(6)], 1
+    )  # (N, K)
+    own = distances.gather(1, wanted[:, None]).squeeze(1)
+    # It is 1 where labels say nothing. Over seeds, kinds of arithmetic: .85, deviation .02.
+    assert float((own / distances.mean(1)).mean()) < 0.95
 
 
 @pytest.mark.parametrize(

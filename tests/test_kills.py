@@ -29,13 +29,16 @@ def toy(config: Config) -> Path:
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    for _ in run.steps(60, {"network": network, "optimizer": optimizer}, generator):
+    first = 0
+    for step in run.steps(60, {"network": network, "optimizer": optimizer}, generator):
+        first = first or step
+        while first == 1 < step and "killed" in run.folder.parts:
+            time.sleep(0.01)  # until it is killed, after its first checkpoint
         loss = network(torch.rand(1, generator=generator)).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         run.log(loss=loss)
-        time.sleep(0.01)
     notes.write_text("{}", encoding="utf-8")
     path = save_weights(run.folder / "toy.safetensors", "toy", {}, {}, network.state_dict())
     return run.finish({}, [path])
@@ -45,7 +48,7 @@ def kill_toy(tmp_path: Path, *overrides: str) -> kills.Outcome:
     sides = tmp_path / "whole", tmp_path / "killed"
     for side in sides:
         side.mkdir()
-    stage = kills.Stage(toy, "study/toy", overrides=overrides)
+    stage = kills.Stage(toy, "study/toy", overrides=("runtime.checkpoint_every_s=-1", *overrides))
     return kills.kill_stage(stage, *sides, kills=1, rng=random.Random(0))
 
 

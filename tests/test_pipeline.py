@@ -1,6 +1,5 @@
 """The whole line at toy sizes: runs to its report, runs nothing twice, goes on after a stop."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -147,10 +146,8 @@ def test_the_study_is_this_process_alone_until_its_report(
 def test_a_second_call_runs_nothing(study: Study) -> None:
     pipeline.main(study.config)
     before = stamps(study.folder)
-    started = time.perf_counter()
     with begun() as stages:
         pipeline.main(study.config)
-    assert time.perf_counter() - started < 20  # two, on a machine that does nothing else
     assert stages == []
     assert stamps(study.folder) == before
 

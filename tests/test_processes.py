@@ -318,7 +318,7 @@ def wait_for_the_other() -> None:
 def test_a_process_that_died_does_not_keep_the_others(tmp_path: Path) -> None:
     first, second = begin(wait_for_the_other, tmp_path / "work")
     for process, exit_code in ((second, 7), (first, 1)):
-        process.join(timeout=30)
+        process.join(timeout=300)
         assert process.exitcode == exit_code
 
 
@@ -334,7 +334,7 @@ def test_a_signal_to_one_process_stops_both_and_one_goes_on_alone(
     cache_dir: Path, tmp_path: Path
 ) -> None:
     """Through torchrun, as a user would."""
-    overrides = smoke_overrides(tmp_path / "runs", cache_dir, "image_encoder.num_steps=200")
+    overrides = smoke_overrides(tmp_path / "runs", cache_dir, "image_encoder.num_steps=400")
     command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
     script = "training_clip/train_image_encoder.py"
     torchrun = subprocess.Popen(
@@ -347,16 +347,16 @@ def test_a_signal_to_one_process_stops_both_and_one_goes_on_alone(
         assert torchrun.poll() is None
         time.sleep(0.02)
     os.kill(pid_of(torchrun, rank=1), signal.SIGTERM)
-    output, _ = torchrun.communicate(timeout=60)
+    output, _ = torchrun.communicate(timeout=300)
     assert torchrun.returncode != 0
     assert output.count("stopped after step") == 1
     step = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]
-    assert 50 <= step < 200
+    assert 50 <= step < 400
 
     stage = importlib.import_module("training_clip.train_image_encoder")
     stage.main(config)
     lines = logged(folder)
-    assert [line["step"] for line in lines] == [50, 100, 150, 200]
+    assert [line["step"] for line in lines] == [*range(50, 401, 50)]
     assert lines[-1]["loss"] < lines[0]["loss"]
 
 
