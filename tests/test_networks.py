@@ -93,7 +93,7 @@ def test_the_average_follows_its_formula_and_has_the_network_s_buffers(decay: fl
         averaged.update_parameters(network)
         kept = min(decay, (1 + t) / (10 + t)) if t else 0
         expected = kept * expected + (1 - kept) * value
-    assert float(averaged.module[0].weight.detach()) == pytest.approx(expected, rel=1e-4)
+        assert float(averaged.module[0].weight.detach()) == pytest.approx(expected, rel=1e-4)
     assert float(averaged.module[1].running_mean) == pytest.approx(value)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from handwriting.config import StyleCharacter
 from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError
+from handwriting.networks.blocks import Attention
 from handwriting.networks.encoders import SmallResNet
 from handwriting.rng import Rng
 from handwriting.runs.weights import load_weights
@@ -162,6 +163,8 @@ def test_outputs_have_the_shape_of_images_also_when_rebuilt(
     output = generator(content, style, torch.tensor([0, 1, 5]), torch.tensor([True, False, False]))
     assert output.shape == content.shape
     assert bool(output.isfinite().all())
+    linear = [part for part in generator.modules() if isinstance(part, Attention) and part.linear]
+    assert len(linear) == 3 * len(mults) * full_attention
     again = Generator(**generator.arguments)
     again.load_state_dict(generator.state_dict())
     labels = torch.tensor([0, 1, 5])
