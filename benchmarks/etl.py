@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from timing import seconds
 
-from handwriting.characters.classes import kanji
+from handwriting.characters.classes import class_list
 from handwriting.etl import SETS, EtlFile
 
 RECORDS = {
@@ -48,7 +48,8 @@ def write_records(path: Path, num_records: int) -> EtlFile:
     records[:, : form.image_byte] = 0
     records[:, LOW_BYTE_OF_SHEET[form.family]] = sheet
     if form.family in "BG":
-        codes = np.frombuffer("".join(kanji()).encode("euc_jp"), np.uint8).reshape(-1, 2) & 0x7F
+        kanji = "".join(class_list("kanji")).encode("euc_jp")
+        codes = np.frombuffer(kanji, np.uint8).reshape(-1, 2) & 0x7F
         records[:, 2:4] = rng.choice(codes, num_records)
         records[: form.dummy_records] = 0
     elif form.family in "MC":

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handwriting.characters.classes import kanji
+from handwriting.characters.classes import class_list
 from handwriting.config import Data
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.integrity import inspect
@@ -34,7 +34,8 @@ from handwriting.sources.simulated_writers import simulate
 
 NUM_FILES, SIZE_PX = 5, 64
 HIRAGANA = "".join(chr(code) for code in range(ord("あ"), ord("ん") + 1))
-CHARACTERS = (*re.sub("[ぁぃぅぇぉっゃゅょゎゐゑ]", "", HIRAGANA), *kanji())  # 71 and 2,965
+HIRAGANA = re.sub("[ぁぃぅぇぉっゃゅょゎゐゑ]", "", HIRAGANA)  # 71
+CHARACTERS = (*HIRAGANA, *class_list("kanji"))  # and 2,965
 
 
 def write_files(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import KATAKANA
 
-from handwriting.characters.classes import class_list, hiragana, kanji, katakana, named_lists
+from handwriting.characters.classes import class_list, named_lists
 from handwriting.errors import InputError
 
 EVALUATION = KATAKANA.parents[1] / "classes/evaluation_973.txt"
@@ -22,18 +22,19 @@ def test_lists_have_their_size_and_no_character_twice(name: str, size: int) -> N
 
 
 def test_kana_are_the_gojuon() -> None:
-    assert "".join(hiragana()) == (
+    assert "".join(class_list("hiragana")) == (
         "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをん"
     )
-    assert "".join(katakana()) == (
+    assert "".join(class_list("katakana")) == (
         "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワヲン"
     )
 
 
 def test_kanji_are_level_one_in_the_order_of_the_standard() -> None:
-    assert (kanji()[0], kanji()[-1]) == ("亜", "腕")
-    assert "弌" not in kanji()  # the first of level 2
-    codes = [c.encode("euc_jp") for c in kanji()]
+    kanji = class_list("kanji")
+    assert (kanji[0], kanji[-1]) == ("亜", "腕")
+    assert "弌" not in kanji  # the first of level 2
+    codes = [c.encode("euc_jp") for c in kanji]
     assert codes == sorted(codes)
 
 
@@ -55,7 +56,8 @@ def test_a_class_list_may_be_the_characters_themselves_or_a_file(tmp_path: Path)
 
 
 def test_thousands_of_characters_may_be_given_themselves() -> None:
-    assert class_list("".join(kanji())) == kanji()
+    kanji = class_list("kanji")
+    assert class_list("".join(kanji)) == kanji
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from font_builder import build_font
 from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image, ImageDraw, ImageFont
 
-from handwriting.characters.classes import class_list, hiragana, katakana
+from handwriting.characters.classes import class_list
 from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
 from handwriting.sources import fonts, glyphs
@@ -19,7 +19,7 @@ from handwriting.sources.fonts import FontFace, find_fonts
 from handwriting.sources.glyphs import font_images, render_font
 from handwriting.storage.places import INFORMATION_DIR
 
-KANA = "".join(hiragana())
+KANA = "".join(class_list("hiragana"))
 
 
 def names(faces: Sequence[FontFace]) -> list[str]:
@@ -225,7 +225,7 @@ def test_a_character_without_any_glyph_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none of the fonts.*\n.*ん \(U\+3093\)"):
         font_images([face], KANA, 32, tmp_path / "cache")
     with pytest.raises(InputError, match="no font can be used"):
-        font_images([face], katakana(), 32, tmp_path / "cache")
+        font_images([face], class_list("katakana"), 32, tmp_path / "cache")
 
 
 def test_a_font_is_rendered_once_until_it_changes(

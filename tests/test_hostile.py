@@ -197,8 +197,8 @@ def structure(folder: Path) -> Prepared:
     path.write_text('{"木": ["⿰ 日 木"], "日": ["⿰ 木 日"]}', encoding="utf-8")
 
     def read() -> None:
-        found = read_structure(path, "木日")
-        tokens, _ = Vocabulary.from_structure(found).encode_alternatives(found, "木日")
+        found = read_structure(path, "木日", 22)
+        tokens, _ = Vocabulary.from_structure(found).encode_alternatives(found, "木日", 24)
         rows = tokens.reshape(-1, tokens.shape[-1])
         for row, end in zip(rows, (rows == 2).argmax(axis=-1), strict=True):
             assert (row[1:end] > 2).all()  # no special token inside of a text

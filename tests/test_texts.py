@@ -54,7 +54,7 @@ def test_alternatives_are_drawn_uniformly_and_only_those_of_the_class(
 
 def test_the_default_is_the_structure_of_the_characters(smoke: ComposeSmoke) -> None:
     texts = class_texts(smoke().structure, SMOKE, SMOKE)
-    structure = structure_of(SMOKE)
+    structure = structure_of(SMOKE, 22)
     for label, character in enumerate(SMOKE):
         rows = texts.tokens[label, : texts.counts[label]]
         assert [tuple(decoded(texts, row).split()) for row in rows] == list(structure[character])

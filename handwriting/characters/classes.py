@@ -13,9 +13,6 @@ from pathlib import Path
 from handwriting.errors import InputError, report_problems
 from handwriting.storage.places import INFORMATION_DIR
 
-# Small kana, voiced kana and the four obsolete ones are not among the 46.
-_SMALL = "ぁぃぅぇぉっゃゅょゎ"
-_OBSOLETE = "ゐゑ"
 _NOT_WRITTEN = ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me")  # general categories
 
 
@@ -24,38 +21,10 @@ def is_character(text: str) -> bool:
     return len(text) == 1 and unicodedata.category(text) not in _NOT_WRITTEN
 
 
-def _jis_row(row: int) -> list[str]:
-    """The characters of one row (ku) of JIS X 0208, through its EUC-JP form."""
-    characters = []
-    for cell in range(1, 95):
-        try:
-            characters.append(bytes([0xA0 + row, 0xA0 + cell]).decode("euc_jp"))
-        except UnicodeDecodeError:
-            continue
-    return characters
-
-
-def _is_basic_hiragana(character: str) -> bool:
-    unvoiced = len(unicodedata.normalize("NFD", character)) == 1
-    return unvoiced and character not in _SMALL + _OBSOLETE
-
-
-@cache
-def hiragana() -> tuple[str, ...]:
-    """The 46 basic hiragana."""
-    return tuple(c for c in _jis_row(4) if _is_basic_hiragana(c))
-
-
-@cache
-def katakana() -> tuple[str, ...]:
-    """The 46 basic katakana, in the order of :func:`hiragana`."""
-    return tuple(chr(ord(c) + 0x60) for c in hiragana())
-
-
-@cache
-def kanji() -> tuple[str, ...]:
-    """The 2,965 kanji of JIS X 0208 level 1 (rows 16-47)."""
-    return tuple(c for row in range(16, 48) for c in _jis_row(row))
+def _jis_rows(*rows: int) -> tuple[str, ...]:
+    """The characters of rows (ku) of JIS X 0208, through their EUC-JP form."""
+    cells = (bytes([0xA0 + row, 0xA0 + cell]) for row in rows for cell in range(1, 95))
+    return tuple("".join(cell.decode("euc_jp", "ignore") for cell in cells))
 
 
 def _read_list(path: Path) -> tuple[str, ...]:
@@ -67,15 +36,21 @@ def _read_list(path: Path) -> tuple[str, ...]:
     return tuple(c for line in lines for word in line.split() for c in word)
 
 
+@cache
 def named_lists() -> dict[str, tuple[str, ...]]:
     """Every class list that has a name."""
+    # Small kana, voiced kana and the obsolete ones are not among the 46.
+    basic = (c for c in _jis_rows(4) if len(unicodedata.normalize("NFD", c)) == 1)
+    hiragana = tuple(c for c in basic if c not in "ぁぃぅぇぉっゃゅょゎゐゑ")
+    katakana = tuple(chr(ord(c) + 0x60) for c in hiragana)
+    kanji = _jis_rows(*range(16, 48))  # the 2,965 of level 1
     education = _read_list(INFORMATION_DIR / "classes" / "education_1948.txt")
     lists = {
-        "hiragana": hiragana(),
-        "katakana": katakana(),
-        "kanji": kanji(),
-        "all": hiragana() + katakana() + kanji(),
-        "evaluation": hiragana() + katakana() + education,
+        "hiragana": hiragana,
+        "katakana": katakana,
+        "kanji": kanji,
+        "all": hiragana + katakana + kanji,
+        "evaluation": hiragana + katakana + education,
         "kanji_300": education[:300],
     }
     for path in sorted((INFORMATION_DIR / "classes").glob("*.txt")):

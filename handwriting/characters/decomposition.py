@@ -35,8 +35,6 @@ from handwriting.storage.json_files import read_json
 Text = tuple[str, ...]
 Structure = dict[str, tuple[Text, ...]]
 
-CONTEXT_LENGTH = 24  # tokens of an encoded text: begin, components, end, padding
-MAX_TOKENS = CONTEXT_LENGTH - 2
 SPECIAL_TOKENS = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
 ARITY = {operator: 3 if operator in "⿲⿳" else 2 for operator in "⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"}
 
@@ -74,7 +72,7 @@ class _Part:
         return len(self.strokes) + below
 
 
-def structure_of(characters: Sequence[str], max_tokens: int = MAX_TOKENS) -> Structure:
+def structure_of(characters: Sequence[str], max_tokens: int) -> Structure:
     """The default texts of characters, shallow ones first; no two characters share a text.
 
     Shared texts are looked for over all 3,057 classes as well, so that the texts of a character
@@ -93,11 +91,8 @@ def structure_of(characters: Sequence[str], max_tokens: int = MAX_TOKENS) -> Str
     owners = Counter(text for own in texts.values() for text in own)
     unshared = {c: [t for t in own if owners[t] == 1] for c, own in texts.items()}
     claims = Counter(text for c in known if not unshared[c] for text in texts[c])
-    structure: Structure = {}
-    for c in characters:
-        kept = unshared[c] or [t for t in texts[c] if claims[t] == 1]
-        structure[c] = tuple(kept) or (_marked(c, max_tokens),)
-    return structure
+    kept = {c: unshared[c] or [t for t in texts[c] if claims[t] == 1] for c in characters}
+    return {c: tuple(own) or (_marked(c, max_tokens),) for c, own in kept.items()}
 
 
 def _marked(character: str, max_tokens: int) -> Text:
@@ -110,9 +105,7 @@ def _marked(character: str, max_tokens: int) -> Text:
 def texts_of(character: str) -> tuple[Text, ...]:
     """Every text of a character by depth, one level first, whether others share it or not."""
     is_kana = unicodedata.name(character, "").startswith(("HIRAGANA", "KATAKANA"))
-    if is_kana or not kanjivg.has_drawing(character):
-        return ((character,),)
-    root = _own_tree(character)
+    root = None if is_kana else _own_tree(character)
     if root is None or root.is_whole:
         return ((character,),)
     texts: list[Text] = []
@@ -224,9 +217,7 @@ def stroke_class(path_data: str) -> str:
     return "丿" if right < 0 else "丶"
 
 
-def read_structure(
-    path: str | Path, characters: Sequence[str], max_tokens: int = MAX_TOKENS
-) -> Structure:
+def read_structure(path: Path, characters: Sequence[str], max_tokens: int) -> Structure:
     """A user's own texts, ``{"河": ["⿰ 氵 可"], ...}``, tokens separated by spaces.
 
     Characters of the file that are not asked for are left out; "⿰氵可" is read as well.
@@ -235,7 +226,7 @@ def read_structure(
         InputError: not JSON, or a list of every character that is missing or has no text, an empty
             or too long text, one with a token such as [PAD], or the texts of another.
     """
-    value = read_json(Path(path))
+    value = read_json(path)
     form = 'The form is {"河": ["⿰ 氵 可", ...], ...}, a list of texts for every character.'
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected an object, found {type(value).__name__}. {form}")
@@ -249,10 +240,9 @@ def read_structure(
             problems.append(f"{character} (U+{ord(character):04X}): {found}")
             continue
         texts = tuple(dict.fromkeys(map(_tokens, lines)))
-        faults = [(text, _fault(text, max_tokens)) for text in texts]
-        problems += [
-            f"{character}: {fault}: {' '.join(text):.60}" for text, fault in faults if fault
-        ]
+        for text in texts:
+            if fault := _fault(text, max_tokens):
+                problems.append(f"{character}: {fault}: {' '.join(text):.60}")
         first = same.setdefault(frozenset(texts), character)
         if first != character:
             problems.append(f"{character}: the same texts as {first}")

@@ -36,11 +36,7 @@ class Component:
 
 @cache
 def folder() -> Path:
-    """The folder of the package's SVG files.
-
-    Raises:
-        InputError: the package is not installed.
-    """
+    """The folder of the package's SVG files; an ``InputError`` if it is not installed."""
     # Not importlib.resources: any folder named "kanji" on the path would shadow the package's.
     try:
         return Path(str(importlib.metadata.distribution("kanjivg").locate_file("kanji")))
@@ -48,8 +44,12 @@ def folder() -> Path:
         raise InputError("the kanjivg package is not installed: pip install kanjivg") from None
 
 
-def has_drawing(character: str) -> bool:
-    return (folder() / f"{ord(character):05x}.svg").is_file()
+def _path(character: str, variant: str) -> Path:
+    return folder() / f"{ord(character):05x}{'-' * bool(variant)}{variant}.svg"
+
+
+def has_drawing(character: str, variant: str = "") -> bool:
+    return _path(character, variant).is_file()
 
 
 def read(character: str, variant: str = "") -> Component:
@@ -62,8 +62,7 @@ def read(character: str, variant: str = "") -> Component:
     Raises:
         InputError: KanjiVG has no drawing of it, or the file is damaged.
     """
-    name = f"{ord(character):05x}" + (f"-{variant}" if variant else "")
-    path = folder() / f"{name}.svg"
+    path = _path(character, variant)
     if not path.is_file():
         raise InputError(f"KanjiVG has no drawing of {character} (U+{ord(character):04X})")
     try:
@@ -76,23 +75,15 @@ def read(character: str, variant: str = "") -> Component:
         ) from error
 
 
-def variants(character: str) -> list[str]:
-    """The names of the variant drawings of a character."""
-    stem = f"{ord(character):05x}"
-    return sorted(path.stem[len(stem) + 1 :] for path in folder().glob(f"{stem}-*.svg"))
-
-
 def _component(group: ElementTree.Element) -> Component:
-    # Attribute names carry one of two namespaces, depending on the parser: compare the local part.
-    values = {key.rsplit("}", 1)[-1].split(":")[-1]: value for key, value in group.items()}
-    component = Component(
-        values.get("element", ""), values.get("position", ""), values.get("part", "")
-    )
+    # The files declare two namespaces of their attributes: compare the local part.
+    values = {key.rpartition("}")[2]: value for key, value in group.items()}
+    element, position, part = (values.get(name, "") for name in ("element", "position", "part"))
+    component = Component(element, position, part)
     for item in group:
-        tag = item.tag.rsplit("}", 1)[-1]
-        if tag == "path":
+        if item.tag.endswith("}path"):
             component.strokes.append(item.get("d", ""))
-        elif tag == "g":
+        else:
             child = _component(item)
             component.children.append(child)
             component.strokes += child.strokes

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from handwriting.characters.decomposition import (
-    CONTEXT_LENGTH,
     SPECIAL_TOKENS,
     Structure,
     Text,
@@ -40,13 +39,6 @@ class Vocabulary:
 
     tokens: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        if self.tokens[: len(SPECIAL_TOKENS)] != SPECIAL_TOKENS:
-            raise InputError(f"a vocabulary begins with {' '.join(SPECIAL_TOKENS)}")
-        twice = [token for token, count in Counter(self.tokens).items() if count > 1]
-        if twice:
-            raise InputError(f"tokens listed twice in a vocabulary: {' '.join(twice)}")
-
     def __len__(self) -> int:
         return len(self.tokens)
 
@@ -56,7 +48,7 @@ class Vocabulary:
         found = {token for texts in structure.values() for text in texts for token in text}
         return cls(SPECIAL_TOKENS + tuple(sorted(found - set(SPECIAL_TOKENS))))
 
-    def encode(self, texts: Sequence[Text], context_length: int = CONTEXT_LENGTH) -> Int64:
+    def encode(self, texts: Sequence[Text], context_length: int) -> Int64:
         """Texts as token numbers (N, context_length): BOS, components, EOS, then PAD.
 
         Unknown tokens become UNK and are counted in a logged warning.
@@ -83,10 +75,7 @@ class Vocabulary:
         return encoded
 
     def encode_alternatives(
-        self,
-        structure: Structure,
-        characters: Sequence[str],
-        context_length: int = CONTEXT_LENGTH,
+        self, structure: Structure, characters: Sequence[str], context_length: int
     ) -> tuple[Int64, Int64]:
         """All texts of each class, for picking random ones by indexing.
 
@@ -98,7 +87,7 @@ class Vocabulary:
         counts = np.array([len(structure[c]) for c in characters], np.int64)
         encoded = self.encode([t for c in characters for t in structure[c]], context_length)
         starts = np.cumsum(counts) - counts
-        places = np.arange(counts.max(initial=0))[None, :]  # (1, A)
+        places = np.arange(counts.max())  # (A,)
         rows = starts[:, None] + np.where(places < counts[:, None], places, 0)  # (K, A)
         return encoded[rows], counts
 
@@ -127,8 +116,8 @@ class ClassTexts:
     def draw(self, labels: Tensor, rng: Rng) -> Tensor:
         """A random text (B, L) of each of (B,) classes."""
         counts = self.counts[labels]
-        unit = rng.rand(len(labels))
-        return self.tokens[labels, torch.minimum((unit * counts).long(), counts - 1)]
+        places = (rng.rand(len(labels)) * counts).long()
+        return self.tokens[labels, torch.minimum(places, counts - 1)]
 
 
 def class_texts(

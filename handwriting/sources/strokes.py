@@ -80,7 +80,7 @@ def read_drawing(character: str, regular_script: bool = False) -> Drawing:
     Raises:
         InputError: KanjiVG has no drawing of it.
     """
-    kaisho = regular_script and "Kaisho" in kanjivg.variants(character)
+    kaisho = regular_script and kanjivg.has_drawing(character, "Kaisho")
     root = kanjivg.read(character, "Kaisho" if kaisho else "")
     strokes = np.stack([sample_path(data) for data in root.strokes])
     groups = _components(root)
