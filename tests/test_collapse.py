@@ -14,7 +14,6 @@ import training_style_transfer.train as train_style_transfer
 from handwriting.runs.collapse import COLLAPSED, check_variety, variety
 from handwriting.runs.run import Run
 from handwriting.storage.json_files import read_json
-from training_character_classification.report.sections import _warnings
 from training_dcgan.model import DCGAN
 from training_style_transfer.feed import Batch
 
@@ -86,12 +85,3 @@ def test_a_style_transfer_that_no_longer_varies_warns(
         f"image_weight={clip_folder.parent / 'image_encoder'}",
     )  # fmt: skip
     assert warned(train_style_transfer.main(config)) == ([5] if collapsed else [])
-
-
-def test_the_report_has_a_row_for_every_warning() -> None:
-    assert _warnings({}) == []
-    (section,) = _warnings({"dcgan": ["step 5: a", "step 10: b"], "vae": ["step 1: c"]})
-    assert section.rows == [
-        {"stage": stage, "what": what}
-        for stage, what in (("dcgan", "step 5: a"), ("dcgan", "step 10: b"), ("vae", "step 1: c"))
-    ]

@@ -22,7 +22,7 @@ def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
 
     Args:
         values: (N,) a value for each writer.
-        confidence: how often it covers the mean; :func:`corrected` gives it for several arms.
+        confidence: how often it covers the mean.
 
     Returns:
         Low and high; None for one value, which gives no interval.
@@ -33,15 +33,6 @@ def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
     quantile = float(student.ppf((1 + confidence) / 2, len(values) - 1))
     half = quantile * deviation / len(values) ** 0.5
     return mean - half, mean + half
-
-
-def corrected(num_comparisons: int) -> float:
-    """The confidence of each of so many intervals, that all cover in 95 % of studies (Bonferroni).
-
-    Args:
-        num_comparisons: arms that were named, times the numbers of people; 0 is taken as 1.
-    """
-    return 1 - ALPHA / max(1, num_comparisons)
 
 
 def verdict(gain_interval: Bounds | None) -> str:

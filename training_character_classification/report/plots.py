@@ -12,21 +12,22 @@ import matplotlib.pyplot as plt
 import matplotlib_fontja  # noqa: F401  (makes IPAexGothic the font: labels are Japanese)
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from handwriting.reports.statistics import Bounds
 from handwriting.storage.atomic import write_atomically
 from training_character_classification.arms import Arm
 from training_character_classification.report.results import (
-    CharacterGain,
+    Estimate,
     Finding,
     Place,
     Results,
     people_text,
 )
+
+plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False,
+                     "figure.constrained_layout.use": True})  # fmt: skip
 
 MAX_CHARACTERS = 60  # bars that can still be read
 MAX_ARMS = 16  # rows of them
@@ -47,10 +48,6 @@ def save(figure: Figure, path: Path) -> None:
         plt.close(figure)
 
 
-def _bare(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-
-
 def _ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Label those of the ticks that the axis has room for, and nothing between them."""
     low, high = axis.get_view_interval()
@@ -63,17 +60,16 @@ def _ticks(axis: Axis, ticks: Sequence[float]) -> None:
 
 
 def arm_intervals(
-    points: Mapping[Place, tuple[float, Bounds | None]], control: Arm, named: Arm | None,
+    points: Mapping[Place, Estimate], control: Arm, named: Arm | None,
     label: str, path: Path, are_gains: bool = False,
 ) -> None:  # fmt: skip
     """A value of each arm with its interval, a column for each number of people.
 
+    The control is black, the arm that was named beforehand red, other candidates are blue.
+
     Args:
-        points: arm and number of people -> value, interval.
-        control: the arm to beat, in black.
-        named: the arm that was named beforehand, in red; other candidates are blue.
+        points: the values and their intervals.
         label: of the values.
-        path: of the PNG.
         are_gains: draws them around zero, the small ones wide and the large ones narrow.
     """
     people = sorted({number for _, number in points})
@@ -81,10 +77,10 @@ def arm_intervals(
     for (arm, _), (value, _) in points.items():
         means.setdefault(arm, []).append(value)
     arms = sorted(means, key=lambda arm: float(np.mean(means[arm])))
+    size = 3.4 + 2.4 * len(people), 1.2 + 0.3 * len(arms)
     figure, axes = plt.subplots(
-        1, len(people), figsize=(3.4 + 2.4 * len(people), 1.2 + 0.3 * len(arms)), sharex=True,
-        sharey=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
+        1, len(people), figsize=size, sharex=True, sharey=True, squeeze=False
+    )
     for axis, number in zip(axes[0], people, strict=True):
         for row, arm in enumerate(arms):
             if (arm, number) in points:
@@ -98,7 +94,6 @@ def arm_intervals(
             _ticks(axis.xaxis, GAIN_TICKS)
         axis.set_title(people_text(number), fontsize=10)
         axis.grid(axis="x", alpha=0.3)
-        _bare(axis)
     axes[0, 0].set_yticks(range(len(arms)), [str(arm) for arm in arms])
     figure.supxlabel(label, fontsize=10)
     save(figure, path)
@@ -114,11 +109,7 @@ def accuracy_over_people(
 ) -> None:
     """The accuracy of each arm over the number of people, with its interval as a band.
 
-    Args:
-        findings: of arms and numbers of people.
-        control: the arm to beat, in black; with most people, it is the ceiling.
-        named: the arm that was named beforehand, in red.
-        path: of the PNG.
+    The control is black, and with most people the ceiling; the arm named beforehand is red.
     """
     lines: dict[Arm, list[Finding]] = {}
     for found in findings:
@@ -127,7 +118,7 @@ def accuracy_over_people(
     # In the order of their first points; those that begin later come last.
     order = sorted(lines, key=lambda arm: (lines[arm][0].people > people[0],
                                            -lines[arm][0].accuracy))  # fmt: skip
-    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 5))
     colors, dashes = iter(cycle(CANDIDATES)), iter(cycle(DASHES))
     for arm in order:
         stands_out = arm in (control, named)
@@ -154,7 +145,6 @@ def accuracy_over_people(
     axis.set_xlabel("people to learn from: real images of each character")
     axis.set_ylabel("accuracy on test writers")
     axis.grid(alpha=0.3)
-    _bare(axis)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=3.5)
     save(figure, path)
 
@@ -166,41 +156,33 @@ def per_character_bars(results: Results, path: Path) -> None:
     """Accuracy of each character, one row of bars per arm; the hardest characters first."""
     accuracy = results.by_character.groupby(level="character").mean().iloc[:, :MAX_ARMS]
     hardest = accuracy.mean(axis=1).sort_values(kind="stable").index[:MAX_CHARACTERS]
-    figure, axes = plt.subplots(
-        accuracy.shape[1], 1, sharex=True, squeeze=False, layout="constrained",
-        figsize=(max(6.0, 0.22 * len(hardest)), 0.8 + 0.75 * accuracy.shape[1]),
-    )  # fmt: skip
+    accuracy = accuracy.loc[hardest]
+    size = max(6.0, 0.22 * len(accuracy)), 0.8 + 0.75 * accuracy.shape[1]
+    figure, axes = plt.subplots(accuracy.shape[1], 1, figsize=size, sharex=True, squeeze=False)
     arms = accuracy.columns.get_level_values("arm")
-    for axis, arm, heights in zip(
-        axes[:, 0], arms, accuracy.loc[hardest].to_numpy().T, strict=True
-    ):
-        axis.bar(range(len(hardest)), heights, color=CANDIDATES[0])
+    for axis, arm, heights in zip(axes[:, 0], arms, accuracy.to_numpy().T, strict=True):
+        axis.bar(hardest, heights, color=CANDIDATES[0])
         axis.set_ylim(0, 1)
         axis.set_yticks([0, 1])
         axis.set_title(str(arm), loc="left", fontsize=8, pad=2)
-        _bare(axis)
-    axes[-1, 0].set_xticks(range(len(hardest)), hardest)
     save(figure, path)
 
 
-def gains_per_character(gains: Mapping[str, Mapping[str, CharacterGain]], path: Path) -> None:
+def gains_per_character(gains: Mapping[str, Mapping[str, Estimate]], path: Path) -> None:
     """The gain of each character with its interval, largest first, a row per comparison.
 
     Args:
         gains: what is compared -> character -> gain; of too many, the middle is left out.
-        path: of the PNG.
     """
     longest = min(MAX_CHARACTERS, max(len(found) for found in gains.values()))
-    figure, axes = plt.subplots(
-        len(gains), 1, figsize=(max(6.0, 0.22 * longest), 2.4 * len(gains)), sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
+    size = max(6.0, 0.22 * longest), 2.4 * len(gains)
+    figure, axes = plt.subplots(len(gains), 1, figsize=size, sharey=True, squeeze=False)
     for axis, (title, found) in zip(axes[:, 0], gains.items(), strict=True):
-        order = sorted(found, key=lambda c: -found[c].gain)
+        order = sorted(found, key=lambda c: -found[c][0])
         if len(order) > MAX_CHARACTERS:
             order = order[: MAX_CHARACTERS // 2] + order[-MAX_CHARACTERS // 2 :]
-        heights = np.array([found[c].gain for c in order])
-        bounds = np.array([found[c].interval or (found[c].gain,) * 2 for c in order])
+        heights = [found[c][0] for c in order]
+        bounds = np.array([found[c][1] or (found[c][0],) * 2 for c in order])
         colors = [CANDIDATES[1] if height >= 0 else LOSS for height in heights]
         axis.bar(range(len(order)), heights, color=colors)
         axis.vlines(range(len(order)), *bounds.T, color="#444444", linewidth=1)
@@ -208,7 +190,6 @@ def gains_per_character(gains: Mapping[str, Mapping[str, CharacterGain]], path: 
         axis.set_xticks(range(len(order)), order)
         axis.set_xlim(-1, len(order))
         axis.set_title(title, loc="left", fontsize=9)
-        _bare(axis)
     save(figure, path)
 
 
@@ -217,13 +198,9 @@ def confusion_pairs(found: Mapping[str, pd.DataFrame], control: Arm, path: Path)
 
     Args:
         found: the arm and its people -> written, read, control, arm: see ``confusions``.
-        control: the arm that is compared with.
-        path: of the PNG.
     """
-    figure, axes = plt.subplots(
-        1, len(found), figsize=(max(6.0, 3.8 * len(found)), 1.4 + 0.3 * MAX_PAIRS), sharex=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
+    size = max(6.0, 3.8 * len(found)), 1.4 + 0.3 * MAX_PAIRS
+    figure, axes = plt.subplots(1, len(found), figsize=size, sharex=True, squeeze=False)
     for axis, (title, pairs) in zip(axes[0], found.items(), strict=True):
         shown = pairs[:MAX_PAIRS]
         rows = range(len(shown))
@@ -236,7 +213,6 @@ def confusion_pairs(found: Mapping[str, pd.DataFrame], control: Arm, path: Path)
         axis.set_xlabel("how often")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="x", alpha=0.3)
-        _bare(axis)
     axes[0, 0].set_xlim(left=-0.5)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)

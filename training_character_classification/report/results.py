@@ -12,16 +12,15 @@ biases nothing.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from handwriting.reports.scores import worst_tenth
-from handwriting.reports.statistics import Bounds, Float64, corrected, holm, interval, sign_flip_p
+from handwriting.reports.statistics import ALPHA, Bounds, Float64, holm, interval, sign_flip_p
 from handwriting.storage.atomic import write_text
-from handwriting.storage.json_files import read_json
 from training_character_classification.arms import Arm
 
 COLUMNS = ["arm", "people", "seed", "writer", "character", "right", "shown"]
@@ -33,6 +32,7 @@ LOOK_ALIKES = (
 )
 
 Place = tuple[Arm, int]  # an arm and its number of people
+Estimate = tuple[float, Bounds | None]
 
 
 @dataclass(frozen=True)
@@ -40,38 +40,20 @@ class Results:
     """The test results of recognisers.
 
     Attributes:
-        table: tidy, with the columns ``COLUMNS``; ``arm`` holds :class:`Arm`.
-        macro_f1: rows seed, a column for each arm and number of people.
+        by_writer, by_character: accuracies; rows seed and one of them, a column for each place.
+        macro_f1: of each place, a value for each seed.
         confusions: arm, people, seed, written, read, count: the most frequent of each recogniser.
     """
 
-    table: pd.DataFrame
-    macro_f1: pd.DataFrame
+    by_writer: pd.DataFrame
+    by_character: pd.DataFrame
+    macro_f1: dict[Place, list[float]]
     confusions: pd.DataFrame
 
-    @cached_property
-    def by_writer(self) -> pd.DataFrame:
-        """Accuracies: rows (seed, writer), a column for each arm and number of people."""
-        return self._accuracies("writer")
-
-    @cached_property
-    def by_character(self) -> pd.DataFrame:
-        """Accuracies: rows (seed, character), columns as in :attr:`by_writer`."""
-        return self._accuracies("character")
-
-    def _accuracies(self, rows: str) -> pd.DataFrame:
-        index, columns = ["seed", rows], ["arm", "people"]
-        right, shown = (
-            self.table.pivot_table(index=index, columns=columns, values=values, aggfunc="sum")
-            for values in ("right", "shown")
-        )
-        return right / shown
-
-    @cached_property
+    @property
     def places(self) -> list[Place]:
         """The arms that were tested with each number of people, the fewest first."""
-        found = dict.fromkeys(zip(self.table["arm"], self.table["people"], strict=True))
-        return sorted(found, key=lambda place: place[1])
+        return sorted(self.macro_f1, key=lambda place: place[1])
 
 
 def write_results(path: Path, recognisers: Sequence[Mapping[str, Any]]) -> None:
@@ -105,25 +87,27 @@ def recogniser_result(
 
 def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
     """The tables of recognisers as they stand in ``results.json``."""
-    rows, scores, confusions = [], [], []
+    rows, confusions = [], []
+    macro_f1: dict[Place, list[float]] = {}
     for each in recognisers:
-        key = Arm.parse(each["arm"]), each["people"], each["seed"]
-        scores.append((*key, each["macro_f1"]))
+        place = Arm.parse(each["arm"]), each["people"]
+        key = *place, each["seed"]
+        macro_f1.setdefault(place, []).append(each["macro_f1"])
         confusions += [(*key, *confusion) for confusion in each["confusions"]]
         for writer, own in each["writers"].items():
-            counts = zip(own["characters"], own["right"], own["shown"], strict=True)
-            rows += [(*key, writer, *count) for count in counts]
-    return Results(
-        pd.DataFrame(rows, columns=COLUMNS),
-        pd.DataFrame(scores, columns=[*COLUMNS[:3], "macro_f1"]).pivot(
-            index="seed", columns=["arm", "people"], values="macro_f1"
-        ),
-        pd.DataFrame(confusions, columns=[*COLUMNS[:3], "written", "read", "count"]),
-    )
+            rows += [
+                (*key, writer, *each)
+                for each in zip(own["characters"], own["right"], own["shown"], strict=True)
+            ]
+    counts = pd.DataFrame(rows, columns=COLUMNS)
 
+    def accuracies(by: str) -> pd.DataFrame:
+        sums = counts.groupby(["arm", "people", "seed", by])[["right", "shown"]].sum()
+        return (sums["right"] / sums["shown"]).unstack(["arm", "people"])
 
-def read_results(path: Path) -> Results:
-    return results_of(read_json(path))
+    columns = [*COLUMNS[:3], "written", "read", "count"]
+    confused = pd.DataFrame(confusions, columns=columns)
+    return Results(accuracies("writer"), accuracies("character"), macro_f1, confused)
 
 
 def people_text(number: int) -> str:
@@ -214,27 +198,28 @@ def compare(
         named: the arm that was named beforehand, if any was.
         num_comparisons: candidates that were planned, times the numbers of people.
     """
-    confidence = corrected(num_comparisons)
+    confidence = 1 - ALPHA / max(1, num_comparisons)  # Bonferroni: all cover in 95 % of studies
     findings = []
-    for arm, people in results.places:
-        place, beside = (arm, people), (control, people)
+    for place in results.places:
+        arm, people = place
+        beside, ceiling = (control, people), (control, ceiling_people)
         own = paired(results.by_writer, place)
         per_writer = means(own)[:, 0]
+        both = paired(results.by_writer, place, beside)
         findings.append(
             Finding(
                 arm,
                 people,
                 accuracy=float(per_writer.mean()),
                 interval=interval(per_writer),
-                macro_f1=float(paired(results.macro_f1, place).to_numpy().mean()),
+                macro_f1=float(np.mean(results.macro_f1[place])),
                 worst_tenth=worst_tenth(means(paired(results.by_character, place))[:, 0]),
                 num_seeds=_num_seeds(own),
                 num_writers=len(per_writer),
-                gain=None if arm == control
-                else _gain(paired(results.by_writer, place, beside), confidence),
-                gap=_gap(paired(results.by_writer, place, beside, (control, ceiling_people))),
+                gain=None if arm == control else _gain(both, confidence),
+                gap=_gap(paired(results.by_writer, place, beside, ceiling)),
             )
-        )  # fmt: skip
+        )
     gains = {i: f.gain for i, f in enumerate(findings) if f.gain and is_candidate(f.arm, named)}
     corrected_p = holm([gain.p for gain in gains.values()])
     for (i, gain), p in zip(gains.items(), corrected_p, strict=True):
@@ -287,30 +272,18 @@ def best_arm(findings: Sequence[Finding], people: int) -> Finding | None:
     It is chosen after the fact, on the writers it is tested on.
     """
     gains = [(f.gain, f) for f in findings if f.people == people and f.gain]
-    candidates = [(gain, f) for gain, f in gains if gain.corrected_p is not None]
-    best = max(candidates or gains, key=lambda pair: pair[0].gain, default=None)
+    best = max(gains, key=lambda g: (g[0].corrected_p is not None, g[0].gain), default=None)
     return best[1] if best else None
 
 
 # Characters ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CharacterGain:
-    """The gain of one character, mean over seeds, with a 95 % interval over them."""
-
-    gain: float
-    interval: Bounds | None
-
-
-def character_gains(results: Results, arm: Place, control: Place) -> dict[str, CharacterGain]:
-    """What an arm gains over the control on each character, over the seeds that both have."""
+def character_gains(results: Results, arm: Place, control: Place) -> dict[str, Estimate]:
+    """What an arm gains on each character: mean and 95 % interval over the seeds both have."""
     both = paired(results.by_character, arm, control)
-    gains = both.iloc[:, 0] - both.iloc[:, 1]
-    return {
-        str(character): CharacterGain(float(own.mean()), interval(own.to_numpy()))
-        for character, own in gains.groupby(level="character", sort=False)
-    }
+    gains = (both.iloc[:, 0] - both.iloc[:, 1]).groupby(level="character", sort=False)
+    return {str(name): (float(own.mean()), interval(own.to_numpy())) for name, own in gains}
 
 
 def confusions(results: Results, arm: Place, control: Place) -> pd.DataFrame:

@@ -4,7 +4,7 @@ A study is a grid of one cell. Both write ``report.html``, ``metrics.json`` and 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pandas as pd
 
 from handwriting.config import Config, Evidence
 from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import Picture, Row, Section, number_text, text_table, write_report
 from handwriting.reports.statistics import Bounds, interval_text, sign_flip_p, verdict
@@ -24,7 +23,7 @@ from training_character_classification.arms import Arm, choose_control, planned_
 from training_character_classification.measures.table import MEASURES, TITLES
 from training_character_classification.report import plots
 from training_character_classification.report.results import (
-    CharacterGain,
+    Estimate,
     Finding,
     Gap,
     Results,
@@ -35,10 +34,9 @@ from training_character_classification.report.results import (
     is_candidate,
     look_alikes,
     people_text,
-    read_results,
     results_of,
     write_results,
-)
+)  # fmt: skip
 
 STAND_IN = (
     "Simulated writers or fonts stand in for people here: these numbers show that the pipeline "
@@ -54,23 +52,19 @@ class Best:
     """The arm that gains most with a number of people, character by character.
 
     Attributes:
+        characters: the gain of each, over the seeds.
         confusions, look_alikes: columns written, read, control, arm.
     """
 
     arm: Finding
-    characters: dict[str, CharacterGain]
+    characters: dict[str, Estimate]
     confusions: pd.DataFrame
     look_alikes: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a report says.
-
-    Attributes:
-        findings: every arm with every number of people.
-        best, sources: by number of people.
-    """
+    """What a report says of every arm with every number of people, and by number of people."""
 
     folder: Path
     control: Arm
@@ -84,27 +78,25 @@ class Comparison:
 
 
 def gather(
-    folder: Path, results: Results, control: Arm, named: Arm | None, ceiling_people: int,
-    num_comparisons: int, cells: dict[int, list[Path]],
+    folder: Path, results: Results, control: Arm, named: Arm | None, planned: Sequence[Arm],
+    ceiling_people: int, cells: dict[int, list[Path]],
 ) -> Comparison:  # fmt: skip
     """Compare arms with the control; see :func:`compare`.
 
     Args:
         folder: of the report.
+        planned: all arms with every number of people.
         cells: the folders of the studies with each number of people.
     """
+    num_comparisons = sum(is_candidate(arm, named) for arm in planned)
     findings = compare(results, control, named, ceiling_people, num_comparisons)
-    best = {}
-    for people in cells:
-        arm = best_arm(findings, people)
-        if arm:
+    best, sources = {}, {}
+    for people, folders in cells.items():
+        sources[people] = read_sources(folders, [f for f in findings if f.people == people])
+        if arm := best_arm(findings, people):
             pair = (arm.arm, people), (control, people)
             gains, found = character_gains(results, *pair), confusions(results, *pair)
             best[people] = Best(arm, gains, found, look_alikes(found, gains))
-    sources = {
-        people: read_sources(folders, [f for f in findings if f.people == people])
-        for people, folders in cells.items()
-    }
     return Comparison(folder, control, named, findings, best, sources)
 
 
@@ -121,7 +113,8 @@ def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
     """
     found: dict[str, list[dict[str, float | None]]] = {}
     for cell in cells:
-        for name, measures in _read(cell / "judge" / "metrics.json").get("sources", {}).items():
+        judged = cell / "judge" / "metrics.json"
+        for name, measures in read_json(judged)["sources"].items() if judged.is_file() else ():
             found.setdefault(name, []).append({**measures, **_costs(cell, name)})
     sources: Sources = {}
     for name, values in found.items():
@@ -137,23 +130,17 @@ def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
 
 def _costs(cell: Path, name: str) -> dict[str, float]:
     """What a generator costs in training and in use; nothing for other sources."""
-    made = _read(cell / "generated" / name / "metrics.json")
-    if not made:
+    generated = cell / "generated" / name / "metrics.json"
+    if not generated.is_file():
         return {}
-    steps = [path for home in _homes(cell, name) for path in sorted(home.rglob("metrics.json"))]
-    return {"images_per_s": made["images_per_s"],
-            "training_s": sum(read_json(path)["duration_s"] for path in steps)}  # fmt: skip
+    training = [read_json(path)["duration_s"] for path in _left(cell, name, "metrics.json")]
+    return {"images_per_s": read_json(generated)["images_per_s"], "training_s": sum(training)}
 
 
-def _homes(study: Path, generator: str) -> list[Path]:
-    """Where the training of a generator may have left its files."""
-    return [study / "style_transfer" / generator, study / generator]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Metrics of a stage that not every study has."""
-    found: dict[str, Any] = read_json(path) if path.is_file() else {}
-    return found
+def _left(study: Path, generator: str, pattern: str) -> list[Path]:
+    """Files that the training of a generator left, by step."""
+    homes = study / "style_transfer" / generator, study / generator
+    return [path for home in homes for path in sorted(home.rglob(pattern))]
 
 
 # The study ----------------------------------------------------------------------------------------
@@ -167,68 +154,58 @@ def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
         config: of the study.
         captions: what the rows of each generator's sample sheets show.
     """
-    folder = run_folder(config)
-    corpus = open_corpus(config)
-    results = read_results(folder / "test" / "results.json")
+    folder, corpus = run_folder(config), open_corpus(config)
+    results = results_of(read_json(folder / "test" / "results.json"))
     arms = [arm for arm, _ in results.places]
     (people,) = {number for _, number in results.places}
     control = choose_control(config.pipeline.control, arms)
-    num_candidates = sum(is_candidate(arm, None) for arm in arms)
-    found = gather(folder, results, control, None, people, num_candidates, {people: [folder]})
+    found = gather(folder, results, control, None, arms, people, {people: [folder]})
     controls = [f for f in found.findings if f.arm.is_control]
     best = found.best.get(people)
     stages = {
         path.parent.relative_to(folder).as_posix(): read_json(path)
         for path in sorted(folder.glob("*/**/metrics.json"))
     }
-    durations = {stage: metrics["duration_s"] for stage, metrics in stages.items()}
+    durations = {stage: metrics.pop("duration_s") for stage, metrics in stages.items()}
     warnings = {name: each["warnings"] for name, each in stages.items() if "warnings" in each}
-    retrieval = {k: v for k, v in stages.get("clip", {}).items() if k != "duration_s"}
+    retrieval = stages.get("clip", {})
     judge = stages.get("judge", {}).get("judge")
-    write_json(
-        folder / "metrics.json",
-        {
-            "is_real": corpus.is_real,
-            "seeds": config.pipeline.seeds,
-            "control": str(control),
-            "best_control": str(max(controls, key=lambda f: f.accuracy).arm),
-            "arms": {str(f.arm): _arm_metrics(f) for f in found.findings},
-            "gains_per_character": best and {
-                "arm": str(best.arm.arm),
-                "over": str(control),
-                "gains": {c: gain.gain for c, gain in best.characters.items()},
-            },
-            "judge": judge,
-            "sources": found.sources[people],
-            "retrieval": retrieval,
-            "warnings": warnings,
-            "duration_s": durations,
+    metrics = {
+        "seeds": config.pipeline.seeds,
+        "best_control": str(max(controls, key=lambda f: f.accuracy).arm),
+        "arms": {
+            str(f.arm): {
+                "accuracy": f.accuracy, "interval": f.interval, "macro_f1": f.macro_f1,
+                "gain": f.gain and f.gain.gain, "gain_interval": f.gain and f.gain.interval,
+            }
+            for f in found.findings
         },
-    )  # fmt: skip
-    return write_report(
-        folder / "report.html",
-        f"Study {config.name}",
-        [
-            _introduction([_data(config, corpus), *_answers(found)], found, corpus.is_real),
-            *_warnings(warnings),
-            *_results(found, config.evaluation.num_confusions),
-            *_samples(folder, captions),
-            *_sources(found, judge),
-            *_retrieval(retrieval),
-            _times(durations),
+        "gains_per_character": best and {
+            "arm": str(best.arm.arm),
+            "over": str(control),
+            "gains": {c: gain for c, (gain, _) in best.characters.items()},
+        },
+        "judge": judge,
+        "sources": found.sources[people],
+        "retrieval": retrieval,
+        "warnings": warnings,
+        "duration_s": durations,
+    }  # fmt: skip
+    times = {name: s for name, s in durations.items() if not name.startswith("classifier/")}
+    num_classifiers = len(durations) - len(times)
+    times[f"{num_classifiers} classifiers"] = sum(durations.values()) - sum(times.values())
+    flat = [{"stage": stage, "what": what} for stage, each in warnings.items() for what in each]
+    numbers = {name.replace("_", " "): f"{value:.3f}" for name, value in retrieval.items()}
+    return _write(
+        found, f"Study {config.name}", metrics, corpus.is_real, _data(config, corpus),
+        config.evaluation.num_confusions, judge,
+        notes=Section("Warnings", rows=flat, is_text=True),
+        more=[
+            _samples(folder, captions),
+            _table("Retrieval by CLIP on validation writers", "measure", "value", numbers),
+            _table("Time per stage", "stage", "time", {k: f"{s:.0f} s" for k, s in times.items()}),
         ],
-    )
-
-
-def _arm_metrics(found: Finding) -> dict[str, Any]:
-    gain = found.gain
-    return {
-        "accuracy": found.accuracy,
-        "interval": found.interval,
-        "macro_f1": found.macro_f1,
-        "gain": gain and gain.gain,
-        "gain_interval": gain and gain.interval,
-    }
+    )  # fmt: skip
 
 
 def _data(config: Config, corpus: Corpus) -> str:
@@ -242,38 +219,19 @@ def _data(config: Config, corpus: Corpus) -> str:
     )
 
 
-def _warnings(by_stage: dict[str, list[str]]) -> list[Section]:
-    rows = [{"stage": stage, "what": text} for stage, texts in by_stage.items() for text in texts]
-    return [Section("Warnings", rows=rows, is_text=True)] if rows else []
-
-
-def _samples(folder: Path, captions: Mapping[str, str]) -> list[Section]:
+def _samples(folder: Path, captions: Mapping[str, str]) -> Section:
     """The last sample sheet of each generator's training, and what it generated."""
     pictures = []
     for name, caption in captions.items():
-        homes = [home / step for home in _homes(folder, name) for step in ("", "step_end")]
-        sheets = [sheet for home in homes for sheet in sorted(home.glob("samples/step_*.png"))]
-        if sheets:
-            pictures.append(Picture(sheets[-1], f"{name}, training: {caption}", is_sheet=True))
+        for sheet in _left(folder, name, "samples/step_*.png")[-1:]:
+            pictures.append(Picture(sheet, f"{name}, training: {caption}", is_sheet=True))
         sheet = folder / "generated" / name / "samples" / "sheet.png"
         pictures.append(Picture(sheet, f"{name}: generated, a row per character", is_sheet=True))
-    return [Section("Generated images", pictures=pictures)] if pictures else []
+    return Section("Generated images", pictures=pictures)
 
 
-def _retrieval(measures: dict[str, float]) -> list[Section]:
-    rows = [
-        {"measure": name.replace("_", " "), "value": f"{value:.3f}"}
-        for name, value in measures.items()
-    ]
-    return [Section("Retrieval by CLIP on validation writers", rows=rows)] if rows else []
-
-
-def _times(durations: dict[str, float]) -> Section:
-    classifiers = [stage for stage in durations if stage.startswith("classifier/")]
-    seconds = {stage: s for stage, s in durations.items() if stage not in classifiers}
-    seconds[f"{len(classifiers)} classifiers"] = sum(durations[stage] for stage in classifiers)
-    rows = [{"stage": stage, "time": f"{s:.0f} s"} for stage, s in seconds.items()]
-    return Section("Time per stage", rows=rows)
+def _table(heading: str, key: str, value: str, cells: Mapping[str, str]) -> Section:
+    return Section(heading, rows=[{key: name, value: cell} for name, cell in cells.items()])
 
 
 # The evidence -------------------------------------------------------------------------------------
@@ -289,9 +247,6 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
     Args:
         config: of the grid.
         is_real: whether people wrote what recognisers are tested on.
-
-    Raises:
-        InputError: no cell was tested yet.
     """
     folder, evidence = run_folder(config), config.evidence
     recognisers, missing = read_cells(folder, evidence)
@@ -299,22 +254,29 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
     people = sorted({number for _, number in results.places})
     found = gather(
         folder, results, Arm.parse(evidence.control), Arm.parse(evidence.recipe_arm),
-        ceiling_people=max(*evidence.people, *people), num_comparisons=num_comparisons(evidence),
+        planned=[arm for number in {*evidence.people} for arm in planned_arms(evidence, number)],
+        ceiling_people=max(*evidence.people, *people),
         cells={number: sorted(folder.glob(f"seed_*/people_{number}")) for number in people},
     )  # fmt: skip
     write_results(folder / "results.json", recognisers)
-    write_json(
-        folder / "metrics.json",
-        {
-            "is_real": is_real,
-            "control": evidence.control,
-            "named_beforehand": evidence.recipe_arm,
-            "missing": missing,
-            "arms": [each.as_json() for each in found.findings],
-            "best_generated": {number: _best_metrics(best) for number, best in found.best.items()},
-            "sources": found.sources,
+    metrics = {
+        "named_beforehand": evidence.recipe_arm,
+        "missing": missing,
+        "arms": [each.as_json() for each in found.findings],
+        "best_generated": {
+            number: {
+                "best": best.arm.as_json(),
+                "characters": {
+                    c: {"gain": gain, "interval": bounds}
+                    for c, (gain, bounds) in best.characters.items()
+                },
+                "confusions": best.confusions.to_dict("records"),
+                "look_alikes": best.look_alikes.to_dict("records"),
+            }
+            for number, best in found.best.items()
         },
-    )
+        "sources": found.sources,
+    }
     text = table(found)
     print(text)
     write_text(folder / "table.txt", text + "\n")
@@ -323,22 +285,11 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
         f"control, and with the most people the ceiling. {found.named} was named beforehand; the "
         "best arm is chosen after the fact, which flatters it."
     )
-    sections = [
-        _introduction([question, *_answers(found)], found, is_real),
-        *_results(found, config.evaluation.num_confusions),
-        *_sources(found),
-    ]
-    if missing:
-        rows = [{"cell": cell} for cell in missing]
-        sections.append(Section("Not tested yet", rows=rows, is_text=True))
-    return write_report(folder / "report.html", f"Evidence {config.name}", sections)
-
-
-def num_comparisons(evidence: Evidence) -> int:
-    """How many comparisons with the control are planned: candidates times numbers of people."""
-    named = Arm.parse(evidence.recipe_arm)
-    arms = [arm for people in {*evidence.people} for arm in planned_arms(evidence, people)]
-    return sum(is_candidate(arm, named) for arm in arms)
+    absent = Section("Not tested yet", rows=[{"cell": cell} for cell in missing], is_text=True)
+    return _write(
+        found, f"Evidence {config.name}", metrics, is_real, question,
+        config.evaluation.num_confusions, notes=absent,
+    )  # fmt: skip
 
 
 def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], list[str]]:
@@ -346,9 +297,6 @@ def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], 
 
     Returns:
         Their results, and what is missing.
-
-    Raises:
-        InputError: nothing was tested.
     """
     tested = {}
     for path in folder.glob("seed_*/people_*/test/results.json"):
@@ -365,29 +313,31 @@ def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], 
             if absent:
                 what = "all arms" if len(absent) == len(arms) else ", ".join(absent)
                 missing.append(f"{people_text(people)}, seed {seed}: {what}")
-    if not found:
-        raise InputError(
-            f"{folder}: no arm of the evidence was tested yet, expected "
-            f"seed_{evidence.seeds[0]}/people_{evidence.people[0]}/test/results.json and others; "
-            "run evidence.py first"
-        )
     return found, missing
-
-
-def _best_metrics(best: Best) -> dict[str, Any]:
-    return {
-        "best": best.arm.as_json(),
-        "characters": {character: asdict(gain) for character, gain in best.characters.items()},
-        "confusions": best.confusions.to_dict("records"),
-        "look_alikes": best.look_alikes.to_dict("records"),
-    }
 
 
 # What is said -------------------------------------------------------------------------------------
 
 
-def _introduction(paragraphs: Sequence[str], found: Comparison, is_real: bool) -> Section:
-    return Section("", [*paragraphs, _caveats(found)], notice="" if is_real else STAND_IN)
+def _write(
+    found: Comparison, title: str, metrics: dict[str, Any], is_real: bool, about: str,
+    num_confusions: int, judge: dict[str, Any] | None = None, *, notes: Section,
+    more: Sequence[Section] = (),
+) -> Path:  # fmt: skip
+    """Write ``metrics.json`` and the page of either report."""
+    shared = {"is_real": is_real, "control": str(found.control)}
+    write_json(found.folder / "metrics.json", {**shared, **metrics})
+    paragraphs = [about, *_answers(found), _caveats(found)]
+    sections = [
+        Section("", paragraphs, notice="" if is_real else STAND_IN),
+        notes,
+        _overview(found),
+        *(_arms(found, people) for people in found.sources),
+        *_characters(found, num_confusions),
+        *_sources(found, judge),
+        *more,
+    ]
+    return write_report(found.folder / "report.html", title, sections)
 
 
 def _answers(found: Comparison) -> list[str]:
@@ -395,22 +345,20 @@ def _answers(found: Comparison) -> list[str]:
     answers = []
     for people, best in found.best.items():
         named = [f for f in found.findings if (f.arm, f.people) == (found.named, people)]
-        sentences = [_answer(each, found.control) for each in named]
+        sentences = [f"{people_text(people)}:", *(_answer(each, found.control) for each in named)]
         if found.named and not named:
             sentences.append(f"{found.named} was not tested yet.")
         if not is_candidate(best.arm.arm, found.named):
             sentences.append("No generator takes part.")
-        sentences.append(
-            "No other generated arm gains more."
-            if best.arm in named
-            else f"Chosen after the fact: {_answer(best.arm, found.control)}"
-        )
-        answers.append(f"{people_text(people)}: {' '.join(sentences)}")
+        if best.arm in named:
+            sentences.append("No other generated arm gains more.")
+        else:
+            sentences.append(f"Chosen after the fact: {_answer(best.arm, found.control)}")
+        answers.append(" ".join(sentences))
     return answers
 
 
 def _answer(found: Finding, control: Arm) -> str:
-    """One sentence on an arm's gain."""
     gain, gap = found.gain, found.gap
     if gain is None:
         return f"{found.arm} and the control have no seed in common yet."
@@ -425,7 +373,6 @@ def _answer(found: Finding, control: Arm) -> str:
 
 
 def _caveats(found: Comparison) -> str:
-    """What limits the answers."""
     gains = [f.gain for f in found.findings if f.gain and f.gain.corrected_p is not None]
     text = (
         "Caveats: fonts are not handwriting; what they give depends on which are "
@@ -453,16 +400,8 @@ def _p(value: float | None) -> str:
 # Arms ---------------------------------------------------------------------------------------------
 
 
-def _results(found: Comparison, num_confusions: int) -> list[Section]:
-    """Arms beside the control, over all characters and by character."""
-    return [
-        _overview(found),
-        *(_arms(found, people) for people in found.sources),
-        *_characters(found, num_confusions),
-    ]
-
-
 def _overview(found: Comparison) -> Section:
+    """The accuracy of every arm, over the number of people where there are several, and gains."""
     findings, control, named = found.findings, found.control, found.named
     colors = "Black: the control. Grey: others without generated images. In colour: with them."
     if named:
@@ -477,8 +416,7 @@ def _overview(found: Comparison) -> Section:
         label = "accuracy on test writers, 95 % interval over writers"
         plots.arm_intervals(points, control, named, label, path)
     pictures = [Picture(path, f"Accuracy on test writers. {colors}")]
-    gains = {(f.arm, f.people): (f.gain.gain, f.gain.interval) for f in findings if f.gain}
-    if gains:
+    if gains := {(f.arm, f.people): (f.gain.gain, f.gain.interval) for f in findings if f.gain}:
         path = found.folder / "gains.png"
         label = f"gain over {control}, corrected 95 % interval over writers"
         plots.arm_intervals(gains, control, named, label, path, are_gains=True)
@@ -511,31 +449,31 @@ def _gap(gap: Gap) -> str:
 
 def _rows(found: Comparison, people: int) -> list[Row]:
     """The table of arms with a number of people, the best first."""
-    order = sorted((f for f in found.findings if f.people == people), key=lambda f: -f.accuracy)
-    return [_row(each, found.sources[people]) for each in order]
-
-
-def _row(found: Finding, sources: Sources) -> Row:
-    gain, gap = found.gain, found.gap
-    seeds = str(found.num_seeds)
-    if gain and gain.num_seeds < found.num_seeds:
-        seeds += f", gain {gain.num_seeds}"
-    probes = [sources.get(name, {}).get("domain_auc") for name in found.arm.generators]
-    return {
-        "arm": str(found.arm),
-        "accuracy": f"{found.accuracy:.3f}",
-        "95 % interval": interval_text(found.interval),
-        "macro F1": f"{found.macro_f1:.3f}",
-        "worst tenth": f"{found.worst_tenth:.3f}",
-        "gain": number_text(gain.gain if gain else None, "+.3f"),
-        "corrected 95 % interval": interval_text(gain.interval if gain else None, "+.3f"),
-        "p": _p(gain.p if gain else None),
-        "corrected p": _p(gain.corrected_p if gain else None),
-        "gap closed": number_text(gap.closed if gain and gap else None, ".0%"),
-        "AUC": " ".join(map(number_text, probes)) or NOTHING,
-        "seeds": seeds,
-        "writers": str(found.num_writers),
-    }
+    rows: list[Row] = []
+    for each in sorted(found.findings, key=lambda f: -f.accuracy):
+        if each.people != people:
+            continue
+        gain, gap, sources = each.gain, each.gap, found.sources[people]
+        fewer = f", gain {gain.num_seeds}" if gain and gain.num_seeds < each.num_seeds else ""
+        probes = [sources.get(name, {}).get("domain_auc") for name in each.arm.generators]
+        rows.append(
+            {
+                "arm": str(each.arm),
+                "accuracy": f"{each.accuracy:.3f}",
+                "95 % interval": interval_text(each.interval),
+                "macro F1": f"{each.macro_f1:.3f}",
+                "worst tenth": f"{each.worst_tenth:.3f}",
+                "gain": number_text(gain.gain if gain else None, "+.3f"),
+                "corrected 95 % interval": interval_text(gain.interval if gain else None, "+.3f"),
+                "p": _p(gain.p if gain else None),
+                "corrected p": _p(gain.corrected_p if gain else None),
+                "gap closed": number_text(gap.closed if gain and gap else None, ".0%"),
+                "AUC": " ".join(map(number_text, probes)) or NOTHING,
+                "seeds": f"{each.num_seeds}{fewer}",
+                "writers": str(each.num_writers),
+            }
+        )
+    return rows
 
 
 def table(found: Comparison) -> str:
@@ -559,48 +497,36 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
     compared = {f"{name}, minus {found.control}": each.characters for name, each in best.items()}
     plots.gains_per_character(compared, gains)
     plots.confusion_pairs({n: each.confusions for n, each in best.items()}, found.control, pairs)
-    alike: dict[str, dict[str, str]] = {}  # pair -> people -> counts
+    winners = [f"{name}. Winners: {_listed(each, 1)}. Losers: {_listed(each, -1)}."
+               for name, each in best.items()]  # fmt: skip
+    about_intervals = (
+        "Intervals are over seeds and not corrected: of 20 characters that gain nothing, one lies "
+        "beyond zero by chance."
+    )
+    about_counts = (
+        f"Summed over the seeds that both have; of each recogniser the {num_confusions} most "
+        "frequent are known. The table counts look-alikes either way: by the control → by the best "
+        "arm."
+    )
+    alike: dict[str, dict[str, str]] = {}  # pair -> row
     for people, each in found.best.items():
         for a, b, control, arm in each.look_alikes.itertuples(index=False):
             if control + arm:
-                alike.setdefault(f"{a}/{b}", {})[people_text(people)] = f"{control} → {arm}"
+                empty = {"pair": f"{a}/{b}", **dict.fromkeys(map(people_text, found.best), NOTHING)}
+                alike.setdefault(f"{a}/{b}", empty)[people_text(people)] = f"{control} → {arm}"
+    gain_bars = Picture(gains, "Gain of each character, 95 % over seeds.")
+    often = Picture(pairs, "Written → read as: how often.")
     return [
-        Section(
-            "Per character",
-            paragraphs=[
-                *(
-                    f"{name}. Winners: {_listed(each, 1)}. Losers: {_listed(each, -1)}."
-                    for name, each in best.items()
-                ),
-                "Intervals are over seeds and not corrected: of 20 characters that gain nothing, "
-                "one lies beyond zero by chance.",
-            ],
-            pictures=[Picture(gains, "Gain of each character, 95 % over seeds.")],
-        ),
-        Section(
-            "Confusions",
-            paragraphs=[
-                f"Summed over the seeds that both have; of each recogniser the {num_confusions} "
-                "most frequent are known. The table counts look-alikes either way: by the control "
-                "→ by the best arm."
-            ],
-            rows=[
-                {
-                    "pair": pair,
-                    **{people_text(n): counts.get(people_text(n), NOTHING) for n in found.best},
-                }
-                for pair, counts in alike.items()
-            ],
-            pictures=[Picture(pairs, "Written → read as: how often.")],
-        ),
+        Section("Per character", [*winners, about_intervals], pictures=[gain_bars]),
+        Section("Confusions", [about_counts], rows=list(alike.values()), pictures=[often]),
     ]
 
 
 def _listed(best: Best, sign: int) -> str:
     """The ten characters that win, or lose, the most."""
-    order = sorted(best.characters.items(), key=lambda item: -sign * item[1].gain)
-    found = [f"{c} {gain.gain:+.2f}" for c, gain in order[:10] if sign * gain.gain > 0]
-    return " ".join(found) or "none"
+    gains = {character: sign * gain for character, (gain, _) in best.characters.items()}
+    order = sorted(gains, key=lambda c: -gains[c])[:10]
+    return " ".join(f"{c} {sign * gains[c]:+.2f}" for c in order if gains[c] > 0) or "none"
 
 
 COSTS = {  # what a source is known by beside its measures
@@ -614,28 +540,26 @@ COSTS = {  # what a source is known by beside its measures
 }
 
 
-def _sources(found: Comparison, judge: dict[str, Any] | None = None) -> list[Section]:
+def _sources(found: Comparison, judge: dict[str, Any] | None) -> list[Section]:
     """Every source of images beside handwriting: the judge's measures, costs and gains."""
     trust = "The judge is a recogniser that saw neither the training writers nor a generated image"
     if judge:
         trust += f"; it reads {judge['accuracy']:.3f} of the training writers' images"
         if judge["style_chance"]:
             trust += f", and chance would attribute {judge['style_chance']:.2f} to their writer"
-    titles = {measure.name: (measure.title, measure.best) for measure in MEASURES}
-    titles |= {name: (title, "") for name, title in COSTS.items()}
-    sections = [
-        Section(
-            f"Images beside handwriting, {people_text(people)}",
-            [f"{trust}. Means over the cells that were judged; seeds counts them."],
-            rows=[
-                {"measure": title, "best": best}
-                | {source: _value(values.get(name)) for source, values in sources.items()}
-                for name, (title, best) in titles.items()
-            ],
-        )
-        for people, sources in found.sources.items()
-        if sources
-    ]
+    trust += ". Means over the cells that were judged; seeds counts them."
+    titles = [(m.name, m.title, m.best) for m in MEASURES]
+    titles += [(name, title, "") for name, title in COSTS.items()]
+    sections = []
+    for people, sources in found.sources.items():
+        rows = [
+            {"measure": title, "best": best}
+            | {source: _value(values.get(name)) for source, values in sources.items()}
+            for name, title, best in titles
+        ]
+        if sources:
+            heading = f"Images beside handwriting, {people_text(people)}"
+            sections.append(Section(heading, [trust], rows=rows))
     legend = [{"measure": m.title, "unit": m.unit, "what it says": m.meaning} for m in MEASURES]
     what = Section("What the measures say", rows=legend, is_text=True)
     return [*sections, what] if sections else []
