@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,14 @@ def begun() -> Iterator[list[str]]:
 @pytest.fixture(autouse=True)
 def same_threads() -> None:
     torch.set_num_threads(NUM_THREADS)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_in_the_foreground() -> Iterator[None]:
+    """A shell lets what it starts in the background ignore SIGINT, and these tests with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -77,14 +77,6 @@ def log_every_five_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "LOG_EVERY", 5)
 
 
-@pytest.fixture(autouse=True)
-def signals_as_in_the_foreground() -> Iterator[None]:
-    """A shell lets what it starts in the background ignore SIGINT, and these tests with it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def whole(smoke: ComposeSmoke) -> Toy:
     """The toy stage, run to its end elsewhere."""
