@@ -41,7 +41,7 @@ CHARACTERS = (*HIRAGANA, *class_list("kanji"))  # and 2,965
 def write_files(folder: Path) -> None:
     """Every data set holds all characters once, drawn elsewhere on paper that is not clean."""
     rng = np.random.default_rng(0)
-    drawn = simulate(CHARACTERS, 1, 1, 0, 112).in_memory().images
+    drawn = np.concatenate([*simulate(CHARACTERS, 1, 1, 0, 112).images])
     codes = np.frombuffer("".join(CHARACTERS).encode("euc_jp"), np.uint8).reshape(-1, 2) & 0x7F
     form = SETS["ETL9G"]
     for name in form.files:

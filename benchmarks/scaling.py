@@ -121,7 +121,7 @@ def watched() -> Iterator[list[float]]:
 
 def drawn() -> Uint8:
     """A thousand images that stand for all."""
-    return simulate(class_list("kanji_300")[:100], 10, 1, 0, SIZE_PX).in_memory().images[:]
+    return np.concatenate([*simulate(class_list("kanji_300")[:100], 10, 1, 0, SIZE_PX).images])
 
 
 def parts(images: Uint8, count: int) -> Iterator[Uint8]:

@@ -324,11 +324,11 @@ def feed(bench: Bench) -> Iterator[Row]:
 def preparation(bench: Bench) -> Iterator[Row]:
     """How raw material becomes packed images, on one CPU core."""
     size_px, clock, characters = bench.config().size_px, time.process_time, class_list("all")[::6]
-    drawn = simulate(characters, 1, 1, 0, 112).in_memory().images
+    drawn = np.concatenate([*simulate(characters, 1, 1, 0, 112).images])
     for what, work in (
         ("canonical form of 112 px scans", lambda: [canonical(i, size_px) for i in drawn]),
         ("font rendering", lambda: render_font(find_fonts()[0], characters, size_px)),
-        ("simulated writers", lambda: simulate(characters, 1, 1, 0, size_px).in_memory()),
+        ("simulated writers", lambda: [*simulate(characters, 1, 1, 0, size_px).images]),
     ):
         yield Row(what, len(characters) / seconds(work, bench.rounds, clock), "images/s")
     for name, rates in etl.all_rates(bench.folder, bench.rounds):

@@ -163,7 +163,7 @@ def test_a_saved_canonical_image_reads_back_unchanged(
 def test_a_sheet_shows_every_image_in_its_cell() -> None:
     first = np.arange(1, 4, dtype=np.uint8)[:, None, None] * np.ones((3, 5, 6), np.uint8)
     second = first[:2] + 100
-    picture = sheet([first, second], gap_px=2)
+    picture = sheet([first, second])
     assert picture.shape == (2 * 7 + 2, 3 * 8 + 2)
     assert [int(picture[4, 4 + 8 * i]) for i in range(3)] == [1, 2, 3]
     assert [int(picture[11, 4 + 8 * i]) for i in range(3)] == [101, 102, 64]

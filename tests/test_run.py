@@ -24,7 +24,7 @@ from torch.optim import AdamW
 
 from handwriting.config import Config
 from handwriting.errors import InputError, WriteError
-from handwriting.images.packed import PackedImages, cached, save_array
+from handwriting.images.packed import PackedImages, cached
 from handwriting.images.sheets import save_png
 from handwriting.runs import run as run_module
 from handwriting.runs.checkpoint import Checkpoints
@@ -344,7 +344,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
 WRITERS: dict[str, Callable[[Path], object]] = {
     "a.json": lambda path: write_json(path, NOISE.tolist()),
     "a.png": lambda path: save_png(path, NOISE),
-    "a.npy": lambda path: save_array(path, NOISE),
+    "a.npy": lambda path: write_atomically(path, lambda name: np.save(name, NOISE)),
     "a.npz": lambda path: write_atomically(path, lambda name: np.savez(name, a=NOISE)),
     "a.safetensors": lambda path: save_weights(path, "a", {}, {}, {"a": torch.zeros(4096)}),
 }
@@ -450,7 +450,7 @@ def test_a_disk_that_takes_no_more_stops_the_run_and_keeps_its_checkpoints(
 def test_a_full_disk_is_no_reason_to_leave_out_a_font(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", refuse)

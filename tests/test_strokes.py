@@ -39,17 +39,20 @@ def write_once(character: str, number: int) -> tuple[Float64, Float64]:
     return simulated_writers.write(drawing, writer, deviation)
 
 
-def test_same_seed_gives_the_same_images_and_another_seed_others() -> None:
+def test_same_seed_gives_the_same_images_and_another_seed_others(tmp_path: Path) -> None:
     first, again, other = (
-        simulated_writers.simulate(CHARACTERS, 2, 2, seed, 32).in_memory() for seed in (3, 3, 4)
+        simulated_writers.simulated(CHARACTERS, 2, 2, seed, 32, tmp_path / str(i))
+        for i, seed in enumerate((3, 3, 4))
     )
     assert np.array_equal(first.images, again.images)
     assert not np.array_equal(first.images, other.images)
 
 
-def test_adding_writers_characters_and_samples_changes_nothing_that_was_there() -> None:
-    few = simulated_writers.simulate(CHARACTERS, 2, 1, 0, 32).in_memory()
-    many = simulated_writers.simulate(("国", *reversed(CHARACTERS)), 3, 2, 0, 32).in_memory()
+def test_adding_writers_characters_and_samples_changes_nothing_that_was_there(
+    tmp_path: Path,
+) -> None:
+    few = simulated_writers.simulated(CHARACTERS, 2, 1, 0, 32, tmp_path)
+    many = simulated_writers.simulated(("国", *reversed(CHARACTERS)), 3, 2, 0, 32, tmp_path)
     shared = many.by(few.writer_names).of(CHARACTERS)
     for writer in range(2):
         for label in range(len(CHARACTERS)):
@@ -59,8 +62,8 @@ def test_adding_writers_characters_and_samples_changes_nothing_that_was_there() 
             assert not np.array_equal(theirs[0], theirs[1])
 
 
-def test_images_are_labelled_and_canonical() -> None:
-    packed = simulated_writers.simulate(MIXED, 3, 1, 0, 32).in_memory()
+def test_images_are_labelled_and_canonical(tmp_path: Path) -> None:
+    packed = simulated_writers.simulated(MIXED, 3, 1, 0, 32, tmp_path)
     assert packed.images.shape == (36, 32, 32)
     assert packed.labels.tolist() == list(range(12)) * 3
     assert packed.writers.tolist() == [0] * 12 + [1] * 12 + [2] * 12
@@ -100,8 +103,8 @@ def test_components_are_the_strokes_of_the_tree() -> None:
     )
 
 
-def test_samples_of_a_writer_are_more_alike_than_writers_are() -> None:
-    packed = simulated_writers.simulate(MIXED, 10, 2, 0, 32).in_memory()
+def test_samples_of_a_writer_are_more_alike_than_writers_are(tmp_path: Path) -> None:
+    packed = simulated_writers.simulated(MIXED, 10, 2, 0, 32, tmp_path)
     images = packed.images.reshape(10, len(MIXED), 2, -1).astype(np.float64)
     within = np.linalg.norm(images[:, :, 0] - images[:, :, 1], axis=-1).mean()
     between = np.linalg.norm(images[:-1, :, 0] - images[1:, :, 1], axis=-1).mean()

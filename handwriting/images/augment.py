@@ -41,13 +41,9 @@ class Placement:
 
 
 def random_placement(size: int, rng: Rng, max_angle: float, free: bool) -> Placement:
-    """Rotation of half of the batch by up to ``max_angle`` degrees; free scale and shift if asked.
+    """Rotation of half of a batch of ``size`` images by up to ``max_angle`` degrees.
 
-    Args:
-        size: B.
-        rng: on the device of the images.
-        max_angle: degrees.
-        free: draw scale from 0.8-1.0 and shift from what keeps the ink inside, else keep both.
+    If ``free``, also a scale of 0.8-1.0, and a shift of what keeps the ink inside.
     """
     bound = math.radians(max_angle)
     angle = rng.uniform(-bound, bound, size) * (rng.rand(size) < 0.5)
@@ -135,18 +131,14 @@ class Classical:
         size, height, width = images.shape
         source = self._thicken(images.unsqueeze(1).float().div_(255), rng)
         angle = rng.uniform(-1, 1, size) * math.radians(self.max_angle)
-        scale_x = 1 + rng.uniform(-self.scale, self.scale, size)
-        scale_y = 1 + rng.uniform(-self.scale, self.scale, size)
+        scale_x, scale_y = (1 + rng.uniform(-self.scale, self.scale, size) for _ in range(2))
         shear = rng.uniform(-self.shear, self.shear, size)
         shift_x, shift_y = (rng.uniform(-self.shift, self.shift, size) for _ in range(2))
         cosine, sine = torch.cos(angle), torch.sin(angle)
-        rows = [
-            torch.stack([cosine * scale_x, shear - sine * scale_y, shift_x], dim=1),
-            torch.stack([sine * scale_x, cosine * scale_y, shift_y], dim=1),
-        ]
-        theta = torch.stack(rows, dim=1)  # (B, 2, 3)
-        grid = affine_grid(theta, height, width)
-        grid += self._displacement(size, height, width, rng)
+        row_x = [cosine * scale_x, shear - sine * scale_y, shift_x]
+        row_y = [sine * scale_x, cosine * scale_y, shift_y]
+        theta = torch.stack(row_x + row_y, dim=1).view(-1, 2, 3)
+        grid = affine_grid(theta, height, width) + self._displacement(size, height, width, rng)
         return F.grid_sample(source, grid, align_corners=False).mul_(2).sub_(1)
 
     def _displacement(self, size: int, height: int, width: int, rng: Rng) -> Tensor:

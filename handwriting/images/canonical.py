@@ -17,7 +17,7 @@ Uint8 = npt.NDArray[np.uint8]
 
 INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
 MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
-MAX_REFITS = 16  # a speckled scan may lose its outermost specks several times
+MAX_FITS = 17  # a speckled scan may lose its outermost specks several times
 SMOOTH_CHUNK_SIZE = 1024  # images: the histograms of all of them would be large
 
 
@@ -94,16 +94,15 @@ def canonical(image: Uint8, size_px: int) -> Uint8:
     # if need be again from what is left, until its ink reaches the margin exactly: that is what
     # makes the form idempotent.
     inner_px = size_px - 2 * margin_px(size_px)
-    fitted = _fit(glyph, inner_px)
-    for _ in range(MAX_REFITS):
-        if max(fitted.shape) == inner_px:
+    for _ in range(MAX_FITS):
+        glyph = _fit(glyph, inner_px)
+        if max(glyph.shape) == inner_px:
             break
-        fitted = _fit(fitted, inner_px)
 
-    height, width = fitted.shape
+    height, width = glyph.shape
     top, left = (size_px - height) // 2, (size_px - width) // 2
     square = np.zeros((size_px, size_px), np.uint8)
-    square[top : top + height, left : left + width] = fitted
+    square[top : top + height, left : left + width] = glyph
     return square
 
 

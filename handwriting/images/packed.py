@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,13 +52,6 @@ class LazyImages:
         """All of an array's images; rows as they are."""
         return images if isinstance(images, LazyImages) else cls([images], np.arange(len(images)))
 
-    @classmethod
-    def concatenated(cls, parts: Sequence["LazyImages"]) -> "LazyImages":
-        """Several, concatenated."""
-        starts = np.cumsum([0, *(part._starts[-1] for part in parts)])
-        numbers = [part.numbers + start for part, start in zip(parts, starts, strict=False)]
-        return cls([array for part in parts for array in part.arrays], np.concatenate(numbers))
-
     def __len__(self) -> int:
         return len(self.numbers)
 
@@ -68,20 +62,15 @@ class LazyImages:
         order = np.argsort(flat)  # what lies on a disk is read in the order of the disk
         bounds = np.searchsorted(flat[order], self._starts)
         taken = np.empty((len(flat), *self.shape[1:]), np.uint8)
-        for array, start, (first, last) in zip(
-            self.arrays, self._starts, pairwise(bounds), strict=False
-        ):
+        for i, (first, last) in enumerate(pairwise(bounds)):
             if first < last:
                 chosen = order[first:last]
-                taken[chosen] = array[flat[chosen] - start]
+                taken[chosen] = self.arrays[i][flat[chosen] - self._starts[i]]
         return taken.reshape(*numbers.shape, *self.shape[1:])
 
     def __iter__(self) -> Iterator[Uint8]:
         for part in in_parts(self):
             yield from part
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return self[:] if dtype is None else self[:].astype(dtype)
 
 
 def in_parts(images: "Uint8 | LazyImages") -> Iterator[Uint8]:
@@ -103,11 +92,6 @@ class UnpackedImages(NamedTuple):
     characters: tuple[str, ...]
     writer_names: tuple[str, ...]
     size_px: int
-
-    def in_memory(self) -> "PackedImages":
-        """All of them made, for sets that are small."""
-        images = np.concatenate([*self.images])
-        return PackedImages(images, self.labels, self.writers, self.characters, self.writer_names)
 
 
 @dataclass(frozen=True)
@@ -174,8 +158,12 @@ def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
     names = tuple(dict.fromkeys(name for part in parts for name in part.writer_names))
     number = {name: i for i, name in enumerate(names)}
     writers = [np.array([number[n] for n in p.writer_names] or [0])[p.writers] for p in parts]
+    rows = [LazyImages.of(part.images) for part in parts]
+    arrays = [array for part in rows for array in part.arrays]
+    ends = np.cumsum([sum(map(len, part.arrays)) for part in rows])
+    numbers = [part.numbers + start for part, start in zip(rows, [0, *ends[:-1]], strict=True)]
     return PackedImages(
-        LazyImages.concatenated([LazyImages.of(part.images) for part in parts]),
+        LazyImages(arrays, np.concatenate(numbers)),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(writers),
         first.characters,
@@ -185,29 +173,20 @@ def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
 
 def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
     """Write a packed set; ``meta.json`` comes last and marks the folder as whole."""
-    parts = in_parts(made.images) if isinstance(made, PackedImages) else made.images
-    write_images(folder / "images.npy", (len(made.labels), made.size_px, made.size_px), parts)
-    for name in ("labels", "writers"):
-        save_array(folder / f"{name}.npy", getattr(made, name))
-    meta = {"characters": made.characters, "writer_names": made.writer_names}
-    write_json(folder / "meta.json", meta)
+    shape = (len(made.labels), made.size_px, made.size_px)
 
-
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    write_atomically(path, lambda temporary: np.save(temporary, array))
-
-
-def write_images(path: Path, shape: tuple[int, int, int], parts: Iterable[Uint8]) -> None:
-    """Write images (N, H, W) as one array; each part is written before the next is asked for."""
-
-    def write(temporary: Path) -> None:
+    def write_images(temporary: Path) -> None:
         with temporary.open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for part in parts:
-                part.tofile(file)
+            for part in in_parts(made.images) if isinstance(made, PackedImages) else made.images:
+                part.tofile(file)  # before the next part is asked for
 
-    write_atomically(path, write)
+    write_atomically(folder / "images.npy", write_images)
+    for name in ("labels", "writers"):
+        write_atomically(folder / f"{name}.npy", partial(np.save, arr=getattr(made, name)))
+    meta = {"characters": made.characters, "writer_names": made.writer_names}
+    write_json(folder / "meta.json", meta)
 
 
 def open_packed(folder: Path) -> PackedImages:
@@ -259,7 +238,7 @@ def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> P
 
 
 def files_key(manifest: Manifest) -> str:
-    """A key of the files in a manifest: path, size, time of change, character and writer."""
+    """A key of a manifest's files: path, size, time of change, character and writer."""
     stats = ((entry, os.stat(entry.file)) for entry in manifest.entries)
     return content_key_of(
         (entry.file, stat.st_size, stat.st_mtime_ns, entry.character, entry.writer)
@@ -278,10 +257,8 @@ def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedIm
             read_images(manifest, size_px, f"packing {manifest.path.name}"),
             np.array([number[e.character] for e in manifest.entries]),
             np.array([person[e.writer] for e in manifest.entries]),
-            characters,
-            writers,
-            size_px,
-        )
+            characters, writers, size_px,
+        )  # fmt: skip
 
     key = content_key(FORM, size_px, files_key(manifest))
     return cached(cache_dir / "packed" / key, make)

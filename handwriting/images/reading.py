@@ -30,32 +30,28 @@ def read_grey(path: Path) -> Uint8:
 
 
 def read_canonical(path: Path, size_px: int) -> Uint8:
-    """:func:`canonical` of an image file; errors name the file."""
+    """:func:`canonical` of an image file."""
     with _opened(path) as image:
         is_large = image.width * image.height > LARGE_PIXELS
         with _one_large if is_large else nullcontext():
-            grey = _grey(image)
-            try:
-                return canonical(grey, size_px)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from None
+            return canonical(_grey(image), size_px)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file whose header is read, within the limits; errors name the file."""
+    """An image file whose header is read, within the limits; errors on it name the file."""
     if not path.is_file():  # reading a pipe or a device might never end
         raise InputError(f"missing image: {path}")
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
-                    f"{path} has {image.width} x {image.height} px, more than {MAX_PIXELS:,}: too "
+                    f"it has {image.width} x {image.height} px, more than {MAX_PIXELS:,}: too "
                     "large for an image of one character; make it smaller"
                 )
             yield image
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except Exception as error:  # Pillow raises whatever the broken bytes lead to
         raise InputError(f"unreadable image: {path} ({error})") from error
 

@@ -60,26 +60,26 @@ def find_fonts(
         InputError: a package, folder, file or line without a font, a named file that is
             not a font, or no font at all.
     """
-    problems: list[str] = []
-    faces: list[FontFace] = []
-    for package in packages:
-        files = _package_files(package)
-        faces += _faces(files)
-        if not files:
-            problems.append(f"package {package}: not installed or without fonts")
-    for folder in folders:
-        found = _faces(_files_below(Path(folder)))
-        faces += found
-        if not found:
-            problems.append(f"{folder}: no such font or folder, or no fonts in it")
-        problems += _broken(found) if os.path.isfile(folder) else []
+    sources = [
+        (f"package {package}: not installed or without fonts", _faces(_package_files(package)))
+        for package in packages
+    ]
+    sources += [
+        (f"{folder}: no such font or folder, or no fonts in it", _faces(_files_below(Path(folder))))
+        for folder in folders
+    ]
+    problems = [problem for problem, found in sources if not found]
+    for folder in filter(os.path.isfile, folders):
+        problems += _broken(_faces(_files_below(Path(folder))))
+    faces = [face for _, found in sources for face in found]
     if list_file is not None:
         listed, wrong = _read_list(Path(list_file), folders)
         faces += listed
         problems += wrong
     report_problems("fonts", problems, "Install the package, or correct fonts.* or the list file.")
     if system:
-        faces += _japanese_faces(system_files())
+        openable = (face for face in _faces(system_files()) if not face.problem)
+        faces += filter(_is_japanese, openable)
     unique: dict[str, FontFace] = {}
     for face in faces:
         unique.setdefault(face.name, face)
@@ -98,8 +98,7 @@ def _broken(faces: Iterable[FontFace]) -> list[str]:
 def _package_files(package: str) -> list[Path]:
     name = package.replace("-", "_")
     # Only top-level names: find_spec would import the parent of a dotted one.
-    is_name = name.isidentifier() and name != "__main__"  # whose spec is none
-    spec = importlib.util.find_spec(name) if is_name else None
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
     places = (spec.submodule_search_locations or []) if spec else []
     return [file for place in places for file in _files_below(Path(place))]
 
@@ -131,12 +130,8 @@ def system_files() -> list[Path]:
     return sorted({Path(file).resolve() for file in findSystemFonts()})
 
 
-def _japanese_faces(files: Iterable[Path]) -> list[FontFace]:
-    """The faces that have kana and kanji, without those of other regions."""
-    return [face for face in _faces(files) if not face.problem and _is_japanese(face)]
-
-
 def _is_japanese(face: FontFace) -> bool:
+    """Whether a face has kana and kanji, and not in the shapes of another region."""
     if _OTHER_REGION.search(face.name):
         return False
     font = ImageFont.truetype(face.path, 16, face.index)

@@ -43,16 +43,12 @@ def render_font(
     reasons: dict[int, str] = {}
     try:
         font = ImageFont.truetype(
-            face.path,
-            OVERSAMPLING * size_px,
-            face.index,
-            layout_engine=ImageFont.Layout.BASIC,
+            face.path, OVERSAMPLING * size_px, face.index, layout_engine=ImageFont.Layout.BASIC
         )
         missing = _digest(_draw(font, NOT_A_CHARACTER))
         for i, character in enumerate(characters):
             drawing = _draw(font, character)
-            digest = _digest(drawing)
-            if digest == missing:
+            if (digest := _digest(drawing)) == missing:
                 reasons[i] = "not in the font"
                 continue
             try:
@@ -65,9 +61,7 @@ def render_font(
     shared = {i for i, (digest, _) in glyphs.items() if sharing[digest] > MAX_SHARING}
     reasons |= dict.fromkeys(shared, "same drawing as many others")
     rendered = [i for i in glyphs if i not in shared]
-    images = np.zeros((len(rendered), size_px, size_px), np.uint8)
-    for image, i in zip(images, rendered, strict=True):
-        image[:] = glyphs[i][1]
+    images = np.array([glyphs[i][1] for i in rendered], np.uint8).reshape(-1, size_px, size_px)
     return images, rendered, [(characters[i], reasons[i]) for i in sorted(reasons)]
 
 

@@ -14,9 +14,11 @@ against the ten real writers of Omniglot's katakana: accuracies on those ten fla
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -84,8 +86,7 @@ class Writer:
     component_habits: Float64  # (NUM_HABITS, 4) standard normal: shift x, y; scale x, y
 
 
-@dataclass(frozen=True)
-class Deviation:
+class Deviation(NamedTuple):
     """Standard normal draws: how one written character differs from its model."""
 
     character: Float64  # (28,)
@@ -140,12 +141,7 @@ def draw_deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
 def _mixed(habit: Deviation, sample: Deviation) -> Deviation:
     """Standard normal again, HABIT of the variance from the habit."""
     a, b = HABIT**0.5, (1 - HABIT) ** 0.5
-    return Deviation(
-        a * habit.character + b * sample.character,
-        a * habit.components + b * sample.components,
-        a * habit.strokes + b * sample.strokes,
-        a * habit.points + b * sample.points,
-    )
+    return Deviation(*(a * h + b * s for h, s in zip(habit, sample, strict=True)))
 
 
 def write(drawing: Drawing, writer: Writer, deviation: Deviation) -> tuple[Float64, Float64]:
@@ -157,8 +153,7 @@ def write(drawing: Drawing, writer: Writer, deviation: Deviation) -> tuple[Float
     """
     strokes = _shaped(drawing.strokes, writer, deviation)
     strokes = _placed(strokes, drawing, writer, deviation)
-    radii = _radii(writer, deviation)
-    strokes, radii = _joined(strokes, radii, writer, deviation)
+    strokes, radii = _joined(strokes, _radii(writer, deviation), writer, deviation)
     return _bent(strokes, writer, deviation), radii
 
 
@@ -183,8 +178,7 @@ def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     strays = deviation.strokes[:, 4:8].reshape(-1, 2, 1, 2).swapaxes(0, 1)
     ends = ends * misses + writer.flick * strays
     strokes = strokes + ends[0] * (1 - _T) ** 5 + ends[1] * _T**5
-    trembling: Float64 = writer.tremor * (_TREMBLING @ deviation.points)
-    return strokes + trembling
+    return strokes + writer.tremor * (_TREMBLING @ deviation.points)
 
 
 def _placed(strokes: Float64, drawing: Drawing, writer: Writer, deviation: Deviation) -> Float64:
@@ -194,27 +188,21 @@ def _placed(strokes: Float64, drawing: Drawing, writer: Writer, deviation: Devia
     matrices = writer.stroke_turn * care * draws[:, 8:12].reshape(-1, 2, 2)
     middles = strokes.mean(axis=1, keepdims=True)
     shifts = writer.stroke_shift * care * draws[:, None, 12:14]
-    placed: Float64 = strokes + (strokes - middles) @ matrices + shifts
-    if not len(drawing.habits):
-        return placed
+    placed = strokes + (strokes - middles) @ matrices + shifts
     moves = 0.6 * writer.component_habits[drawing.habits] + 0.8 * deviation.components
     shifts, scales = writer.component_shift * moves[:, :2], writer.component_scale * moves[:, 2:]
     # sum over a stroke's components of shift + scale * (point - centre)
     constant = drawing.membership @ (shifts - scales * drawing.centres)
-    placed = placed * (1 + drawing.membership @ scales)[:, None] + constant[:, None]
-    return placed
+    return placed * (1 + drawing.membership @ scales)[:, None] + constant[:, None]
 
 
 def _radii(writer: Writer, deviation: Deviation) -> Float64:
     """The pen's radius in em along every stroke, (S, P)."""
     draws = deviation.strokes
-    num_strokes = len(draws)
-    crowding = min(1.0, (8 / num_strokes) ** 0.35)  # dense characters are written larger
+    crowding = min(1.0, (8 / len(draws)) ** 0.35)  # dense characters are written larger
     size = np.exp(writer.pen_spread * deviation.character[0]) * crowding
     width = writer.pen_width * size * np.exp(0.06 * draws[:, 14])
-    profile = 1 - writer.pressure * _T[:, 0] ** 2  # (P,)
-    radii: Float64 = 0.5 * width[:, None] * profile
-    return radii
+    return 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
 
 
 def _joined(
@@ -239,27 +227,15 @@ def _bent(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     calm = min(1.0, (6 / len(deviation.strokes)) ** 0.4)  # dense characters bend less
     strokes = strokes + writer.warp * calm * (bends @ draws[4:].reshape(12, 2))
     wide = 0.5 * writer.aspect + 0.05 * draws[1]
-    matrix = np.array(
-        [
-            [np.exp(wide), -writer.slant + 0.04 * draws[2]],
-            [writer.rise + 0.03 * draws[3], np.exp(-wide)],
-        ]
-    )
-    bent: Float64 = strokes @ matrix.T
-    return bent
+    x_of_y, y_of_x = -writer.slant + 0.04 * draws[2], writer.rise + 0.03 * draws[3]
+    matrix = np.array([[np.exp(wide), x_of_y], [y_of_x, np.exp(-wide)]])
+    return strokes @ matrix.T
 
 
 def simulate(
     characters: Sequence[str], num_writers: int, samples_per_writer: int, seed: int, size_px: int
 ) -> UnpackedImages:
-    """Let simulated writers write every character.
-
-    Args:
-        characters: the classes.
-        num_writers: people; the first ones stay the same when there are more.
-        samples_per_writer: images that each writes of each character.
-        seed: which people.
-        size_px: side of the images.
+    """Let simulated writers write every character, each ``samples_per_writer`` times.
 
     Returns:
         canonical images ordered by writer, character, sample; each pair's are a part.
@@ -315,12 +291,12 @@ def simulated(
 def write_corpus(folder: Path, packed: PackedImages) -> Manifest:
     """Write packed images as PNG files in ``U+XXXX/`` folders, with a manifest."""
     entries = []
-    count: dict[tuple[str, str], int] = {}
+    numbers: dict[tuple[str, str], Iterator[int]] = defaultdict(itertools.count)
     for i in progress(range(len(packed)), len(packed), f"writing {folder.name}"):
         character = packed.characters[packed.labels[i]]
         writer = packed.writer_names[packed.writers[i]]
-        count[character, writer] = number = count.get((character, writer), -1) + 1
-        path = folder / f"U+{ord(character):04X}" / f"{writer}_{number:02d}.png"
+        name = f"{writer}_{next(numbers[character, writer]):02d}.png"
+        path = folder / f"U+{ord(character):04X}" / name
         save_png(path, packed.images[i], flush=False)
         entries.append(Entry(character, str(path), writer))
     return write_manifest(folder / "manifest.json", entries)

@@ -71,11 +71,7 @@ class Drawing:
 
 @cache
 def read_drawing(character: str, regular_script: bool = False) -> Drawing:
-    """The strokes and components of a character.
-
-    Args:
-        character: one character.
-        regular_script: take KanjiVG's Kaisho drawing if there is one.
+    """The strokes and components of a character, regular script as in KanjiVG's Kaisho drawing.
 
     Raises:
         InputError: KanjiVG has no drawing of it.
@@ -112,14 +108,11 @@ def sample_path(path_data: str) -> Float64:
     """SVG path data as (P, 2) em at equal arc length."""
     pen = RecordingPen()
     parse_path(path_data, pen)
-    pieces, here = [], np.zeros(2)
-    for operation, arguments in pen.value:
-        control = np.array(arguments, np.float64).reshape(-1, 2)
-        if operation == "curveTo":
-            pieces.append(_BEZIER @ np.concatenate([here[None], control]))
-        elif operation == "lineTo":
-            pieces.append(here + _FINE * (control[-1] - here))
-        here = control[-1] if len(control) else here
+    (_, [here]), *curves, _ = pen.value  # KanjiVG's paths are a moveTo, curveTo's and an endPath
+    pieces = []
+    for _, control in curves:
+        pieces.append(_BEZIER @ np.array([here, *control]))
+        here = control[-1]
     points = np.concatenate(pieces)
     travelled = np.cumsum(np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T))
     at = np.linspace(0, travelled[-1], NUM_POINTS)
@@ -128,12 +121,9 @@ def sample_path(path_data: str) -> Float64:
 
 
 def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
-    """Draw strokes as large as a square allows, bright on dark, without grey.
+    """Draw centre lines (S, P, 2) with a pen of radii (S, P) as large as a square allows.
 
-    Args:
-        strokes: (S, P, 2) centre lines.
-        radii: (S, P) of the pen, in the unit of the strokes.
-        side_px: side of the square.
+    Bright on dark, without grey.
     """
     points, radii = fitted(strokes, radii, side_px)
     along = np.empty_like(points)
