@@ -46,7 +46,10 @@ def main(config: Config) -> Path:
         raise InputError("evidence.seeds and evidence.people: name at least one of each")
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
     if grid.adaptation and any("cdiffusion" in c.pipeline.generators for c in cells):
-        shared = base(config)  # by the jobs of a sweep: one trains it, the others wait
+        # The study of fonts and simulated hands alone, which nobody's handwriting is part of, is
+        # shared by the jobs of a sweep: one trains it, the others wait.
+        data = replace(config.data, people=0)
+        shared = replace(config, name=f"{config.name}/base", data=data)
         with lock_folder(run_folder(shared), math.inf):
             start = str(GENERATORS["cdiffusion"].train(shared))
         adapted = {"start": start, **asdict(grid.adaptation)}
@@ -58,32 +61,18 @@ def main(config: Config) -> Path:
     return report
 
 
-def base(config: Config) -> Config:
-    """The study of fonts and simulated hands alone, which nobody's handwriting is part of."""
-    data = replace(config.data, people=0)
-    return replace(config, name=f"{config.name}/base", data=data)
-
-
 def cell(config: Config, seed: int, people: int) -> Config:
     """The study of one seed and one number of training people."""
     grid = config.evidence
     arms = planned_arms(grid, people)
     seen = {generator for arm in arms for generator in arm.generators}
-    generators = [name for name in GENERATORS if name in seen]
-    return replace(
-        config,
-        name=f"{config.name}/seed_{seed}/people_{people}",
-        seed=seed,
-        data=replace(config.data, people=people, rotation=seed),
-        pipeline=replace(
-            config.pipeline,
-            control=grid.control,
-            arms=[str(arm) for arm in arms],
-            generators=generators,
-            seeds=[seed],
-            num_workers=1,
-        ),
-    )
+    study = replace(
+        config.pipeline, control=grid.control, arms=[str(arm) for arm in arms], seeds=[seed],
+        generators=[name for name in GENERATORS if name in seen], num_workers=1,
+    )  # fmt: skip
+    data = replace(config.data, people=people, rotation=seed)
+    name = f"{config.name}/seed_{seed}/people_{people}"
+    return replace(config, name=name, seed=seed, data=data, pipeline=study)
 
 
 def cli() -> None:

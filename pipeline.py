@@ -13,11 +13,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from generators import GENERATORS, Generator, Stage, chosen
-from handwriting.config import (
-    Config,
-    StepType,
-)
+from generators import Generator, Stage, chosen
+from handwriting.config import Config, StepType
 from handwriting.corpus.audit import audit
 from handwriting.corpus.corpus import open_corpus
 from handwriting.corpus.record import record_study
@@ -32,7 +29,7 @@ from training_character_classification.arms import (
     arm_of,
     choose_control,
     judge_arm,
-)
+)  # fmt: skip
 from training_character_classification.report.sections import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 
@@ -65,7 +62,7 @@ def compare(config: Config, generators: list[Generator]) -> Path:
     generated = [arm for arm in arms if arm.use_gen]
     controls = [arm for arm in arms if not arm.use_gen]
     choose_control(config.pipeline.control, [arm_of(arm) for arm in arms])
-    if needs_clip(config):
+    if any(row.needs_clip(config) for row in generators):
         encoders = (train_image_encoder, train_text_encoder)
         run_parallel([(stage.main, config) for stage in encoders], num_workers)
         train_clip.main(config)
@@ -89,28 +86,18 @@ def compare(config: Config, generators: list[Generator]) -> Path:
 
 
 def study_arms(config: Config) -> list[Config]:
-    """The configurations of all arms, for each seed."""
-    names = config.pipeline.arms
-    arms = [Arm.parse(name) for name in names] if names else all_arms(config)
-    return [
-        replace(arm_config(config, arm), seed=seed)
-        for arm in arms
-        for seed in config.pipeline.seeds
-    ]
+    """The configurations of all arms, for each seed.
 
-
-def all_arms(config: Config) -> list[Arm]:
-    """Controls and generators, each without and with classical augmentation."""
-    sources: list[tuple[str, ...]] = [("real",), ("real", "fonts")]
+    Without a list: controls and generators, each without and with classical augmentation.
+    """
+    study = config.pipeline
+    sees: list[tuple[str, ...]] = [("real",), ("real", "fonts")]
     if config.data.num_simulated_writers:
-        sources += [("real", "simulated"), ("real", "fonts", "simulated")]
-    sources += [("real", name) for name in config.pipeline.generators]
-    return [Arm(seen, aug) for seen in sources for aug in config.pipeline.augmentations]
-
-
-def needs_clip(config: Config) -> bool:
-    """Whether a generator of the study is trained with CLIP or its encoders."""
-    return any(GENERATORS[name].needs_clip(config) for name in config.pipeline.generators)
+        sees += [("real", "simulated"), ("real", "fonts", "simulated")]
+    sees += [("real", name) for name in study.generators]
+    every = [Arm(sources, aug) for sources in sees for aug in study.augmentations]
+    arms = [Arm.parse(name) for name in study.arms] if study.arms else every
+    return [replace(arm_config(config, arm), seed=seed) for arm in arms for seed in study.seeds]
 
 
 def cli() -> None:

@@ -27,40 +27,26 @@ class Scores:
 def score(
     labels: Int64, predicted: Int64, characters: Sequence[str], num_confusions: int
 ) -> Scores:
-    """The scores of N predictions.
-
-    Args:
-        labels: (N,) the right classes.
-        predicted: (N,) the classes read.
-        characters: the K classes.
-        num_confusions: pairs to list.
-    """
+    """The scores of N predictions of K characters; labels and predicted classes are (N,)."""
     tested = np.unique(labels)
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=tested, zero_division=0.0
     )
+    # Of the images of one class, those read right are its recall: the accuracy.
+    columns = {"accuracy": recall, "precision": precision, "recall": recall, "f1": f1,
+               "support": support}  # fmt: skip
+    per_character = {
+        characters[label]: {name: column[i].item() for name, column in columns.items()}
+        for i, label in enumerate(tested)
+    }
     matrix = confusion_matrix(labels, predicted, labels=np.arange(len(characters)))
     np.fill_diagonal(matrix, 0)
     order = np.argsort(matrix, axis=None, kind="stable")[::-1][:num_confusions]
-    pairs = [divmod(int(i), len(characters)) for i in order]
-    per_character = {
-        characters[label]: {
-            # Of the images of one class, those read right are its recall: the same number.
-            "accuracy": float(recall[i]),
-            "precision": float(precision[i]),
-            "recall": float(recall[i]),
-            "f1": float(f1[i]),
-            "support": int(support[i]),
-        }
-        for i, label in enumerate(tested)
-    }
-    return Scores(
-        macro_f1=float(f1.mean()),
-        per_character=per_character,
-        confusions=[
-            (characters[i], characters[j], int(matrix[i, j])) for i, j in pairs if matrix[i, j] > 0
-        ],
-    )
+    pairs = zip(*np.unravel_index(order, matrix.shape), strict=True)
+    confusions = [
+        (characters[i], characters[j], int(matrix[i, j])) for i, j in pairs if matrix[i, j]
+    ]
+    return Scores(float(f1.mean()), per_character, confusions)
 
 
 def worst_tenth(accuracies: Sequence[float] | Float64) -> float:
