@@ -16,8 +16,7 @@ from pathlib import Path
 from generators import Generator, Stage, chosen
 from handwriting.config import Config, StepType
 from handwriting.corpus.audit import audit
-from handwriting.corpus.corpus import open_corpus
-from handwriting.corpus.record import record_study
+from handwriting.corpus.corpus import open_corpus, record_study
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder

@@ -11,24 +11,20 @@ from hydra.errors import HydraException
 from hypothesis import given, strategies as st
 
 from handwriting.corpus import readers
-from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.corpus import Corpus, open_corpus, record_study
 from handwriting.corpus.splits import divide
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
+from handwriting.runs.run import run_folder
 from handwriting.sources.fonts import find_fonts
+from handwriting.storage.json_files import plain, read_json
 
 Write = Callable[..., Path]
 
 
 def parts(corpus: Corpus) -> dict[str, PackedImages]:
-    every = {
-        "train": corpus.train,
-        "validation": corpus.validation,
-        "test": corpus.test,
-        "fonts": corpus.fonts,
-        "simulated": corpus.simulated,
-    }
-    return {name: part for name, part in every.items() if part is not None}
+    beside = {kind: images for kind, images in corpus.sources.items() if kind != "writers"}
+    return {**corpus.splits, **beside}
 
 
 def assert_different_hands(corpus: Corpus) -> None:
@@ -52,14 +48,14 @@ def test_people_are_divided_whole_by_counts_and_seed(num_people: int, data: st.D
     num_validation = data.draw(st.integers(0, num_people - num_train - 1))
     seed = data.draw(st.none() | st.integers(0, 2**32))
     divided = divide(people, num_train, num_validation, seed, 0, "here")
-    assert [*map(len, divided.values())][:2] == [num_train, num_validation]
-    assert sorted(name for part in divided.values() for name in part) == sorted(people)
+    assert [*map(len, divided)][:2] == [num_train, num_validation]
+    assert sorted(name for part in divided for name in part) == sorted(people)
     assert divide(people, num_train, num_validation, seed, 0, "here") == divided
 
 
 def test_seeds_choose_different_people() -> None:
     people = [f"person {i}" for i in range(10)]
-    assert len({tuple(divide(people, 5, 1, seed, 0, "")["train"]) for seed in range(10)}) > 5
+    assert len({tuple(divide(people, 5, 1, seed, 0, "")[0]) for seed in range(10)}) > 5
 
 
 @pytest.mark.parametrize(("train", "validation"), [(0, 1), (4, 1), (5, 0), (9, 9)])
@@ -68,34 +64,34 @@ def test_too_few_writers_are_refused(train: int, validation: int) -> None:
         divide(WRITERS, train, validation, 0, 0, "here")
 
 
-def splits(corpus: Corpus) -> tuple[list[str], list[str], list[str]]:
-    parts = (corpus.train, corpus.validation, corpus.test)
-    return tuple(part.present_writers() for part in parts)  # type: ignore[return-value]
+def writers(corpus: Corpus) -> list[list[str]]:
+    """Those who train, who validate and who are tested."""
+    return [part.present_writers() for part in corpus.splits.values()]
 
 
 def test_rotations_test_everyone_in_turn() -> None:
     turns = [divide(WRITERS, 2, 1, 3, rotation, "") for rotation in range(6)]
-    assert all([*map(len, turn.values())] == [2, 1, 2] for turn in turns)
-    tested = [name for turn in turns[:5] for name in turn["test"]]
+    assert all([*map(len, turn)] == [2, 1, 2] for turn in turns)
+    tested = [name for turn in turns[:5] for name in turn[2]]
     assert sorted(tested) == sorted([*WRITERS, *WRITERS])  # two of five, five times
     assert turns[5] == turns[0]
-    assert not {*turns[0]["test"]} & {*turns[1]["test"]}
+    assert not {*turns[0][2]} & {*turns[1][2]}
 
 
 def test_simulated_people_rotate_too(smoke: ComposeSmoke) -> None:
-    tested = [splits(open_corpus(smoke(f"data.rotation={r}")))[2] for r in range(5)]
+    tested = [writers(open_corpus(smoke(f"data.rotation={r}")))[2] for r in range(5)]
     assert len({name for names in tested for name in names}) == 5
     assert all(len(names) == 2 for names in tested)
 
 
 def test_fewer_people_are_among_more_and_nobody_else_moves(smoke: ComposeSmoke) -> None:
     everyone = ["data.num_writers=7", "data.train_writers=4"]
-    found = [splits(open_corpus(smoke(*everyone, f"data.people={n}"))) for n in range(5)]
+    found = [writers(open_corpus(smoke(*everyone, f"data.people={n}"))) for n in range(5)]
     for n, (train, validation, test) in enumerate(found):
         assert len(train) == n
-        assert (validation, test) == found[0][1:]
+        assert [validation, test] == found[0][1:]
         assert set(train) <= set(found[min(n + 1, 4)][0])
-    assert found[4] == splits(open_corpus(smoke(*everyone)))
+    assert found[4] == writers(open_corpus(smoke(*everyone)))
     nobody = open_corpus(smoke(*everyone, "data.people=0"))
     assert nobody.sources.keys() == {"fonts"}
     with pytest.raises(InputError, match="data.people=5: the training writers are 4"):
@@ -114,7 +110,7 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
     corpus = open_corpus(config)
     assert not corpus.is_real
     assert_different_hands(corpus)
-    found = {name for names in splits(corpus) for name in names}
+    found = {name for names in writers(corpus) for name in names}
     assert found == {f"hand:{face.path.stem}" for face in faces[:3]}
     both = replace(config, fonts=replace(config.fonts, folders=[str(faces[0].path)]))
     with pytest.raises(InputError, match=f"{faces[0].path} is in {faces[0].path} and in fonts"):
@@ -251,11 +247,21 @@ def test_a_new_reader_is_one_module(
     monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path)])
     corpus = open_corpus(smoke("data=kuzushiji_schema", f"data.folder={tmp_path}"))
     assert corpus.is_real
-    assert splits(corpus) == (["train"], ["validation"], ["test"])
-    for i, part in enumerate((corpus.train, corpus.validation, corpus.test)):
+    assert writers(corpus) == [["train"], ["validation"], ["test"]]
+    for i, part in enumerate(corpus.splits.values()):
         assert np.unique(np.asarray(part.images)).tolist() == [i + 1]
     with pytest.raises(HydraException, match="data.num_writers"):
         smoke("data=kuzushiji_schema", "data.num_writers=3")
+
+
+def test_all_that_a_study_is_made_of_is_recorded(smoke: ComposeSmoke) -> None:
+    config = smoke("seed=7", "data.characters=休木", "pipeline.generators=[vae]")
+    record_study(config, open_corpus(config))
+    study = read_json(run_folder(config) / "study.json")
+    assert study["config"] == plain(config)
+    assert study["versions"].keys() >= {"python", "torch"}
+    assert study["data"].keys() == {"train", "validation", "test", "writers", "fonts"}
+    assert len(set(study["data"].values())) == 4  # the training writers stand there twice
 
 
 @pytest.mark.skipif(not KATAKANA.is_file(), reason="the real katakana are not here")

@@ -21,7 +21,7 @@ from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import PackedImages, files_key
 from handwriting.runs.run import run_folder
-from handwriting.runs.weights import Weights, load_weights
+from handwriting.runs.weights import Facts, Weights, load_weights
 from handwriting.storage.json_files import read_json
 from handwriting.storage.keys import file_key
 
@@ -36,9 +36,6 @@ _KEY = re.compile(r'"([0-9a-f]{16})"')
 def writers_seen(*sources: PackedImages | Weights | Manifest) -> list[str]:
     """The names of all whose hands are behind what a stage starts from.
 
-    Args:
-        sources: images, weights, generated images.
-
     Raises:
         InputError: weights or generated images that do not say whose hands are behind them.
     """
@@ -48,57 +45,37 @@ def writers_seen(*sources: PackedImages | Weights | Manifest) -> list[str]:
 def _behind(source: PackedImages | Weights | Manifest) -> list[str]:
     if isinstance(source, PackedImages):
         return source.present_writers()
-    path, styles = source.path, []
     if isinstance(source, Weights):
-        facts = source.facts
-    else:
-        path, styles = path.with_name(FACTS), list(source.writers)
-        facts = read_json(path)
-    if "writers_seen" not in facts:
-        raise InputError(
-            f"{path}: writers_seen is missing, so that nobody knows whom it has seen; re-run the "
-            "stage that writes it"
-        )
-    return [*styles, *facts["writers_seen"]]
+        return source.facts["writers_seen"]
+    path = source.path.with_name(FACTS)
+    return [*source.writers, *Facts(path, read_json(path))["writers_seen"]]
 
 
 def held_out(corpus: Corpus) -> dict[str, str]:
     """The named people who validate or test, with their split."""
-    people = _people(corpus)
-    return {name: split for split in ("validation", "test") for name in people[split]}
-
-
-def _people(corpus: Corpus) -> dict[str, set[str]]:
-    """The named people of each split."""
-    splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
-    return {name: {*part.present_writers()} - {UNKNOWN_WRITER} for name, part in splits.items()}
+    return {
+        name: split for split in ("validation", "test")
+        for name in writers_seen(corpus.splits[split])
+    }  # fmt: skip
 
 
 def check_new(path: Path, seen: Iterable[str], people: Iterable[str]) -> None:
-    """Check that people are new to what a file holds.
-
-    Args:
-        path: of weights or of generated images.
-        seen: whose handwriting is behind them.
-        people: who validate or test.
+    """Check that the weights or images of a file have not seen people who validate or test.
 
     Raises:
-        InputError: naming those who are not.
+        InputError: naming those whom it has seen.
     """
     leaked = sorted(set(seen) & set(people))
     report_problems(str(path), [f"has seen {name}" for name in leaked], NEW)
 
 
 def check_apart(*kinds: Mapping[str, Iterable[str | Path]]) -> None:
-    """Check that nothing is on two sides, such as a writer in two splits.
-
-    Args:
-        kinds: of each kind, such as files or writers, the names on each side.
+    """Check that nothing of a kind, such as a writer or a file, is on two sides, such as splits.
 
     Raises:
         InputError: naming everything that is on two sides, and both.
     """
-    problems = list(chain.from_iterable(map(_on_two_sides, kinds)))
+    problems = [*chain.from_iterable(map(_on_two_sides, kinds))]
     report_problems("a leak", problems, "Move each to one side.")
 
 
@@ -121,7 +98,6 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     """Check that nothing behind the recognisers of a study has seen a test or validation writer.
 
     Args:
-        config: the study, whose test writers they are to read.
         recognisers: run folders or weights.
 
     Returns:
@@ -139,7 +115,8 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     for recogniser in recognisers:
         path = Path(recogniser).absolute()
         trail.follow(path.parent if path.is_file() else path, reader="")
-    problems = [*_on_two_sides(_people(corpus)), *_copies(corpus), *trail.problems]
+    people = {name: writers_seen(split) for name, split in corpus.splits.items()}
+    problems = [*_on_two_sides(people), *_copies(corpus), *trail.problems]
     report_problems("audit", problems, NEW)
     num_manifests = sum(path.name == MANIFEST for path in trail.files)
     line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"
@@ -171,7 +148,6 @@ class _Trail:
         """Check the runs that a run has read from, then what it made itself.
 
         Args:
-            run: its folder.
             reader: the run that led here, "" for a recogniser.
         """
         if run in self._runs:
@@ -201,29 +177,25 @@ class _Trail:
                 continue
             found = [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]
             if found:
-                more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-                people = ", ".join(found[:MAX_NAMED]) + more
-                self.problems.append(f"{name}/{path.name}: has seen {people}{read_by}")
+                if len(found) > MAX_NAMED:
+                    found[MAX_NAMED:] = [f"{len(found) - MAX_NAMED} more"]
+                self.problems.append(f"{name}/{path.name}: has seen {', '.join(found)}{read_by}")
 
 
 def _copies(corpus: Corpus) -> Iterator[str]:
     """Test images that are also training images, under whatever name; fonts are not looked at."""
-    training = {
-        digest: writer
-        for kind, images in corpus.sources.items()
-        if kind != "fonts"
-        for digest, _, writer in _digests(images)
-    }
+    sources = [images for kind, images in corpus.sources.items() if kind != "fonts"]
+    training = {digest: writer for part in sources for digest, _, writer in _digests(part)}
     for digest, character, writer in _digests(corpus.test):
         if digest in training:
             yield (
-                f"test writers: {character} by {writer or 'nobody known'} is the same image as one "
-                f"by {training[digest] or 'nobody known'} in training"
+                f"test writers: {character} by {writer} is the same image as one by "
+                f"{training[digest]} in training"
             )
 
 
 def _digests(images: PackedImages) -> Iterator[tuple[bytes, str, str]]:
-    """A digest of each image, its character and its writer."""
+    """A digest of each image, its character and the name of its writer."""
     for image, label, writer in zip(images.images, images.labels, images.writers, strict=True):
         digest = hashlib.sha256(image.tobytes()).digest()
-        yield digest, images.characters[label], images.writer_names[writer]
+        yield digest, images.characters[label], images.writer_names[writer] or "nobody known"

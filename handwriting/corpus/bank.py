@@ -8,8 +8,7 @@ from torch import Tensor
 
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.images.canonical import Uint8
-from handwriting.images.packed import LazyImages, PackedImages, concatenate, in_parts
+from handwriting.images.packed import PackedImages, concatenate, in_parts
 from handwriting.rng import Rng
 
 
@@ -22,19 +21,14 @@ class Groups:
         self.order = torch.argsort(group_of, stable=True)
 
     def pick(self, groups: Tensor, unit: Tensor) -> Tensor:
-        """One member's index for each of (B,) groups; every group must have members.
-
-        Args:
-            groups: (B,).
-            unit: (B,) values from [0, 1), which decide.
-        """
+        """One member's index for each of (B,) groups, none empty; (B,) values in [0, 1) decide."""
         # In float32 the product can round up to the count itself.
         counts = self.counts[groups]
         offset = torch.minimum((unit * counts).long(), counts - 1)
         return self.order[self.starts[groups] + offset]
 
 
-DEVICE_SHARE = 0.25  # of a device's free memory that the images of a bank may take
+DEVICE_SHARE = 0.25  # of a device's free memory that a bank may take, twice that while it fills
 
 
 class ImageBank:
@@ -49,11 +43,12 @@ class ImageBank:
 
     def __init__(self, packed: PackedImages, device: torch.device) -> None:
         self._packed = packed.images
-        self._resident = moved(packed.images, device) if fits(packed, device) else None
+        self._resident = None
+        if fits(packed, device):  # part by part: the host never holds all of them
+            parts = [torch.from_numpy(np.array(part)).to(device) for part in in_parts(self._packed)]
+            self._resident = torch.cat(parts)
         self.labels = torch.from_numpy(packed.labels).to(device)
         self.writers = torch.from_numpy(packed.writers).to(device)
-        self.characters = packed.characters
-        self.writer_names = packed.writer_names
         self._by_writer = Groups(self.writers, len(packed.writer_names))
 
     def __len__(self) -> int:
@@ -93,16 +88,6 @@ def fits(packed: PackedImages, device: torch.device) -> bool:
     return len(packed) * packed.size_px**2 <= DEVICE_SHARE * free
 
 
-def moved(images: Uint8 | LazyImages, device: torch.device) -> Tensor:
-    """All images as a tensor (N, H, W) on a device; the host never holds more than a part."""
-    tensor = torch.empty(images.shape, dtype=torch.uint8, device=device)
-    filled = 0
-    for part in in_parts(images):
-        tensor[filled : filled + len(part)] = torch.from_numpy(np.array(part))
-        filled += len(part)
-    return tensor
-
-
 class Mixture:
     """Several sources as one bank: a class, then a source by its share, then any such image.
 
@@ -128,11 +113,9 @@ class Mixture:
         source_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
         group_of = source_of.to(device) * self._num_classes + self.bank.labels
         self._groups = Groups(group_of, self._num_classes * len(parts))
-        for i, name in enumerate(self.names):
-            empty = self._groups.counts[i * self._num_classes + self._seen] == 0
-            if bool(empty.any()):
-                characters = " ".join(corpus.characters[j] for j in self._seen[empty].tolist())
-                raise InputError(f"{name}: no image of {characters}")
+        for name, part in zip(self.names, parts, strict=True):
+            if absent := [c for c in part.absent() if c not in corpus.unseen]:
+                raise InputError(f"{name}: no image of {' '.join(absent)}")
 
     def draw_labels(self, batch_size: int, rng: Rng) -> Tensor:
         """The classes of a batch, every seen one equally likely."""
@@ -142,10 +125,8 @@ class Mixture:
         """One image's index in the bank for each of (B,) classes.
 
         Args:
-            labels: (B,).
             shares: how often each source is drawn from, relative to the others; a source that is
                 not named gives nothing, one that is not there is left out.
-            rng: on the labels' device.
 
         Raises:
             InputError: no source that is here has a share.

@@ -1,5 +1,6 @@
 """The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
 
+import hashlib
 import unicodedata
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,11 +10,15 @@ import numpy as np
 from handwriting.config import Config, Data, Fonts
 from handwriting.corpus.splits import Reader
 from handwriting.errors import InputError, report_problems
-from handwriting.images.packed import FORM, PackedImages
+from handwriting.images.packed import FORM, PackedImages, in_parts
+from handwriting.parallel.ranks import main_only
+from handwriting.runs.run import run_folder, versions
 from handwriting.sources import simulated_writers
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images
+from handwriting.storage.json_files import plain, write_json
 from handwriting.storage.keys import content_key
+from handwriting.storage.places import git_commit
 
 SIMULATED_SEED = 1_000_003  # other people than those of any simulated split
 
@@ -41,6 +46,10 @@ class Corpus:
     simulated: PackedImages | None
     is_real: bool
     key: str
+
+    @property
+    def splits(self) -> dict[str, PackedImages]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -155,3 +164,24 @@ def matching(packed: PackedImages, parts: list[str]) -> list[str]:
         if not any(part in name for name in names):
             raise InputError(f"nobody is named like {part!r}: there are {', '.join(names)}")
     return [name for name in names if not parts or any(part in name for part in parts)]
+
+
+@main_only
+def record_study(config: Config, corpus: Corpus) -> None:
+    """Write ``study.json`` into the study's folder, which the caller has locked.
+
+    The whole resolved configuration, versions, commit and hashes of the images that go in.
+    """
+    parts = {**corpus.splits, **corpus.sources}
+    # The training writers stand there twice, and are read once.
+    hashes = {key: _hash(images) for key, images in {id(p): p for p in parts.values()}.items()}
+    data = {name: hashes[id(images)] for name, images in parts.items()}
+    made_of = {"config": plain(config), "versions": versions(), "commit": git_commit()}
+    write_json(run_folder(config) / "study.json", {**made_of, "data": data})
+
+
+def _hash(images: PackedImages) -> str:
+    digest = hashlib.sha256()
+    for array in (images.labels, *in_parts(images.images)):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]

@@ -43,8 +43,6 @@ class Reader(Data, ABC):
 
         Args:
             fonts: what the study has beside the handwriting; none of it may be in the splits.
-            size_px: side of the images.
-            cache_dir: where packed images are kept.
 
         Raises:
             InputError: settings or files that cannot be used.
@@ -64,24 +62,19 @@ class DividedReader(Reader):
 
     def divided(self, everyone: PackedImages, seed: int | None, where: str) -> Splits:
         """The images of those who train, who validate and who are tested; see :func:`divide`."""
-        people = divide(
-            everyone.present_writers(), self.train_writers, self.validation_writers, seed,
-            self.rotation, where,
-        )  # fmt: skip
-        train, validation, test = (everyone.by(names) for names in people.values())
+        counts = self.train_writers, self.validation_writers
+        people = divide(everyone.present_writers(), *counts, seed, self.rotation, where)
+        train, validation, test = map(everyone.by, people)
         return Splits(train, validation, test)
 
 
 def divide(
     writers: Sequence[str], num_train: int, num_validation: int, seed: int | None, rotation: int,
-    where: object,
-) -> dict[str, list[str]]:  # fmt: skip
-    """Divide people into those who train, who validate and who are tested.
+    where: str,
+) -> list[list[str]]:  # fmt: skip
+    """The people who train, who validate and, all others, who are tested.
 
     Args:
-        writers: their names.
-        num_train: people to train on.
-        num_validation: people to choose checkpoints on; all others are test people.
         seed: shuffles them; None leaves their order.
         rotation: turns their order by as many as are tested: rotations 0, 1, 2... test everyone in
             turn, some at most once more often than others.
@@ -100,8 +93,6 @@ def divide(
     order = np.arange(len(writers))
     if seed is not None:
         order = np.random.default_rng(seed).permutation(order)
-    turned = [writers[int(i)] for i in np.roll(order, -rotation * num_tested)]
-    last = num_train + num_validation
-    return {
-        "train": turned[:num_train], "validation": turned[num_train:last], "test": turned[last:]
-    }  # fmt: skip
+    turned = np.roll(order, -rotation * num_tested)
+    parts = np.split(turned, [num_train, num_train + num_validation])
+    return [[writers[i] for i in part] for part in parts]
