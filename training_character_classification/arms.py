@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from handwriting.config import Config, Evidence, Recipe
+from handwriting.config import Config, Evidence
 from handwriting.corpus.audit import check_new, held_out
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
@@ -24,9 +24,8 @@ CONTROL_SOURCES = ("real", "fonts", "simulated")  # what no trained generator ma
 class Arm:
     """What a recogniser sees in training, such as ``real+fonts+vae+classical@by_confusion``.
 
-    An arm without images by a trained generator is a control. Simulated writers are drawn by rules
-    and learn nothing from people, so an arm that sees them is a control too, unless it is the one
-    that the evidence names beforehand.
+    An arm without images by a trained generator is a control. Simulated writers learn nothing from
+    people, so an arm that sees them is a control too, unless the evidence names it beforehand.
 
     Attributes:
         sources: of its images: real, fonts, simulated, then generators, in the name's order.
@@ -60,17 +59,16 @@ class Arm:
         return not self.generators
 
 
-def generated_manifests(use_gen: object) -> list[Path]:
+def generated_manifests(use_gen: Any) -> list[Path]:
     """The manifests that ``use_gen`` names.
 
     Raises:
         InputError: neither "" nor a path nor a list of paths.
     """
-    if isinstance(use_gen, str):
-        return [Path(use_gen)] if use_gen else []
-    if isinstance(use_gen, list) and all(isinstance(item, str) for item in use_gen):
-        return [Path(item) for item in use_gen]
-    raise InputError(f'use_gen={use_gen!r}: expected "", a manifest or [a list, of manifests]')
+    paths = use_gen if isinstance(use_gen, list) else [] if use_gen == "" else [use_gen]
+    if not all(isinstance(path, str) for path in paths):
+        raise InputError(f'use_gen={use_gen!r}: expected "", a manifest or [a list, of manifests]')
+    return [Path(path) for path in paths]
 
 
 def arm_of(config: Config) -> Arm:
@@ -108,25 +106,21 @@ def arm_config(config: Config, arm: Arm) -> Config:
     folder = run_folder(config) / "generated"
     use_gen = [str(folder / generator / "manifest.json") for generator in arm.generators]
     found = replace(config, classifier=settings, use_gen=use_gen, aug=arm.is_augmented)
-    return _by_recipe(found, arm) if arm.recipe else found
-
-
-def _by_recipe(config: Config, arm: Arm) -> Config:
-    """An arm's configuration with its recipe, and named after it."""
+    if not arm.recipe:
+        return found
     recipes = config.evidence.recipes
     if arm.recipe not in recipes:
-        known = ", ".join(recipes) or "none"
-        raise InputError(f"arm {arm}: no such recipe in evidence.recipes (there are: {known})")
+        names = ", ".join(recipes) or "none"
+        raise InputError(f"arm {arm}: no such recipe in evidence.recipes (there are: {names})")
     fields = dict(recipes[arm.recipe])
     ratio = float(fields.pop("gen_ratio", config.gen_ratio))
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config.recipe), fields)
     except OmegaConfBaseException as error:
         raise InputError(f"evidence.recipes.{arm.recipe}: {error}") from error
-    recipe = OmegaConf.to_object(merged)
-    assert isinstance(recipe, Recipe)
-    settings = replace(config.classifier, name=str(arm))
-    return replace(config, gen_ratio=ratio, recipe=recipe, classifier=settings)
+    recipe: Any = OmegaConf.to_object(merged)
+    settings = replace(settings, name=str(arm))
+    return replace(found, gen_ratio=ratio, recipe=recipe, classifier=settings)
 
 
 def planned_arms(evidence: Evidence, people: int) -> list[Arm]:
@@ -179,14 +173,10 @@ def judge_arm(config: Config) -> Config:
     are read better so than with half (96 % for 94-95 % of katakana).
     """
     settings = replace(
-        config.classifier,
-        name=JUDGE,
-        num_steps=config.evaluation.judge_steps,
-        splits=["validation", "test"],
-        use_real=True,
-        use_fonts=True,
+        config.classifier, name=JUDGE, num_steps=config.evaluation.judge_steps,
+        splits=["validation", "test"], use_real=True, use_fonts=True,
         use_simulated=config.data.num_simulated_writers > 0,
-    )
+    )  # fmt: skip
     return replace(config, classifier=settings, aug=True, use_gen="", gen_ratio=0.75)
 
 
@@ -201,18 +191,14 @@ def training_sources(
     settings = config.classifier
     sources = []
     if settings.use_real:
-        splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
-        unknown = [name for name in settings.splits if name not in splits]
-        if unknown or not settings.splits:
+        if not settings.splits or {*settings.splits} - {"train", "validation", "test"}:
             raise InputError(f"classifier.splits={settings.splits}: from train, validation, test")
-        sources.append(concatenate([splits[name] for name in settings.splits]))
+        sources.append(concatenate([getattr(corpus, name) for name in settings.splits]))
     if settings.use_fonts:
         sources.append(corpus.fonts)
     if settings.use_simulated:
         if corpus.simulated is None:
-            raise InputError(
-                "classifier.use_simulated: this study has none (data.num_simulated_writers)"
-            )
+            raise InputError("classifier.use_simulated: data.num_simulated_writers is 0")
         sources.append(corpus.simulated)
     for manifest in manifests:
         packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())

@@ -12,12 +12,11 @@ reference row.
 """
 
 from pathlib import Path
-from typing import Any
 
 from handwriting.config import Config
-from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.images.manifest import Manifest, read_manifest
-from handwriting.images.packed import PackedImages, files_key, pack_manifest
+from handwriting.corpus.corpus import open_corpus
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import files_key, pack_manifest
 from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import number_text, text_table
@@ -52,47 +51,27 @@ def main(config: Config) -> Path:
     judge = runtime.freeze(build(Classifier, weights))
     yardstick = Yardstick(judge, corpus, runtime)
 
-    own = own_sources(corpus)
-    results = {name: measured(yardstick, images, is_seen=True) for name, images in own.items()}
-    for name, manifest in named(manifests, own).items():
+    writers = "training writers (real)" if corpus.is_real else "training writers"
+    names = {"writers": writers, "fonts": "font renders", "simulated": "simulated"}
+    sources = {names[kind]: images for kind, images in corpus.sources.items()}
+    num_seen = len(sources)  # what generators learn from, the training writers first if any
+    for manifest in manifests:
         packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
-        results[name] = measured(yardstick, packed.of(corpus.characters), is_seen=False)
-    print(
-        text_table(
-            [
-                {"measure": measure.title}
-                | {name: number_text(found[measure.name]) for name, found in results.items()}
-                for measure in MEASURES
-            ]
-        )
-    )
+        folder = manifest.path.parent
+        # Another study's generator may have the same name.
+        name = str(folder) if folder.name in sources else folder.name
+        sources[name] = packed.of(corpus.characters)
+    results: dict[str, dict[str, float | None]] = {}
+    for i, (name, images) in enumerate(sources.items()):
+        sample = Sample(yardstick, images, is_seen=i < num_seen)
+        results[name] = {**{m.name: m.value(sample) for m in MEASURES}, "images": len(images)}
+    columns = results.items()
+    rows = [{"measure": m.title} | {name: number_text(found[m.name]) for name, found in columns}
+            for m in MEASURES]  # fmt: skip
+    print(text_table(rows))
     first = next(iter(results.values()))
     about = {"accuracy": first["content_accuracy"], "style_chance": yardstick.style_chance}
     return run.finish({"judge": about, "sources": results})
-
-
-def own_sources(corpus: Corpus) -> dict[str, PackedImages]:
-    """What generators learn from, the training writers first."""
-    writers = "training writers (real)" if corpus.is_real else "training writers"
-    names = {"writers": writers, "fonts": "font renders", "simulated": "simulated"}
-    return {names[kind]: images for kind, images in corpus.sources.items()}
-
-
-def named(manifests: list[Manifest], others: dict[str, PackedImages]) -> dict[str, Manifest]:
-    """Manifests by the name of their folder, or by all of its path where a name is taken."""
-    found: dict[str, Manifest] = {}
-    for manifest in manifests:
-        name = manifest.path.parent.name
-        # Another study's generator may have the same name.
-        free = name not in found and name not in others
-        found[name if free else str(manifest.path.parent)] = manifest
-    return found
-
-
-def measured(yardstick: Yardstick, images: PackedImages, is_seen: bool) -> dict[str, Any]:
-    """All measures of a source, and its number of images."""
-    sample = Sample(yardstick, images, is_seen)
-    return {**{m.name: m.value(sample) for m in MEASURES}, "images": len(images)}
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ Confused characters are found by a network that saw neither a generated image no
 validates or tests.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,7 +13,7 @@ from handwriting.corpus.audit import check_new, held_out
 from handwriting.corpus.bank import Groups, ImageBank
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.images.packed import Int64, PackedImages
+from handwriting.images.packed import PackedImages
 from handwriting.networks.encoders import Classifier
 from handwriting.reports.statistics import Float64
 from handwriting.runs.inference import outputs
@@ -29,20 +27,11 @@ def read_control(config: Config, corpus: Corpus) -> Weights:
     """The weights of ``evidence.control`` in this study, of the same seed.
 
     Raises:
-        InputError: missing weights, of other characters, or that saw what they must not.
+        InputError: missing weights, of other characters, or that saw held-out people or, by the
+            name of their arm, generated images.
     """
     home = run_folder(config) / "classifier" / config.evidence.control / f"seed_{config.seed}"
     weights = load_weights(home, "classifier", "training_character_classification/train.py")
-    check_independent(weights, corpus)
-    return weights
-
-
-def check_independent(weights: Weights, corpus: Corpus) -> None:
-    """Check that a control knows the classes and saw neither held-out people nor generated images.
-
-    Raises:
-        InputError: it did.
-    """
     weights.require_characters(corpus.characters)
     check_new(weights.path, weights.facts["writers_seen"], held_out(corpus))
     arm = Arm.parse(weights.facts["arm"])
@@ -52,27 +41,17 @@ def check_independent(weights: Weights, corpus: Corpus) -> None:
             f"images; name one of {', '.join(CONTROL_SOURCES)}, such as real+fonts+classical, in "
             "evidence.control"
         )
-
-
-def likelihoods(
-    weights: Weights, images: PackedImages, runtime: Runtime
-) -> Iterator[tuple[int, Int64, Float64]]:
-    """What a recogniser takes images for: class, its images' indices (n,), softmax (n, K)."""
-    network = runtime.freeze(build(Classifier, weights))
-    # Class by class: of thousands of classes, all likelihoods of all images fill the memory.
-    for label in np.unique(images.labels):
-        indices = np.flatnonzero(images.labels == label)
-        logits = outputs(network, images.select(indices), runtime)
-        # In float32, an easy image's likelihood is 1, and easy ones could not be ranked.
-        yield int(label), indices, logits.double().softmax(dim=1).numpy()
+    return weights
 
 
 def confusion(weights: Weights, images: PackedImages, runtime: Runtime) -> Float64:
     """Row c: the mean likelihoods that images of class c are given, (K, K); NaN without images."""
-    num_classes = len(images.characters)
-    found = np.full((num_classes, num_classes), np.nan)
-    for label, _, given in likelihoods(weights, images, runtime):
-        found[label] = given.mean(axis=0)
+    network = runtime.freeze(build(Classifier, weights))
+    found = np.full((len(images.characters),) * 2, np.nan)
+    # Class by class: of thousands of classes, all likelihoods of all images fill the memory.
+    for label in np.unique(images.labels):
+        logits = outputs(network, images.select(images.labels == label), runtime)
+        found[label] = logits.double().softmax(dim=1).numpy().mean(axis=0)
     return found
 
 
@@ -85,23 +64,17 @@ def class_weights(likelihoods: Float64) -> Float64:
     Args:
         likelihoods: (K, K), see :func:`confusion`.
     """
-    num_classes = len(likelihoods)
-    between = np.where(np.eye(num_classes, dtype=bool), 0, likelihoods)
+    between = likelihoods.copy()
+    np.fill_diagonal(between, 0)
     given = between.sum(axis=1)
     given = np.where(np.isnan(given), np.nanmean(given), given)
     # Where nothing is confused at all, every class is as confused as any other.
     confused = given + np.nansum(between, axis=0) + np.finfo(np.float64).tiny
-    weights: Float64 = 0.5 / num_classes + 0.5 * confused / confused.sum()
-    return weights
+    return 0.5 / len(confused) + 0.5 * confused / confused.sum()
 
 
 class ClassBank(ImageBank):
-    """A bank that draws a class by its weight, then any image of the class.
-
-    Args:
-        packed: images of every class.
-        weights: (K,) of the classes, relative to each other.
-    """
+    """A bank that draws a class by its weight of (K,), then any image of the class."""
 
     def __init__(self, packed: PackedImages, device: torch.device, weights: Float64) -> None:
         super().__init__(packed, device)
@@ -110,7 +83,6 @@ class ClassBank(ImageBank):
 
     def draw(self, size: int, rng: torch.Generator) -> Tensor:
         """(size,) indices, every image of a class equally likely."""
-        device = rng.device
-        unit = torch.rand(size, generator=rng, device=device, dtype=torch.float64)
+        unit = torch.rand(size, generator=rng, device=rng.device, dtype=torch.float64)
         labels = torch.searchsorted(self._bounds, unit, right=True)
-        return self._by_class.pick(labels, torch.rand(size, generator=rng, device=device))
+        return self._by_class.pick(labels, torch.rand(size, generator=rng, device=rng.device))

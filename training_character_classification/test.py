@@ -10,6 +10,7 @@ that reports read, ``table.txt``, ``metrics.json`` and ``per_character.png`` to
 only; with ``evaluation.manifest`` other images take their place, such as generated ones.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,7 @@ def main(config: Config) -> Path:
     shown = pd.MultiIndex.from_arrays(
         [np.array(images.writer_names)[images.writers], np.array(images.characters)[images.labels]]
     )
-    results: list[dict[str, Any]] = []
-    metrics: dict[str, dict[str, Any]] = {}
+    results, metrics = [], {}
     for weights in recognisers:
         predicted = predict(runtime.freeze(build(Classifier, weights)), images, runtime)
         scores = score(images.labels, predicted, corpus.characters, settings.num_confusions)
@@ -83,18 +83,15 @@ def main(config: Config) -> Path:
         arm, seed = Arm.parse(weights.facts["arm"]), weights.facts["seed"]
         if f"{arm}/seed_{seed}" in metrics:  # another study's arm may have the same name
             arm = Arm((str(weights.path),))
-        results.append(
-            recogniser_result(arm, people, seed, right, scores.macro_f1, scores.confusions)
-        )
+        found = recogniser_result(arm, people, seed, right, scores.macro_f1, scores.confusions)
+        results.append(found)
         per_writer = right.groupby(level=0, sort=False).mean()
         metrics[f"{arm}/seed_{seed}"] = {
             "accuracy": per_writer.mean(),
             "interval": interval(per_writer.to_numpy()),
-            "macro_f1": scores.macro_f1,
             "per_writer": per_writer.tolist(),
             "writers": per_writer.index.tolist(),
-            "per_character": scores.per_character,
-            "confusions": scores.confusions,
+            **asdict(scores),
         }
     rows = [
         {
@@ -111,10 +108,8 @@ def main(config: Config) -> Path:
     write_results(run.folder / "results.json", results)
     per_character_bars(results_of(results), run.folder / "per_character.png")
     whose = "the manifest's images" if settings.manifest else "test writers"
-    return run.finish(
-        {"images": len(images), "of": whose, "recognisers": metrics},
-        [run.folder / "results.json"],
-    )
+    found = {"images": len(images), "of": whose, "recognisers": metrics}
+    return run.finish(found, [run.folder / "results.json"])
 
 
 def find_recognisers(config: Config) -> list[Weights]:

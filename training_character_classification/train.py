@@ -93,12 +93,9 @@ def main(config: Config) -> Path:
         "writers_seen": writers_seen(*sources, *([control] if control else [])),
     }
     weights = save_weights(
-        run.folder / "classifier.safetensors",
-        "classifier",
-        network.arguments,
-        facts,
+        run.folder / "classifier.safetensors", "classifier", network.arguments, facts,
         network.state_dict(),
-    )
+    )  # fmt: skip
     print(f"  accuracy on validation writers {top1:.3f}")
     return run.finish({"validation_top1": top1}, [weights])
 
