@@ -221,7 +221,7 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
     look_up = generate_images.Features.__call__
 
     def noted(self: generate_images.Features, indices: list[int]) -> Tensor:
-        used.extend(self._images.select(indices).present_writers())
+        used.extend(self.images.select(indices).present_writers())
         return look_up(self, indices)
 
     monkeypatch.setattr(generate_images.Features, "__call__", noted)
@@ -237,7 +237,7 @@ def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
     images = corpus.train.select(keep)
     rng = np.random.default_rng(0)
     of_any = WriterIndex(np.zeros_like(images.labels), images.writers)
-    picked = np.array([of_any.pick(0, rng) for _ in range(600)])
+    picked = np.array([of_any.pick(0, 1, rng)[0] for _ in range(600)])
     assert 0.42 < np.mean(images.writers[picked] == 0) < 0.58
     assert len(np.unique(picked)) == len(images)
 
@@ -251,7 +251,7 @@ def test_a_class_and_a_seed_decide_which_image_is_picked(
     rng = np.random.default_rng(seed)
     hand = rng.choice(np.unique(writers[labels == label]))
     expected = rng.choice(np.flatnonzero((labels == label) & (writers == hand)))
-    assert WriterIndex(labels, writers).pick(label, np.random.default_rng(seed)) == expected
+    assert WriterIndex(labels, writers).pick(label, 1, np.random.default_rng(seed)) == expected
 
 
 def test_mixed_hands_are_nobodys_and_lie_between(
@@ -328,13 +328,13 @@ def test_the_output_folder_may_be_chosen(place: str, study: ComposeSmoke, tmp_pa
 def test_a_batch_is_written_before_the_next_is_made(
     study: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transfer, written = generate_images.transfer, []
+    mix, written = generate_images.mix, []
 
-    def noted(*arguments: Any) -> Uint8:
+    def noted(*arguments: Any) -> tuple[Tensor, Tensor]:
         written.append(len([*tmp_path.rglob("U+*/*.png")]))
-        return transfer(*arguments)
+        return mix(*arguments)
 
-    monkeypatch.setattr(generate_images, "transfer", noted)
+    monkeypatch.setattr(generate_images, "mix", noted)
     generate_images.main(study("generation.num_per_character=3", "generation.batch_size=7"))
     assert written == [0, 7, 14]
 
@@ -372,8 +372,7 @@ def test_blank_outputs_are_reported_with_their_characters(
     study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        generate_images, "transfer",
-        lambda generator, contents, style, labels, _: np.zeros((len(labels), 16, 16), np.uint8),
-    )  # fmt: skip
+        Generator, "decode", lambda _, x, *__: torch.full((len(x), 1, 16, 16), -1.0)
+    )
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

@@ -71,7 +71,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Study:
         raise KeyboardInterrupt
 
     with begun() as stopped, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generate_images, "transfer", stop)
+        patch.setattr(generate_images, "mix", stop)
         with pytest.raises(KeyboardInterrupt):
             pipeline.main(config)
     kept = stamps(folder, stopped[:-1])

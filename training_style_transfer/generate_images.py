@@ -11,7 +11,9 @@ number alone. Writes canonical images, ``manifest.json`` and ``sheet.png`` to
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +33,6 @@ from handwriting.corpus.generation import (
 )
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_float, to_uint8
-from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
@@ -73,58 +74,50 @@ def main(config: Config) -> Path:
         content_by_hand = WriterIndex(contents.labels, contents.writers)
         style_by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # of anything
 
+        @torch.inference_mode()
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            num_hands = settings.num_hands
-            content = [content_by_hand.pick(one.label, one.rng) for one in wanted]
-            style = [style_by_hand.pick(0, one.rng) for one in wanted for _ in range(num_hands)]
-            shares = hand_shares(wanted, num_hands)
-            names = np.array(styles.writer_names)[styles.writers[style]].reshape(shares.shape)
+            content = [int(content_by_hand.pick(one.label, 1, one.rng)[0]) for one in wanted]
+            each_hand = [one.rng for one in wanted for _ in range(settings.num_hands)]
+            style = [int(style_by_hand.pick(0, 1, rng)[0]) for rng in each_hand]
+            shares = hand_shares(wanted, settings.num_hands)
             labels = torch.tensor([one.label for one in wanted], device=runtime.device)
             mixed = mix(style_of(style), shares)
-            made = transfer(generator, content_of(content), mixed, labels, runtime)
-            return GeneratedBatch(made, claimed(names.tolist()))
+            with runtime.autocast():
+                images = generator.decode(content_of(content), mixed, generator.condition(labels))
+            writers = claimed(styles, np.reshape(style, shares.shape))
+            return GeneratedBatch(to_uint8(images).cpu().numpy(), writers)
 
         return make, [contents, styles]
 
     return generate(config, mode, weights, prepare)
 
 
+@dataclass
 class Features:
     """What a network makes of images, each computed when it is first asked for and kept.
 
     A hand's few images are the style of many generated ones, a character's few the content.
-
-    Args:
-        encode: images (B, 1, H, W) in [-1, 1] and their labels (B,) to features (B, ...).
-        images: N images.
     """
 
-    MAX_BYTES = 2**27  # kept at a time
+    encode: Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels (B,) to (B, ...)
+    images: PackedImages
+    runtime: Runtime
+    known: dict[int, Tensor] = field(default_factory=dict)
 
-    def __init__(
-        self, encode: Callable[[Tensor, Tensor], Tensor], images: PackedImages, runtime: Runtime
-    ) -> None:
-        self._encode, self._images, self._runtime = encode, images, runtime
-        self._known: dict[int, Tensor] = {}
-        self._num_bytes = 0
+    MAX_BYTES: ClassVar[int] = 2**27  # kept at a time
 
-    @torch.inference_mode()
     def __call__(self, indices: list[int]) -> Tensor:
         """Features (B, ...) of the images at (B,) indices."""
-        if self._num_bytes > self.MAX_BYTES:
-            self._known.clear()
-            self._num_bytes = 0
-        new = sorted(set(indices) - self._known.keys())
-        if new:
-            device = self._runtime.device
-            images = to_float(torch.from_numpy(self._images.images[new]).to(device))
-            labels = torch.from_numpy(self._images.labels[new]).to(device)
-            with self._runtime.autocast():
-                features = self._encode(images, labels)
+        if sum(one.nbytes for one in self.known.values()) > self.MAX_BYTES:
+            self.known.clear()
+        if new := sorted(set(indices) - self.known.keys()):
+            images = to_float(torch.from_numpy(self.images.images[new]).to(self.runtime.device))
+            labels = torch.from_numpy(self.images.labels[new]).to(self.runtime.device)
+            with self.runtime.autocast():
+                features = self.encode(images, labels)
             # Copies: a part of the batch would keep all of it.
-            self._known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
-            self._num_bytes += features.nbytes
-        return torch.stack([self._known[index] for index in indices])
+            self.known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
+        return torch.stack([self.known[index] for index in indices])
 
 
 def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,17 +128,6 @@ def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     of_each = styles.unflatten(0, shares.shape)  # (B, H, 2, C)
     mean, deviation = (shares.to(styles.device)[..., None, None] * of_each).sum(dim=1).unbind(1)
     return mean, deviation
-
-
-@torch.inference_mode()
-def transfer(
-    generator: Generator, contents: Tensor, style: tuple[Tensor, Tensor], labels: Tensor,
-    runtime: Runtime,
-) -> Uint8:  # fmt: skip
-    """B contents' features in B styles, of (B,) classes: (B, H, W) uint8 ink."""
-    with runtime.autocast():
-        made = generator.decode(contents, style, generator.condition(labels))
-    return np.asarray(to_uint8(made).cpu())
 
 
 if __name__ == "__main__":

@@ -45,30 +45,19 @@ MAX_SHOWN = (20, 24)  # characters and images of each on a sheet
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One image to make.
-
-    Attributes:
-        character: that it shows.
-        label: of the character among the study's.
-        rng: what is random about the image comes from here.
-    """
+    """One image to make."""
 
     character: str
-    label: int
-    rng: np.random.Generator
+    label: int  # of the character among the study's
+    rng: np.random.Generator  # all that is random about the image comes from it
 
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """A batch of made images.
+    """A batch of made images."""
 
-    Attributes:
-        images: (B, H, W) uint8 ink.
-        writers: (B,) whose hand each has; UNKNOWN_WRITER for nobody's.
-    """
-
-    images: Uint8
-    writers: Sequence[str]
+    images: Uint8  # (B, H, W) ink
+    writers: Sequence[str]  # (B,) whose hand each has; UNKNOWN_WRITER for nobody's
 
 
 GenerateFn = Callable[[list[ImageRequest]], GeneratedBatch]
@@ -87,15 +76,12 @@ def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple
     weights.require_characters(corpus.characters)
     named = config.generation.characters
     characters = class_list(named) if named else corpus.characters
+    drawable = weights.facts["drawable"]
+    unknown = [c for c in characters if c not in drawable]
     report_problems(
         "generation.characters",
-        [
-            f"{c} (U+{ord(c):04X}): unknown to the generator"
-            for c in characters
-            if c not in weights.facts["drawable"]
-        ],
-        f"{weights.path} can draw {len(weights.facts['drawable'])} of its "
-        f"{len(corpus.characters)} characters.",
+        [f"{c} (U+{ord(c):04X}): unknown to the generator" for c in unknown],
+        f"{weights.path} can draw {len(drawable)} of its {len(corpus.characters)} characters.",
     )
     return characters
 
@@ -130,16 +116,11 @@ class WriterIndex:
         self._starts = np.append(np.flatnonzero(is_first), len(classes))  # of the hands, by class
         self._class_of_hand = pairs[0, self._starts[:-1]]
 
-    def pick(self, label: int, rng: np.random.Generator) -> int:
-        """The index of an image of a class; there must be one."""
-        return int(self.pick_several(label, 1, rng)[0])
-
-    def pick_several(self, label: int, size: int, rng: np.random.Generator) -> Int64:
-        """The indices (size,) of images of a class by one hand, which may have fewer."""
+    def pick(self, label: int, size: int, rng: np.random.Generator) -> Int64:
+        """The indices (size,) of images of a class by one hand; it may have fewer, but not none."""
         hand = rng.integers(*np.searchsorted(self._class_of_hand, [label, label + 1]))
         first, last = self._starts[hand : hand + 2]
-        chosen: Int64 = self._order[rng.integers(first, last, size)]
-        return chosen
+        return np.asarray(self._order[rng.integers(first, last, size)])
 
 
 def noise(wanted: Sequence[ImageRequest], *shape: int) -> Tensor:
@@ -155,9 +136,13 @@ def hand_shares(wanted: Sequence[ImageRequest], num_hands: int) -> Tensor:
     return torch.from_numpy(np.stack(shares).astype(np.float32))
 
 
-def claimed(hands_of: Sequence[Sequence[str]]) -> list[str]:
-    """Whose hand each image is in; nobody's where the styles of several are mixed."""
-    return [names[0] if len(set(names)) == 1 else UNKNOWN_WRITER for names in hands_of]
+def claimed(styles: PackedImages, picks: Int64) -> list[str]:
+    """Whose hand each image is in, of H style images (B, H); nobody's where several are mixed."""
+    hands_of = styles.writers[picks]
+    is_mixed = (hands_of != hands_of[:, :1]).any(axis=1)
+    return np.where(
+        is_mixed, UNKNOWN_WRITER, np.array(styles.writer_names)[hands_of[:, 0]]
+    ).tolist()
 
 
 def generate(
@@ -168,9 +153,7 @@ def generate(
     Several processes make every other batch each, of the same images as one process would.
 
     Args:
-        config: the study.
         name: of the generator, and of its images' folder where ``generation.output`` names none.
-        weights: of the generator.
         prepare: what is left to do before the first batch.
         inputs: what the images depend on beside weights, corpus and generation settings.
 
@@ -210,9 +193,7 @@ def generate_from_noise(
     """Make images with a network that knows classes but no hands; see :func:`generate`.
 
     Args:
-        config: the study.
         name: of the generator: its section, run folder, stage and kind of weights.
-        network_class: what the weights are of.
         num_values: the argument of ``network_class`` that says how many values Z of noise it takes.
         draw: noise (B, Z) and classes (B,) to images (B, 1, H, W) in [-1, 1].
 
