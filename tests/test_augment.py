@@ -13,7 +13,6 @@ from torch.nn import functional
 from handwriting.corpus.corpus import Corpus
 from handwriting.images.augment import (
     Classical,
-    Placement,
     affine_grid,
     over_neighbours,
     place,
@@ -26,10 +25,10 @@ from handwriting.rng import Rng
 SIDE = 24
 
 
-def placement(
-    angle: float = 0.0, scale: float = 1.0, shift: tuple[float, float] = (0, 0)
-) -> Placement:
-    return Placement(torch.tensor([angle]), torch.tensor([scale]), torch.tensor([shift]))
+def placed(
+    image: Tensor, angle: float = 0, scale: float = 1, shift: tuple[float, float] = (0, 0)
+) -> Tensor:
+    return place(image, *(torch.tensor([value]).float() for value in (angle, scale, shift)))
 
 
 @pytest.fixture
@@ -53,19 +52,19 @@ def test_floats_and_bytes_are_a_round_trip() -> None:
 
 
 def test_the_identity_placement_changes_nothing(noise: Tensor) -> None:
-    torch.testing.assert_close(place(noise, placement()), noise / 127.5 - 1, atol=1e-5, rtol=0)
+    torch.testing.assert_close(placed(noise), noise / 127.5 - 1, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_quarter_turns_equal_rot90(quarters: int, noise: Tensor) -> None:
-    turned = place(noise, placement(angle=quarters * math.pi / 2))
+    turned = placed(noise, angle=quarters * math.pi / 2)
     expected = torch.rot90(noise, quarters, dims=(2, 3)) / 127.5 - 1
     torch.testing.assert_close(turned, expected, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, -4), (-2, 5)])
 def test_shifts_by_whole_pixels_equal_roll(right: int, down: int, noise: Tensor) -> None:
-    shifted = place(noise, placement(shift=(right * 2 / SIDE, down * 2 / SIDE)))
+    shifted = placed(noise, shift=(right * 2 / SIDE, down * 2 / SIDE))
     expected = torch.roll(noise, (down, right), dims=(2, 3)) / 127.5 - 1
     inside = (..., slice(5, -5), slice(5, -5))
     torch.testing.assert_close(shifted[inside], expected[inside], atol=1e-3, rtol=0)
@@ -75,7 +74,7 @@ def test_shifts_by_whole_pixels_equal_roll(right: int, down: int, noise: Tensor)
 
 def test_half_the_size_is_the_centre_with_paper_around() -> None:
     full = torch.full((1, 1, SIDE, SIDE), 255, dtype=torch.uint8)
-    small = place(full, placement(scale=0.5))
+    small = placed(full, scale=0.5)
     quarter = SIDE // 4
     assert (small[..., quarter:-quarter, quarter:-quarter] == 1).all()
     assert (small > -1).float().mean() < 0.31
@@ -84,20 +83,20 @@ def test_half_the_size_is_the_centre_with_paper_around() -> None:
 def test_images_of_an_item_move_together_and_items_apart(rng: Rng) -> None:
     images = torch.randint(0, 256, (8, 1, SIDE, SIDE), generator=rng, dtype=torch.uint8)
     several = random_placement(8, rng, max_angle=15, free=True)
-    placed = place(images.repeat(1, 3, 1, 1), several)
-    assert torch.equal(placed[:, 0], placed[:, 2])
+    together = place(images.repeat(1, 3, 1, 1), *several)
+    assert torch.equal(together[:, 0], together[:, 2])
     for i in range(8):
-        alone = Placement(several.angle[[i]], several.scale[[i]], several.shift[[i]])
-        torch.testing.assert_close(place(images[[i]], alone)[:, 0], placed[[i], 0])
+        alone = place(images[[i]], *(draws[[i]] for draws in several))
+        torch.testing.assert_close(alone[:, 0], together[[i], 0])
 
 
 def test_half_of_the_items_are_turned_by_at_most_the_angle(rng: Rng) -> None:
-    drawn = random_placement(20_000, rng, max_angle=15, free=False)
-    degrees = drawn.angle.rad2deg()
+    angle, scale, shift = random_placement(20_000, rng, max_angle=15, free=False)
+    degrees = angle.rad2deg()
     assert abs(float((degrees == 0).float().mean()) - 0.5) < 0.02
     assert 14.9 < float(degrees.abs().max()) <= 15
-    assert (drawn.scale == 1).all()
-    assert (drawn.shift == 0).all()
+    assert (scale == 1).all()
+    assert (shift == 0).all()
 
 
 @settings(max_examples=30)
@@ -106,9 +105,10 @@ def test_free_placement_without_rotation_keeps_all_ink(seed: int) -> None:
     generator = Rng(seed)
     full = torch.full((16, 1, SIDE, SIDE), 255, dtype=torch.uint8)
     drawn = random_placement(16, generator, max_angle=0, free=True)
-    area = (place(full, drawn) + 1).sum(dim=(1, 2, 3)) / 2
-    torch.testing.assert_close(area, (drawn.scale * SIDE) ** 2, rtol=0.02, atol=0)
-    assert (drawn.scale >= 0.8).all()
+    scale = drawn[1]
+    area = (place(full, *drawn) + 1).sum(dim=(1, 2, 3)) / 2
+    torch.testing.assert_close(area, (scale * SIDE) ** 2, rtol=0.02, atol=0)
+    assert (scale >= 0.8).all()
 
 
 def test_classical_augmentation_is_decided_by_its_generator(glyphs: Tensor) -> None:

@@ -307,7 +307,7 @@ def whole(smoke: ComposeSmoke) -> Corpus:
 
 @pytest.fixture
 def unplaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_module, "place", lambda images, _: images)
+    monkeypatch.setattr(feed_module, "place", lambda images, *_: images)
 
 
 Known = dict[bytes, set[tuple[int, str, str]]]

@@ -70,7 +70,7 @@ class PairFeed:
         placement = random_placement(
             len(labels), rng, self._settings.max_angle, free=step_type != "step1"
         )
-        placed = place(bank.take(torch.stack(shown, dim=1)), placement)  # (B, 2 or 3, H, W)
+        placed = place(bank.take(torch.stack(shown, dim=1)), *placement)  # (B, 2 or 3, H, W)
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _shares(self, kinds: dict[str, float]) -> dict[str, float]:

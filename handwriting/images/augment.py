@@ -25,23 +25,10 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).squeeze(1)
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where a batch of images is put: one similarity transform each.
-
-    Attributes:
-        angle: (B,) radians, counter-clockwise.
-        scale: (B,) size relative to the canonical image.
-        shift: (B, 2) right and down, in units of half the image's side.
-    """
-
-    angle: Tensor
-    scale: Tensor
-    shift: Tensor
-
-
-def random_placement(size: int, rng: Rng, max_angle: float, free: bool) -> Placement:
-    """Rotation of half of a batch of ``size`` images by up to ``max_angle`` degrees.
+def random_placement(
+    size: int, rng: Rng, max_angle: float, free: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Angle, scale and shift of :func:`place`: half of the batch turned by at most ``max_angle``°.
 
     If ``free``, also a scale of 0.8-1.0, and a shift of what keeps the ink inside.
     """
@@ -49,11 +36,11 @@ def random_placement(size: int, rng: Rng, max_angle: float, free: bool) -> Place
     angle = rng.uniform(-bound, bound, size) * (rng.rand(size) < 0.5)
     if not free:
         one = torch.ones(size, device=rng.device)
-        return Placement(angle, one, torch.zeros(size, 2, device=rng.device))
+        return angle, one, torch.zeros(size, 2, device=rng.device)
     scale = rng.uniform(0.8, 1.0, size)
     room = 1.0 - scale
     shift = torch.stack([rng.uniform(-1, 1, size) * room for _ in range(2)], dim=1)
-    return Placement(angle, scale, shift)
+    return angle, scale, shift
 
 
 def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
@@ -72,14 +59,18 @@ def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
     return grid.permute(0, 2, 3, 1)
 
 
-def place(images: Tensor, placement: Placement) -> Tensor:
+def place(images: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Rotate, scale and shift uint8 ink (B, C, H, W) into floats of that shape in [-1, 1].
 
     The C images of one item, such as a content image and its style image, move together.
+
+    Args:
+        angle: (B,) radians, counter-clockwise.
+        scale: (B,) size relative to the canonical image.
+        shift: (B, 2) right and down, in units of half the image's side.
     """
-    cosine = torch.cos(placement.angle) / placement.scale
-    sine = torch.sin(placement.angle) / placement.scale
-    x, y = placement.shift.unbind(dim=1)
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    x, y = shift.unbind(dim=1)
     # grid_sample asks where each output pixel comes from: the inverse map.
     inverse = torch.stack(
         [cosine, -sine, -cosine * x + sine * y, sine, cosine, -sine * x - cosine * y], dim=1

@@ -18,7 +18,6 @@ Uint8 = npt.NDArray[np.uint8]
 INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
 MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
 MAX_FITS = 17  # a speckled scan may lose its outermost specks several times
-SMOOTH_CHUNK_SIZE = 1024  # images: the histograms of all of them would be large
 
 
 def margin_px(size_px: int) -> int:
@@ -107,26 +106,16 @@ def canonical(image: Uint8, size_px: int) -> Uint8:
 
 
 def smooth(images: Uint8) -> Uint8:
-    """Blur images and set to zero what is not ink by Otsu's threshold; strokes keep their grey.
+    """Blur bright ink (N, H, W) and set to zero what is none by Otsu; strokes keep their grey.
 
     A 3 x 3 Gaussian kernel, then N. Otsu, A Threshold Selection Method from Gray-Level Histograms,
     1979, for each image.
-
-    Args:
-        images: (N, H, W) uint8 ink, bright on dark.
-
-    Returns:
-        (N, H, W) uint8.
     """
-    smoothed = np.empty_like(images, order="C", subok=False)
-    for start in range(0, len(images), SMOOTH_CHUNK_SIZE):
-        chunk = slice(start, start + SMOOTH_CHUNK_SIZE)
-        blurred = images[chunk].astype(np.float32)
-        for axis in (1, 2):
-            blurred = correlate1d(blurred, [0.25, 0.5, 0.25], axis=axis, mode="mirror")
-        grey = np.rint(blurred).astype(np.uint8)
-        smoothed[chunk] = np.where(grey > otsu_thresholds(grey)[:, None, None], grey, 0)
-    return smoothed
+    blurred = images.astype(np.float32)
+    for axis in (1, 2):
+        blurred = correlate1d(blurred, [0.25, 0.5, 0.25], axis=axis, mode="mirror")
+    grey = np.rint(blurred).astype(np.uint8)
+    return np.where(grey > otsu_thresholds(grey)[:, None, None], grey, 0).astype(np.uint8)
 
 
 def otsu_thresholds(images: Uint8) -> npt.NDArray[np.int64]:

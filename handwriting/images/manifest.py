@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -89,7 +88,7 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
         if not is_character(character):
             problems.append(f"key {character!r}: not a single character")
             continue
-        if not _is_list_of_text(files):
+        if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
             problems.append(f"{character}: expected a list of paths, found {type(files).__name__}")
             continue
         if not files:
@@ -105,28 +104,17 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
             elif not os.path.isfile(absolute):
                 problems.append(f"{character}: missing image {absolute}")
             owner[absolute] = character
-            writer = writers.get(file) or _writer_in_path(file)
+            in_path = _WRITER_IN_PATH.findall(file)
+            writer = writers.get(file) or (in_path[-1] if in_path else UNKNOWN_WRITER)
             entries.append(Entry(character, absolute, sys.intern(writer)))
-    if wanted is not None:
-        absent = [c for c in wanted if c not in value]
-        problems += [
-            f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent
-        ]
+    absent = [c for c in wanted or () if c not in value]
+    problems += [f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent]
     report_problems(
         str(path), problems,
         f"{form} Paths are relative to {path.parent} and stay in it: to allow what lies elsewhere, "
         "link it into the folder (ln -s ELSEWHERE NAME).",
     )  # fmt: skip
     return Manifest(path, tuple(entries))
-
-
-def _is_list_of_text(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _writer_in_path(file: str) -> str:
-    found = _WRITER_IN_PATH.findall(file)
-    return found[-1] if found else UNKNOWN_WRITER
 
 
 def _read_writers(path: Path) -> dict[str, str]:
@@ -173,9 +161,5 @@ def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[
     starts = range(0, len(manifest.entries), CHUNK_SIZE)
     with ThreadPoolExecutor() as pool:
         for start in progress(starts, len(starts), description):
-            part = manifest.entries[start : start + CHUNK_SIZE]
-            images = np.empty((len(part), size_px, size_px), np.uint8)
-            for image, found in zip(images, pool.map(read, part), strict=True):
-                image[:] = found
-            yield images
+            yield np.stack([*pool.map(read, manifest.entries[start : start + CHUNK_SIZE])])
     report_problems(str(manifest.path), sorted(problems), "Repair or remove these images.")

@@ -39,8 +39,6 @@ class LazyImages:
         numbers: (N,) which of their images these are.
     """
 
-    dtype = np.dtype(np.uint8)
-
     def __init__(self, arrays: Sequence[Uint8], numbers: Int64) -> None:
         self.arrays = tuple(map(np.asarray, arrays))  # a memory map is slower to index
         self.numbers = numbers
@@ -197,35 +195,28 @@ def open_packed(folder: Path) -> PackedImages:
     """
     meta = read_json(folder / "meta.json")
     try:
-        packed = PackedImages(
-            np.load(folder / "images.npy", mmap_mode="r"),
-            np.load(folder / "labels.npy"),
-            np.load(folder / "writers.npy"),
-            tuple(meta["characters"]),
-            tuple(meta["writer_names"]),
-        )
-        _check(packed)
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        if images.ndim != 3 or images.dtype != np.uint8:
+            raise ValueError(f"images {images.shape} {images.dtype}")
+        labels, writers = (np.load(folder / f"{name}.npy") for name in ("labels", "writers"))
+        characters, writer_names = tuple(meta["characters"]), tuple(meta["writer_names"])
+        _check("labels", labels, characters, len(images))
+        _check("writers", writers, writer_names, len(images))
     except Exception as error:  # NumPy raises whatever the broken bytes lead to
         raise InputError(
             f"{folder} holds no packed images: {error}. Delete it: it is made again"
         ) from error
-    return packed
+    return PackedImages(images, labels, writers, characters, writer_names)
 
 
-def _check(packed: PackedImages) -> None:
-    """Check that there is a label and a writer for every image, and a name for each of them."""
-    if len(packed.images.shape) != 3 or packed.images.dtype != np.uint8:
-        raise ValueError(f"images {packed.images.shape} {packed.images.dtype}")
-    for name, numbers, names in (
-        ("labels", packed.labels, packed.characters),
-        ("writers", packed.writers, packed.writer_names),
-    ):
-        if numbers.shape != (len(packed),) or numbers.dtype.kind != "i":
-            raise ValueError(f"{name} {numbers.shape} {numbers.dtype}, {len(packed)} images")
-        if len(packed) and (numbers.min() < 0 or numbers.max() >= len(names)):
-            raise ValueError(f"{name} from {numbers.min()} to {numbers.max()} of {len(names)}")
-        if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"the names of {name} must be strings")
+def _check(what: str, numbers: Int64, names: tuple[Any, ...], size: int) -> None:
+    """Check that there is a label or a writer for each of ``size`` images, and a name for it."""
+    if numbers.shape != (size,) or numbers.dtype.kind != "i":
+        raise ValueError(f"{what} {numbers.shape} {numbers.dtype}, {size} images")
+    if size and (numbers.min() < 0 or numbers.max() >= len(names)):
+        raise ValueError(f"{what} from {numbers.min()} to {numbers.max()} of {len(names)}")
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"the names of {what} must be strings")
 
 
 def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:

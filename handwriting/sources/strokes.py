@@ -28,27 +28,12 @@ _BEZIER = np.hstack(
 )  # (13, 4): points on a cubic Bezier curve from its control points
 
 
-def _capsules() -> tuple[Int64, Float64]:
-    """The pieces of a stroke as polygons with round ends.
-
-    Returns:
-        (pieces, V) the stroke's point that each vertex belongs to, and (pieces, V) the direction in
-        which it lies from there, in radians against that of the stroke.
-    """
-    points, angles = [], []
-    for first in range(0, NUM_POINTS - 1, PIECE):
-        forth = list(range(first, first + PIECE + 1))
-        points.append(forth + [forth[-1]] * 3 + forth[::-1] + [first] * 3)
-        angles.append(
-            [np.pi / 2] * (PIECE + 1)
-            + [np.pi / 4, 0, -np.pi / 4]
-            + [-np.pi / 2] * (PIECE + 1)
-            + [-3 * np.pi / 4, np.pi, 3 * np.pi / 4]
-        )
-    return np.array(points), np.array(angles)
-
-
-_VERTEX, _ANGLE = _capsules()
+# The pieces of a stroke as polygons with round ends, V vertices each: (pieces, V) the point of the
+# stroke that a vertex belongs to, and (V,) the angle at which it lies from there, in radians
+# against the stroke's direction.
+_OUTLINE = [*range(PIECE + 1), *[PIECE] * 3, *range(PIECE, -1, -1), *[0] * 3]
+_VERTEX = np.arange(0, NUM_POINTS - 1, PIECE)[:, None] + _OUTLINE
+_ANGLE = np.pi / 4 * np.array([*[2] * (PIECE + 1), 1, 0, -1, *[-2] * (PIECE + 1), -3, 4, 3])
 _COS, _SIN = np.cos(_ANGLE)[..., None], np.sin(_ANGLE)[..., None]
 
 
