@@ -49,10 +49,10 @@ class Rng(torch.Generator):
             first -= len(part)
         return tuple(found)
 
-    def rand(self, num_rows: int, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+    def rand(self, num_rows: int, *shape: int) -> Tensor:
         """(num_rows, *shape) values from [0, 1)."""
         size = (num_rows * self._world_size, *shape)
-        return self._kept(torch.rand(size, generator=self, device=self.device, dtype=dtype))
+        return self._kept(torch.rand(size, generator=self, device=self.device))
 
     def uniform(self, low: float, high: float, num_rows: int) -> Tensor:
         """(num_rows,) values between two bounds."""

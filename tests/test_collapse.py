@@ -33,7 +33,6 @@ def test_images_that_hardly_differ_beside_real_ones_warn(
 ) -> None:
     run = Run(smoke(), "toy", ("seed",), {}).begin()
     real = torch.rand(3, 4, 1, 8, 8, generator=rng)
-    assert check_variety(run, 50, scale * real, real) == pytest.approx(scale, abs=1e-6)
     for _ in run.steps(1, {}, torch.Generator()):
         check_variety(run, 1, scale * real, real)
         run.log(loss=torch.tensor(1.0))

@@ -73,7 +73,7 @@ def test_a_resume_that_loses_something_is_found(
         step = restore(self)
         if step and lost == "momentum":
             self._stateful["optimizer"].state.clear()
-        elif step and self._rng is not None:
+        elif step:
             self._rng.manual_seed(5)
         return step
 

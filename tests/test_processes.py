@@ -37,7 +37,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 NORMS: list[Callable[[], nn.Module]] = [
     lambda: nn.BatchNorm2d(3),
-    lambda: nn.BatchNorm2d(3, momentum=None),
     lambda: nn.BatchNorm2d(3, affine=False),
     lambda: importlib.import_module("timm.layers").BatchNormAct2d(3),
 ]
@@ -277,7 +276,7 @@ def test_norms_and_dropout_see_the_whole_batch(found: list[dict[str, Any]]) -> N
 
 
 DRAWS: list[Callable[[Rng, int], Tensor]] = [
-    lambda rng, size: rng.rand(size, 2, dtype=torch.float64),
+    lambda rng, size: rng.rand(size, 2),
     lambda rng, size: rng.uniform(3, 5, size),
     lambda rng, size: rng.randn(size, 4),
     lambda rng, size: rng.randint(7, size, 2),

@@ -1,5 +1,6 @@
 """Image encoders that several stages share: a small residual network, and any of timm's."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
@@ -43,17 +44,10 @@ class SmallResNet(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
+            nn.Conv2d(1, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
-        self.blocks = nn.ModuleList(
-            [
-                ResidualBlock(width, width),
-                ResidualBlock(width, 2 * width),
-                ResidualBlock(2 * width, 4 * width),
-            ]
-        )
+        widths = (width, width, 2 * width, 4 * width)
+        self.blocks = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise(widths))
         self.num_features = 4 * width * self.GRID**2
 
     def stages(self, images: Tensor) -> list[Tensor]:

@@ -92,6 +92,11 @@ class WholeBatchNorm(_BatchNorm):
             that timm's batch norms end with (``drop``, ``act``).
     """
 
+    num_batches_tracked: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
+
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__(
             norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
@@ -106,26 +111,16 @@ class WholeBatchNorm(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) to the same shape."""
         if self.training:
-            y, mean, var = _Normalise.apply(x, self.weight, self.bias, self.eps)
-            self._follow(mean, var)
+            y, mean, unbiased_var = _Normalise.apply(x, self.weight, self.bias, self.eps)
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased_var, self.momentum)
         else:
             y = super().forward(x)
         for layer in self.children():
             y = layer(y)
         normal: Tensor = y
         return normal
-
-    def _follow(self, mean: Tensor, unbiased_var: Tensor) -> None:
-        """Update the running statistics, in place."""
-        if self.running_mean is None or self.running_var is None:
-            return
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        momentum = self.momentum
-        if momentum is None:
-            momentum = 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(unbiased_var, momentum)
 
 
 class WholeBatchDropout(nn.Dropout):

@@ -28,15 +28,10 @@ def variety(images: Tensor) -> Tensor:
     return distances.sum() / (len(values) * num_images * (num_images - 1))
 
 
-def check_variety(run: Run, step: int, images: Tensor, real: Tensor) -> float:
-    """Warn if generated images (G, N, ...) hardly differ beside real ones (G, N, ...).
-
-    Returns:
-        Their variety as a multiple of that of the real ones.
-    """
+def check_variety(run: Run, step: int, images: Tensor, real: Tensor) -> None:
+    """Warn if generated images (G, N, ...) hardly differ beside real ones (G, N, ...)."""
     ratio = float(variety(images) / variety(real).clamp(min=1e-6))
     if not ratio >= COLLAPSED:
         run.warn(
             step, f"samples differ by {ratio:.0%} of what real images do: it may have collapsed"
         )
-    return ratio

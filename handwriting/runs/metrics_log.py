@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from handwriting.errors import cannot_write
 from handwriting.parallel import ranks
 from handwriting.parallel.ranks import all_reduce_mean_
-from handwriting.storage.atomic import append_line, write_text
+from handwriting.storage.atomic import write_text
 
 
 class MetricsLog:
@@ -64,8 +65,8 @@ class MetricsLog:
         return {name: value for name, value in line.items() if name != "step"}
 
     def warnings(self) -> list[str]:
-        return [f"step {line['step']}: {line['warning']}" for line in self._lines()
-                if "warning" in line]  # fmt: skip
+        lines = [line for line in self._lines() if "warning" in line]
+        return [f"step {line['step']}: {line['warning']}" for line in lines]
 
     def forget_after(self, step: int) -> None:
         """Remove lines of steps that will be taken again, and one cut short by a kill."""
@@ -74,7 +75,11 @@ class MetricsLog:
             write_text(self.path, "".join(kept))
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        append_line(self.path, json.dumps(line))
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self.path.is_file():

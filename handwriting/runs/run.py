@@ -30,7 +30,7 @@ from handwriting.parallel.signals import Stop
 from handwriting.runs.checkpoint import Checkpoints, read_checkpoint
 from handwriting.runs.metrics_log import MetricsLog
 from handwriting.runs.runtime import precision_of
-from handwriting.runs.tracking import Tracker, check_tracking, start_tracker
+from handwriting.runs.tracking import Tracker
 from handwriting.storage.json_files import plain, read_json, write_json
 from handwriting.storage.keys import content_key, file_key
 from handwriting.storage.locks import FolderLock
@@ -54,7 +54,7 @@ class Run:
     def __init__(
         self, config: Config, folder: str, sections: Sequence[str], inputs: Mapping[str, Any]
     ) -> None:
-        check_tracking(config.tracking)
+        self._tracker = Tracker(config.tracking)
         self.folder = run_folder(config) / folder
         self._config = config
         facts = {section: plain(getattr(config, section)) for section in sections}
@@ -68,10 +68,9 @@ class Run:
         }  # fmt: skip
         self._lock: FolderLock | None = None
         self._log = MetricsLog(self.folder)
-        self._tracker = Tracker()
         self._checkpoints = Checkpoints(self.folder)
         self._stateful: dict[str, Any] = {}
-        self._rng: torch.Generator | None = None
+        self._rng = torch.Generator()
         self._saved_step = 0
         self._started = time.perf_counter()
 
@@ -114,9 +113,7 @@ class Run:
         write_json(old, self._facts)
         name = os.path.relpath(self.folder, run_folder(self._config))
         print(f"[{name}] -> {self.folder}", flush=True)
-        self._tracker = start_tracker(
-            self._config.tracking, f"{self._config.name}/{name}", self.folder, self._facts
-        )
+        self._tracker.start(f"{self._config.name}/{name}", self.folder, self._facts)
 
     @main_only
     def finish(self, metrics: Mapping[str, Any], outputs: Sequence[Path] = ()) -> Path:
@@ -124,12 +121,12 @@ class Run:
         self._check_folder()
         for output in outputs:
             assert output.is_file(), output
-        seconds = round(time.perf_counter() - self._started, 2)
-        warnings = self._log.warnings()
-        metrics = {**plain(metrics), **({"warnings": warnings} if warnings else {}),
-                   "duration_s": seconds}  # fmt: skip
-        write_json(self.folder / "metrics.json", metrics)
-        self._tracker.close(metrics)
+        results = plain(metrics)
+        if warnings := self._log.warnings():
+            results["warnings"] = warnings
+        results["duration_s"] = round(time.perf_counter() - self._started, 2)
+        write_json(self.folder / "metrics.json", results)
+        self._tracker.close(results)
         names = [os.path.relpath(output, self.folder) for output in outputs]
         write_json(self.folder / "done.json", {"key": self.key, "outputs": names})
         self._checkpoints.remove()
@@ -217,7 +214,6 @@ class Run:
     # Checkpoints ------------------------------------------------------------------------------
 
     def _save(self, step: int) -> None:
-        assert self._rng is not None
         self._check(step)
         state = {
             "step": step,
@@ -237,24 +233,21 @@ class Run:
         if path is None:
             return 0
         try:
-            self._load(read_checkpoint(path))
+            state = read_checkpoint(path)
+            for name, item in self._stateful.items():
+                item.load_state_dict(state["states"][name])
+            torch.set_rng_state(state["torch_rng"])
+            self._rng.set_state(state["data_rng"])
+            waiting = {k: list(v.to(self._rng.device)) for k, v in state["waiting"].items()}
+            self._log.waiting = waiting
+            self._started -= state["elapsed_s"]
+            self._saved_step = state["step"]
         except (RuntimeError, ValueError, LookupError) as error:
             raise InputError(
                 f"{path} is no checkpoint of this run: move it away to start anew ({error})"
             ) from error
         print(f"  resumed at step {self._saved_step}", flush=True)
         return self._saved_step
-
-    def _load(self, state: dict[str, Any]) -> None:
-        assert self._rng is not None
-        for name, item in self._stateful.items():
-            item.load_state_dict(state["states"][name])
-        torch.set_rng_state(state["torch_rng"])
-        self._rng.set_state(state["data_rng"])
-        device = self._rng.device
-        self._log.waiting = {k: list(values.to(device)) for k, values in state["waiting"].items()}
-        self._started -= state["elapsed_s"]
-        self._saved_step = state["step"]
 
     def _check(self, step: int) -> None:
         """Check what was logged up to a step, the weights that it ended with, and the folder."""

@@ -1,97 +1,58 @@
-"""Trackers: who else is told of a run's values. Another service is a class and a row here."""
+"""Weights & Biases, which a run's values are logged to where the configuration says so."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from handwriting.errors import InputError
 
+MODES = ("disabled", "offline", "online")
+
 
 class Tracker:
-    """Tells nobody; the base of those that tell a service."""
+    """Logs to wandb once started, ``offline`` to its files in the run's folder.
+
+    A failure is a warning and ends the tracking, not the run.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+
+    def __init__(self, mode: str) -> None:
+        if mode not in MODES:
+            raise InputError(f"tracking={mode}: expected one of {', '.join(MODES)}")
+        self._mode = mode
+        self._is_on = False
+
+    def start(self, name: str, folder: Path, facts: dict[str, Any]) -> None:
+        def init() -> None:
+            import wandb
+
+            self._to_image = wandb.Image
+            self._run: Any = wandb.init(
+                project="handwriting-augmentation", name=name, dir=folder, config=facts,
+                mode=self._mode,  # type: ignore[arg-type]
+            )  # fmt: skip
+
+        self._is_on = self._mode != "disabled"
+        self._tell(init)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Scalars by name, at a step."""
+        self._tell(lambda: self._run.log(values, step=step))
 
     def image(self, name: str, path: Path) -> None:
-        """A picture's file."""
+        self._tell(lambda: self._run.log({name: self._to_image(str(path))}))
 
     def close(self, metrics: Mapping[str, Any]) -> None:
         """The run has ended with these results."""
+        self._tell(lambda: self._run.summary.update(metrics))
+        self._tell(lambda: self._run.finish())
 
-
-class WandbTracker(Tracker):
-    """Tells Weights & Biases, or its files in the run's folder with ``mode="offline"``."""
-
-    def __init__(
-        self, mode: Literal["offline", "online"], name: str, folder: Path, facts: dict[str, Any]
-    ) -> None:
-        import wandb
-
-        self._to_image = wandb.Image
-        self._run = wandb.init(
-            project="handwriting-augmentation", name=name, mode=mode, dir=folder, config=facts
-        )
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._run.log(values, step=step)
-
-    def image(self, name: str, path: Path) -> None:
-        self._run.log({name: self._to_image(str(path))})
-
-    def close(self, metrics: Mapping[str, Any]) -> None:
-        self._run.summary.update(metrics)
-        self._run.finish()
-
-
-class SafeTracker(Tracker):
-    """Another tracker, whose failure is a warning and ends it, not the run."""
-
-    def __init__(self, start: Callable[[], Tracker]) -> None:
-        self._tracker = Tracker()
-        with self._warned():
-            self._tracker = start()
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        with self._warned():
-            self._tracker.log(values, step)
-
-    def image(self, name: str, path: Path) -> None:
-        with self._warned():
-            self._tracker.image(name, path)
-
-    def close(self, metrics: Mapping[str, Any]) -> None:
-        with self._warned():
-            self._tracker.close(metrics)
-
-    @contextmanager
-    def _warned(self) -> Iterator[None]:
+    def _tell(self, action: Callable[[], object]) -> None:
+        if not self._is_on:
+            return
         try:
-            yield
+            action()
         except Exception as error:
-            self._tracker = Tracker()
+            self._is_on = False
             print(f"  warning: tracking ended, the run goes on: {error!r}", flush=True)
-
-
-TRACKERS: dict[str, Callable[[str, Path, dict[str, Any]], Tracker]] = {
-    "disabled": lambda name, folder, facts: Tracker(),
-    "offline": partial(WandbTracker, "offline"),
-    "online": partial(WandbTracker, "online"),
-}
-
-
-def check_tracking(kind: str) -> None:
-    """Refuse a tracker that there is not.
-
-    Raises:
-        InputError: an unknown word.
-    """
-    if kind not in TRACKERS:
-        raise InputError(f"tracking={kind}: expected one of {', '.join(TRACKERS)}")
-
-
-def start_tracker(kind: str, name: str, folder: Path, facts: dict[str, Any]) -> Tracker:
-    """The tracker of a run, as configured."""
-    return SafeTracker(lambda: TRACKERS[kind](name, folder, facts))

@@ -48,16 +48,3 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
-
-
-def append_line(path: Path, line: str) -> None:
-    """Add a line to a log.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    except OSError as error:
-        raise cannot_write(path, error) from error
