@@ -11,17 +11,11 @@ from handwriting.reports.statistics import Float64, Int64
 
 @dataclass(frozen=True)
 class Scores:
-    """A recogniser on a test set. Classes without a test image count nowhere.
+    """A recogniser on a test set. Classes without a test image count nowhere."""
 
-    Attributes:
-        macro_f1: mean of the tested classes' F1.
-        per_character: character -> accuracy, precision, recall, f1, support.
-        confusions: (true, read as, how often), most frequent first.
-    """
-
-    macro_f1: float
-    per_character: dict[str, dict[str, float]]
-    confusions: list[tuple[str, str, int]]
+    macro_f1: float  # mean of the tested classes' F1
+    per_character: dict[str, dict[str, float]]  # accuracy, precision, recall, f1, support
+    confusions: list[tuple[str, str, int]]  # (true, read as, how often), most frequent first
 
 
 def score(

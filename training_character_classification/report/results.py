@@ -37,18 +37,12 @@ Estimate = tuple[float, Bounds | None]
 
 @dataclass(frozen=True)
 class Results:
-    """The test results of recognisers.
+    """The test results of recognisers."""
 
-    Attributes:
-        by_writer, by_character: accuracies; rows seed and one of them, a column for each place.
-        macro_f1: of each place, a value for each seed.
-        confusions: arm, people, seed, written, read, count: the most frequent of each recogniser.
-    """
-
-    by_writer: pd.DataFrame
-    by_character: pd.DataFrame
-    macro_f1: dict[Place, list[float]]
-    confusions: pd.DataFrame
+    by_writer: pd.DataFrame  # accuracies: rows (seed, writer), a column for each place
+    by_character: pd.DataFrame  # accuracies: rows (seed, character), columns as above
+    macro_f1: dict[Place, list[float]]  # a value for each seed
+    confusions: pd.DataFrame  # arm, people, seed, written, read, count: the most frequent of each
 
     @property
     def places(self) -> list[Place]:
@@ -95,19 +89,16 @@ def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
         macro_f1.setdefault(place, []).append(each["macro_f1"])
         confusions += [(*key, *confusion) for confusion in each["confusions"]]
         for writer, own in each["writers"].items():
-            rows += [
-                (*key, writer, *each)
-                for each in zip(own["characters"], own["right"], own["shown"], strict=True)
-            ]
-    counts = pd.DataFrame(rows, columns=COLUMNS)
+            counts = zip(own["characters"], own["right"], own["shown"], strict=True)
+            rows += [(*key, writer, *count) for count in counts]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    confused = pd.DataFrame(confusions, columns=[*COLUMNS[:3], "written", "read", "count"])
+    return Results(_by(table, "writer"), _by(table, "character"), macro_f1, confused)
 
-    def accuracies(by: str) -> pd.DataFrame:
-        sums = counts.groupby(["arm", "people", "seed", by])[["right", "shown"]].sum()
-        return (sums["right"] / sums["shown"]).unstack(["arm", "people"])
 
-    columns = [*COLUMNS[:3], "written", "read", "count"]
-    confused = pd.DataFrame(confusions, columns=columns)
-    return Results(accuracies("writer"), accuracies("character"), macro_f1, confused)
+def _by(table: pd.DataFrame, rows: str) -> pd.DataFrame:
+    sums = table.groupby(["arm", "people", "seed", rows])[["right", "shown"]].sum()
+    return (sums["right"] / sums["shown"]).unstack(["arm", "people"])
 
 
 def people_text(number: int) -> str:
@@ -119,65 +110,40 @@ def people_text(number: int) -> str:
 
 @dataclass(frozen=True)
 class Gain:
-    """What an arm gains over the control with as many people, paired by seed and writer.
+    """What an arm gains over the control with as many people, paired by seed and writer."""
 
-    Attributes:
-        gain: mean over writers.
-        interval: 95 % over writers, corrected for the candidates; None for one writer.
-        p: of a permutation test over writers, for itself.
-        corrected_p: among all candidates at all numbers of people; None for other arms.
-        num_seeds, num_writers: that both arms have.
-    """
-
-    gain: float
-    interval: Bounds | None
-    p: float
-    corrected_p: float | None
-    num_seeds: int
+    gain: float  # mean over writers
+    interval: Bounds | None  # over writers, 95 % corrected for the candidates; None for one writer
+    p: float  # of a permutation test over writers, for itself
+    corrected_p: float | None  # among all candidates at all numbers of people; None for other arms
+    num_seeds: int  # that both arms have
     num_writers: int
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How far the control stays behind the ceiling: itself with the most people.
+    """How far the control stays behind the ceiling: itself with the most people."""
 
-    Attributes:
-        size: the ceiling's accuracy minus the control's, mean over writers.
-        interval: 95 %, over writers.
-        closed: share of it that an arm gains; None where the interval is not above zero, for a
-            share of nothing says nothing.
-        num_seeds: that the arm, the control and the ceiling have.
-    """
-
-    size: float
-    interval: Bounds | None
-    closed: float | None
-    num_seeds: int
+    size: float  # the ceiling's accuracy minus the control's, mean over writers
+    interval: Bounds | None  # 95 %, over writers
+    closed: float | None  # share that an arm gains; None where the interval is not above zero
+    num_seeds: int  # that the arm, the control and the ceiling have
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An arm with a number of people.
-
-    Attributes:
-        accuracy: mean over writers.
-        interval: 95 %, over writers; None for one writer.
-        macro_f1: mean over seeds.
-        worst_tenth: mean accuracy of the worst tenth of the characters.
-        gain: over the control; None for the control, and where it was not tested yet.
-        gap: None where the control or the ceiling was not tested yet.
-    """
+    """An arm with a number of people."""
 
     arm: Arm
     people: int
-    accuracy: float
-    interval: Bounds | None
-    macro_f1: float
-    worst_tenth: float
+    accuracy: float  # mean over writers
+    interval: Bounds | None  # 95 %, over writers; None for one writer
+    macro_f1: float  # mean over seeds
+    worst_tenth: float  # mean accuracy of the worst tenth of the characters
     num_seeds: int
     num_writers: int
-    gain: Gain | None
-    gap: Gap | None
+    gain: Gain | None  # None for the control, and where it was not tested yet
+    gap: Gap | None  # None where the control or the ceiling was not tested yet
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "arm": str(self.arm)}
@@ -244,16 +210,11 @@ def _num_seeds(paired: pd.DataFrame) -> int:
 def _gain(both: pd.DataFrame, confidence: float) -> Gain | None:
     if both.empty:
         return None
-    own, control = means(both).T
-    gains = own - control
+    gains = np.subtract(*means(both).T)
     return Gain(
-        gain=float(gains.mean()),
-        interval=interval(gains, confidence),
-        p=sign_flip_p(gains),
-        corrected_p=None,
-        num_seeds=_num_seeds(both),
-        num_writers=len(gains),
-    )
+        float(gains.mean()), interval(gains, confidence), sign_flip_p(gains), corrected_p=None,
+        num_seeds=_num_seeds(both), num_writers=len(gains),
+    )  # fmt: skip
 
 
 def _gap(all_three: pd.DataFrame) -> Gap | None:

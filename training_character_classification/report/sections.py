@@ -49,28 +49,23 @@ Sources = dict[str, dict[str, Any]]  # name -> measure -> mean over cells
 
 @dataclass(frozen=True)
 class Best:
-    """The arm that gains most with a number of people, character by character.
-
-    Attributes:
-        characters: the gain of each, over the seeds.
-        confusions, look_alikes: columns written, read, control, arm.
-    """
+    """The arm that gains most with a number of people, character by character."""
 
     arm: Finding
-    characters: dict[str, Estimate]
-    confusions: pd.DataFrame
-    look_alikes: pd.DataFrame
+    characters: dict[str, Estimate]  # the gain of each, over the seeds
+    confusions: pd.DataFrame  # columns written, read, control, arm
+    look_alikes: pd.DataFrame  # of the pairs that people write alike
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a report says of every arm with every number of people, and by number of people."""
+    """What a report says, in its folder."""
 
     folder: Path
     control: Arm
     named: Arm | None
-    findings: list[Finding]
-    best: dict[int, Best]
+    findings: list[Finding]  # every arm with every number of people
+    best: dict[int, Best]  # by number of people
     sources: dict[int, Sources]
 
 
@@ -81,11 +76,9 @@ def gather(
     folder: Path, results: Results, control: Arm, named: Arm | None, planned: Sequence[Arm],
     ceiling_people: int, cells: dict[int, list[Path]],
 ) -> Comparison:  # fmt: skip
-    """Compare arms with the control; see :func:`compare`.
+    """Compare arms with the control, of which all are ``planned``; see :func:`compare`.
 
     Args:
-        folder: of the report.
-        planned: all arms with every number of people.
         cells: the folders of the studies with each number of people.
     """
     num_comparisons = sum(is_candidate(arm, named) for arm in planned)
@@ -101,15 +94,11 @@ def gather(
 
 
 def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
-    """What is known of every source of images that was judged.
-
-    Args:
-        cells: folders of studies.
-        findings: of their arms.
+    """What is known of every source of images that was judged in cells, folders of studies.
 
     Returns:
         name -> the judge's measures and the costs of a generator, as means over the cells that have
-        them, whose number is ``seeds``; its best arm and what that gains.
+        them, whose number is ``seeds``; its best arm of the findings and what that gains.
     """
     found: dict[str, list[dict[str, float | None]]] = {}
     for cell in cells:
@@ -148,12 +137,7 @@ def _left(study: Path, generator: str, pattern: str) -> list[Path]:
 
 @main_only
 def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
-    """Gather the study's results into ``report.html`` and ``metrics.json``.
-
-    Args:
-        config: of the study.
-        captions: what the rows of each generator's sample sheets show.
-    """
+    """Gather the study's results; captions say what rows of generators' sample sheets show."""
     folder, corpus = run_folder(config), open_corpus(config)
     results = results_of(read_json(folder / "test" / "results.json"))
     arms = [arm for arm, _ in results.places]
@@ -239,14 +223,9 @@ def _table(heading: str, key: str, value: str, cells: Mapping[str, str]) -> Sect
 
 @main_only
 def write_evidence_report(config: Config, is_real: bool) -> Path:
-    """Gather the cells tested so far.
+    """Gather the cells tested so far; ``is_real`` is whether people wrote the test images.
 
-    Writes ``report.html``, ``metrics.json``, ``table.txt``, and ``results.json`` with the results
-    of all recognisers.
-
-    Args:
-        config: of the grid.
-        is_real: whether people wrote what recognisers are tested on.
+    Writes ``table.txt`` too, and ``results.json`` with the results of all recognisers.
     """
     folder, evidence = run_folder(config), config.evidence
     recognisers, missing = read_cells(folder, evidence)
@@ -293,11 +272,7 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
 
 
 def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], list[str]]:
-    """The planned recognisers that were tested, with seeds and people of earlier runs.
-
-    Returns:
-        Their results, and what is missing.
-    """
+    """The planned recognisers that were tested, earlier seeds and people too; what is missing."""
     tested = {}
     for path in folder.glob("seed_*/people_*/test/results.json"):
         for each in read_json(path):
@@ -499,11 +474,11 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
     plots.confusion_pairs({n: each.confusions for n, each in best.items()}, found.control, pairs)
     winners = [f"{name}. Winners: {_listed(each, 1)}. Losers: {_listed(each, -1)}."
                for name, each in best.items()]  # fmt: skip
-    about_intervals = (
+    uncorrected = (
         "Intervals are over seeds and not corrected: of 20 characters that gain nothing, one lies "
         "beyond zero by chance."
     )
-    about_counts = (
+    counted = (
         f"Summed over the seeds that both have; of each recogniser the {num_confusions} most "
         "frequent are known. The table counts look-alikes either way: by the control → by the best "
         "arm."
@@ -514,11 +489,11 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
             if control + arm:
                 empty = {"pair": f"{a}/{b}", **dict.fromkeys(map(people_text, found.best), NOTHING)}
                 alike.setdefault(f"{a}/{b}", empty)[people_text(people)] = f"{control} → {arm}"
-    gain_bars = Picture(gains, "Gain of each character, 95 % over seeds.")
+    bars = Picture(gains, "Gain of each character, 95 % over seeds.")
     often = Picture(pairs, "Written → read as: how often.")
     return [
-        Section("Per character", [*winners, about_intervals], pictures=[gain_bars]),
-        Section("Confusions", [about_counts], rows=list(alike.values()), pictures=[often]),
+        Section("Per character", [*winners, uncorrected], pictures=[bars]),
+        Section("Confusions", [counted], rows=list(alike.values()), pictures=[often]),
     ]
 
 
