@@ -16,13 +16,10 @@ from pathlib import Path
 from handwriting.config import Config
 from handwriting.corpus.readers.etl import EtlData
 from handwriting.errors import InputError
-from handwriting.etl.integrity import DataFile, inspect, integrity_report, require_whole
-from handwriting.etl.originals import has_originals, write_originals
+from handwriting.etl.integrity import inspect, integrity_report, require_whole
+from handwriting.etl.outputs import has_originals, write_originals, write_sheets, write_summary
 from handwriting.etl.preparation import prepare
-from handwriting.etl.prepared import prepared_settings
 from handwriting.etl.selection import select
-from handwriting.etl.sheets import write_sheets
-from handwriting.etl.summary import write_summary
 from handwriting.parallel.ranks import main_only
 from handwriting.script import run_script
 from handwriting.sources.fonts import find_fonts
@@ -33,60 +30,40 @@ from handwriting.storage.locks import LOCK_FILE, FolderLock
 
 @main_only
 def main(config: Config) -> Path:
-    data = etl_data(config)
+    data, num_workers = config.data, config.pipeline.num_workers
+    if not isinstance(data, EtlData):
+        raise InputError("choose data=etl_paper, etl_fewshot, etl_katakana28 or etl_hiragana72")
     etl, output = data.etl, Path(data.etl.output).absolute()
-    done = prepared_settings(output) == data.settings(config.size_px)
-    if not done or (etl.png and not has_originals(output)):
+    settings = data.settings(config.size_px)
+    is_done = data.prepared_settings() == settings
+    if not is_done or (etl.png and not has_originals(output)):
         refuse_others(output)
         with FolderLock(output):
-            files = check(Path(etl.folder), [*etl.train_sets, *etl.evaluation_sets], output)
-            if not done:
-                make(config, files, output)
+            files = inspect(Path(etl.folder), [*etl.train_sets, *etl.evaluation_sets])
+            report = integrity_report(files)
+            write_text(output / "integrity.txt", report)
+            print(report, flush=True)
+            require_whole(Path(etl.folder), files)
+            if not is_done:
+                fonts = config.fonts
+                face = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)[0]
+                records, fates = select(files, settings["characters"], etl, data.split_seed)
+                blank = prepare(files, records, settings, output, num_workers)
+                write_sheets(output, files, face)
+                write_summary(output, fates, blank)
+                shutil.rmtree(output / "unfinished")
+                write_json(output / "prepared.json", {"settings": settings})
             if etl.png:
-                write_originals(output, files, config.pipeline.num_workers)
+                write_originals(output, files, num_workers)
     print((output / "summary.txt").read_text(encoding="utf-8") + f"\n{output}")
     return output
-
-
-def etl_data(config: Config) -> EtlData:
-    """The study's choice of the ETL Character Database.
-
-    Raises:
-        InputError: the study reads other data.
-    """
-    if not isinstance(config.data, EtlData):
-        raise InputError("choose data=etl_paper, etl_fewshot, etl_katakana28 or etl_hiragana72")
-    return config.data
 
 
 def refuse_others(output: Path) -> None:
     """Check that a folder is empty or holds what this script wrote."""
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if names - {"lock", LOCK_FILE} and "integrity.txt" not in names:
+    if names - {LOCK_FILE} and "integrity.txt" not in names:
         raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
-
-
-def check(folder: Path, set_names: list[str], output: Path) -> list[DataFile]:
-    """The files of the study, after a report on all of them; stops at whatever is wrong."""
-    files = inspect(folder, set_names)
-    report = integrity_report(files)
-    write_text(output / "integrity.txt", report)
-    print(report, flush=True)
-    require_whole(folder, files)
-    return files
-
-
-def make(config: Config, files: list[DataFile], output: Path) -> None:
-    """Arrays, sheets and summary; ``prepared.json`` last."""
-    data, fonts = etl_data(config), config.fonts
-    settings = data.settings(config.size_px)
-    faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
-    records, fates = select(files, settings["characters"], data.etl, data.split_seed)
-    blank = prepare(files, records, settings, output, config.pipeline.num_workers)
-    write_sheets(output, files, faces[0])
-    write_summary(output, fates, blank)
-    shutil.rmtree(output / "unfinished")
-    write_json(output / "prepared.json", {"settings": settings})
 
 
 if __name__ == "__main__":

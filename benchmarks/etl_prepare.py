@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from handwriting.characters.classes import class_list
-from handwriting.config import Data
+from handwriting.corpus.readers.etl import EtlData
 from handwriting.etl import SETS, EtlFile
 from handwriting.etl.integrity import inspect
 from handwriting.etl.preparation import prepare
 from handwriting.etl.selection import select
-from handwriting.etl.settings import Etl, Preparation, settings_of
+from handwriting.etl.settings import Etl
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.sources.simulated_writers import simulate
 
@@ -130,20 +130,16 @@ def main() -> None:
 def measure(folder: Path, num_workers: int) -> None:
     """Prepare the files once and print what it took."""
     shutil.rmtree(folder / "out", ignore_errors=True)
-    etl = Etl(
-        folder=str(folder), output=str(folder / "out"), train_sets=["ETL9G"], train_writers=None,
-        evaluation_sets=["ETL9G"], validation_writers=1, test_writers=1, samples_per_class=None,
-        max_quality=None, model_sets=False, co59=None, preparation=Preparation.canonical, png=False,
-    )  # fmt: skip
+    etl = Etl(train_sets=["ETL9G"], evaluation_sets=["ETL9G"], validation_writers=1, test_writers=1)
     classes = folder / "classes.txt"
     classes.write_text("".join(CHARACTERS), encoding="utf-8")
-    data = Data(source="etl", characters=str(classes), split_seed=0, etl=etl)
+    settings = EtlData(characters=str(classes), etl=etl).settings(SIZE_PX)
     with Watch() as checking:
         files = inspect(folder, ["ETL9G"])
     with Watch() as choosing:
         records, _ = select(files, CHARACTERS, etl, 0)
     with Watch() as making:
-        prepare(files, records, settings_of(data, SIZE_PX), folder / "out", num_workers)
+        prepare(files, records, settings, folder / "out", num_workers)
     print(
         f"{num_workers} processes: check {checking.seconds:.1f} s, choose {choosing.seconds:.1f} "
         f"s, images {making.seconds:.1f} s ({len(records) / making.seconds:,.0f}/s), by "

@@ -430,6 +430,6 @@ def small_sets(sets: Mapping[str, EtlSet], drawn: Sequence[DrawnFile]) -> dict[s
     for name, form in sets.items():
         own = {file.path.name: file.samples for file in drawn if file.set_name == name}
         files = {file: len(samples) + form.dummy_records for file, samples in own.items()}
-        models = {file: sum(one.is_model for one in samples) for file, samples in own.items()}
-        found[name] = replace(form, files=files, model_records=models)
+        num_models = sum(one.is_model for samples in own.values() for one in samples)
+        found[name] = replace(form, files=files, num_models=num_models)
     return found

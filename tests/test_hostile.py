@@ -224,7 +224,7 @@ def etl(folder: Path, set_name: str) -> Prepared:
     path.write_bytes(encode(set_name, fields, images))
 
     def read() -> None:
-        file = EtlFile(path, set_name)
+        file = EtlFile(path)
         columns = (file.images(), file.characters, file.writers, file.metadata, file.is_model)
         assert {len(column) for column in columns} == {len(file)}
 

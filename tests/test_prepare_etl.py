@@ -22,8 +22,7 @@ from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile, preparation
 from handwriting.etl.preparation import prepare_images
-from handwriting.etl.prepared import SPLITS
-from handwriting.etl.settings import Preparation
+from handwriting.etl.settings import SPLITS, Preparation
 from handwriting.images.canonical import canonical, margin_px, smooth
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, open_packed, pack_manifest

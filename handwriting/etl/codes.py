@@ -48,10 +48,7 @@ def jis_x_0208(code: int) -> str | None:
     high, low = divmod(code, 256)
     if not (0x21 <= high <= 0x7E and 0x21 <= low <= 0x7E):
         return None
-    try:
-        return bytes([high | 0x80, low | 0x80]).decode("euc_jp")
-    except UnicodeDecodeError:
-        return None
+    return bytes([high | 0x80, low | 0x80]).decode("euc_jp", "ignore") or None
 
 
 _CO59_LINE = re.compile(r"(.):(\d{1,2}),(\d{1,2})\s*")

@@ -38,12 +38,12 @@ class DataFile:
     path: Path | None
     num_records: int
     num_expected: int
-    problem: str = ""
+    problem: str
 
     def open(self, co59: Mapping[tuple[int, int], str] | None = None) -> EtlFile:
         """The file's records; ``co59`` as for :class:`EtlFile`."""
         assert self.path is not None
-        return EtlFile(self.path, self.set_name, co59)
+        return EtlFile(self.path, co59)
 
 
 def inspect(folder: Path, set_names: Sequence[str]) -> list[DataFile]:
@@ -63,26 +63,22 @@ def inspect(folder: Path, set_names: Sequence[str]) -> list[DataFile]:
         if path.is_file():
             found[official_name(path)].append(path)
     wanted = [(name, file) for name in dict.fromkeys(set_names) for file in SETS[name].files]
-    return [
-        _inspected(set_name, name, found[name])
-        for set_name, name in progress(wanted, len(wanted), "checking files")
-    ]
-
-
-def _inspected(set_name: str, name: str, paths: list[Path]) -> DataFile:
-    """One file by what was found under its name."""
-    num_expected = SETS[set_name].files[name] - SETS[set_name].dummy_records
-    path, problem, num_records = (paths[0] if paths else None), "", 0
-    if path is None:
-        problem = "missing"
-    elif others := paths[1:]:
-        problem = f"found again as {', '.join(map(str, others))}: keep one of them"
-    else:
-        try:
-            num_records = len(EtlFile(path, set_name))
-        except InputError as error:
-            problem = str(error).removeprefix(f"{path}: ")
-    return DataFile(set_name, name, path, num_records, num_expected, problem)
+    files = []
+    for set_name, name in progress(wanted, len(wanted), "checking files"):
+        paths, problem, num_records = found[name], "", 0
+        if not paths:
+            problem = "missing"
+        elif others := paths[1:]:
+            problem = f"found again as {', '.join(map(str, others))}: keep one of them"
+        else:
+            try:
+                num_records = len(EtlFile(paths[0]))
+            except InputError as error:
+                problem = str(error).removeprefix(f"{paths[0]}: ")
+        num_expected = SETS[set_name].files[name] - SETS[set_name].dummy_records
+        place = paths[0] if paths else None
+        files.append(DataFile(set_name, name, place, num_records, num_expected, problem))
+    return files
 
 
 def integrity_report(files: Sequence[DataFile]) -> str:

@@ -6,7 +6,7 @@ but records of one length, big endian, the most significant bit first; pixels ru
 top to bottom without padding, and high levels are ink.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class EtlSet:
         bits: of a pixel.
         image_byte: where the packed image begins in the record.
         files: file name -> records in the file as it is on disk, dummy records included.
-        model_records: file name -> how many of its last records the organisers printed themselves.
+        num_models: how many of the last file's last records the organisers printed themselves.
     """
 
     name: str
@@ -35,7 +35,7 @@ class EtlSet:
     bits: int
     image_byte: int
     files: dict[str, int]
-    model_records: dict[str, int] = field(default_factory=dict)
+    num_models: int = 0
 
     @property
     def image_bytes(self) -> int:
@@ -96,28 +96,12 @@ BYTE_FIELDS = {
 # Families K and C come from a machine with words of six 6-bit characters. A field is its name, its
 # first character, how many it has, and its type: text in the code T56, digits as they are ("2u1"),
 # or a number of base 64, of which a type with fewer bits keeps the leftmost.
-_C_WORDS = (
-    ("serial", "u8"),
-    ("sheet", "u8"),
-    ("jis", "u1"),  # JIS X 0201
-    ("ebcdic", "u1"),
-    ("character_code", "U4"),
-    ("quality", "u8"),
-    ("group_quality", "u8"),
-    ("y", "u8"),  # y before x
-    ("x", "u8"),
-    ("sex", "u8"),
-    ("age", "u8"),
-    ("industry", "u8"),
-    ("occupation", "u8"),
-    ("sheet_date", "u8"),  # decimal YYMMDD
-    ("scan_date", "u8"),
-    ("x_samples", "u8"),
-    ("y_samples", "u8"),
-    ("num_levels", "u8"),
-    ("magnification", "u8"),
-    ("old_serial", "u8"),
-)
+_C_WORDS = (  # dates are decimal YYMMDD; y before x
+    "serial", "sheet", "jis", "ebcdic", "character_code", "quality", "group_quality", "y", "x",
+    "sex", "age", "industry", "occupation", "sheet_date", "scan_date", "x_samples", "y_samples",
+    "num_levels", "magnification", "old_serial",
+)  # fmt: skip
+_C_KINDS = {"jis": (6, "u1"), "ebcdic": (6, "u1"), "character_code": (4, "U4")}  # jis: JIS X 0201
 SIX_BIT_FIELDS = {
     "K": (
         ("serial", 0, 6, "u8"),
@@ -127,8 +111,7 @@ SIX_BIT_FIELDS = {
         ("co59", 28, 2, "2u1"),
     ),
     "C": tuple(
-        (name, 6 * word, 4 if kind == "U4" else 6, kind)
-        for word, (name, kind) in enumerate(_C_WORDS)
+        (name, 6 * word, *_C_KINDS.get(name, (6, "u8"))) for word, name in enumerate(_C_WORDS)
     ),
 }
 
@@ -169,17 +152,17 @@ _SETS = (
     EtlSet(
         "ETL8B2", "B", 512, 64, 63, 1, 8,
         files={"ETL8B2C1": 51201, "ETL8B2C2": 51201, "ETL8B2C3": 51517},
-        model_records={"ETL8B2C3": 956},
+        num_models=956,
     ),
     EtlSet(
         "ETL8G", "G", 8199, 128, 127, 4, 60,
         files=_numbered("ETL8G_{:02}", 32, 4780) | {"ETL8G_33": 956},
-        model_records={"ETL8G_33": 956},
+        num_models=956,
     ),
     EtlSet(
         "ETL9B", "B", 576, 64, 63, 1, 8,
         files=_numbered("ETL9B_{}", 4, 121441) | {"ETL9B_5": 124477},
-        model_records={"ETL9B_5": 3036},
+        num_models=3036,
     ),
     EtlSet(
         "ETL9G", "G", 8199, 128, 127, 4, 64,

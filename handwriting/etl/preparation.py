@@ -13,16 +13,12 @@ import pandas as pd
 
 from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
-from handwriting.etl.prepared import SPLITS
-from handwriting.etl.settings import Preparation
+from handwriting.etl.settings import SPLITS, Preparation
 from handwriting.images.canonical import MIN_CONTRAST, Uint8, canonical, resize, smooth
-from handwriting.images.packed import UnpackedImages, save_packed
+from handwriting.images.packed import Int64, UnpackedImages, save_packed
 from handwriting.parallel.workers import run_parallel
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.keys import content_key
-
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 _CHUNK_SIZE = 512  # images decoded at a time
 
@@ -39,7 +35,7 @@ def prepare(
     Args:
         files: that the records are of.
         records: of :func:`select`.
-        settings: of :func:`handwriting.etl.settings.settings_of`.
+        settings: what the arrays depend on: size_px, characters, preparation and others.
         num_workers: processes, each with one ETL file at a time.
 
     Returns:
@@ -108,7 +104,9 @@ def _save_split(
     rows[["file", "record"]].to_csv(folder / "records.csv", index=False)
 
 
-def prepare_images(ink: Uint8, preparation: Preparation, size_px: int) -> tuple[Uint8, Bool]:
+def prepare_images(
+    ink: Uint8, preparation: Preparation, size_px: int
+) -> tuple[Uint8, npt.NDArray[np.bool_]]:
     """Images as training sees them.
 
     ``canonical`` takes them black on white, as their PNG files are, so that both give the same.
@@ -123,10 +121,9 @@ def prepare_images(ink: Uint8, preparation: Preparation, size_px: int) -> tuple[
     """
     if preparation is Preparation.canonical:
         prepared = np.stack([_canonical_or_zero(255 - one, size_px) for one in ink])
-    elif preparation is Preparation.plain:
-        prepared = _resized(_padded(ink), size_px)
     else:
-        prepared = _resized(_cut(smooth(ink)), size_px)
+        squares = _padded(ink) if preparation is Preparation.plain else _cut(smooth(ink))
+        prepared = np.stack([resize(square, size_px) for square in squares])
     return prepared, prepared.max(axis=(1, 2)) >= MIN_CONTRAST
 
 
@@ -149,7 +146,3 @@ def _cut(images: Uint8) -> Uint8:
     side_px = min(images.shape[1:])
     top, left = ((side - side_px) // 2 for side in images.shape[1:])
     return images[:, top : top + side_px, left : left + side_px]
-
-
-def _resized(squares: Uint8, size_px: int) -> Uint8:
-    return np.stack([resize(square, size_px) for square in squares])

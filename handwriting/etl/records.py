@@ -8,7 +8,7 @@ The database is used under the terms of its publisher, who alone distributes it;
 it "ETL Character Database".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,27 @@ from handwriting.characters.classes import class_list
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.codes import jis_x_0201, jis_x_0208
 from handwriting.etl.layouts import BYTE_FIELDS, SETS, SIX_BIT_FIELDS, EtlSet
-from handwriting.etl.unpacking import byte_fields, scale_levels, six_bit_fields, unpack_levels
-from handwriting.etl.writers import ETL8_CLASSES, writer_keys
+from handwriting.etl.unpacking import byte_fields, six_bit_fields, unpack_levels
 from handwriting.images.canonical import Uint8
-
-Which = slice | Sequence[int] | npt.NDArray[Any]
 
 _CHUNK_BYTES = 1 << 18  # packed pixels that are unpacked at a time: they stay in the cache
 _HIRAGANA_SETS = ("ETL4", "ETL7")  # under the codes of katakana
 _ONLY_IN_ETL8 = "っゃゅょ"
+
+# Records of one data set in a file of ETL8G and ETL9G, samples of one class in ETL8B2, and sheets
+# of one data set in ETL9B.
+_ETL8_CLASSES, _ETL9_CLASSES = 956, 3036
+_ETL8_DATA_SETS = 160
+_ETL9_SHEETS = 20
+_ETL5_WRITERS = 104
+_PERSON = ("sex", "age", "industry", "occupation", "sheet_date")
 
 
 class EtlFile:
     """One data file, memory-mapped: the columns of its records, dummy records left out.
 
     Args:
-        path: the file.
-        set_name: a key of ``SETS``; None takes it from the file's name.
+        path: the file; its name tells the set.
         co59: the table of :func:`read_co59`, which only ETL2 needs; without it its characters are
             None.
 
@@ -46,18 +50,14 @@ class EtlFile:
             ETL8G and ETL9G under each other's name.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        set_name: str | None = None,
-        co59: Mapping[tuple[int, int], str] | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, co59: Mapping[tuple[int, int], str] | None = None) -> None:
         self.path = Path(path)
-        self.etl_set = _set_of(self.path, set_name)
+        self.etl_set = _set_of(self.path)
+        self._number = list(self.etl_set.files).index(official_name(self.path))
         self._co59 = co59 or {}
         self._bytes = _map_records(self.path, self.etl_set)
         if self.etl_set.family == "G":
-            _check_etl8_or_etl9(self.path, self.etl_set, self._bytes[:ETL8_CLASSES])
+            _check_etl8_or_etl9(self.path, self.etl_set, self._bytes[:_ETL8_CLASSES])
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -85,64 +85,62 @@ class EtlFile:
             characters = {code: jis_x_0201(code, hiragana) for code in set(codes)}
         else:
             characters = {code: jis_x_0208(code) for code in set(codes)}
-            self._refuse([code for code, found in characters.items() if code and found is None])
+            report_problems(
+                str(self.path),
+                [
+                    f"record {i} (from 0): no character has the JIS X 0208 code 0x{code:04X}"
+                    for i, code in enumerate(codes)
+                    if code and characters[code] is None
+                ],
+                "The file is damaged, or not one of its set: unpack it again.",
+            )
         return [characters[code] for code in codes]
-
-    def _refuse(self, codes: list[int]) -> None:
-        """Name every record with one of these codes, if there are any."""
-        jis = self.metadata["jis"]
-        problems = [
-            f"record {i} (from 0): no character has the JIS X 0208 code 0x{jis[i]:04X}"
-            for i in np.flatnonzero(np.isin(jis, codes))
-        ]
-        report_problems(
-            str(self.path), problems, "The file is damaged, or not one of its set: unpack it again."
-        )
 
     @cached_property
     def writers(self) -> npt.NDArray[np.str_]:
         """(N,) keys of the writers, such as "ETL6:1001", unique over the files of the set.
 
-        The printed models of ETL8 and ETL9 have the writer "model".
-
-        Raises:
-            InputError: the writer follows from the file's name, and that is not an official one.
+        ETL8B2 shares its keys with ETL8G as ETL9B does with ETL9G: they are the same data sets at
+        two resolutions. The printed models of ETL8 and ETL9 have the writer "model".
         """
-        number = self._file_number() if self.etl_set.family in "BG" else 0
-        keys = writer_keys(self.etl_set, number, self.metadata)
-        return np.where(self.is_model, f"{self.etl_set.name[:4]}:model", keys)
+        return np.where(self.is_model, f"{self.etl_set.name[:4]}:model", self._writer_keys())
+
+    def _writer_keys(self) -> npt.NDArray[np.str_]:
+        name, metadata, position = self.etl_set.name, self.metadata, np.arange(len(self))
+        if name == "ETL2":  # printed: the mark is the source
+            return np.char.add("ETL2:", metadata["mark"])
+        if name == "ETL8G":
+            return _keys("ETL8", self._number * 5 + position // _ETL8_CLASSES, digits=3)
+        if name == "ETL8B2":
+            # That the samples of a class lie in the order of ETL8G's data sets is inferred, not
+            # documented. If it does not hold, a key here is not the same writer in ETL8G.
+            return _keys("ETL8", position % _ETL8_DATA_SETS, digits=3)
+        if name == "ETL9G":  # sheet numbers begin again in every file
+            return _keys("ETL9", self._number * 4 + position // _ETL9_CLASSES, digits=3)
+        if name == "ETL9B":  # sheet numbers go on from file to file
+            return _keys("ETL9", (metadata["sheet"].astype(int) - 1) // _ETL9_SHEETS, digits=3)
+        # A writer of ETL7 filled large and small sheets, and one of ETL5 several if there are more
+        # than writers. Nothing names the writer then: all records of the same sex, age, industry,
+        # occupation and date is taken for one, which may merge people but splits nobody.
+        num_sheets = len(np.unique(metadata["sheet"]))
+        if name == "ETL7" or (name == "ETL5" and num_sheets > _ETL5_WRITERS):
+            return _keys(name, *(metadata[field] for field in _PERSON))
+        return _keys(name, metadata["sheet"])
 
     @cached_property
     def is_model(self) -> npt.NDArray[np.bool_]:
-        """(N,) whether the organisers printed it: not handwriting, and one more of each class.
-
-        Raises:
-            InputError: that follows from the file's name, and it is not an official one.
-        """
-        models = np.zeros(len(self), np.bool_)
-        if self.etl_set.model_records:
-            name = list(self.etl_set.files)[self._file_number()]
-            handwritten = self.etl_set.files[name] - self.etl_set.dummy_records
-            models[handwritten - self.etl_set.model_records.get(name, 0) :] = True
+        """(N,) whether the organisers printed it: not handwriting, and one more of each class."""
+        models, form = np.zeros(len(self), np.bool_), self.etl_set
+        if form.num_models and self._number == len(form.files) - 1:
+            num_records = form.files[official_name(self.path)] - form.dummy_records
+            models[num_records - form.num_models :] = True
         return models
 
-    def _file_number(self) -> int:
-        """The place of the file among those of its set, from 0."""
-        names = list(self.etl_set.files)
-        if (name := official_name(self.path)) in names:
-            return names.index(name)
-        raise InputError(
-            f"{self.path}: who wrote a record of {self.etl_set.name} follows from its file's name; "
-            f"expected one of {names[0]} to {names[-1]}: give the file its name back"
-        )
-
-    def images(self, which: Which = slice(None), full_scale: bool = True) -> Uint8:
-        """Images (n, H, W) uint8, high is ink.
+    def images(self, which: Any = slice(None)) -> Uint8:
+        """Images (n, H, W) uint8, high is ink, the levels stretched to 0-255.
 
         Args:
             which: records as a slice, indices or a mask.
-            full_scale: stretch the levels to 0-255; otherwise they are as stored: 0-15 (4 bit),
-                0-63 (ETL2) or 0-1 (1 bit).
         """
         form = self.etl_set
         place = slice(form.image_byte, form.image_byte + form.image_bytes)
@@ -152,9 +150,14 @@ class EtlFile:
         for start in range(0, len(numbers), step):
             chunk = slice(start, start + step)
             unpack_levels(self._bytes[numbers[chunk], place], form.bits, pixels[chunk])
-            if full_scale:
-                scale_levels(pixels[chunk], form.bits)
         return pixels.reshape(-1, form.height_px, form.width_px)
+
+
+def _keys(prefix: str, *numbers: npt.NDArray[Any], digits: int = 1) -> npt.NDArray[np.str_]:
+    """ "prefix:1-2-3" for every row of the columns of numbers."""
+    rows, row_of = np.unique(np.stack(numbers, axis=1), axis=0, return_inverse=True)
+    texts = [prefix + ":" + "-".join(f"{number:0{digits}}" for number in row) for row in rows]
+    return np.array(texts, np.str_)[row_of]
 
 
 def official_name(path: Path) -> str:
@@ -162,24 +165,20 @@ def official_name(path: Path) -> str:
     return path.name.upper().replace("-", "_").replace("ETL8B2_", "ETL8B2C")
 
 
-def _set_of(path: Path, set_name: str | None) -> EtlSet:
-    """The set of a file by the name given or else by the file's own."""
+def _set_of(path: Path) -> EtlSet:
+    """The set of a file by its name."""
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     if "INFO" in path.name:
         raise InputError(
             f"{path} is an INFO file: it describes its set and holds no records; give a data file"
         )
-    if set_name is not None:
-        if set_name not in SETS:
-            raise InputError(f"no set {set_name!r}: give one of {', '.join(SETS)}")
-        return SETS[set_name]
     for etl_set in SETS.values():
         if official_name(path) in etl_set.files:
             return etl_set
     raise InputError(
         f"{path}: expected a file name of the ETL Character Database such as ETL1C_01, ETL8B2C1 "
-        "or ETL9G_50, which tells the set; rename the file or name the set"
+        "or ETL9G_50, which tells the set; rename the file"
     )
 
 

@@ -12,9 +12,8 @@ from handwriting.errors import InputError, report_problems
 from handwriting.etl.codes import read_co59
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.layouts import SETS
-from handwriting.etl.prepared import SPLITS
 from handwriting.etl.records import EtlFile
-from handwriting.etl.settings import Etl
+from handwriting.etl.settings import SPLITS, Etl
 from handwriting.parallel.progress import progress
 
 # Of a record: its split, or why it is in none. The class of one not drawn has enough, or its writer

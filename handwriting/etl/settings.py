@@ -1,15 +1,11 @@
 """What a study takes from the ETL Character Database: the keys of ``data.etl``."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from omegaconf import MISSING
 
-from handwriting.characters.classes import class_list
-from handwriting.images.packed import FORM
-
-_NOT_IN_THE_ARRAYS = ("folder", "output", "png")
+SPLITS = ("train", "validation", "test")
 
 
 class Preparation(StrEnum):
@@ -40,14 +36,3 @@ class Etl:
     co59: str | None = None  # euc_co59.dat, which only ETL2 needs
     preparation: Preparation = Preparation.canonical
     png: bool = False  # also the original images as files with manifests
-
-
-def settings_of(etl: Etl, characters: str, split_seed: int, size_px: int) -> dict[str, Any]:
-    """What the prepared arrays depend on, JSON-able."""
-    return {
-        "form": FORM,
-        "size_px": size_px,
-        "split_seed": split_seed,
-        "characters": "".join(class_list(characters)),
-        **{key: value for key, value in asdict(etl).items() if key not in _NOT_IN_THE_ARRAYS},
-    }

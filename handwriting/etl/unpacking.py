@@ -12,17 +12,19 @@ _T56 = np.array(list(T56))
 
 
 def unpack_levels(packed: Uint8, bits: int, levels: Uint8) -> None:
-    """Write the pixels of packed images as they are stored.
+    """Write the pixels of packed images, stretched to 0-255: x -> round(255 x / (2**bits - 1)).
 
     Args:
         packed: (n, bytes), of whole images.
         bits: of a pixel: 1, 4 or 6.
-        levels: (n, pixels), contiguous, written: 0 to 2**bits - 1.
+        levels: (n, pixels), contiguous, written.
     """
     if bits == 1:
         levels[:] = np.unpackbits(packed, axis=1)
     elif bits == 6:
         unpack_six(packed, levels)
+        levels[:] = levels * 4 + (levels + 10) // 21  # 255 / 63 = 4 + 1 / 21
+        return
     else:
         # A byte of two pixels becomes the 16-bit number of two bytes, the left pixel low:
         # 0xLR * 0x1001 = 0xLR0LR, of which 16 bits keep 0xR0LR; shifted by 4 that is 0x0R0L.
@@ -30,14 +32,7 @@ def unpack_levels(packed: Uint8, bits: int, levels: Uint8) -> None:
         pairs[:] = packed
         pairs *= 0x1001
         pairs >>= 4
-
-
-def scale_levels(levels: Uint8, bits: int) -> None:
-    """Stretch levels of ``bits`` bits to 0-255 in place: x -> round(255 x / (2**bits - 1))."""
-    if bits == 6:
-        levels[:] = levels * 4 + (levels + 10) // 21  # 255 / 63 = 4 + 1 / 21
-    else:
-        levels *= 255 // (2**bits - 1)
+    levels *= 255 // (2**bits - 1)
 
 
 def unpack_six(packed: Uint8, six: Uint8) -> None:

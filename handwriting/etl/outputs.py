@@ -1,0 +1,118 @@
+"""What is written of the prepared arrays for people: contact sheets, PNG files and a summary."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from handwriting.etl.integrity import DataFile
+from handwriting.etl.settings import SPLITS
+from handwriting.images.manifest import Entry, write_manifest
+from handwriting.images.packed import Int64, concatenate, open_packed
+from handwriting.images.sheets import save_png, sheet
+from handwriting.parallel.workers import run_parallel
+from handwriting.sources.fonts import FontFace
+from handwriting.sources.glyphs import render_font
+from handwriting.storage.atomic import write_text
+from handwriting.storage.json_files import write_json
+
+NUM_ROWS, NUM_IMAGES = 40, 12  # of a contact sheet
+
+
+def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> None:
+    """Write ``sheets/ETL1.png`` and so on: do labels and images match?
+
+    A row for each of some classes of the set, from all splits; it begins with the label in the
+    font, or with nothing where that has no glyph.
+    """
+    packed = concatenate([open_packed(output / split) for split in SPLITS])
+    records = pd.concat([pd.read_csv(output / split / "records.csv") for split in SPLITS])
+    set_name = records["file"].map({file.name: file.set_name for file in files}).to_numpy()
+    shutil.rmtree(output / "sheets", ignore_errors=True)  # perhaps of other sets, or half done
+    for name in set(set_name):
+        labels = _spread(np.unique(packed.labels[set_name == name]), NUM_ROWS)
+        glyphs = np.zeros((len(labels), 1, packed.size_px, packed.size_px), np.uint8)
+        images, rendered, _ = render_font(
+            face, [packed.characters[label] for label in labels], packed.size_px
+        )
+        glyphs[rendered, 0] = images
+        found = [np.flatnonzero((set_name == name) & (packed.labels == label)) for label in labels]
+        rows = [
+            np.append(glyph, packed.images[_spread(indices, NUM_IMAGES)], axis=0)
+            for glyph, indices in zip(glyphs, found, strict=True)
+        ]
+        save_png(output / "sheets" / f"{name}.png", sheet(rows))
+
+
+def _spread(values: Int64, most: int) -> Int64:
+    """At most ``most`` of the values (n,), evenly spread."""
+    return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]
+
+
+def write_summary(output: Path, fates: pd.DataFrame, blank: dict[str, int]) -> None:
+    """Write ``summary.json`` and ``summary.txt``: the splits, and the fates of each set's records.
+
+    Args:
+        fates: how many records of each set had each fate, of :func:`select`.
+        blank: split -> records without ink.
+    """
+    splits = {}
+    for split in SPLITS:
+        packed = open_packed(output / split)
+        sizes = np.unique(packed.labels, return_counts=True)[1]
+        splits[split] = {
+            "images": len(packed),
+            "classes": len(sizes),
+            "writers": len(packed.writer_names),
+            "fewest of a class": int(sizes.min()),
+            "most": int(sizes.max()),
+            "blank, left out": blank[split],
+        }
+    write_json(output / "summary.json", {"splits": splits, "sets": fates.to_dict("index")})
+    tables = [pd.DataFrame(splits).T, fates.rename_axis(index=None, columns=None)]
+    text = "\n\n".join(table.map("{:,}".format).to_string() for table in tables)
+    write_text(output / "summary.txt", f"{text}\n")
+
+
+def has_originals(output: Path) -> bool:
+    return all((output / "png" / split / "manifest.json").is_file() for split in SPLITS)
+
+
+def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -> None:
+    """Write ``png/train/manifest.json`` and so on: black ink on white, all grey levels.
+
+    An image is ``U+4E9C/ETL9G_01_00100.png``, from record 100 of that file. Images that are there
+    already are not written again.
+
+    Args:
+        num_workers: processes, each with one ETL file at a time.
+    """
+    file_of = {file.name: file for file in files}
+    for split in SPLITS:
+        packed, folder = open_packed(output / split), output / "png" / split
+        characters = [packed.characters[label] for label in packed.labels]
+        writers = [packed.writer_names[writer] for writer in packed.writers]
+        records = pd.read_csv(output / split / "records.csv")
+        records["path"] = [
+            str(folder / f"U+{ord(character):04X}" / f"{file}_{record:05d}.png")
+            for character, file, record in zip(
+                characters, records["file"], records["record"], strict=True
+            )
+        ]
+        jobs = [
+            (partial(_write_file, file_of[str(name)]), rows)
+            for name, rows in records.groupby("file", sort=False)
+        ]
+        run_parallel(jobs, num_workers, f"writing PNG files ({split})")
+        write_manifest(folder / "manifest.json", map(Entry, characters, records["path"], writers))
+
+
+def _write_file(file: DataFile, rows: pd.DataFrame) -> None:
+    """Write some records of a file, one at a time: PNG takes longer than decoding."""
+    records = file.open()
+    for record, path in zip(rows["record"], map(Path, rows["path"]), strict=True):
+        if not path.is_file() or path.stat().st_size == 0:  # a power cut leaves empty files
+            save_png(path, records.images([record])[0], flush=False)
