@@ -10,46 +10,28 @@ from pathlib import Path
 
 from handwriting.config import Condition, Config, ModelMode
 from handwriting.errors import InputError
-from training_cdiffusion_model import (
-    generate_images as generate_cdiffusion,
-    train as train_cdiffusion,
-)
-from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
-from training_style_transfer import (
-    generate_images as generate_style_transfer,
-    train as train_style_transfer,
-)
-from training_vae import generate_images as generate_vae, train as train_vae
+from training_cdiffusion_model import generate_images as cdiffusion_images, train as cdiffusion
+from training_dcgan import generate_images as dcgan_images, train as dcgan
+from training_style_transfer import generate_images as style_images, train as style_transfer
+from training_vae import generate_images as vae_images, train as vae
 
 Stage = Callable[[Config], Path]
 
 
 @dataclass(frozen=True)
 class Generator:
-    """What makes images for recognisers.
+    """What makes images for recognisers."""
 
-    Attributes:
-        name: of its images' folder, and its word in the names of arms.
-        train, generate: the stages' main functions.
-        condition: what tells it the character to draw; None for the content image alone.
-        caption: of its training's sample sheets.
-        mode: of style transfer, None for the others.
-    """
-
-    name: str
+    name: str  # of its images' folder, and its word in the names of arms
     train: Stage
     generate: Stage
-    condition: Callable[[Config], Condition | None]
-    caption: str
-    mode: ModelMode | None = None
+    condition: Callable[[Config], Condition | None]  # None: the content image alone
+    caption: str  # of its training's sample sheets
+    mode: ModelMode | None = None  # of style transfer
 
     def configured(self, config: Config) -> Config:
         """The configuration that both stages take."""
         return replace(config, model_mode=self.mode) if self.mode else config
-
-    def draws_unseen(self, config: Config) -> bool:
-        """Whether it can draw characters that it was not trained on."""
-        return self.condition(config) is not Condition.character
 
     def needs_clip(self, config: Config) -> bool:
         """Whether it is trained with CLIP or its encoders."""
@@ -58,7 +40,7 @@ class Generator:
 
 def _style_transfer(mode: ModelMode, condition: Condition | None) -> Generator:
     return Generator(
-        mode.value, train_style_transfer.main, generate_style_transfer.main, lambda _: condition,
+        mode.value, style_transfer.main, style_images.main, lambda _: condition,
         "content, style, output, target from top to bottom", mode,
     )  # fmt: skip
 
@@ -68,16 +50,15 @@ _ROWS = (
     _style_transfer(ModelMode.adain_mlp, Condition.character),
     _style_transfer(ModelMode.adain_clip, Condition.text),
     Generator(
-        "dcgan", train_dcgan.main, generate_dcgan.main, lambda _: Condition.character,
+        "dcgan", dcgan.main, dcgan_images.main, lambda _: Condition.character,
         "a column per character, each time another noise",
     ),
     Generator(
-        "vae", train_vae.main, generate_vae.main, lambda _: Condition.character,
+        "vae", vae.main, vae_images.main, lambda _: Condition.character,
         "images, reconstructions, samples from the prior from top to bottom",
     ),
     Generator(
-        "cdiffusion", train_cdiffusion.main, generate_cdiffusion.main,
-        lambda config: config.cdiffusion.condition,
+        "cdiffusion", cdiffusion.main, cdiffusion_images.main, lambda c: c.cdiffusion.condition,
         "an image by the hand, output, target from top to bottom",
     ),
 )  # fmt: skip
@@ -91,14 +72,11 @@ def chosen(config: Config) -> list[Generator]:
         InputError: an unknown one, or one that cannot draw the characters that none is to see.
     """
     names = config.pipeline.generators
-    unknown = [name for name in names if name not in GENERATORS]
-    if unknown:
-        raise InputError(
-            f"pipeline.generators: no generator {', '.join(unknown)}; there are "
-            f"{', '.join(GENERATORS)}"
-        )
+    if unknown := ", ".join(name for name in names if name not in GENERATORS):
+        known = ", ".join(GENERATORS)
+        raise InputError(f"pipeline.generators: no generator {unknown}; there are {known}")
     rows = [GENERATORS[name] for name in names]
-    unable = [row.name for row in rows if not row.draws_unseen(config)]
+    unable = [row.name for row in rows if row.condition(config) is Condition.character]
     if config.data.unseen_characters and unable:
         raise InputError(
             f"data.unseen_characters={config.data.unseen_characters}: {', '.join(unable)} can draw "

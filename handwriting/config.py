@@ -6,13 +6,21 @@ means the same to each of them; a script reads the sections that it needs. A mis
 type or an unknown choice stops at composition and is named.
 """
 
+# ruff: noqa: RUF009 (`default` is a field)
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import II, MISSING
 
 PACKAGED_FONTS = ("pylopdf-fonts-jp", "matplotlib-fontja", "noto-cjk-sans-jp-bold")
+Value = TypeVar("Value")
+
+
+def default(value: Value) -> Value:
+    """A list or dict as the default of a key."""
+    return field(default_factory=lambda: deepcopy(value))
 
 
 class ModelMode(Enum):
@@ -72,8 +80,8 @@ class Data:
 class Fonts:
     """Where fonts come from; a font counts as one more writer."""
 
-    packages: list[str] = field(default_factory=lambda: list(PACKAGED_FONTS))
-    folders: list[str] = field(default_factory=list)
+    packages: list[str] = default([*PACKAGED_FONTS])
+    folders: list[str] = default([])
     list_file: str | None = None
     system: bool = False
     reference: str = "Noto Sans JP"  # part of the name of the content font of step1 and generation
@@ -129,15 +137,15 @@ class Clip(Training):
 @dataclass
 class StyleTransfer:
     dim: int = 32  # channels at full resolution
-    dim_mults: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # of dim, per level
+    dim_mults: list[int] = default([1, 2, 4, 8])  # of dim, per level
     num_blocks: int = 1  # residual blocks per level
     patch_px: int = 2  # pixels per side that the stem folds into channels
     full_attention: bool = False  # linear attention at every level (paper) or in the middle only
     gradient_checkpointing: bool = False  # less memory for a third more time: large images
     discriminator_dim: int = 32
     discriminator_layers: int = 3
-    num_steps: dict[str, int] = field(  # per step_type
-        default_factory=lambda: {"step1": 2000, "step2": 2000, "step3": 2000, "step_end": 14000}
+    num_steps: dict[str, int] = default(  # per step_type
+        {"step1": 2000, "step2": 2000, "step3": 2000, "step_end": 14000}
     )
     batch_size: int = 64
     learning_rate: float = 1e-3
@@ -146,11 +154,9 @@ class StyleTransfer:
     style_character: StyleCharacter = StyleCharacter.any
     condition_dropout: float = 0.1  # how often the class is replaced by the null embedding
     max_angle: float = 15.0  # degrees
-    weights: dict[str, float] = field(  # of the terms of the objective
-        default_factory=lambda: {
-            "reconstruction": 1.0, "perceptual": 1.0, "style": 0.1, "clip": 0.1, "adversarial": 0.8,
-        }
-    )  # fmt: skip
+    weights: dict[str, float] = default(  # of the terms of the objective
+        {"reconstruction": 1.0, "perceptual": 1.0, "style": 0.1, "clip": 0.1, "adversarial": 0.8}
+    )
     ema_decay: float = 0.995
     num_samples: int = 10  # characters on a sample sheet
     sample_every: int = 1000
@@ -161,9 +167,7 @@ class GeneratorTraining(Training):
     """What the generators that learn from one mixture of sources have in common."""
 
     batch_size: int = 128
-    shares: dict[str, float] = field(  # of the sources
-        default_factory=lambda: {"writers": 0.4, "fonts": 0.2, "simulated": 0.4}
-    )
+    shares: dict[str, float] = default({"writers": 0.4, "fonts": 0.2, "simulated": 0.4})
     num_samples: int = 10  # characters on a sample sheet
     sample_every: int = 1000
 
@@ -174,7 +178,7 @@ class CDiffusion(GeneratorTraining):
     learning_rate: float = 1e-3
     condition: Condition = Condition.character
     dim: int = 64  # channels of the first level, at half the image's size
-    dim_mults: list[int] = field(default_factory=lambda: [1, 2, 4])  # of dim, per level
+    dim_mults: list[int] = default([1, 2, 4])  # of dim, per level
     num_blocks: int = 2  # per level
     num_style_images: int = 2  # by one hand, whose style is their mean
     condition_dropout: float = 0.1  # how often the null condition is trained
@@ -213,10 +217,10 @@ class Vae(GeneratorTraining):
 class Generation:
     num_per_character: int = 100
     characters: str | None = None  # null: the study's
-    contents: list[str] = field(default_factory=lambda: ["fonts", "writers"])  # or simulated
-    content_names: list[str] = field(default_factory=list)  # parts of names among them; empty: all
-    styles: list[str] = field(default_factory=lambda: ["writers"])  # the training ones
-    style_names: list[str] = field(default_factory=list)
+    contents: list[str] = default(["fonts", "writers"])  # or simulated
+    content_names: list[str] = default([])  # parts of names among them; empty: all
+    styles: list[str] = default(["writers"])  # the training ones
+    style_names: list[str] = default([])
     num_hands: int = 1  # whose styles are mixed in one image: 2 for hands between hands
     batch_size: int = 128
     output: str | None = None  # null: in the run folder of the generator
@@ -232,8 +236,7 @@ class CharacterClassification(Training):
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     name: str | None = None  # of the arm; null: made from what it sees
-    # Whose handwriting; a judge of generated images takes others.
-    splits: list[str] = field(default_factory=lambda: ["train"])
+    splits: list[str] = default(["train"])  # whose handwriting; the judge takes others
     use_real: bool = True
     use_fonts: bool = False
     use_simulated: bool = False  # the simulated hands beside real ones
@@ -248,7 +251,7 @@ class Recipe:
 
 @dataclass
 class Evaluation:
-    recognisers: list[str] = field(default_factory=list)  # run folders or weights; empty: all
+    recognisers: list[str] = default([])  # run folders or weights; empty: all
     manifest: str | None = None  # images to read instead of the test writers'
     judge_steps: int = 8000  # the judge is trained for longer than an arm
     num_confusions: int = 10
@@ -257,10 +260,8 @@ class Evaluation:
 @dataclass
 class Pipeline:
     generators: list[str] = MISSING  # of generators.py
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    augmentations: list[bool] = field(  # each arm without and with classical augmentation
-        default_factory=lambda: [False, True]
-    )
+    seeds: list[int] = default([0, 1, 2])
+    augmentations: list[bool] = default([False, True])  # each arm without and with classical
     arms: list[str] | None = None  # such as real+vae+classical; null: all of the above
     control: str | None = None  # that gains are over; null: real+fonts+classical or most sources
     num_workers: int = 1  # processes that train generators, then classifiers, side by side
@@ -272,18 +273,13 @@ class Evidence:
 
     arms: list[str] = MISSING  # such as real+fonts+cdiffusion+classical
     control: str = MISSING  # the arm that a claim must beat; with all people it is the ceiling
-    people: list[int] = field(  # real samples per class: training people who wrote one of each
-        default_factory=lambda: [1, 2, 5]
-    )
-    seeds: list[int] = field(  # which people are tested, and all that is random
-        default_factory=lambda: [0, 1, 2, 3, 4]
-    )
+    people: list[int] = default([1, 2, 5])  # training people, who wrote one of each class
+    seeds: list[int] = default([0, 1, 2, 3, 4])  # which people are tested, and all that is random
     # Of diffusion that learnt fonts and simulated hands; null: each cell trains from nothing.
     adaptation: Training | None = None
     recipe_arm: str = MISSING  # that the recipes vary
-    recipe_people: list[int] = field(default_factory=lambda: [1])
-    # name -> fields of `recipe`, and gen_ratio
-    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipe_people: list[int] = default([1])
+    recipes: dict[str, dict[str, Any]] = default({})  # name -> fields of `recipe`, and gen_ratio
 
 
 @dataclass

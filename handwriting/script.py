@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any
 
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
@@ -27,16 +26,11 @@ def _register() -> None:
     store.store(name="schema", node=Config)
     for _, name, _ in pkgutil.iter_modules(readers.__path__):
         module = importlib.import_module(f"{readers.__name__}.{name}")
-        store.store(group="data", name=f"{name}_schema", node=_settings_in(module))
+        classes = [item for item in vars(module).values() if isinstance(item, type)]
+        (own,) = (c for c in classes if issubclass(c, Data) and c.__module__ == module.__name__)
+        store.store(group="data", name=f"{name}_schema", node=own)
     OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
     OmegaConf.register_new_resolver("information", lambda: str(INFORMATION_DIR), replace=True)
-
-
-def _settings_in(module: ModuleType) -> type[Data]:
-    """The keys of the reader that a module holds."""
-    classes = [item for item in vars(module).values() if isinstance(item, type)]
-    (own,) = (c for c in classes if issubclass(c, Data) and c.__module__ == module.__name__)
-    return own
 
 
 def typed(composed: DictConfig) -> Config:

@@ -126,15 +126,10 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
 
 
 class _Trail:
-    """What has been followed so far.
-
-    Attributes:
-        files: weights and manifests, sources before what was made from them.
-        problems: found on the way.
-    """
+    """What has been followed so far."""
 
     def __init__(self, study: Path, others: list[Path], corpus: Corpus) -> None:
-        self.files: list[Path] = []
+        self.files: list[Path] = []  # weights and manifests, sources before what they are behind
         self.problems: list[str] = []
         self._runs: set[Path] = set()
         self._study = study
@@ -175,8 +170,7 @@ class _Trail:
             except InputError as error:
                 self.problems.append(str(error))
                 continue
-            found = [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]
-            if found:
+            if found := [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]:
                 if len(found) > MAX_NAMED:
                     found[MAX_NAMED:] = [f"{len(found) - MAX_NAMED} more"]
                 self.problems.append(f"{name}/{path.name}: has seen {', '.join(found)}{read_by}")

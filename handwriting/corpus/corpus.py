@@ -27,25 +27,18 @@ SIMULATED_SEED = 1_000_003  # other people than those of any simulated split
 class Corpus:
     """What a study trains and tests on, all over the same characters.
 
-    Attributes:
-        characters: the classes.
-        unseen: the kanji among them that encoders and generators never see.
-        train, validation, test: handwriting, by different writers.
-        fonts: renders of every font; a font is a writer.
-        simulated: simulated writers beside real ones, None without.
-        is_real: whether people wrote it.
-        key: of the files behind it; the configuration is not part of it.
+    Handwriting of the three splits is by different writers; a font is a writer.
     """
 
     characters: tuple[str, ...]
-    unseen: tuple[str, ...]
+    unseen: tuple[str, ...]  # kanji that encoders and generators never see
     train: PackedImages
     validation: PackedImages
     test: PackedImages
     fonts: PackedImages
-    simulated: PackedImages | None
-    is_real: bool
-    key: str
+    simulated: PackedImages | None  # beside real ones
+    is_real: bool  # whether people wrote it
+    key: str  # of the files behind it; the configuration is not part of it
 
     @property
     def splits(self) -> dict[str, PackedImages]:
@@ -60,9 +53,7 @@ class Corpus:
     def sources(self) -> dict[str, PackedImages]:
         """The hands that encoders and generators may learn from, by kind."""
         found = {"writers": self.train, "fonts": self.fonts, "simulated": self.simulated}
-        return {
-            kind: images for kind, images in found.items() if images is not None and len(images)
-        }
+        return {kind: images for kind, images in found.items() if images}
 
     def without_unseen(self, packed: PackedImages) -> PackedImages:
         """The images of seen characters, labelled as before."""
@@ -163,7 +154,7 @@ def matching(packed: PackedImages, parts: list[str]) -> list[str]:
     for part in parts:
         if not any(part in name for name in names):
             raise InputError(f"nobody is named like {part!r}: there are {', '.join(names)}")
-    return [name for name in names if not parts or any(part in name for part in parts)]
+    return [name for name in names if any(part in name for part in parts or [""])]
 
 
 @main_only

@@ -15,16 +15,12 @@ from handwriting.images.packed import PackedImages
 
 @dataclass(frozen=True)
 class Splits:
-    """Handwriting over the same characters, by different writers.
-
-    Attributes:
-        key: of the files behind the images, "" where there are none.
-    """
+    """Handwriting over the same characters, by different writers."""
 
     train: PackedImages
     validation: PackedImages
     test: PackedImages
-    key: str = ""
+    key: str = ""  # of the files behind the images, "" where there are none
 
 
 @dataclass
