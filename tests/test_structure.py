@@ -11,7 +11,6 @@ from handwriting.characters import kanjivg
 from handwriting.characters.classes import class_list
 from handwriting.characters.decomposition import (
     ARITY,
-    SPECIAL_TOKENS,
     Structure,
     Text,
     read_structure,
@@ -19,7 +18,7 @@ from handwriting.characters.decomposition import (
     structure_of,
     texts_of,
 )
-from handwriting.characters.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from handwriting.characters.vocabulary import EOS, UNK, Vocabulary
 from handwriting.errors import InputError
 
 MAX_TOKENS = 22
@@ -40,28 +39,16 @@ def is_well_formed(text: Text) -> bool:
     return wanted == 0
 
 
-def test_every_text_is_well_formed_and_fits(structure: Structure) -> None:
-    for character, texts in structure.items():
-        assert texts, character
-        for text in texts:
-            assert is_well_formed(text), (character, text)
-            assert len(text) <= MAX_TOKENS
-
-
-def test_no_two_characters_share_a_text(structure: Structure) -> None:
-    assert len(structure) == 3057
-    texts = [text for own in structure.values() for text in own]
-    assert len(set(texts)) == len(texts)
-
-
-def test_every_drawn_character_has_a_text() -> None:
+def test_every_character_has_texts_of_its_own_that_fit() -> None:
     """All 6,703 of KanjiVG: none is divided without end, and no two share a text."""
     files = (path.stem for path in kanjivg.folder().glob("*.svg"))
-    drawn = sorted(chr(int(name, 16)) for name in files if "-" not in name)
-    texts = [text for own in structure_of(drawn, MAX_TOKENS).values() for text in own]
+    drawn = {chr(int(name, 16)) for name in files if "-" not in name}
+    found = structure_of(sorted(drawn.union(class_list("all"))), MAX_TOKENS)
+    texts = [text for own in found.values() for text in own]
     assert len(drawn) > 6000
+    assert all(found.values())
     assert len(set(texts)) == len(texts)
-    assert all(is_well_formed(text) for text in texts)
+    assert all(is_well_formed(text) and len(text) <= MAX_TOKENS for text in texts)
 
 
 def test_a_divided_character_is_not_its_own_token(structure: Structure) -> None:
@@ -148,17 +135,6 @@ def test_a_damaged_drawing_is_named(
 )
 def test_stroke_class_by_shape(path_data: str, expected: str) -> None:
     assert stroke_class(path_data) == expected
-
-
-def test_vocabulary_round_trips(structure: Structure) -> None:
-    vocabulary = Vocabulary.from_structure(structure)
-    assert vocabulary.tokens[:4] == SPECIAL_TOKENS
-    text = structure["街"][1]
-    row = vocabulary.encode([text], 24)[0]
-    assert row[0] == BOS
-    assert row[len(text) + 1] == EOS
-    assert (row[len(text) + 2 :] == PAD).all()
-    assert tuple(vocabulary.tokens[i] for i in row[1 : len(text) + 1]) == text
 
 
 def test_unknown_tokens_are_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,6 @@ from scipy.stats import chisquare
 
 from handwriting.characters.decomposition import structure_of
 from handwriting.characters.vocabulary import BOS, EOS, PAD, UNK, ClassTexts, class_texts
-from handwriting.errors import InputError
 from handwriting.rng import Rng
 
 OWN = {
@@ -71,10 +70,3 @@ def test_the_vocabulary_comes_from_seen_characters_alone(smoke: ComposeSmoke) ->
 def test_a_given_vocabulary_is_kept(own: ClassTexts, smoke: ComposeSmoke) -> None:
     texts = class_texts(smoke().structure, SMOKE, SMOKE, own.vocabulary)
     assert texts.vocabulary == own.vocabulary
-
-
-def test_a_character_that_a_user_file_lacks_is_named(tmp_path: Path, smoke: ComposeSmoke) -> None:
-    path = tmp_path / "own.json"
-    path.write_text(json.dumps({"木": ["木"]}), encoding="utf-8")
-    with pytest.raises(InputError, match=r"休 \(U\+4F11\): expected a list of texts"):
-        class_texts(smoke(f"structure.path={path}").structure, "木休", "木休")

@@ -57,9 +57,6 @@ class Manifest:
     def writers(self) -> tuple[str, ...]:
         return tuple(sorted({entry.writer for entry in self.entries}))
 
-    def only(self, entries: Iterable[Entry]) -> "Manifest":
-        return Manifest(self.path, tuple(entries))
-
 
 def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> Manifest:
     """Read and check a manifest; every problem is reported at once.

@@ -74,4 +74,5 @@ def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Ma
         "A recogniser cannot name a class that is not in the training manifest: remove them, or "
         "choose the classes with data.characters.",
     )
-    return manifest.only(entry for entry in manifest.entries if entry.character in characters)
+    kept = tuple(entry for entry in manifest.entries if entry.character in characters)
+    return replace(manifest, entries=kept)
