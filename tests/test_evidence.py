@@ -21,12 +21,7 @@ GRID = [
     "+evidence.recipes.soft={by_confusion: true}",
     "evidence.people=[1]", "evidence.seeds=[0,1]",
 ]  # fmt: skip
-ARMS = [
-    "real",
-    "real+fonts+classical",
-    "real+fonts+vae+classical",
-    "real+fonts+vae+classical@soft",
-]
+ARMS = ["real", "real+fonts+classical", "real+fonts+vae+classical", "real+fonts+vae+classical@soft"]
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
 """The reports of a study and of the evidence: what is read, said, drawn and written."""
 
 import base64
+import html
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -47,43 +48,24 @@ EVIDENCE = Evidence(
 MEASURED = {name: 0.125 * (i + 1) for i, name in enumerate(TITLES)} | {"style_match": None}
 
 
-class Page(HTMLParser):
+class Page:
     """What a page shows, and what it would fetch or run."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        body = path.read_text("utf-8").split("</style>")[1]
+        self.text = html.unescape(re.sub(r"<[^>]*>", "", body))
+        self.tags = set(re.findall(r"<(\w+)", body))
+        addresses = re.findall(r'\b(?:src|href|srcset|data|action|poster)="([^"]*)"', body)
+        pictures = [link for link in addresses if link.startswith("data:image/png;base64,")]
+        self.links = [link for link in addresses if link not in pictures]
+        self.pictures = [
+            base64.b64decode(link.partition(",")[2], validate=True) for link in pictures
+        ]
         self.tables: dict[str, list[list[str]]] = {}  # under their headings
-        self.tags: set[str] = set()
-        self.links: list[str] = []
-        self.pictures: list[bytes] = []
-        self.text = ""
-        self._heading = self._tag = ""
-        self.feed(path.read_text("utf-8").split("</style>")[1])
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self._tag = tag
-        if tag == "tr":
-            self.tables.setdefault(self._heading, []).append([])
-        if tag in ("td", "th"):
-            self.tables[self._heading][-1].append("")
-        for name, value in attrs:
-            if name not in ("src", "href", "srcset", "data", "action", "poster"):
-                continue
-            if value and value.startswith("data:image/png;base64,"):
-                self.pictures.append(base64.b64decode(value.partition(",")[2], validate=True))
-            else:
-                self.links.append(str(value))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._tag == "h2":
-            self._heading = data
-        elif self._tag in ("td", "th"):
-            self.tables[self._heading][-1][-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self._tag = ""
+        for heading, part in re.findall(r"<h2>(.*?)</h2>(.*?)(?=<h2>|$)", body, re.DOTALL):
+            rows = re.findall(r"<tr>(.*?)</tr>", part, re.DOTALL)
+            cells = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in rows]
+            self.tables[heading] = [[html.unescape(cell) for cell in row] for row in cells]
 
     def rows(self, heading: str) -> dict[str, dict[str, str]]:
         """A table: name of the row -> column -> cell."""
@@ -159,18 +141,6 @@ def test_gains_are_over_the_control_that_was_named_not_over_the_best(
     assert rows["real+adain"]["gain"] == "+0.050"
     assert rows["real+adain"]["corrected 95 % interval"] == "+0.050 .. +0.050"
     assert rows["real+fonts"]["gain"] == "-"
-
-
-@pytest.mark.parametrize(
-    ("gain", "verdict"),
-    [(0.05, ": a gain."), (-0.05, ": a loss."), (0.0, ": the interval holds zero")],
-)
-def test_the_verdict_follows_the_interval(
-    gain: float, verdict: str, study: Callable[..., Config]
-) -> None:
-    page, _ = study_page(study(*arms(real_adain=gain)))
-    verdicts = [": a gain.", ": a loss.", ": the interval holds zero", "one writer"]
-    assert [text for text in verdicts if text in page.text] == [verdict]
 
 
 def test_one_test_writer_shows_nothing(study: Callable[..., Config]) -> None:
@@ -345,6 +315,10 @@ def test_a_whole_grid_is_read(grid: Config) -> None:
     own = results.by_character[Arm.parse(CONTROL), 1]
     assert own.index.unique("seed").tolist() == [0, 1]
     assert own.tolist() == pytest.approx([np.mean([*PEOPLE.values()])] * 4)
+    write_cell(grid, 5, 7, {CONTROL: PEOPLE})  # of an earlier run
+    results, missing = cells_of(grid)
+    assert set(results.by_writer.index.unique("seed")) == {0, 1, 7}
+    assert f"5 people, seed 7: real, {NAMED}, {OTHER}" in missing
 
 
 def test_what_is_missing_is_listed_and_what_lies_elsewhere_is_not_read(grid: Config) -> None:
@@ -364,14 +338,6 @@ def test_what_is_missing_is_listed_and_what_lies_elsewhere_is_not_read(grid: Con
         "5 people, seed 0: all arms",
         "5 people, seed 1: all arms",
     ]
-
-
-def test_cells_of_earlier_runs_count(grid: Config) -> None:
-    write_grid(grid)
-    write_cell(grid, 5, 7, {CONTROL: PEOPLE})
-    results, missing = cells_of(grid)
-    assert set(results.by_writer.index.unique("seed")) == {0, 1, 7}
-    assert f"5 people, seed 7: real, {NAMED}, {OTHER}" in missing
 
 
 def test_the_judges_measures_are_means_over_the_seeds_that_have_them(grid: Config) -> None:
@@ -450,18 +416,12 @@ def test_a_grid_that_is_still_going_on_has_a_report(grid: Config) -> None:
     assert "nan" not in page.text
 
 
-def test_the_report_is_the_same_each_time_and_its_table_gives_it_again(grid: Config) -> None:
+def test_the_report_is_the_same_each_time(grid: Config) -> None:
     write_grid(grid)
     page, metrics = evidence_page(grid)
     again, same = evidence_page(grid)
     assert (again.text, again.pictures, same) == (page.text, page.pictures, metrics)
     assert len(page.pictures) == 4
-    results = results_of(read_json(run_folder(grid) / "results.json"))
-    named = Arm.parse(NAMED)
-    findings = compare(results, Arm.parse(CONTROL), named, 5, 5)
-    assert [found.as_json()["accuracy"] for found in findings] == [
-        found["accuracy"] for found in metrics["arms"]
-    ]
 
 
 # Pictures -----------------------------------------------------------------------------------------
