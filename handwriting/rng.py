@@ -13,8 +13,6 @@ class Rng(torch.Generator):
     number. Where torch draws from it itself (``generator=rng``), all get all.
 
     Args:
-        seed: the same on all processes.
-        device: where it draws.
         rank, world_size: which of how many equal shares of the rows it keeps; by default all rows.
     """
 

@@ -31,16 +31,14 @@ from training_vae.model import Vae
 def test_encoders_give_maps_from_fine_to_coarse_and_features(name: str, size_px: int) -> None:
     encoder = build_encoder(name, width=8, size_px=size_px).eval()
     images = torch.randn(2, 1, size_px, size_px)
-    maps = encoder.stages(images)
+    maps, features = encoder.stages(images), encoder(images)
     sizes = [m.shape[-1] for m in maps]
     assert len(maps) >= 3
     assert sizes == sorted(sizes, reverse=True)
-    features = encoder(images)
     assert features.shape == (2, encoder.num_features)
-    last = maps[-1]
-    pooled = last.mean(dim=(2, 3))
+    pooled = maps[-1].mean(dim=(2, 3))
     if name == "small_resnet":
-        pooled = torch.nn.functional.adaptive_max_pool2d(last, 4).flatten(1)
+        pooled = F.adaptive_max_pool2d(maps[-1], 4).flatten(1)
     torch.testing.assert_close(features, pooled, atol=1e-4, rtol=1e-4)
 
 
@@ -56,10 +54,8 @@ def test_every_weight_of_the_classifier_gets_a_gradient_and_it_overfits_a_batch(
 ) -> None:
     torch.manual_seed(0)
     network = Classifier("small_resnet", 8, 16, len(SMOKE))
-    images, labels = (
-        to_float(torch.tensor(corpus.train.images[:])),
-        torch.tensor(corpus.train.labels),
-    )
+    images = to_float(torch.tensor(corpus.train.images[:]))
+    labels = torch.tensor(corpus.train.labels)
     optimizer, schedule = one_cycle(network, Training(60, len(labels), 5e-3), weight_decay=0.0)
     for _ in range(60):
         loss = F.cross_entropy(network(images), labels)
@@ -166,6 +162,4 @@ def test_the_networks_of_the_paper_build() -> None:
             for condition in Condition
         ]
     for network in networks:
-        parameters = list(network.parameters())
-        assert parameters
-        assert all(parameter.is_meta for parameter in parameters)
+        assert {parameter.is_meta for parameter in network.parameters()} == {True}

@@ -260,10 +260,8 @@ def everything(runs_dir: Path, one: Path, cache_dir: Path) -> dict[str, Any]:
     run_module.LOG_EVERY = 1
     made = make_slowly(runs_dir / "set")
     run_stages(runs_dir, one, cache_dir)
-    return {
-        "folder": runs_dir / "smoke", "norms": norms_and_dropout(), "one_for_all": one_for_all(),
-        "made": made,
-    }  # fmt: skip
+    folder = runs_dir / "smoke"
+    return {"folder": folder, "norms": norms_and_dropout(), "one": one_for_all(), "made": made}
 
 
 def test_norms_and_dropout_see_the_whole_batch(found: list[dict[str, Any]]) -> None:
@@ -305,7 +303,7 @@ def test_a_batch_in_parts_is_cut_where_a_whole_one_is() -> None:
 
 def test_what_one_does_or_raises_all_get(found: list[dict[str, Any]]) -> None:
     expected = [(0, 1), "process 0 fails", "process 1 fails", [0, 1], [1, 5]]
-    assert [both["one_for_all"] for both in found] == [expected, expected]
+    assert [both["one"] for both in found] == [expected, expected]
 
 
 def wait_for_the_other() -> None:

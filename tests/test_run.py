@@ -260,19 +260,15 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert names_in(toy.folder) == FINISHED
 
 
-def test_a_checkpoint_of_another_configuration_is_not_resumed(smoke: ComposeSmoke) -> None:
+def test_a_checkpoint_of_another_configuration_or_network(smoke: ComposeSmoke) -> None:
     stop_after(7, Toy(smoke, "seed=1"))
-    fresh = Toy(smoke)
-    fresh.main()
-    assert fresh.finished[0] == 1
-
-
-def test_a_checkpoint_of_another_network_is_named(smoke: ComposeSmoke) -> None:
-    stop_after(7, Toy(smoke))
-    changed = Toy(smoke)
+    changed = Toy(smoke, "seed=1")
     changed.network = nn.Linear(2, 1)
     with pytest.raises(InputError, match=r"checkpoint\.pt is no checkpoint .*move it away"):
         changed.main()
+    fresh = Toy(smoke)
+    fresh.main()
+    assert fresh.finished[0] == 1
 
 
 def test_steps_after_the_last_checkpoint_are_logged_once(whole: Toy, smoke: ComposeSmoke) -> None:

@@ -40,7 +40,6 @@ class Attention(nn.Module):
     """Multi-head attention over positions, pre-normed, residual.
 
     Args:
-        channels: of the features.
         linear: linear in the number of positions (A. Katharopoulos et al. 2020; softmax over keys
             and queries apart as in Z. Shen et al. 2021), else full.
     """

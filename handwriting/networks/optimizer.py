@@ -15,11 +15,10 @@ def one_cycle(
     network: nn.Module, settings: Training, weight_decay: float
 ) -> tuple[AdamW, OneCycleLR]:
     """AdamW with a warm-up and a cosine decay over all steps; no decay on norms and biases."""
-    matrices = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    trained = [p for p in network.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     optimizer = AdamW(groups, lr=settings.learning_rate, fused=True)
     schedule = OneCycleLR(

@@ -29,8 +29,6 @@ def run_parallel(
     """Run jobs, so many processes at a time, in the order given; a job is a function's call.
 
     Args:
-        jobs: functions and what to call them with.
-        num_workers: processes.
         doing: what a progress bar over the jobs says; empty: no bar, jobs have their own.
 
     Ctrl-C and SIGTERM reach the jobs that are running: each ends its step and writes its checkpoint

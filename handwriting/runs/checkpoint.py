@@ -32,9 +32,8 @@ class Checkpoints:
             try:
                 torch.save(state, temporary)
             except RuntimeError as error:  # what torch makes of a full disk
-                raise OSError(
-                    errno.EIO, f"torch cannot write it, is the disk full? ({error})"
-                ) from error
+                message = f"torch cannot write it, is the disk full? ({error})"
+                raise OSError(errno.EIO, message) from error
             if self._last.is_file():
                 os.replace(self._last, self._before)
 
@@ -49,10 +48,8 @@ class Checkpoints:
                 read_checkpoint(path)
                 return path
             except ValueError as error:
-                print(
-                    f"  warning: {path} is damaged ({error}), going on from what was before",
-                    flush=True,
-                )
+                text = f"{path} is damaged ({error}), going on from what was before"
+                print(f"  warning: {text}", flush=True)
                 path.unlink()
         return None
 

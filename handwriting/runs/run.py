@@ -106,11 +106,11 @@ class Run:
     def _open(self) -> None:
         self._lock = FolderLock(self.folder)
         (self.folder / "done.json").unlink(missing_ok=True)
-        old = self.folder / "config.json"
-        if not old.is_file() or read_json(old).get("key") != self.key:
+        facts = self.folder / "config.json"
+        if not facts.is_file() or read_json(facts).get("key") != self.key:
             self._checkpoints.remove()
             self._log.path.unlink(missing_ok=True)
-        write_json(old, self._facts)
+        write_json(facts, self._facts)
         name = os.path.relpath(self.folder, run_folder(self._config))
         print(f"[{name}] -> {self.folder}", flush=True)
         self._tracker.start(f"{self._config.name}/{name}", self.folder, self._facts)

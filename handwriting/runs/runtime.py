@@ -55,8 +55,8 @@ class Runtime:
         compilers = [os.environ.get("CXX", "g++"), "clang++"]
         if config.compile and not any(map(shutil.which, compilers)):
             raise InputError(
-                f"runtime.compile=true needs a C++ compiler, and none of {', '.join(compilers)} is "
-                "here: install g++ or take runtime.compile=false"
+                f"runtime.compile=true needs a C++ compiler, one of {', '.join(compilers)}: "
+                "install g++ or take runtime.compile=false"
             )
         self.device = torch.device(config.device)
         if config.device == "cuda" and world_size() > 1:
@@ -94,8 +94,7 @@ class Runtime:
 
     def freeze(self, network: Network) -> Network:
         """Move a trained network for use without training it; its batch norms are folded."""
-        network.eval().requires_grad_(False)
-        fold_batch_norms(network)
+        fold_batch_norms(network.eval().requires_grad_(False))
         self.to_device(network)
         return network
 

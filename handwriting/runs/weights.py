@@ -39,11 +39,9 @@ class Weights:
     """A trained network as its file describes it.
 
     Attributes:
-        path: the file.
         kind: which stage made it.
         arguments: of the network's constructor.
         facts: what later stages need: characters, vocabulary, model mode, writers seen.
-        state: the weights.
     """
 
     path: Path
@@ -115,7 +113,6 @@ def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:
 
     Args:
         path: the file, or the run folder that holds ``<kind>.safetensors``.
-        kind: what it must hold.
         made_by: the command that makes such weights, for the error.
 
     Raises:

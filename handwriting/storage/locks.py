@@ -23,7 +23,6 @@ class FolderLock:
     latest claim counts. What a killed process left half written is removed.
 
     Args:
-        folder: made if it is not there.
         timeout_s: how long to wait for another process, such as a worker whose parent was killed
             and which ends its step; None: ``LOCK_TIMEOUT_S``.
         below: whether the folders below are this process's, too.
@@ -34,8 +33,7 @@ class FolderLock:
 
     def __init__(self, folder: Path, timeout_s: float | None = None, below: bool = True) -> None:
         self._holder = folder / "lock"
-        earlier = _CLAIMS.get(folder)
-        if earlier is not None:
+        if (earlier := _CLAIMS.get(folder)) is not None:
             earlier.release()
         try:
             folder.mkdir(parents=True, exist_ok=True)
