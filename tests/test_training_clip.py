@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from conftest import SMOKE, ComposeSmoke
 from torch import Tensor
 
+from handwriting.characters.decomposition import SPECIAL_TOKENS
 from handwriting.characters.vocabulary import EOS, PAD, ClassTexts, Vocabulary
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
@@ -28,10 +29,11 @@ from training_clip.model import (
     same_character_targets,
     similarity_targets,
 )
-from training_clip.retrieval import class_embeddings, load_clip, retrieval
+from training_clip.retrieval import class_embeddings, frozen_clip, retrieval
 
 IMAGE = {"name": "small_resnet", "width": 8, "size_px": 16}
 TEXT = {"vocab_size": 20, "context_length": 24, "width": 32, "heads": 2, "layers": 1}
+NO_WORDS = Vocabulary(SPECIAL_TOKENS)
 
 
 @pytest.fixture
@@ -54,21 +56,14 @@ def test_the_loss_equals_open_clips_when_all_characters_differ(rng: Rng) -> None
     )
 
 
-def test_the_loss_is_lowest_where_equal_characters_share_an_embedding(
-    rng: Rng,
-) -> None:
+def test_the_loss_is_lowest_where_equal_characters_share_an_embedding(rng: Rng) -> None:
     labels = torch.tensor([0, 0, 1, 2, 2, 2])
-    by_class = torch.eye(16)[:3]
-    right = contrastive_loss(
-        by_class[labels], by_class[labels], torch.tensor(100.0), same_character_targets(labels)
-    )
+    own, scale, targets = torch.eye(16)[labels], torch.tensor(100.0), same_character_targets(labels)
+    right = contrastive_loss(own, own, scale, targets)
     counts = torch.bincount(labels)[labels].float()
     torch.testing.assert_close(right, counts.log().mean())  # the targets' own entropy
     for _ in range(5):
-        other = contrastive_loss(
-            unit(rng, 6), unit(rng, 6), torch.tensor(100.0), same_character_targets(labels)
-        )
-        assert other > right
+        assert contrastive_loss(unit(rng, 6), unit(rng, 6), scale, targets) > right
 
 
 def test_similarity_targets_follow_their_formula_without_gradient(rng: Rng) -> None:
@@ -147,10 +142,8 @@ def test_retrieval_is_one_for_a_perfect_embedding_and_zero_for_a_shifted_one(
 ) -> None:
     monkeypatch.setattr(evaluate, "BATCH_SIZE", batch_size)
     names = torch.arange(4, 10) if order == "right" else torch.arange(4, 10).roll(1)
-    tokens = torch.full((6, 1, 24), PAD)
-    tokens[:, 0, 1] = names
-    vocabulary = Vocabulary(("[PAD]", "[BOS]", "[EOS]", "[UNK]"))
-    texts = ClassTexts(tokens, torch.ones(6, dtype=torch.long), vocabulary)
+    tokens = F.pad(names[:, None, None], (1, 22), value=PAD)
+    texts = ClassTexts(tokens, torch.ones(6, dtype=torch.long), NO_WORDS)
     clip = ByGrey(IMAGE, TEXT, 16, learn_temperature=True)
     found = dict(retrieval(clip, marked(corpus), texts, runtime))
     expected = 1.0 if order == "right" else 0.0
@@ -159,12 +152,10 @@ def test_retrieval_is_one_for_a_perfect_embedding_and_zero_for_a_shifted_one(
 
 def test_unseen_characters_are_scored_apart(smoke: ComposeSmoke, runtime: Runtime) -> None:
     corpus = marked(open_corpus(smoke("data.unseen_characters=1")))
-    tokens = torch.full((6, 1, 24), PAD)
-    tokens[:, 0, 1] = torch.arange(4, 10)
+    tokens = F.pad(torch.arange(4, 10)[:, None, None], (1, 22), value=PAD)
     hidden = corpus.characters.index(corpus.unseen[0])
     tokens[hidden, 0, 1] = 4 + (hidden + 1) % 6  # its text is taken for another class's
-    vocabulary = Vocabulary(("[PAD]", "[BOS]", "[EOS]", "[UNK]"))
-    texts = ClassTexts(tokens, torch.ones(6, dtype=torch.long), vocabulary)
+    texts = ClassTexts(tokens, torch.ones(6, dtype=torch.long), NO_WORDS)
     found = dict(retrieval(ByGrey(IMAGE, TEXT, 16, True), corpus, texts, runtime))
     assert found["image_to_text_top1"] == 1
     assert found["unseen_image_to_text_top1"] == 1  # the only candidate
@@ -177,8 +168,7 @@ def test_the_embedding_of_a_class_is_the_mean_of_its_own_texts(
     tokens = torch.full((2, 3, 24), PAD)
     tokens[..., 0], tokens[..., 2] = 1, EOS
     tokens[..., 1] = torch.tensor([[5, 6, 5], [7, 8, 9]])
-    vocabulary = Vocabulary(("[PAD]", "[BOS]", "[EOS]", "[UNK]"))
-    texts = ClassTexts(tokens, torch.tensor([2, 3]), vocabulary)
+    texts = ClassTexts(tokens, torch.tensor([2, 3]), NO_WORDS)
     found = class_embeddings(network.eval(), texts, runtime)
     for label, count in ((0, 2), (1, 3)):
         expected = network.encode_text(tokens[label, :count]).mean(dim=0)
@@ -233,7 +223,9 @@ def test_unseen_characters_stay_out_of_training(
     assert set(torch.cat(seen).tolist()) == set(range(6)) - {hidden}
 
 
-def test_clip_of_other_characters_is_refused(clip_folder: Path, smoke: ComposeSmoke) -> None:
+def test_clip_of_other_characters_is_refused(
+    clip_folder: Path, smoke: ComposeSmoke, runtime: Runtime
+) -> None:
     other = open_corpus(smoke("data.characters=あシツ木林明"))
     with pytest.raises(InputError, match=r"clip\.safetensors was trained on .*other characters"):
-        load_clip(load_weights(clip_folder, "clip", ""), smoke().structure, other)
+        frozen_clip(load_weights(clip_folder, "clip", ""), smoke().structure, other, runtime)

@@ -40,17 +40,11 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token numbers (B, L) to features (B, num_features)."""
-        features: Tensor = self.transformer(tokens)
-        return features
+        return self.transformer(tokens)
 
 
 class TextClassifier(nn.Module):
-    """A text encoder and one linear layer, for pretraining.
-
-    Args:
-        text: arguments of :class:`TextEncoder`.
-        num_classes: K.
-    """
+    """A text encoder (its arguments: ``text``) and one linear layer, for pretraining."""
 
     def __init__(self, text: dict[str, Any], num_classes: int) -> None:
         super().__init__()
@@ -60,8 +54,7 @@ class TextClassifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token numbers (B, L) to logits (B, K)."""
-        logits: Tensor = self.head(self.encoder(tokens))
-        return logits
+        return self.head(self.encoder(tokens))
 
 
 class ProjectionHead(nn.Module):
@@ -75,8 +68,7 @@ class ProjectionHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         entered = self.enter(features)
-        projected: Tensor = self.norm(entered + self.mix(F.gelu(entered)))
-        return projected
+        return self.norm(entered + self.mix(F.gelu(entered)))
 
 
 class Clip(nn.Module):
@@ -84,7 +76,7 @@ class Clip(nn.Module):
 
     Args:
         image: arguments of :func:`handwriting.networks.build_encoder`.
-        text: arguments of :class:`TextEncoder`.
+        text: of :class:`TextEncoder`.
         embedding_dim: D of the common space.
         learn_temperature: else the temperature stays 1.
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,32 +31,24 @@ def class_embeddings(network: Clip, texts: ClassTexts, runtime: Runtime) -> Tens
     return F.normalize((embedded * real).sum(dim=1), dim=-1)
 
 
-def load_clip(weights: Weights, structure: Structure, corpus: Corpus) -> tuple[Clip, ClassTexts]:
-    """A trained CLIP and the texts of the study's classes in its vocabulary.
+def frozen_clip(
+    weights: Weights, structure: Structure, corpus: Corpus, runtime: Runtime
+) -> tuple[Clip, Tensor]:
+    """A trained CLIP that learns nothing more, and its :func:`class_embeddings`.
 
     Raises:
         InputError: it was trained on other characters, or with another vocabulary.
     """
     weights.require_characters(corpus.characters)
-    network = build(Clip, weights)
+    network = runtime.freeze(build(Clip, weights))
     texts = known_texts(weights, structure, corpus)
-    vocabulary = texts.vocabulary
-    own = class_texts(structure, corpus.characters, corpus.seen)
-    if own.vocabulary != vocabulary:
+    own = class_texts(structure, corpus.characters, corpus.seen).vocabulary
+    if own != texts.vocabulary:
         raise InputError(
-            f"clip_weight {weights.path} has another vocabulary ({len(vocabulary)} tokens) than "
-            f"this study's structure ({len(own.vocabulary)} tokens): give the structure.path and "
-            "the characters that it was trained with"
+            f"clip_weight {weights.path} has another vocabulary ({len(texts.vocabulary)} tokens) "
+            f"than this study's structure ({len(own)} tokens): give the structure.path and the "
+            "characters that it was trained with"
         )
-    return network, texts
-
-
-def frozen_clip(
-    weights: Weights, structure: Structure, corpus: Corpus, runtime: Runtime
-) -> tuple[Clip, Tensor]:
-    """A trained CLIP for use without training it, and the classes' text embeddings (K, D)."""
-    network, texts = load_clip(weights, structure, corpus)
-    runtime.freeze(network)
     return network, class_embeddings(network, texts.to(runtime.device), runtime)
 
 
@@ -63,16 +56,15 @@ def known_texts(weights: Weights, structure: Structure, corpus: Corpus) -> Class
     """The texts of the study's classes as a trained text encoder, or CLIP, reads them.
 
     Raises:
-        InputError: it reads texts of another length, or its vocabulary is another's.
+        InputError: it reads texts of another length.
     """
+    length = weights.arguments["text"]["context_length"]
+    if length != structure.context_length:
+        raise InputError(
+            f"{weights.path} reads texts with context_length={length}, this run has "
+            f"{structure.context_length}: give the structure.context_length of its training"
+        )
     vocabulary = Vocabulary(tuple(weights.facts["vocabulary"]))
-    reads, length = weights.arguments["text"], structure.context_length
-    for name, expected in (("vocab_size", len(vocabulary)), ("context_length", length)):
-        if reads[name] != expected:
-            raise InputError(
-                f"{weights.path} reads texts with {name}={reads[name]}, this run has {expected}: "
-                "give the structure.context_length and the vocabulary that it was trained with"
-            )
     return class_texts(structure, corpus.characters, corpus.seen, vocabulary)
 
 
@@ -92,16 +84,14 @@ def retrieval(
 ) -> Iterator[tuple[str, float]]:
     """Retrieval over all classes on the validation writers, seen and unseen characters apart."""
     by_class = class_embeddings(network, texts, runtime).cpu()
-    unseen = torch.tensor([corpus.characters.index(c) for c in corpus.unseen], dtype=torch.long)
     seen_images = corpus.without_unseen(corpus.validation)
     yield from _scores("", network, seen_images, by_class, runtime)
     if corpus.unseen:
+        unseen = [corpus.characters.index(c) for c in corpus.unseen]
         hidden = corpus.validation.of(corpus.unseen)
         # Among the unseen only, and among all classes, where the seen ones are tempting.
         yield from _scores("unseen_", network, hidden, by_class[unseen], runtime)
-        among_all = corpus.validation.select(
-            torch.isin(torch.from_numpy(corpus.validation.labels), unseen).numpy()
-        )
+        among_all = corpus.validation.select(np.isin(corpus.validation.labels, unseen))
         yield from _scores("unseen_among_all_", network, among_all, by_class, runtime)
 
 

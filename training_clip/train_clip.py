@@ -65,8 +65,7 @@ def main(config: Config) -> Path:
         image_arguments, text.arguments["text"], settings.embedding_dim,
         settings.learn_temperature,
     )  # fmt: skip
-    network.image.load_state_dict(towers[0].state_dict())
-    network.text.load_state_dict(towers[1].state_dict())
+    network.image, network.text = towers
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
@@ -92,11 +91,8 @@ def main(config: Config) -> Path:
 
     metrics = dict(retrieval(network, corpus, texts, runtime))
     print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
-    facts = {
-        "characters": corpus.characters,
-        "vocabulary": list(texts.vocabulary.tokens),
-        "writers_seen": seen,
-    }
+    facts = {"characters": corpus.characters, "vocabulary": list(texts.vocabulary.tokens),
+             "writers_seen": seen}  # fmt: skip
     path = save_weights(
         run.folder / "clip.safetensors", "clip", network.arguments, facts, network.state_dict()
     )

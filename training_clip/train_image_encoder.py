@@ -38,10 +38,8 @@ def main(config: Config) -> Path:
     rng = runtime.seed(config.seed)
 
     handwriting = [images for kind, images in corpus.sources.items() if kind != "fonts"]
-    banks = [
-        ImageBank(corpus.without_unseen(source), runtime.device)
-        for source in (concatenate(handwriting), corpus.fonts)
-    ]
+    sources = map(corpus.without_unseen, (concatenate(handwriting), corpus.fonts))
+    banks = [ImageBank(source, runtime.device) for source in sources]
     network = Classifier(settings.network, settings.width, config.size_px, len(corpus.characters))
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
@@ -64,10 +62,8 @@ def main(config: Config) -> Path:
     predicted = predict(network, held_out, runtime)
     top1 = float((predicted == held_out.labels).mean())
     print(f"  accuracy on validation writers {top1:.3f}")
-    facts = {
-        "characters": corpus.characters,
-        "writers_seen": writers_seen(*corpus.sources.values()),
-    }
+    seen = writers_seen(*corpus.sources.values())
+    facts = {"characters": corpus.characters, "writers_seen": seen}
     path = save_weights(
         run.folder / "image_encoder.safetensors", "image_encoder", network.arguments, facts,
         network.state_dict(),

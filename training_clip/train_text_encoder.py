@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from handwriting.characters.vocabulary import class_texts
 from handwriting.config import Config
@@ -38,12 +39,9 @@ def main(config: Config) -> Path:
     texts = texts.to(runtime.device)
     seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=runtime.device)
     arguments = {
-        "vocab_size": len(texts.vocabulary),
-        "context_length": config.structure.context_length,
-        "width": settings.width,
-        "heads": settings.heads,
-        "layers": settings.layers,
-    }
+        "vocab_size": len(texts.vocabulary), "context_length": config.structure.context_length,
+        "width": settings.width, "heads": settings.heads, "layers": settings.layers,
+    }  # fmt: skip
     network = TextClassifier(arguments, len(corpus.characters))
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
@@ -76,9 +74,7 @@ def main(config: Config) -> Path:
 
 
 @torch.no_grad()
-def accuracy(
-    network: TextClassifier, tokens: torch.Tensor, labels: torch.Tensor, runtime: Runtime
-) -> float:
+def accuracy(network: TextClassifier, tokens: Tensor, labels: Tensor, runtime: Runtime) -> float:
     """Accuracy on the sequences (K, A, L) of classes (K,)."""
     network.eval()
     with runtime.autocast():
