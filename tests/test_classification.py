@@ -18,10 +18,7 @@ from handwriting.images.manifest import read_manifest
 from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification import train
-from training_character_classification.arms import (
-    read_generated,
-    training_sources,
-)
+from training_character_classification.arms import read_generated, training_sources
 
 Write = Callable[..., Path]
 
@@ -58,9 +55,7 @@ def test_no_test_or_validation_writer_is_behind_a_training_image(
     assert set(corpus.train.present_writers()) <= set(seen)
 
 
-def test_sources_are_what_was_asked_for_real_first(
-    smoke: ComposeSmoke, write_images: Write
-) -> None:
+def test_sources_are_as_asked_for_real_first(smoke: ComposeSmoke, write_images: Write) -> None:
     path = write_images(characters=tuple(reversed(SMOKE)))
     config = smoke("data.num_simulated_writers=2", "classifier.use_simulated=true")
     corpus = open_corpus(config)
@@ -90,9 +85,7 @@ def test_what_cannot_be_trained_is_named(
         train.main(smoke(*overrides))
 
 
-def test_a_generated_class_that_is_missing_is_named(
-    smoke: ComposeSmoke, write_images: Write
-) -> None:
+def test_a_missing_generated_class_is_named(smoke: ComposeSmoke, write_images: Write) -> None:
     path = write_images(characters=SMOKE[:-1])
     with pytest.raises(InputError, match=r"休 \(U\+4F11\): in the class list, not in the manifest"):
         train.main(smoke(f"use_gen={path}"))

@@ -17,30 +17,29 @@ from handwriting.networks.encoders import Classifier
 from handwriting.runs.inference import predict
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import load_weights
+from handwriting.runs.weights import build, load_weights
 from handwriting.script import compose
-from handwriting.storage.json_files import write_json
+from handwriting.storage.json_files import read_json, write_json
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
-from training_character_classification.measures import table
+from training_character_classification.measures import distances
 from training_character_classification.measures.distances import APPEARANCE
+from training_character_classification.measures.quality import writers_of
 from training_character_classification.measures.table import MEASURES
 
 Write = Callable[..., Path]
 
 
 def read(folder: Path) -> dict[str, Any]:
-    sources: dict[str, Any] = json.loads((folder / "metrics.json").read_text("utf-8"))["sources"]
-    return sources
+    return read_json(folder / "metrics.json")["sources"]
 
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     """A ``runs_dir`` in which the judge is trained until it reads what it has seen."""
     runs_dir = tmp_path_factory.mktemp("judged")
-    train.main(
-        judge_arm(compose(smoke_overrides(runs_dir, cache_dir, "evaluation.judge_steps=60")))
-    )
+    config = compose(smoke_overrides(runs_dir, cache_dir, "evaluation.judge_steps=60"))
+    train.main(judge_arm(config))
     return runs_dir
 
 
@@ -52,26 +51,21 @@ def study(judged: Path, smoke: ComposeSmoke) -> Callable[..., Config]:
 def write_copies(folder: Path, packed: PackedImages) -> Path:
     """The manifest of a source that has these very images."""
     entries = []
-    for i in range(len(packed)):
+    for i, writer in enumerate(writers_of(packed)):
         character = packed.characters[packed.labels[i]]
-        writer = packed.writer_names[packed.writers[i]]
-        entries.append(Entry(character, str(folder / f"{i}.png"), writer))
+        entries.append(Entry(character, str(folder / f"{i}.png"), str(writer)))
         save_png(entries[-1].path, packed.images[i])
     write_manifest(folder / "manifest.json", entries)
     return folder / "manifest.json"
 
 
-def test_every_source_is_read_as_the_judge_reads_it(
-    study: ComposeSmoke, write_images: Write
-) -> None:
+def test_sources_are_read_as_the_judge_reads_them(study: ComposeSmoke, write_images: Write) -> None:
     path = write_images(characters=tuple(reversed(SMOKE)))
     config = study(f"use_gen={path}", "data.num_simulated_writers=2")
     sources = read(judge.main(config))
     corpus = open_corpus(config)
     weights = load_weights(run_folder(config) / "classifier/judge/seed_0", "classifier", "")
-    network = Classifier(**weights.arguments)
-    network.load_state_dict(weights.state)
-    runtime = Runtime(config.runtime)
+    network, runtime = build(Classifier, weights), Runtime(config.runtime)
     assert corpus.simulated is not None
     for name, images in (
         ("training writers", corpus.train), ("font renders", corpus.fonts),
@@ -88,9 +82,7 @@ def test_every_source_is_read_as_the_judge_reads_it(
     assert all(0 <= source["domain_auc"] <= 1 for source in sources.values())
 
 
-def test_copies_of_the_training_writers_are_known_as_copies(
-    study: ComposeSmoke, tmp_path: Path
-) -> None:
+def test_copies_of_training_images_are_known_as_such(study: ComposeSmoke, tmp_path: Path) -> None:
     path = write_copies(tmp_path / "copies", open_corpus(study()).train)
     sources = read(judge.main(study(f"use_gen={path}")))
     own, copies = sources["training writers"], sources["copies"]
@@ -99,9 +91,7 @@ def test_copies_of_the_training_writers_are_known_as_copies(
         assert copies[measure] == pytest.approx(own[measure])
 
 
-def test_copies_of_the_held_out_people_are_at_no_distance(
-    study: ComposeSmoke, tmp_path: Path
-) -> None:
+def test_copies_of_held_out_people_are_at_no_distance(study: ComposeSmoke, tmp_path: Path) -> None:
     many = "data.num_writers=12"
     corpus = open_corpus(study(many))
     people = concatenate([corpus.validation, corpus.test])
@@ -129,8 +119,8 @@ def test_rows_are_compared_with_as_many_as_the_training_writers_if_those_are_eno
         assert 0.5 < real.var(axis=0).sum() < 1.5  # of people, whatever the judge's features are
         return 0.0
 
-    monkeypatch.setattr(table, "appearance_distances", noted)
-    monkeypatch.setattr(table, "frechet_distance", of_unit_variance)
+    monkeypatch.setattr(distances, "appearance_distances", noted)
+    monkeypatch.setattr(distances, "frechet_distance", of_unit_variance)
     many = [f"data.train_writers={train_writers}", f"data.num_writers={train_writers + 10}"]
     path = write_copies(tmp_path / "copies", open_corpus(study(*many)).test)
     judge.main(study(*many, f"use_gen={path}"))
@@ -148,11 +138,9 @@ def test_one_training_writer_is_told_from_nobody(smoke: ComposeSmoke) -> None:
     assert own["diversity"] is own["style_match"] is None
 
 
-def test_images_of_the_wrong_characters_are_not_readable(
-    study: ComposeSmoke, write_images: Write
-) -> None:
+def test_wrong_characters_are_not_readable(study: ComposeSmoke, write_images: Write) -> None:
     path = write_images(name="right")
-    listing = json.loads(path.read_text("utf-8"))
+    listing = read_json(path)
     turned = [*list(listing)[1:], next(iter(listing))]
     wrong = path.parent.parent / "wrong" / "manifest.json"
     wrong.parent.mkdir()
@@ -165,9 +153,7 @@ def test_images_of_the_wrong_characters_are_not_readable(
     assert other <= 1 - right
 
 
-def test_the_studys_own_generated_images_are_found(
-    study: ComposeSmoke, write_images: Write
-) -> None:
+def test_the_studys_own_images_are_found(study: ComposeSmoke, write_images: Write) -> None:
     config = study("name=finds")
     train.main(judge_arm(config))
     home = run_folder(config) / "generated"
@@ -179,14 +165,10 @@ def test_the_studys_own_generated_images_are_found(
     ]  # fmt: skip
 
 
-def test_generators_of_the_same_name_are_both_told(
-    study: ComposeSmoke, write_images: Write
-) -> None:
-    paths = [write_images(name=f"{place}/adain", writers=["a"] * n)
-             for n, place in ((1, "one"), (1, "two"))]  # fmt: skip
-    sources = read(judge.main(study(f"use_gen=[{paths[0]},{paths[1]}]")))
-    assert "adain" in sources
-    assert str(paths[1].parent) in sources
+def test_generators_of_one_name_are_both_told(study: ComposeSmoke, write_images: Write) -> None:
+    one, two = (write_images(name=f"{place}/adain") for place in ("one", "two"))
+    sources = read(judge.main(study(f"use_gen=[{one},{two}]")))
+    assert list(sources)[-2:] == ["adain", str(two.parent)]
 
 
 def test_judging_is_not_repeated_until_the_judge_changes(study: ComposeSmoke) -> None:

@@ -1,5 +1,6 @@
 """The recipe: of what the control confuses, a recogniser sees more generated images."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,6 @@ import torch
 from conftest import SMOKE, ComposeSmoke, smoke_overrides
 from torch import Tensor
 
-from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
@@ -18,7 +18,7 @@ from handwriting.networks.encoders import Classifier
 from handwriting.rng import Rng
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights, load_weights, save_weights
+from handwriting.runs.weights import build, load_weights, save_weights
 from handwriting.script import compose
 from training_character_classification import train
 from training_character_classification.selection import ClassBank, class_weights, confusion
@@ -41,26 +41,16 @@ def trained_control(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -
 @pytest.fixture
 def control(trained_control: Path, smoke: ComposeSmoke) -> Path:
     """The control's weights in the test's own study."""
-    return copy_control(trained_control, run_folder(smoke()))
-
-
-def copy_control(weights: Path, study: Path) -> Path:
-    home = study / "classifier" / CONTROL / "seed_0"
+    home = run_folder(smoke()) / "classifier" / CONTROL / "seed_0"
     home.mkdir(parents=True)
-    (home / "classifier.safetensors").write_bytes(weights.read_bytes())
-    return home / "classifier.safetensors"
+    return Path(shutil.copy(trained_control, home))
 
 
 @pytest.fixture
 def arm(smoke: ComposeSmoke, write_images: Write, control: Path) -> ComposeSmoke:
     """The smoke study's arm of real and generated images, beside its control."""
     path = write_images()
-
-    def composed(*more: str, runs_dir: Path | None = None) -> Config:
-        overrides = [f"use_gen={path}", *more]
-        return smoke(*overrides, runs_dir=runs_dir) if runs_dir else smoke(*overrides)
-
-    return composed
+    return lambda *more: smoke(f"use_gen={path}", *more)
 
 
 def state(folder: Path) -> dict[str, Tensor]:
@@ -68,17 +58,7 @@ def state(folder: Path) -> dict[str, Tensor]:
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    assert first.keys() == second.keys()
     return all(torch.equal(first[name], second[name]) for name in first)
-
-
-def recogniser(weights: Weights) -> Classifier:
-    network = Classifier(**weights.arguments)
-    network.load_state_dict(weights.state)
-    return network.eval()
-
-
-# Nothing changes by default -----------------------------------------------------------------------
 
 
 def test_a_recipe_means_nothing_to_an_arm_without_generated_images(
@@ -98,9 +78,6 @@ def test_another_recipe_and_another_control_are_another_training(
     changed.state["head.weight"].neg_()
     save_weights(control, "classifier", changed.arguments, changed.facts, changed.state)
     assert not same(state(train.main(arm(BY_CONFUSION))), weighted)
-
-
-# Independent controls -----------------------------------------------------------------------------
 
 
 def test_the_control_is_that_of_the_same_seed(arm: ComposeSmoke) -> None:
@@ -140,9 +117,6 @@ def test_whom_the_control_saw_is_behind_the_recogniser_too(arm: ComposeSmoke) ->
         assert (fonts <= set(seen)) == is_weighted
 
 
-# Of which class -----------------------------------------------------------------------------------
-
-
 def test_confused_classes_are_drawn_most() -> None:
     # Of 0 a third is read as 1, of 2 a little as 3; 4 is always read right.
     likelihoods = np.eye(5)
@@ -164,7 +138,8 @@ def test_confusion_is_the_mean_of_what_images_of_a_class_are_taken_for(
     images = corpus.test.select(corpus.test.labels != 2)
     found = confusion(weights, images, runtime)
     with torch.no_grad():
-        given = recogniser(weights)(to_float(torch.tensor(images.images[:]))).softmax(dim=1)
+        network = build(Classifier, weights).eval()
+        given = network(to_float(torch.tensor(images.images[:]))).softmax(dim=1)
     for label in range(len(SMOKE)):
         expected = given[torch.tensor(images.labels == label)].mean(dim=0)
         np.testing.assert_allclose(found[label], expected.numpy(), rtol=1e-4)

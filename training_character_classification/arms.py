@@ -76,8 +76,7 @@ def arm_of(config: Config) -> Arm:
     settings = config.classifier
     if settings.name:
         return Arm.parse(settings.name)
-    uses = (settings.use_real, settings.use_fonts, settings.use_simulated)
-    sources = [source for source, is_used in zip(CONTROL_SOURCES, uses, strict=True) if is_used]
+    sources = [source for source in CONTROL_SOURCES if getattr(settings, f"use_{source}")]
     # A generated manifest is named by its folder: generated/adain_clip/manifest.json.
     sources += [path.absolute().parent.name for path in generated_manifests(config.use_gen)]
     return Arm(tuple(sources), config.aug)

@@ -25,7 +25,7 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from handwriting.script import run_script
 from training_character_classification.arms import JUDGE, generated_manifests
-from training_character_classification.measures.table import MEASURES, Sample, Yardstick
+from training_character_classification.measures.table import MEASURES, Yardstick, measured
 
 
 @main_only
@@ -61,10 +61,9 @@ def main(config: Config) -> Path:
         # Another study's generator may have the same name.
         name = str(folder) if folder.name in sources else folder.name
         sources[name] = packed.of(corpus.characters)
-    results: dict[str, dict[str, float | None]] = {}
+    results = {}
     for i, (name, images) in enumerate(sources.items()):
-        sample = Sample(yardstick, images, is_seen=i < num_seen)
-        results[name] = {**{m.name: m.value(sample) for m in MEASURES}, "images": len(images)}
+        results[name] = measured(yardstick, images, is_seen=i < num_seen)
     columns = results.items()
     rows = [{"measure": m.title} | {name: number_text(found[m.name]) for name, found in columns}
             for m in MEASURES]  # fmt: skip

@@ -12,7 +12,6 @@ only; with ``evaluation.manifest`` other images take their place, such as genera
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +35,7 @@ from handwriting.script import run_script
 from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE, Arm
+from training_character_classification.measures.quality import writers_of
 from training_character_classification.report.plots import per_character_bars
 from training_character_classification.report.results import (
     COLUMNS,
@@ -52,15 +52,11 @@ def main(config: Config) -> Path:
     settings = config.evaluation
     recognisers = find_recognisers(config)
     corpus = open_corpus(config)
-    sections = ("size_px", "data", "evaluation")
-    inputs: dict[str, Any] = {
-        "recognisers": [file_key(w.path) for w in recognisers],
-        "corpus": corpus.key,
-        "columns": COLUMNS,
-    }
+    inputs = {"recognisers": [file_key(w.path) for w in recognisers], "corpus": corpus.key,
+              "columns": COLUMNS}  # fmt: skip
     if settings.manifest:
         inputs["manifest"] = files_key(read_manifest(settings.manifest))
-    run = Run(config, "test", sections, inputs)
+    run = Run(config, "test", ("size_px", "data", "evaluation"), inputs)
     if run.is_done:
         return run.folder
     images = test_images(config, corpus)
@@ -73,7 +69,7 @@ def main(config: Config) -> Path:
 
     people = len(corpus.train.present_writers())
     shown = pd.MultiIndex.from_arrays(
-        [np.array(images.writer_names)[images.writers], np.array(images.characters)[images.labels]]
+        [writers_of(images), np.array(images.characters)[images.labels]]
     )
     results, metrics = [], {}
     for weights in recognisers:
@@ -94,14 +90,11 @@ def main(config: Config) -> Path:
             **asdict(scores),
         }
     rows = [
-        {
-            "recogniser": name,
-            "accuracy": f"{found['accuracy']:.3f}",
-            "95 % over writers": interval_text(found["interval"]),
-            "macro F1": f"{found['macro_f1']:.3f}",
-        }
+        {"recogniser": name, "accuracy": f"{found['accuracy']:.3f}",
+         "95 % over writers": interval_text(found["interval"]),
+         "macro F1": f"{found['macro_f1']:.3f}"}
         for name, found in metrics.items()
-    ]
+    ]  # fmt: skip
     text = text_table(rows)
     print(text)
     write_text(run.folder / "table.txt", text + "\n")

@@ -29,40 +29,31 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.script import run_script
 from handwriting.storage.keys import file_key
-from training_character_classification.arms import (
-    arm_of,
-    batch_shares,
-    read_generated,
-    training_sources,
-)
-from training_character_classification.selection import (
-    ClassBank,
-    class_weights,
-    confusion,
-    read_control,
-)
+from training_character_classification import arms, selection
 
 
 def main(config: Config) -> Path:
     settings = config.classifier
     corpus = open_corpus(config)
-    manifests = read_generated(config, corpus)
+    manifests = arms.read_generated(config, corpus)
     is_weighted = bool(manifests) and config.recipe.by_confusion
-    control = read_control(config, corpus) if is_weighted else None
+    control = selection.read_control(config, corpus) if is_weighted else None
     sections = ("seed", "size_px", "data", "fonts", "aug", "gen_ratio", "classifier", "recipe")
     inputs = {"corpus": corpus.key, "generated": [files_key(m) for m in manifests],
               "control": [file_key(control.path)] if control else []}  # fmt: skip
-    run = Run(config, f"classifier/{arm_of(config)}/seed_{config.seed}", sections, inputs)
+    run = Run(config, f"classifier/{arms.arm_of(config)}/seed_{config.seed}", sections, inputs)
     if run.is_done:
         return run.folder
-    sources = training_sources(config, corpus, manifests)
-    shares = batch_shares(settings.batch_size, config.gen_ratio, settings.use_real, len(sources))
+    sources = arms.training_sources(config, corpus, manifests)
+    shares = arms.batch_shares(
+        settings.batch_size, config.gen_ratio, settings.use_real, len(sources)
+    )
     runtime = Runtime(config.runtime)
     banks = [ImageBank(source, runtime.device) for source in sources]
     if control:
-        weights_ = class_weights(confusion(control, corpus.validation, runtime))
+        weights = selection.class_weights(selection.confusion(control, corpus.validation, runtime))
         first = len(sources) - len(manifests)  # generated images come last
-        banks[first:] = [ClassBank(s, runtime.device, weights_) for s in sources[first:]]
+        banks[first:] = [selection.ClassBank(s, runtime.device, weights) for s in sources[first:]]
     run.begin()
 
     rng = runtime.seed(config.seed)  # after the control: equal first weights for all recipes
@@ -86,18 +77,14 @@ def main(config: Config) -> Path:
 
     predicted = predict(network, corpus.validation, runtime)
     top1 = float((predicted == corpus.validation.labels).mean())
-    facts = {
-        "characters": corpus.characters,
-        "arm": str(arm_of(config)),
-        "seed": config.seed,
-        "writers_seen": writers_seen(*sources, *([control] if control else [])),
-    }
-    weights = save_weights(
+    facts = {"characters": corpus.characters, "arm": str(arms.arm_of(config)), "seed": config.seed,
+             "writers_seen": writers_seen(*sources, *([control] if control else []))}  # fmt: skip
+    path = save_weights(
         run.folder / "classifier.safetensors", "classifier", network.arguments, facts,
         network.state_dict(),
     )  # fmt: skip
     print(f"  accuracy on validation writers {top1:.3f}")
-    return run.finish({"validation_top1": top1}, [weights])
+    return run.finish({"validation_top1": top1}, [path])
 
 
 if __name__ == "__main__":

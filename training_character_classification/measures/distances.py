@@ -5,29 +5,26 @@ distance, precision, recall and coverage depend on how many images there are, so
 equally many, of each character as many. Where there are too few to say anything, they are None.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.linalg import qr
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 from sklearn.metrics.pairwise import polynomial_kernel
-from torch import Tensor, nn
 
 from handwriting.images.canonical import Uint8
-from handwriting.networks.encoders import ImageEncoder
 from handwriting.reports.statistics import Float64, Int64
 from training_character_classification.measures.quality import ratio
 
+_KERNEL = partial(polynomial_kernel, degree=3, gamma=1)
 APPEARANCE = ("stroke_width", "grey_level", "centroid")
 
 
 def match_class_counts(labels: Int64, other: Int64) -> tuple[Int64, Int64]:
     """Which images of two sets to compare: of each class equally many, the first ones.
 
-    Args:
-        labels, other: (N,) and (M,) classes.
-
-    Returns:
-        Indices into the one and into the other, (P,) each.
+    Labels (N,) and (M,) to indices into the one and into the other, (P,) each.
     """
     ours, theirs = [], []
     for label in np.union1d(labels, other):
@@ -36,25 +33,6 @@ def match_class_counts(labels: Int64, other: Int64) -> tuple[Int64, Int64]:
         ours.append(found[0][:size])
         theirs.append(found[1][:size])
     return np.concatenate(ours), np.concatenate(theirs)
-
-
-# Features -----------------------------------------------------------------------------------------
-
-
-class CoarseFeatures(nn.Module):
-    """An encoder's coarsest feature maps, averaged over places.
-
-    128 numbers at width 32. The features before the verdict are 2,048, too many for the covariance
-    of a few hundred images.
-    """
-
-    def __init__(self, encoder: ImageEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 1, H, W) in [-1, 1] to features (B, C)."""
-        return self.encoder.stages(images)[-1].mean((2, 3))
 
 
 def frechet_distance(real: Float64, other: Float64) -> float:
@@ -77,8 +55,7 @@ def frechet_distance(real: Float64, other: Float64) -> float:
 
 def _root_of_covariance(values: Float64) -> Float64:
     """R with S = R^T R, (min(N, D), D)."""
-    root: Float64 = qr(values - values.mean(axis=0), mode="economic")[1]
-    return root / np.sqrt(len(values) - 1)
+    return qr(values - values.mean(axis=0), mode="economic")[1] / np.sqrt(len(values) - 1)
 
 
 def kernel_distance(
@@ -92,7 +69,6 @@ def kernel_distance(
 
     Args:
         real, other: (N, D) and (M, D) of about unit length: their kernel has no other unit.
-        labels, other_labels: (N,) and (M,) classes.
 
     Returns:
         Around 0 for two samples of one distribution; None if no class has two images in both.
@@ -101,14 +77,13 @@ def kernel_distance(
     for label in np.unique(labels):
         x, y = real[labels == label], other[other_labels == label]
         if min(len(x), len(y)) > 1:
-            across = polynomial_kernel(x, y, degree=3, gamma=1).mean()
-            found.append(_kernel_within(x) + _kernel_within(y) - 2 * across)
+            found.append(_within(x) + _within(y) - 2 * _KERNEL(x, y).mean())
     return float(np.mean(found)) if found else None
 
 
-def _kernel_within(values: Float64) -> float:
+def _within(values: Float64) -> float:
     """The mean kernel of two different images of one set."""
-    kernel = polynomial_kernel(values, degree=3, gamma=1)
+    kernel = _KERNEL(values)
     return float((kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1)))
 
 
@@ -126,9 +101,8 @@ def neighbourhoods(real: Float64, other: Float64) -> dict[str, float]:
 
     Returns:
         precision: share of the others in a real ball. recall: share of the real ones in another's
-        ball. density: real balls that another is in, on average. coverage: share of the real balls
-        that another is in. A second sample of the real distribution has a density of 1 and a
-        coverage of one half.
+        ball. density: real balls that another is in, on average (1 for a second sample of the real
+        distribution). coverage: share of the real balls that another is in (one half for such).
     """
     distances = cdist(real, other)
     in_real, in_other = distances <= _to_nearest(real)[:, None], distances <= _to_nearest(other)
@@ -142,12 +116,7 @@ def neighbourhoods(real: Float64, other: Float64) -> dict[str, float]:
 
 def _to_nearest(values: Float64) -> Float64:
     """The distance from each image to the nearest other, (N,)."""
-    distances = cdist(values, values)
-    np.fill_diagonal(distances, np.inf)
-    return distances.min(axis=1)
-
-
-# Appearance ---------------------------------------------------------------------------------------
+    return np.partition(cdist(values, values), 1, axis=1)[:, 1]  # the first is its own, 0
 
 
 def appearance(images: Uint8) -> Float64:
