@@ -6,7 +6,7 @@ Bits that no field covers can be filled with noise, because a reader must not lo
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -187,7 +187,7 @@ class DrawnFile:
     samples: tuple[Sample, ...]
 
 
-Files = Iterator[tuple[str, list[Sample]]]  # by their names
+Files = dict[str, list[Sample]]  # by their names
 FOLDERS = {name: name for name in LAYOUTS} | {"ETL8B2": "ETL8B"}
 CO59 = {"上": (4, 4), "あ": (5, 12), "ア": (37, 12), "宙": (56, 14)}
 NUM_PEOPLE = 4
@@ -209,19 +209,11 @@ M_CLASSES = {
 ETL7_CLASSES = {"あ": (0xB1, " A"), "か": (0xB6, "KA"), "ん": (0xDD, " N"), "゛": (0xDE, ",,")}
 C_CLASSES = {  # い and イ are written twice
     "ETL3C_1": [("0", 0x30, "N  0"), ("K", 0x4B, "A  K"), ("+", 0x2B, "S  +"), ("¥", 0x5C, "S  $")],
-    "ETL4C": [
-        ("あ", 0xB1, "H  A"),
-        ("い", 0xB2, "H  I"),
-        ("い", 0xB2, "H YI"),
-        ("ゐ", 0xA8, "H WI"),
-    ],
-    "ETL5C": [
-        ("ア", 0xB1, "K  A"),
-        ("イ", 0xB2, "K  I"),
-        ("イ", 0xB2, "K YI"),
-        ("ヱ", 0xAA, "K WE"),
-    ],
-}
+    "ETL4C": [("あ", 0xB1, "H  A"), ("い", 0xB2, "H  I"),
+              ("い", 0xB2, "H YI"), ("ゐ", 0xA8, "H WI")],
+    "ETL5C": [("ア", 0xB1, "K  A"), ("イ", 0xB2, "K  I"),
+              ("イ", 0xB2, "K YI"), ("ヱ", 0xAA, "K WE")],
+}  # fmt: skip
 ETL8_READINGS = {"あ": "A.HIRA", "い": "I.HIRA", "一": "ICHI", "右": "UU"}  # in JIS order
 ETL9_READINGS = {"あ": "A.HIRA", "い": "I.HIRA", "亜": "A", "哀": "AI"}
 ETL8_PEOPLE = {"ETL8G_01": 0, "ETL8G_02": 5, "ETL8G_03": 10}  # the first data set of each file
@@ -242,122 +234,90 @@ def _jis_sample(character: str, person: int, sheet: int, reading: str = "") -> S
 
 def _m_files(set_name: str) -> Files:
     """ETL1 and ETL6: one character after the other, each by all people."""
-    for name, classes in M_CLASSES.items():
-        if name.startswith(set_name):
-            yield (
-                name,
-                [
-                    _sample(character, person, jis, 1001 + person, character_code=code)
-                    for character, (jis, code) in classes.items()
-                    for person in range(NUM_PEOPLE)
-                ],
-            )
-
-
-def _etl7_files() -> Files:
-    """Large (L) and small (S) frames by the same people; every character twice on a sheet."""
-    for size, number in itertools.product("LS", (1, 2)):
-        yield (
-            f"ETL7{size}C_{number}",
-            [
-                _sample(character, person, jis, ord(size) + person, character_code=code)
-                for character, (jis, code) in ETL7_CLASSES.items()
-                for person in range(NUM_PEOPLE)[2 * number - 2 : 2 * number]
-                for _ in range(2)
-            ],
-        )
-
-
-def _etl2_files() -> Files:
-    """Two printed sources a file."""
-    for number, sources in {1: (0, 1), 2: (2, 3)}.items():
-        yield (
-            f"ETL2_{number}",
-            [
-                Sample(character, source, {"mark": "ABCD"[source], "co59": code})
-                for source in sources
-                for character, code in CO59.items()
-            ],
-        )
+    return {
+        name: [
+            _sample(character, person, jis, 1001 + person, character_code=code)
+            for character, (jis, code) in classes.items()
+            for person in range(NUM_PEOPLE)
+        ]
+        for name, classes in M_CLASSES.items()
+        if name.startswith(set_name)
+    }
 
 
 def _c_files(name: str) -> Files:
     """ETL3, ETL4 and ETL5, sheet by sheet (their real order is not known)."""
-    yield (
-        name,
-        [
+    return {
+        name: [
             _sample(character, person, jis, 6001 + person, character_code=code)
             for person in range(NUM_PEOPLE)
             for character, jis, code in C_CLASSES[name]
-        ],
-    )
+        ]
+    }
 
 
-def _etl8b2_files() -> Files:
-    """One character after the other, each by all of the 160 data sets; four-letter readings."""
-    yield (
-        "ETL8B2C1",
-        [
+DRAWN_SETS: dict[str, Files] = {
+    "ETL1": _m_files("ETL1"),
+    "ETL2": {  # two printed sources a file
+        f"ETL2_{number}": [
+            Sample(character, source, {"mark": "ABCD"[source], "co59": code})
+            for source in (2 * number - 2, 2 * number - 1)
+            for character, code in CO59.items()
+        ]
+        for number in (1, 2)
+    },
+    "ETL3": _c_files("ETL3C_1"),
+    "ETL4": _c_files("ETL4C"),
+    "ETL5": _c_files("ETL5C"),
+    "ETL6": _m_files("ETL6"),
+    # Large (L) and small (S) frames by the same people; every character twice on a sheet.
+    "ETL7": {
+        f"ETL7{size}C_{number}": [
+            _sample(character, person, jis, ord(size) + person, character_code=code)
+            for character, (jis, code) in ETL7_CLASSES.items()
+            for person in range(NUM_PEOPLE)[2 * number - 2 : 2 * number]
+            for _ in range(2)
+        ]
+        for size, number in itertools.product("LS", (1, 2))
+    },
+    # One character after the other, each by all of the 160 data sets; four-letter readings.
+    "ETL8B2": {
+        "ETL8B2C1": [
             _jis_sample(character, person, 10 * person + 1, reading[:4])
             for character, reading in ETL8_READINGS.items()
             for person in range(160)
-        ],
-    )
-
-
-def _etl8g_files() -> Files:
-    """The beginning of the first data set of three files, and of the printed model set."""
-    for name, person in ETL8_PEOPLE.items():
-        yield (
-            name,
-            [
-                _jis_sample(character, person, 10 * person + 1, reading)
-                for character, reading in ETL8_READINGS.items()
-            ],
-        )
-    models = [_jis_sample(character, 160, 1601) for character in ETL8_READINGS]
-    yield "ETL8G_33", [replace(model, is_model=True) for model in models]
-
-
-def _etl9b_files() -> Files:
-    """One data set after the other, characters in JIS order; sheets count on over all sets."""
-    yield (
-        "ETL9B_1",
-        [
+        ]
+    },
+    # The beginning of the first data set of three files, and of the printed model set.
+    "ETL8G": {
+        name: [
+            _jis_sample(character, person, 10 * person + 1, reading)
+            for character, reading in ETL8_READINGS.items()
+        ]
+        for name, person in ETL8_PEOPLE.items()
+    }
+    | {
+        "ETL8G_33": [
+            replace(_jis_sample(character, 160, 1601), is_model=True) for character in ETL8_READINGS
+        ]
+    },
+    # One data set after the other, characters in JIS order; sheets count on over all sets.
+    "ETL9B": {
+        "ETL9B_1": [
             _jis_sample(character, person, 20 * person + 1, reading[:4])
             for person in ETL9_PEOPLE.values()
             for character, reading in ETL9_READINGS.items()
-        ],
-    )
-
-
-def _etl9g_files() -> Files:
-    """The beginning of the first data set of three files, in an order that is not that of JIS.
-
-    Sheets begin at 1 again in every file.
-    """
-    for name, person in ETL9_PEOPLE.items():
-        yield (
-            name,
-            [
-                _jis_sample(character, person, 1, ETL9_READINGS[character])
-                for character in sorted(ETL9_READINGS, reverse=True)
-            ],
-        )
-
-
-DRAWN_SETS: dict[str, Callable[[], Files]] = {
-    "ETL1": lambda: _m_files("ETL1"),
-    "ETL2": _etl2_files,
-    "ETL3": lambda: _c_files("ETL3C_1"),
-    "ETL4": lambda: _c_files("ETL4C"),
-    "ETL5": lambda: _c_files("ETL5C"),
-    "ETL6": lambda: _m_files("ETL6"),
-    "ETL7": _etl7_files,
-    "ETL8B2": _etl8b2_files,
-    "ETL8G": _etl8g_files,
-    "ETL9B": _etl9b_files,
-    "ETL9G": _etl9g_files,
+        ]
+    },
+    # The beginning of the first data set of three files, in an order that is not that of JIS.
+    # Sheets begin at 1 again in every file.
+    "ETL9G": {
+        name: [
+            _jis_sample(character, person, 1, ETL9_READINGS[character])
+            for character in sorted(ETL9_READINGS, reverse=True)
+        ]
+        for name, person in ETL9_PEOPLE.items()
+    },
 }
 
 
@@ -402,7 +362,7 @@ def _write_set(folder: Path, set_name: str) -> Iterator[DrawnFile]:
     layout = LAYOUTS[set_name]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{folder.name.rstrip('BG')}INFO").write_text("not a data file\n", encoding="ascii")
-    for name, samples in DRAWN_SETS[set_name]():
+    for name, samples in DRAWN_SETS[set_name].items():
         levels = np.stack([_levels(sample, layout) for sample in samples])
         fields = [{**sample.fields, "serial": 1 + i} for i, sample in enumerate(samples)]
         (folder / name).write_bytes(encode(set_name, fields, levels))

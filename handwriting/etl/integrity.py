@@ -24,9 +24,8 @@ class DataFile:
     """One file that a study needs, and its state on disk.
 
     Attributes:
-        set_name: "ETL1" to "ETL9G".
         name: the official one.
-        path: where it was found; None if it was not.
+        path: None if it was not found.
         num_records: in the file, a dummy first one not counted.
         num_expected: as the table of the sets has it; another number is only a warning, for those
             of some files are inferred from those of their set.

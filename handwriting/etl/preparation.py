@@ -33,8 +33,7 @@ def prepare(
     """Make the arrays of all splits; parts that an interrupted run left are not made again.
 
     Args:
-        files: that the records are of.
-        records: of :func:`select`.
+        records: of these files, from :func:`select`.
         settings: what the arrays depend on: size_px, characters, preparation and others.
         num_workers: processes, each with one ETL file at a time.
 

@@ -14,6 +14,7 @@ from handwriting.etl.integrity import DataFile
 from handwriting.etl.layouts import SETS
 from handwriting.etl.records import EtlFile
 from handwriting.etl.settings import SPLITS, Etl
+from handwriting.images.packed import Int64
 from handwriting.parallel.progress import progress
 
 # Of a record: its split, or why it is in none. The class of one not drawn has enough, or its writer
@@ -27,9 +28,7 @@ def select(
     """Choose the records of a study; no writer is in two splits.
 
     Args:
-        files: of the training and evaluation sets, checked.
         characters: the classes; the training writers must have written each.
-        etl: sets, counts of writers, limits.
         seed: who is in which split, and which samples of a class that has too many.
 
     Returns:
@@ -88,7 +87,7 @@ def _all_records(files: Sequence[DataFile], characters: Sequence[str], etl: Etl)
     return pd.concat(parts, ignore_index=True)
 
 
-def _fates(records: EtlFile, label: npt.NDArray[np.int64], etl: Etl) -> npt.NDArray[np.str_]:
+def _fates(records: EtlFile, label: Int64, etl: Etl) -> npt.NDArray[np.str_]:
     """Why each record of a file (N,) cannot be taken: the first reason counts."""
     reasons: dict[str, Any] = {
         "no code": np.array([character is None for character in records.characters]),
