@@ -51,11 +51,7 @@ def test_floats_and_bytes_are_a_round_trip() -> None:
     )
 
 
-def test_the_identity_placement_changes_nothing(noise: Tensor) -> None:
-    torch.testing.assert_close(placed(noise), noise / 127.5 - 1, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_quarter_turns_equal_rot90(quarters: int, noise: Tensor) -> None:
     turned = placed(noise, angle=quarters * math.pi / 2)
     expected = torch.rot90(noise, quarters, dims=(2, 3)) / 127.5 - 1
