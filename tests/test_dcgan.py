@@ -76,9 +76,8 @@ def test_the_summary_counts_every_weight_of_convolutions_only(num_classes: int |
     dcgan = build(num_classes)
     assert not re.search("Linear|Pool", dcgan.summary())
     of_generator, of_discriminator = dcgan.summary().split("\n\n")
-    for network, text in (
-        (dcgan.generator, of_generator), (dcgan.discriminator, of_discriminator),
-    ):  # fmt: skip
+    networks = dcgan.generator, dcgan.discriminator
+    for network, text in zip(networks, (of_generator, of_discriminator), strict=True):
         count = sum(p.numel() for p in network.parameters())
         *layers, total = [int(line.split()[-1].replace(",", "")) for line in text.split("\n")[1:]]
         assert sum(layers) == total == count

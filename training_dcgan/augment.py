@@ -16,9 +16,7 @@ MAX_SHIFT = 0.125  # of the side, as in the paper
 def shift(images: Tensor, rng: Rng) -> Tensor:
     """Move each image by up to ``MAX_SHIFT`` along both axes; paper follows.
 
-    Args:
-        images: (B, 1, S, S) in [-1, 1], paper -1; gradients flow back to them.
-        rng: on their device.
+    Images are (B, 1, S, S) in [-1, 1], paper -1; gradients flow back to them.
     """
     size, side = len(images), images.shape[-1]
     most = round(side * MAX_SHIFT)

@@ -3,7 +3,9 @@
 The interface is that of a Keras model: ``build``, ``summary``, ``train_on_batch``, ``generate``.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,10 +30,8 @@ class DCGAN:
         size_px: S, the side of the images, a multiple of 4.
         z_dim: Z, how many normal values an image is made from.
         num_classes: K, for images of classes that are asked for by label; None for any.
-        dim: the generator's channels at half the side.
-        discriminator_dim: the discriminator's channels at half the side.
-        learning_rate, discriminator_learning_rate: of Adam.
-        betas: of Adam.
+        dim, discriminator_dim: channels at half the side.
+        learning_rate, discriminator_learning_rate, betas: of Adam.
         ema_decay: of the averaged generator, which is the one that :meth:`generate` draws with.
 
     Raises:
@@ -53,24 +53,18 @@ class DCGAN:
             raise InputError(f"size_px={self.size_px}: a DCGAN needs a multiple of 4 from 8 up")
 
     def build(self, runtime: Runtime | None = None) -> "DCGAN":
-        """Make the networks and their optimizers, and return the model.
-
-        Args:
-            runtime: device and precision; the CPU in float32 if none is given.
-        """
+        """Make the networks and their optimizers, on the CPU in float32 if not told otherwise."""
         self._runtime = runtime or Runtime(RuntimeConfig("cpu", "no", 0, 60.0, False))
         self.generator = Generator(self.size_px, self.z_dim, self.num_classes, self.dim)
         self.discriminator = Discriminator(self.size_px, self.num_classes, self.discriminator_dim)
         self._runtime.to_device(self.generator)
         self._runtime.to_device(self.discriminator)
         self.averaged = moving_average(self.generator, self.ema_decay).eval()
-        self.generator_optimizer = Adam(
-            self.generator.parameters(), self.learning_rate, betas=self.betas, fused=True
+        adam = partial(Adam, betas=self.betas, fused=True)
+        self.generator_optimizer = adam(self.generator.parameters(), self.learning_rate)
+        self.discriminator_optimizer = adam(
+            self.discriminator.parameters(), self.discriminator_learning_rate
         )
-        self.discriminator_optimizer = Adam(
-            self.discriminator.parameters(), self.discriminator_learning_rate, betas=self.betas,
-            fused=True,
-        )  # fmt: skip
         self._rng = Rng(int(torch.randint(2**62, ())), self._runtime.device)
         return self
 
@@ -83,7 +77,7 @@ class DCGAN:
         }  # fmt: skip
 
     def summary(self) -> str:
-        """The layers of both networks, the shapes they put out, and how many weights they have."""
+        """Layers of both networks, their output shapes and how many weights they have."""
         device = self._runtime.device
         labels = torch.zeros(GROUP, dtype=torch.long, device=device) if self.num_classes else None
         z = torch.zeros(GROUP, self.z_dim, device=device)
@@ -106,8 +100,7 @@ class DCGAN:
         noise = n_or_noise if isinstance(n_or_noise, Tensor) else self.generate_noise(n_or_noise)
         self._check_labels(labels, len(noise))
         with self._runtime.autocast():
-            images: Tensor = self.averaged(noise, labels)
-        return images
+            return self.averaged(noise, labels)
 
     def train_on_batch(
         self, x: Tensor, labels: Tensor | None = None, freeze_discriminator: bool = True,
@@ -119,24 +112,25 @@ class DCGAN:
             x: (B, 1, S, S) real images in [-1, 1], B a multiple of ``GROUP``.
             labels: (B,) their classes, for a conditional model and for no other; the generated
                 images are of these classes too.
-            freeze_discriminator: whether the generator's step leaves the discriminator alone. Left
-                trainable in a joint Keras model, it learns there from the generator's loss to call
-                generated images real, against its own step. False does the same here: for
-                comparison, not for use.
-            rng: that draws noise and augmentation, on the model's device; the model's own if there
-                is none.
+            freeze_discriminator: whether the generator's step leaves the discriminator alone. False
+                is for comparison only: as in a joint Keras model left trainable, it then learns
+                from the generator's loss to call generated images real, against its own step.
+            rng: draws noise and augmentation, on the model's device; by default the model's own.
 
         Returns:
-            Scalars: ``discriminator_loss``, ``generator_loss``; ``real_accuracy`` and
-            ``fake_accuracy``, the share of real and of generated images that the discriminator
-            tells right; ``fooled``, the share of generated images it takes for real after its
-            step; ``discriminator_gradient`` and ``generator_gradient``, their gradients' norms.
+            Scalars. ``real_accuracy`` and ``fake_accuracy`` are the shares of real and of generated
+            images that the discriminator tells right, ``fooled`` the share of generated images it
+            takes for real after its step; gradients are norms.
 
         Raises:
             InputError: images of another shape, or labels that do not fit the model.
         """
         rng = rng or self._rng
-        self._check_images(x)
+        side = self.size_px
+        if x.ndim != 4 or tuple(x.shape[1:]) != (1, side, side):
+            raise InputError(f"images of shape {tuple(x.shape)}: expected (B, 1, {side}, {side})")
+        if len(x) % GROUP:
+            raise InputError(f"{len(x)} images in a batch: expected a multiple of {GROUP}")
         self._check_labels(labels, len(x))
         # (1) The discriminator: real and generated images in batches of their own.
         self.discriminator.train().requires_grad_(True)
@@ -171,13 +165,6 @@ class DCGAN:
             "generator_gradient": generator_gradient,
         }
 
-    def _check_images(self, x: Tensor) -> None:
-        side = self.size_px
-        if x.ndim != 4 or tuple(x.shape[1:]) != (1, side, side):
-            raise InputError(f"images of shape {tuple(x.shape)}: expected (B, 1, {side}, {side})")
-        if len(x) % GROUP:
-            raise InputError(f"{len(x)} images in a batch: expected a multiple of {GROUP}")
-
     def _check_labels(self, labels: Tensor | None, size: int) -> None:
         if self.num_classes is None and labels is not None:
             raise InputError("labels for an unconditional DCGAN: give it num_classes, or no labels")
@@ -194,15 +181,13 @@ def _summary(network: nn.Module, given: Tensor, labels: Tensor | None) -> str:
         count = sum(weights.numel() for weights in layer.parameters())
         rows.append((type(layer).__name__, str(tuple(output.shape[1:])), count))
 
-    layers = [m for name, m in network.named_modules()
-              if "parametrizations" not in name and not isinstance(m, nn.Sequential)]  # fmt: skip
-    hooks = [layer.register_forward_hook(note) for layer in layers if layer is not network]
-    was_training = network.training
+    # A copy: neither hooks nor the mode of evaluation stay on the network itself.
+    copy = deepcopy(network).eval()
+    for name, layer in copy.named_modules():
+        if name and "parametrizations" not in name and not isinstance(layer, nn.Sequential):
+            layer.register_forward_hook(note)
     with torch.no_grad():
-        network.eval()(given, labels)
-    network.train(was_training)
-    for hook in hooks:
-        hook.remove()
+        copy(given, labels)
     lines = [f"{name.removeprefix('Parametrized'):18}{shape:18}{n:>10,}" for name, shape, n in rows]
     total = sum(weights.numel() for weights in network.parameters())
     title = f"{type(network).__name__:18}{'output':18}{'weights':>10}"

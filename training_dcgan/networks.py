@@ -73,8 +73,7 @@ class Generator(nn.Module):
         """Noise (B, Z), and classes (B,) if there are any, to images (B, 1, S, S) in [-1, 1]."""
         if self.embedding is not None:
             z = torch.cat([z, self.embedding(labels)], dim=1)
-        images: Tensor = self.layers(z[..., None, None])
-        return images.float()
+        return self.layers(z[..., None, None]).float()
 
 
 class Discriminator(nn.Module):

@@ -18,19 +18,14 @@ from handwriting.rng import Rng
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the encoder knows of images.
-
-    Attributes:
-        mean, log_var: (B, L) of the normal distribution of their latent variables.
-    """
+    """The normal distribution of images' latent variables: mean and log variance (B, L)."""
 
     mean: Tensor
     log_var: Tensor
 
-    def sample(self, rng: Rng | None = None) -> Tensor:
+    def sample(self, rng: Rng) -> Tensor:
         """Latent variables (B, L), through which gradients flow (eq. 4 and section 2.4)."""
-        noise = rng.randn(*self.mean.shape) if rng else torch.randn_like(self.mean)
-        return self.mean + (self.log_var / 2).exp() * noise
+        return self.mean + (self.log_var / 2).exp() * rng.randn(*self.mean.shape)
 
 
 def squared_error(reconstructions: Tensor, images: Tensor) -> Tensor:
@@ -65,9 +60,8 @@ class Vae(nn.Module):
     """
 
     def __init__(
-        self, size_px: int, num_latents: int = 12, num_classes: int | None = None, dim: int = 32,
-        dropout: float = 0.1,
-    ) -> None:  # fmt: skip
+        self, size_px: int, num_latents: int, num_classes: int | None, dim: int, dropout: float
+    ) -> None:
         super().__init__()
         if size_px % 8 or size_px < 8:
             raise InputError(f"size_px={size_px}: a VAE needs a multiple of 8")
@@ -80,7 +74,8 @@ class Vae(nn.Module):
         shape = (4 * dim, size_px // 8, size_px // 8)
         num_features = 4 * dim * (size_px // 8) ** 2
         self.features = nn.Sequential(
-            *_halve(1, dim), *_halve(dim, 2 * dim), *_halve(2 * dim, 4 * dim),
+            *_resize(nn.Conv2d, 1, dim), *_resize(nn.Conv2d, dim, 2 * dim),
+            *_resize(nn.Conv2d, 2 * dim, 4 * dim),
             nn.Flatten(), nn.Dropout(dropout),
         )  # fmt: skip
         self.distribution = nn.Linear(num_features + class_dim, 2 * num_latents)
@@ -89,7 +84,8 @@ class Vae(nn.Module):
             nn.SiLU(),
             nn.Dropout(dropout),
             nn.Unflatten(1, shape),
-            *_double(4 * dim, 2 * dim), *_double(2 * dim, dim),
+            *_resize(nn.ConvTranspose2d, 4 * dim, 2 * dim),
+            *_resize(nn.ConvTranspose2d, 2 * dim, dim),
             nn.ConvTranspose2d(dim, 1, 4, stride=2, padding=1),
             nn.Tanh(),
         )  # fmt: skip
@@ -102,12 +98,9 @@ class Vae(nn.Module):
 
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latent variables (B, L), and classes (B,), to images (B, 1, S, S) in [-1, 1]."""
-        images: Tensor = self.decoder(self._with_class(latents, labels))
-        return images.float()
+        return self.decoder(self._with_class(latents, labels)).float()
 
-    def forward(
-        self, images: Tensor, labels: Tensor | None = None, rng: Rng | None = None
-    ) -> tuple[Tensor, Encoded]:
+    def forward(self, images: Tensor, labels: Tensor | None, rng: Rng) -> tuple[Tensor, Encoded]:
         """Reconstructions (B, 1, S, S) from drawn latent variables, and their distribution."""
         encoded = self.encode(images, labels)
         return self.decode(encoded.sample(rng), labels), encoded
@@ -118,17 +111,9 @@ class Vae(nn.Module):
         return torch.cat([values, self.embedding(labels)], dim=1)
 
 
-def _halve(channels: int, out_channels: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels, out_channels, 4, stride=2, padding=1),
-        nn.GroupNorm(GROUPS, out_channels),
-        nn.SiLU(),
-    ]
-
-
-def _double(channels: int, out_channels: int) -> list[nn.Module]:
-    return [
-        nn.ConvTranspose2d(channels, out_channels, 4, stride=2, padding=1),
-        nn.GroupNorm(GROUPS, out_channels),
-        nn.SiLU(),
-    ]
+def _resize(
+    kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], channels: int, out_channels: int
+) -> list[nn.Module]:
+    """Half the side by a convolution, twice the side by a transposed one."""
+    layer = kind(channels, out_channels, 4, stride=2, padding=1)
+    return [layer, nn.GroupNorm(GROUPS, out_channels), nn.SiLU()]
