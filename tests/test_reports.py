@@ -245,7 +245,9 @@ def test_text_is_escaped_and_what_is_empty_is_left_out(tmp_path: Path) -> None:
     text = page.read_text("utf-8")
     assert text.count("&lt;script&gt;") == 9
     assert 'width="14"' in text
-    small = Page(write_report(tmp_path / "page.html", "Title", [Section("", ["text"])]))
+    small = Page(
+        write_report(tmp_path / "page.html", "Title", [Section("", ["text"]), Section("Empty")])
+    )
     assert small.tags == {"h1", "p"}
 
 
