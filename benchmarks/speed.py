@@ -67,7 +67,7 @@ from training_cdiffusion_model import (
     generate_images as generate_cdiffusion,
     train as train_cdiffusion,
 )
-from training_cdiffusion_model.feed import StyleFeed
+from training_cdiffusion_model.train import StyleFeed
 from training_character_classification import train as train_classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as generate_dcgan, train as train_dcgan
@@ -80,7 +80,6 @@ from training_style_transfer.feed import PairFeed
 from training_style_transfer.objective import (
     GeneratorObjective,
     PerceptualLoss,
-    hinge_generator_loss,
     style_loss,
     text_loss,
 )
@@ -244,9 +243,9 @@ def plain_gradient(
         "clip": text_loss(self.clip, output, self.by_class, labels),
     }
     wanted = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-    adversarial = hinge_generator_loss(discriminator(output))
+    adversarial = -discriminator(output).mean()
     norms = [
-        torch.autograd.grad(loss, generator.last_layer, retain_graph=True)[0].norm()
+        torch.autograd.grad(loss, generator.decoder.last.weight, retain_graph=True)[0].norm()
         for loss in (wanted, adversarial)
     ]
     weight = (norms[0] / (norms[1] + 1e-6)).clamp(max=1e4).detach()

@@ -14,17 +14,13 @@ from handwriting.rng import Rng
 from training_cdiffusion_model.model import Denoiser
 
 
-def interpolate(x_0: Tensor, x_1: Tensor, t: Tensor) -> Tensor:
-    """x_t (B, 1, H, W) on the straight path at times t (B,)."""
-    t = t[:, None, None, None]
-    return (1 - t) * x_0 + t * x_1
-
-
 def flow_matching_loss(network: Denoiser, x_1: Tensor, condition: Tensor, rng: Rng) -> Tensor:
     """The mean squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
     x_0 = rng.randn(*x_1.shape)
     t = rng.randn(len(x_1)).sigmoid()  # logit-normal
-    return F.mse_loss(network(interpolate(x_0, x_1, t), t, condition), x_1 - x_0)
+    along = t[:, None, None, None]
+    x_t = (1 - along) * x_0 + along * x_1
+    return F.mse_loss(network(x_t, t, condition), x_1 - x_0)
 
 
 @torch.no_grad()
@@ -34,7 +30,6 @@ def euler(
     """Images from noise, in equal steps.
 
     Args:
-        network: gives the velocity.
         x_0: (B, 1, H, W) standard normal noise.
         condition: (B, D).
         num_evaluations: steps; each evaluates the network once, on twice the batch when guided.

@@ -42,8 +42,7 @@ class StyleEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """S images of each of B hands (B, S, H, W) in [-1, 1] to embeddings (B, D)."""
         features = self.layers(images.flatten(0, 1).unsqueeze(1)).mean(dim=(2, 3))
-        embeddings: Tensor = self.out(features.unflatten(0, images.shape[:2]).mean(dim=1))
-        return embeddings
+        return self.out(features.unflatten(0, images.shape[:2]).mean(dim=1))
 
 
 class Down(nn.Module):
@@ -86,8 +85,7 @@ class Up(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, skips: list[Tensor]) -> Tensor:
         for block in self.blocks:
             x = block(torch.cat([x, skips.pop()], dim=1), condition)
-        grown: Tensor = self.grow(x)
-        return grown
+        return self.grow(x)
 
 
 class Denoiser(nn.Module):

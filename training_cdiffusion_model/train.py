@@ -10,15 +10,19 @@ its condition is the character, and other images by the same hand. Writes
 generated image, the target, from top to bottom.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from handwriting.config import CDiffusion, Condition, Config
 from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
+from handwriting.images.augment import to_float
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import float_sheet
 from handwriting.networks.optimizer import moving_average, one_cycle
@@ -27,15 +31,56 @@ from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights, save_weights
 from handwriting.script import run_script
-from training_cdiffusion_model.feed import Batch, StyleFeed
 from training_cdiffusion_model.flow import euler, flow_matching_loss
 from training_cdiffusion_model.model import STEM_PX, Denoiser
 from training_clip.retrieval import frozen_clip
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Images in [-1, 1] and their classes.
+
+    Attributes:
+        target: (B, 1, H, W).
+        styles: (B, S, H, W), any characters by the targets' writers.
+        labels: (B,).
+    """
+
+    target: Tensor
+    styles: Tensor
+    labels: Tensor
+
+
+class StyleFeed:
+    """Batches of characters with images by the writer of each.
+
+    Raises:
+        InputError: a source lacks a seen character, or no source has a share.
+    """
+
+    def __init__(self, corpus: Corpus, settings: CDiffusion, device: torch.device) -> None:
+        self._mixture = Mixture(corpus, corpus.sources, device)
+        self._settings = settings
+
+    def draw(self, batch_size: int, rng: Rng) -> Batch:
+        """One batch; every class is equally likely."""
+        bank = self._mixture.bank
+        labels = self._mixture.draw_labels(batch_size, rng)
+        target = self._mixture.draw(labels, self._settings.shares, rng)
+        writers = bank.writers[target].repeat_interleave(self._settings.num_style_images)
+        styles = to_float(bank.take(bank.draw_by(writers, rng))).squeeze(1)
+        return Batch(to_float(bank.take(target)), styles.unflatten(0, (len(labels), -1)), labels)
+
+
 def main(config: Config) -> Path:
     settings = config.cdiffusion
-    clip, start = clip_weights(config), start_weights(settings)
+    clip = start = None
+    if settings.condition is Condition.text:
+        path = config.clip_weight or run_folder(config) / "clip"
+        clip = load_weights(path, "clip", "training_clip/train_clip.py")
+    if settings.start:
+        made_by = "training_cdiffusion_model/train.py"
+        start = load_weights(settings.start, "cdiffusion", made_by)
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "structure", "cdiffusion")
     before = [weights for weights in (clip, start) if weights]
@@ -89,21 +134,6 @@ def main(config: Config) -> Path:
     return run.finish(run.last_logged(), [path])
 
 
-def clip_weights(config: Config) -> Weights | None:
-    """The CLIP whose text embeddings are the condition, None where the class is."""
-    if config.cdiffusion.condition is Condition.character:
-        return None
-    path = config.clip_weight or run_folder(config) / "clip"
-    return load_weights(path, "clip", "training_clip/train_clip.py")
-
-
-def start_weights(settings: CDiffusion) -> Weights | None:
-    """The weights to start from, such as those that saw no person's hand; None for random ones."""
-    if not settings.start:
-        return None
-    return load_weights(settings.start, "cdiffusion", "training_cdiffusion_model/train.py")
-
-
 def build_network(
     config: Config, corpus: Corpus, clip: Weights | None, runtime: Runtime
 ) -> Denoiser:
@@ -132,9 +162,8 @@ def build_network(
 
 
 @torch.no_grad()
-def samples(network: nn.Module, show: Batch, settings: CDiffusion, runtime: Runtime) -> Uint8:
+def samples(network: Any, show: Batch, settings: CDiffusion, runtime: Runtime) -> Uint8:
     """A sheet of one style image, the output and the target, from top to bottom."""
-    assert isinstance(network, Denoiser)
     network.eval()
     x_0 = Rng(0, runtime.device).randn(*show.target.shape)
     keep = torch.zeros_like(show.labels, dtype=torch.bool)

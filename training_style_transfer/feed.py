@@ -41,11 +41,6 @@ class Batch:
 class PairFeed:
     """Batches for the four training steps, no image touched on its own in Python.
 
-    Args:
-        corpus: fonts, training writers and simulated writers.
-        reference: part of the reference font's name.
-        settings: the placement and which character the style image shows.
-
     Raises:
         InputError: no font of that name, or a class that a source lacks.
     """

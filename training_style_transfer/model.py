@@ -40,12 +40,7 @@ def adain(content: Tensor, style_mean: Tensor, style_deviation: Tensor) -> Tenso
 class Level(nn.Module):
     """Residual blocks, linear attention where asked for, and a change of resolution.
 
-    Args:
-        channels, out_channels: the blocks work on the first, the resize leads to the second.
-        num_blocks: 2 in the original.
-        condition_dim: see :class:`ModulatedBlock`.
-        full_attention: whether linear attention follows the blocks.
-        resize: "down", "up" or "keep".
+    The blocks work on ``channels``; ``resize`` ("down", "up" or "keep") leads to ``out_channels``.
     """
 
     def __init__(
@@ -64,8 +59,7 @@ class Level(nn.Module):
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         for block in self.blocks:
             x = block(x, condition)
-        resized: Tensor = self.resize(self.grow(self.attention(x)))
-        return resized
+        return self.resize(self.grow(self.attention(x)))
 
 
 def levels(
@@ -86,7 +80,7 @@ class Encoder(nn.Module):
 
     Args:
         widths: channels of each level.
-        num_blocks: residual blocks of each level.
+        num_blocks: residual blocks of each level, 2 in the original.
         patch_px: pixels per side folded into channels by the stem; 1 for the original's.
         condition_dim: None for the style encoder.
         full_attention: linear attention at every level.
@@ -110,8 +104,7 @@ class Encoder(nn.Module):
         x = self.stem(images)
         for level in self.levels:
             x = level(x, condition)
-        features: Tensor = self.middle(x, condition)
-        return features
+        return self.middle(x, condition)
 
 
 class Decoder(nn.Module):
@@ -133,8 +126,7 @@ class Decoder(nn.Module):
         for level in self.levels:
             x = level(x, condition)
         # No tanh: most pixels are paper, and L1 would drive it into saturation before it sees ink.
-        images: Tensor = self.shuffle(self.last(F.silu(x))).float()
-        return images
+        return self.shuffle(self.last(F.silu(x))).float()
 
 
 class Generator(nn.Module):
@@ -162,9 +154,8 @@ class Generator(nn.Module):
             "full_attention": full_attention,
         }  # fmt: skip
         self.mode = mode
-        condition_dim = None
-        if mode != "adain":
-            condition_dim = 4 * dim
+        condition_dim = None if mode == "adain" else 4 * dim
+        if condition_dim:
             embedding_dim = dim if mode == "adain_mlp" else text_dim
             kind = nn.Embedding if mode == "adain_mlp" else FrozenEmbedding
             self.class_embedding = kind(num_classes, embedding_dim)
@@ -179,13 +170,6 @@ class Generator(nn.Module):
         self.content_encoder = Encoder(*sizes, condition_dim, full_attention)
         self.style_encoder = Encoder(*sizes, None, full_attention)
         self.decoder = Decoder(*sizes, condition_dim, full_attention)
-
-    @property
-    def last_layer(self) -> nn.Parameter:
-        """The weights that the adaptive GAN term compares gradients at."""
-        weight = self.decoder.last.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
 
     def save_memory(self) -> None:
         """Keep only what lies between blocks for the way back: a third more work in training.
@@ -208,8 +192,7 @@ class Generator(nn.Module):
         embedding = self.class_embedding(labels)
         if dropped is not None:
             embedding = torch.where(dropped[:, None], self.null_embedding, embedding)
-        condition: Tensor = self.mlp(embedding)
-        return condition
+        return self.mlp(embedding)
 
     def style(self, style_images: Tensor) -> tuple[Tensor, Tensor]:
         """The style of images (B, 1, H, W): mean and deviation of their features, (B, C) each."""
@@ -228,8 +211,7 @@ class Generator(nn.Module):
         self, features: Tensor, style: tuple[Tensor, Tensor], condition: Tensor | None
     ) -> Tensor:
         """The content encoder's features (B, C, H', W') in a style: images (B, 1, H, W)."""
-        images: Tensor = self.decoder(adain(features, *style), condition)
-        return images
+        return self.decoder(adain(features, *style), condition)
 
 
 class Discriminator(nn.Module):
@@ -248,13 +230,11 @@ class Discriminator(nn.Module):
             stride = 2 if i < num_layers else 1
             layers += [
                 nn.Conv2d(channels, wider, 4, stride, 1, bias=False),
-                nn.GroupNorm(GROUPS, wider),
-                nn.LeakyReLU(0.2),
-            ]
+                nn.GroupNorm(GROUPS, wider), nn.LeakyReLU(0.2),
+            ]  # fmt: skip
             channels = wider
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 4, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 1, H, W) to logits per patch (B, 1, H', W'), high for real."""
-        logits: Tensor = self.layers(images)
-        return logits
+        return self.layers(images)

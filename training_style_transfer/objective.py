@@ -25,10 +25,6 @@ def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor
     return (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()) / 2
 
 
-def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
-    return -fake_logits.mean()
-
-
 def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> Tensor:
     """Squared differences of the channels' means and deviations (Huang & Belongie 2017, eq. 13).
 
@@ -44,10 +40,7 @@ def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> T
 def text_loss(clip: Clip, images: Tensor, by_class: Tensor, labels: Tensor) -> Tensor:
     """How far images are from their character's text, all classes' texts being alternatives.
 
-    Args:
-        images: (B, 1, H, W).
-        by_class: (K, D) text embeddings.
-        labels: (B,).
+    Images (B, 1, H, W), text embeddings (K, D), labels (B,).
     """
     logits = clip.scale() * clip.encode_image(images) @ by_class.T
     return F.cross_entropy(logits, labels)
@@ -98,8 +91,7 @@ class GeneratorObjective:
         """The gradient of the whole objective with respect to the output.
 
         Args:
-            output: (B, 1, H, W) with its graph.
-            target: (B, 1, H, W), what the output should be.
+            output, target: (B, 1, H, W), the first with its graph.
             style: of the style image, (B, C) each.
             labels: (B,).
 
@@ -115,24 +107,18 @@ class GeneratorObjective:
             "clip": text_loss(self.clip, image, self.by_class, labels),
         }
         wanted = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-        adversarial = hinge_generator_loss(discriminator(image).float())
+        adversarial = -discriminator(image).float().mean()  # Lim, Ye 2017, eq. 3
         (wanted_gradient,) = torch.autograd.grad(wanted, image)
         (gan_gradient,) = torch.autograd.grad(adversarial, image)
 
-        adaptive = self._adaptive_weight(generator, output, wanted_gradient, gan_gradient)
+        # The ratio of the gradients' norms at the last layer (eq. 7).
+        own = [
+            torch.autograd.grad(output, generator.decoder.last.weight, part, retain_graph=True)[0]
+            for part in (wanted_gradient, gan_gradient)
+        ]
+        # Each process has the gradients of the mean over its rows.
+        norms = [part.norm() for part in gather(torch.stack(own)[None]).mean(0)]
+        adaptive = (norms[0] / (norms[1] + 1e-6)).clamp(max=MAX_ADAPTIVE_WEIGHT)
         terms |= {"adversarial": adversarial, "adaptive_weight": adaptive}
         total = wanted_gradient + self.weights["adversarial"] * adaptive * gan_gradient
         return total, terms
-
-    @staticmethod
-    def _adaptive_weight(
-        generator: Generator, output: Tensor, wanted_gradient: Tensor, gan_gradient: Tensor
-    ) -> Tensor:
-        """Ratio of the gradients' norms at the last layer (eq. 7)."""
-        own = [
-            torch.autograd.grad(output, generator.last_layer, gradient, retain_graph=True)[0]
-            for gradient in (wanted_gradient, gan_gradient)
-        ]
-        # Each process has the gradients of the mean over its rows.
-        wanted, gan = (gradient.norm() for gradient in gather(torch.stack(own)[None]).mean(0))
-        return (wanted / (gan + 1e-6)).clamp(max=MAX_ADAPTIVE_WEIGHT)

@@ -10,10 +10,12 @@ the one before. Writes ``runs/<name>/style_transfer/<mode>/<step>/`` with ``gene
 ``discriminator.safetensors`` and sample sheets: content, style, output, target from top to bottom.
 """
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 
 from handwriting.config import Config, StepType
@@ -66,21 +68,19 @@ def train_step(config: Config, step_type: str) -> Path:
 
     feed = PairFeed(corpus, config.fonts.reference, settings, runtime.device)
     show = feed.draw(step_type, settings.num_samples, Rng(config.seed, runtime.device))
-    objective = build_objective(config, corpus, clip, encoder, runtime)
-    generator = build_generator(config, corpus, objective.by_class)
+    clip_network, by_class = frozen_clip(clip, config.structure, corpus, runtime)
+    perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
+    objective = GeneratorObjective(perceptual, clip_network, by_class, settings.weights)
+    generator = build_generator(config, corpus, by_class)
     discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
     for weights, network in zip(start, (generator, discriminator), strict=False):
         weights.start(network, corpus.characters)
     runtime.to_device(generator)
     runtime.to_device(discriminator)
     averaged = moving_average(generator, settings.ema_decay)
-    generator_optimizer, discriminator_optimizer = (
-        Adam(network.parameters(), learning_rate, settings.betas, fused=True)
-        for network, learning_rate in (
-            (generator, settings.learning_rate),
-            (discriminator, settings.discriminator_learning_rate),
-        )
-    )
+    adam = partial(Adam, betas=settings.betas, fused=True)
+    generator_optimizer = adam(generator.parameters(), settings.learning_rate)
+    discriminator_optimizer = adam(discriminator.parameters(), settings.discriminator_learning_rate)
 
     run.begin()
     stateful = {
@@ -118,10 +118,10 @@ def train_step(config: Config, step_type: str) -> Path:
             discriminator_gradient=discriminator_gradient,
         )  # fmt: skip
         if step % settings.sample_every == 0 or step == num_steps:
-            output = samples(averaged.module, show, runtime)
-            rows = [show.content, show.style, output, show.target]
+            made = samples(averaged.module, show, runtime)
+            rows = [show.content, show.style, made, show.target]
             run.sample(f"step_{step:06d}", float_sheet(rows))
-            check_variety(run, step, output.unsqueeze(0), show.target.unsqueeze(0))
+            check_variety(run, step, made.unsqueeze(0), show.target.unsqueeze(0))
 
     facts = {
         "characters": corpus.characters,
@@ -162,23 +162,12 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
 def frozen_weights(config: Config) -> tuple[Weights, Weights]:
     """The weights of CLIP and of the image encoder, through which the objective looks."""
     folder = run_folder(config)
-    clip, encoder = (
-        config.clip_weight or folder / "clip",
-        config.image_weight or folder / "image_encoder",
-    )
+    clip = config.clip_weight or folder / "clip"
+    encoder = config.image_weight or folder / "image_encoder"
     return (
         load_weights(clip, "clip", "training_clip/train_clip.py"),
         load_weights(encoder, "image_encoder", "training_clip/train_image_encoder.py"),
     )
-
-
-def build_objective(
-    config: Config, corpus: Corpus, clip: Weights, encoder: Weights, runtime: Runtime
-) -> GeneratorObjective:
-    """The objective with its frozen networks and the classes' text embeddings."""
-    network, by_class = frozen_clip(clip, config.structure, corpus, runtime)
-    perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
-    return GeneratorObjective(perceptual, network, by_class, config.style_transfer.weights)
 
 
 def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generator:
@@ -191,8 +180,8 @@ def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generat
     fold_px = settings.patch_px * 2 ** (len(settings.dim_mults) - 1)
     if config.size_px % fold_px:
         raise InputError(
-            f"size_px={config.size_px} is not a multiple of {fold_px}, which the generator's "
-            "patch_px and levels (dim_mults) need"
+            f"size_px={config.size_px} is not a multiple of {fold_px}, which "
+            "style_transfer.patch_px and dim_mults need"
         )
     generator = Generator(
         config.model_mode.value, len(corpus.characters), by_class.shape[1], settings.dim,
@@ -206,13 +195,11 @@ def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generat
 
 
 @torch.no_grad()
-def samples(generator: nn.Module, show: Batch, runtime: Runtime) -> Tensor:
+def samples(generator: Any, show: Batch, runtime: Runtime) -> Tensor:
     """The output (B, 1, H, W) for a batch."""
-    assert isinstance(generator, Generator)
     generator.eval()
     with runtime.autocast():
-        output: Tensor = generator(show.content, generator.style(show.style), show.labels)
-    return output
+        return generator(show.content, generator.style(show.style), show.labels)
 
 
 if __name__ == "__main__":
