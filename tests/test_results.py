@@ -22,6 +22,7 @@ from training_character_classification.report.results import (
     confusions,
     look_alikes,
     recogniser_result,
+    result_table,
     results_of,
     write_results,
 )
@@ -81,8 +82,11 @@ def test_the_table_says_how_many_images_of_each_were_shown_and_read_right(tmp_pa
     right = pd.Series([True, False, True, False, True], index)
     path = tmp_path / "new" / "results.json"
     write_results(path, [recogniser_result(NAMED, 2, 7, right, 0.25, [("ツ", "シ", 1)])])
-    found = results_of(read_json(path))
     key = (NAMED, 2, 7)
+    assert set(result_table(read_json(path)).itertuples(index=False, name=None)) == {
+        (*key, "anna", "シ", 2, 3), (*key, "anna", "ツ", 0, 1), (*key, "", "シ", 1, 1),
+    }  # fmt: skip
+    found = results_of(read_json(path))
     assert found.by_writer[NAMED, 2].to_dict() == {(7, ""): 1, (7, "anna"): 2 / 4}
     assert found.by_character[NAMED, 2].to_dict() == {(7, "シ"): 3 / 4, (7, "ツ"): 0}
     assert found.macro_f1 == {(NAMED, 2): [0.25]}

@@ -79,19 +79,27 @@ def recogniser_result(
             "confusions": confusions, "writers": writers}  # fmt: skip
 
 
+def result_table(recognisers: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The tidy table, with the columns ``COLUMNS``, of recognisers as ``results.json`` has them."""
+    rows = [
+        (arm, each["people"], each["seed"], writer, *count)
+        for each in recognisers
+        for arm in [Arm.parse(each["arm"])]
+        for writer, own in each["writers"].items()
+        for count in zip(own["characters"], own["right"], own["shown"], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
 def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
-    """The tables of recognisers as they stand in ``results.json``."""
-    rows, confusions = [], []
+    """The results of recognisers as they stand in ``results.json``."""
+    table = result_table(recognisers)
+    confusions = []
     macro_f1: dict[Place, list[float]] = {}
     for each in recognisers:
         place = Arm.parse(each["arm"]), each["people"]
-        key = *place, each["seed"]
         macro_f1.setdefault(place, []).append(each["macro_f1"])
-        confusions += [(*key, *confusion) for confusion in each["confusions"]]
-        for writer, own in each["writers"].items():
-            counts = zip(own["characters"], own["right"], own["shown"], strict=True)
-            rows += [(*key, writer, *count) for count in counts]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+        confusions += [(*place, each["seed"], *confusion) for confusion in each["confusions"]]
     confused = pd.DataFrame(confusions, columns=[*COLUMNS[:3], "written", "read", "count"])
     return Results(_by(table, "writer"), _by(table, "character"), macro_f1, confused)
 
