@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -67,31 +68,22 @@ class Study:
             else:
                 edit_facts(path, **facts)
 
-    def relinked(self) -> "Relinked":
-        return Relinked(self.folder)
-
-
-class Relinked:
-    """What is changed inside is taken to have been read by the runs that read what was there."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def keys(self) -> dict[Path, str]:
-        weights = {path: file_key(path) for path in self._folder.rglob("*.safetensors")}
-        manifests = self._folder.rglob("manifest.json")
-        return weights | {path: files_key(read_manifest(path)) for path in manifests}
-
-    def __enter__(self) -> None:
-        self._before = self.keys()
-
-    def __exit__(self, *_: object) -> None:
+    @contextmanager
+    def relinked(self) -> Iterator[None]:
+        """What is changed inside is taken to have been read by the runs that read the old."""
+        before = self.keys()
+        yield
         now = self.keys()
-        for path in self._folder.rglob("config.json"):
+        for path in self.folder.rglob("config.json"):
             text = path.read_text("utf-8")
-            for file, key in self._before.items():
+            for file, key in before.items():
                 text = text.replace(key, now[file])
             path.write_text(text, "utf-8")
+
+    def keys(self) -> dict[Path, str]:
+        weights = {path: file_key(path) for path in self.folder.rglob("*.safetensors")}
+        manifests = self.folder.rglob("manifest.json")
+        return weights | {path: files_key(read_manifest(path)) for path in manifests}
 
 
 def filtered(config: Config) -> Config:

@@ -24,10 +24,14 @@ MODULES = sorted(
 )
 
 
+def parsed(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
 def imported(path: Path) -> set[str]:
     """The modules that a file imports, ``from package import module`` included."""
     found = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -38,28 +42,21 @@ def imported(path: Path) -> set[str]:
 
 
 def is_script(path: Path) -> bool:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.If) and "__main__" in ast.dump(node) for node in tree.body)
+    return any("__main__" in ast.dump(n) for n in parsed(path).body if isinstance(n, ast.If))
 
 
-READMES = [
-    Path("README.md"),
-    *(path.relative_to(ROOT) for path in ROOT.glob("training_*/README.md")),
-]
+READMES = [p.relative_to(ROOT) for p in (ROOT / "README.md", *ROOT.glob("training_*/README.md"))]
+ROOT_SCRIPTS = [Path(path.name) for path in ROOT.glob("[!r]*.py") if is_script(path)]  # not run.py
 SCRIPTS = [path for path in MODULES if path.parts[0] in STAGES and is_script(path)]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_imports_run_down_the_pipeline(path: Path) -> None:
     home = path.parts[0]
-    foreign = {
-        name
-        for name in imported(path)
-        if name.split(".")[0] in {*STAGES, "pipeline"} - {home}
-        and not any(name == room or name.startswith(f"{room}.") for room in BELOW.get(home, ()))
-    }
-    allowed_parents = {room.split(".")[0] for room in BELOW.get(home, ())}
-    assert foreign - allowed_parents == set()
+    rooms = BELOW.get(home, set())
+    foreign = {n for n in imported(path) if n.split(".")[0] in {*STAGES, "pipeline"} - {home}}
+    foreign -= {n for n in foreign for room in rooms if n == room or n.startswith(f"{room}.")}
+    assert foreign - {room.split(".")[0] for room in rooms} == set()
 
 
 FLOORS = (
@@ -93,7 +90,7 @@ def test_no_module_imports_a_script(path: Path) -> None:
 
 
 def docstring(path: Path) -> str:
-    return ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or ""
+    return ast.get_docstring(parsed(path)) or ""
 
 
 def commands(text: str) -> list[list[str]]:
@@ -115,16 +112,18 @@ def alternatives(override: str) -> list[str]:
 def assert_composes(words: list[str]) -> None:
     script, *rest = words
     assert (ROOT / script).is_file(), script
+    if script == "run.py":
+        return  # its words are its own
     overrides = [word for word in rest if not word.startswith("-")]
     swept = [alternatives(override) for override in overrides]
     for i in range(max(map(len, swept), default=1)):
         compose([choices[min(i, len(choices) - 1)] for choices in swept])
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=str)
+@pytest.mark.parametrize("path", [*SCRIPTS, *ROOT_SCRIPTS], ids=str)
 def test_a_script_has_a_main_and_a_docstring_with_a_command_that_composes(path: Path) -> None:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    (main,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
+    body = parsed(path).body
+    (main,) = (n for n in body if isinstance(n, ast.FunctionDef) and n.name == "main")
     assert [argument.arg for argument in main.args.args] == ["config"]
     found = commands(docstring(path))
     assert str(path) in {words[0] for words in found}
@@ -132,22 +131,12 @@ def test_a_script_has_a_main_and_a_docstring_with_a_command_that_composes(path: 
         assert_composes(words)
 
 
-@pytest.mark.parametrize("path", [path.name for path in ROOT.glob("*.py") if is_script(path)])
-def test_the_commands_of_a_script_at_the_root_compose(path: str) -> None:
-    found = commands(docstring(Path(path)))
-    assert path in {words[0] for words in found}
-    for words in found:
-        if path != "run.py":
-            assert_composes(words)
-
-
 @pytest.mark.parametrize("path", READMES, ids=str)
 def test_the_commands_of_a_readme_compose(path: Path) -> None:
     found = commands((ROOT / path).read_text(encoding="utf-8"))
     assert found
     for words in found:
-        if words[0] != "run.py":
-            assert_composes(words)
+        assert_composes(words)
 
 
 @pytest.mark.parametrize("path", READMES, ids=str)
@@ -172,16 +161,11 @@ def test_an_experiment_begins_with_its_command_and_names_its_study(path: Path) -
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_every_module_and_public_class_says_what_it_is(path: Path) -> None:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    tree = parsed(path)
     assert ast.get_docstring(tree) or not tree.body  # the empty __init__ of a room
-    networks = [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        and any("Module" in ast.dump(base) for base in node.bases)
-        and not ast.get_docstring(node)
-    ]
-    assert networks == []
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    networks = [c for c in classes if any("Module" in ast.dump(base) for base in c.bases)]
+    assert [c.name for c in networks if not ast.get_docstring(c)] == []
 
 
 def tracked() -> list[Path]:
