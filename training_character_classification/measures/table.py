@@ -3,7 +3,9 @@
 Names are the keys of ``metrics.json``; titles and meanings stand in reports.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import nn
@@ -74,6 +76,86 @@ class Yardstick:
         return outputs(network, images, self.runtime).double().numpy()
 
 
+class Sample:
+    """A source of images beside a yardstick. What several measures need is computed once.
+
+    Args:
+        yardstick: what it is measured by.
+        images: all of the source.
+        is_seen: whether they are themselves among what generators are trained on.
+    """
+
+    def __init__(self, yardstick: Yardstick, images: PackedImages, is_seen: bool) -> None:
+        self.by, self._all, self._is_seen = yardstick, images, is_seen
+        self._some = quality.sampled(images, yardstick.labels)
+        self._compared = quality.sampled(images, yardstick.labels, yardstick.max_of_each)
+
+    def accuracy(self) -> float:
+        predicted = predict(self.by.judge, self._all, self.by.runtime)
+        return float((predicted == self._all.labels).mean())
+
+    @cached_property
+    def _features(self) -> Float64:
+        return self.by.outputs(self.by.judge.encoder, self._some)
+
+    def diversity(self) -> float | None:
+        each = np.arange(len(self._some))
+        return quality.ratio(
+            quality.spread(self._features, self._some.labels, each), self.by.spread
+        )
+
+    def style_match(self) -> float | None:
+        claimed = self._some.select(np.isin(quality.writers_of(self._some), self.by.probe.names))
+        if not len(claimed):
+            return None
+        style = self.by.outputs(self.by.style, claimed)
+        return self.by.probe.match(style, claimed.labels, quality.writers_of(claimed))
+
+    def domain_auc(self) -> float | None:
+        return quality.domain_auc(self.by.people[:MAX_COMPARED], self._features[:MAX_COMPARED])
+
+    def nearest(self) -> float | None:
+        nearest = quality.nearest_distance(self._some, self.by.seen, num_skipped=int(self._is_seen))
+        return quality.ratio(nearest, self.by.nearest)
+
+    @cached_property
+    def _coarse(self) -> Float64:
+        return self.by.coarse(self._compared)
+
+    def kernel_distance(self) -> float | None:
+        reference = self.by.reference.labels
+        return distances.kernel_distance(
+            self.by.features, reference, self._coarse, self._compared.labels
+        )
+
+    @cached_property
+    def _matched(self) -> tuple[Int64, Int64]:
+        """Which of the people's images and which of its own are compared, (P,) each."""
+        return distances.match_class_counts(self.by.reference.labels, self._compared.labels)
+
+    @cached_property
+    def _pair(self) -> tuple[Float64, Float64] | None:
+        """Equally many features of people and of the source; None for no more than numbers."""
+        ours, theirs = self._matched
+        if len(ours) <= self._coarse.shape[1]:
+            return None
+        return self.by.features[ours], self._coarse[theirs]
+
+    def frechet(self) -> float | None:
+        return distances.frechet_distance(*self._pair) if self._pair else None
+
+    @cached_property
+    def neighbourhoods(self) -> dict[str, float]:
+        return distances.neighbourhoods(*self._pair) if self._pair else {}
+
+    @cached_property
+    def appearance(self) -> dict[str, float | None]:
+        ours, theirs = self._matched
+        return distances.appearance_distances(
+            self.by.reference.images[ours], self._compared.images[theirs]
+        )
+
+
 @dataclass(frozen=True)
 class Measure:
     """A measure of a source of images."""
@@ -82,76 +164,47 @@ class Measure:
     title: str  # in tables
     unit: str
     best: str  # which way is better, or the value of other people's images
+    value: Callable[[Sample], float | None]  # None where nothing can be said
     meaning: str
 
 
 MEASURES = (
-    Measure("content_accuracy", "read as intended", "share", "high",
+    Measure("content_accuracy", "read as intended", "share", "high", Sample.accuracy,
             "images that the judge reads as the intended character"),
-    Measure("diversity", "diversity", "ratio", "1",
+    Measure("diversity", "diversity", "ratio", "1", Sample.diversity,
             "distance between images of one character, beside that between people; 0: all alike"),
-    Measure("style_match", "attributed to the intended writer", "share", "high",
+    Measure("style_match", "attributed to the intended writer", "share", "high", Sample.style_match,
             "images that a probe of style attributes to the intended writer"),
-    Measure("domain_auc", "real-vs-generated AUC", "area", "0.5",
+    Measure("domain_auc", "real-vs-generated AUC", "area", "0.5", Sample.domain_auc,
             "how well a linear probe tells the images from handwriting; 1: always"),
-    Measure("nearest_distance", "distance to training images", "ratio", "1",
+    Measure("nearest_distance", "distance to training images", "ratio", "1", Sample.nearest,
             "distance to the nearest image that generators saw, beside a new person's; 0: copies"),
-    Measure("frechet_distance", "Fréchet distance", "people's variance", "low",
+    Measure("frechet_distance", "Fréchet distance", "people's variance", "low", Sample.frechet,
             "distance between means and covariances of the judge's features and of people's"),
-    Measure("kernel_distance", "kernel distance", "squared MMD", "low",
+    Measure("kernel_distance", "kernel distance", "squared MMD", "low", Sample.kernel_distance,
             "distance between the distributions of those features, character by character"),
-    Measure("precision", "precision", "share", "high",
+    Measure("precision", "precision", "share", "high", lambda s: s.neighbourhoods.get("precision"),
             "images that are as near to one of people's as the next of people's is"),
-    Measure("recall", "recall", "share", "high",
+    Measure("recall", "recall", "share", "high", lambda s: s.neighbourhoods.get("recall"),
             "people's images that are as near to one of these as the next of these is"),
-    Measure("density", "density", "mean count", "1",
+    Measure("density", "density", "mean count", "1", lambda s: s.neighbourhoods.get("density"),
             "how many of people's images one of these is as near to as the next of people's is"),
-    Measure("coverage", "coverage", "share", "0.5",
+    Measure("coverage", "coverage", "share", "0.5", lambda s: s.neighbourhoods.get("coverage"),
             "people's images that have one of these as near as the next of people's"),
     Measure("stroke_width", "stroke width", "people's deviation", "low",
+            lambda s: s.appearance["stroke_width"],
             "distance between the distributions of stroke widths"),
     Measure("grey_level", "grey level", "people's deviation", "low",
+            lambda s: s.appearance["grey_level"],
             "distance between the distributions of the mean level of ink"),
     Measure("centroid", "centroid", "people's deviation", "low",
+            lambda s: s.appearance["centroid"],
             "distance between the distributions of where the ink is, across and down"),
 )  # fmt: skip
 TITLES = {measure.name: measure.title for measure in MEASURES}
 
 
 def measured(by: Yardstick, images: PackedImages, is_seen: bool) -> dict[str, float | None]:
-    """The value of every measure, by name, and the number of images; None: nothing can be said.
-
-    Args:
-        by: what they are measured by.
-        images: all of a source.
-        is_seen: whether they are themselves among what generators are trained on.
-    """
-    some = quality.sampled(images, by.labels)
-    features = by.outputs(by.judge.encoder, some)
-    style = by.outputs(by.style, some)
-    nearest = quality.nearest_distance(some, by.seen, num_skipped=int(is_seen))
-    compared = quality.sampled(images, by.labels, by.max_of_each)
-    coarse = by.coarse(compared)
-    ours, theirs = distances.match_class_counts(by.reference.labels, compared.labels)
-    found = {
-        "content_accuracy": float((predict(by.judge, images, by.runtime) == images.labels).mean()),
-        "diversity": quality.ratio(
-            quality.spread(features, some.labels, np.arange(len(some))), by.spread
-        ),
-        "style_match": by.probe.match(style, some.labels, quality.writers_of(some)),
-        "domain_auc": quality.domain_auc(by.people[:MAX_COMPARED], features[:MAX_COMPARED]),
-        "nearest_distance": quality.ratio(nearest, by.nearest),
-        "kernel_distance": distances.kernel_distance(
-            by.features, by.reference.labels, coarse, compared.labels
-        ),
-        **distances.appearance_distances(by.reference.images[ours], compared.images[theirs]),
-    }
-    if len(ours) > coarse.shape[1]:  # no more images than numbers have no covariance to compare
-        pair = by.features[ours], coarse[theirs]
-        found |= {
-            "frechet_distance": distances.frechet_distance(*pair),
-            **distances.neighbourhoods(*pair),
-        }
-    else:
-        found |= dict.fromkeys(["frechet_distance", "precision", "recall", "density", "coverage"])
-    return {**{measure.name: found[measure.name] for measure in MEASURES}, "images": len(images)}
+    """The value of every measure, by name, and the number of images."""
+    sample = Sample(by, images, is_seen)
+    return {**{each.name: each.value(sample) for each in MEASURES}, "images": len(images)}
