@@ -1,6 +1,5 @@
 """Generated images: canonical, decided by seed and number alone, credited to the right hand."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +20,7 @@ from generators import GENERATORS
 from handwriting.config import Config
 from handwriting.corpus import generation
 from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.corpus import open_corpus
 from handwriting.corpus.generation import WriterIndex
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
@@ -232,16 +231,6 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
     assert "simulated_0001" in corpus.train.present_writers()
 
 
-def test_hands_are_equally_likely_whatever_they_wrote(corpus: Corpus) -> None:
-    keep = np.flatnonzero((corpus.train.writers == 0) | (corpus.train.labels == 0))
-    images = corpus.train.select(keep)
-    rng = np.random.default_rng(0)
-    of_any = WriterIndex(np.zeros_like(images.labels), images.writers)
-    picked = np.array([of_any.pick(0, 1, rng)[0] for _ in range(600)])
-    assert 0.42 < np.mean(images.writers[picked] == 0) < 0.58
-    assert len(np.unique(picked)) == len(images)
-
-
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1), st.data())
 def test_a_class_and_a_seed_decide_which_image_is_picked(
     images: list[tuple[int, int]], data: st.DataObject
@@ -339,23 +328,11 @@ def test_a_batch_is_written_before_the_next_is_made(
     assert written == [0, 7, 14]
 
 
-def test_generation_is_not_repeated_until_its_inputs_change(
-    study: ComposeSmoke,
-) -> None:
-    manifest = generate_images.main(study()) / "manifest.json"
-    before = manifest.stat().st_mtime_ns
-    generate_images.main(study())
-    assert manifest.stat().st_mtime_ns == before
-    generate_images.main(study("generation.num_per_character=2"))
-    assert manifest.stat().st_mtime_ns != before
-    assert len(json.loads(manifest.read_text(encoding="utf-8"))["木"]) == 2
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("generation.content_names=[Comic]", "named like 'Comic'"),
-        ("generation.style_names=[nobody]", "named like 'nobody'"),
+        ("generation.content_names=[Comic]", "contains 'Comic'"),
+        ("generation.style_names=[nobody]", "contains 'nobody'"),
         ("generation.styles=[simulated]", r"generation.styles=\['simulated'\]"),
         ("generation.styles=[]", r"generation.styles=\[\]"),
         ("model_mode=adain", "trained with model_mode=adain_mlp, this run has model_mode=adain"),

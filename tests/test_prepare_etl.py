@@ -153,14 +153,6 @@ def test_the_same_people_at_another_resolution_are_not_on_both_sides(
     assert (sets["ETL9B"]["train"], sets["ETL9B"]["not drawn"]) == (0, 4)
 
 
-def test_other_seeds_give_other_people(study: Study) -> None:
-    people = {
-        tuple(splits_in(prepare_etl.main(study(f"seed={seed}")))["test"].present_writers())
-        for seed in range(4)
-    }
-    assert len(people) > 1
-
-
 def test_records_of_poor_quality_are_left_out(study: Study, etl_folder: Path) -> None:
     path = etl_folder / "ETL9G" / "ETL9G_01"
     content = bytearray(path.read_bytes())

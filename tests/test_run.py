@@ -37,6 +37,7 @@ from handwriting.storage import locks
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.locks import LOCK_FILE, FolderLock
+from training_character_classification.report.plots import gains_per_character
 
 ROOT = Path(__file__).resolve().parents[1]
 FINISHED = {"config.json", "metrics.jsonl", "metrics.json", "done.json", "toy.bin"}
@@ -342,6 +343,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "a.png": lambda path: save_png(path, NOISE),
     "a.npy": lambda path: write_atomically(path, lambda name: np.save(name, NOISE)),
     "a.npz": lambda path: write_atomically(path, lambda name: np.savez(name, a=NOISE)),
+    "gains.png": lambda path: gains_per_character({"a → b": {"木": (0.5, None)}}, path),
     "a.safetensors": lambda path: save_weights(path, "a", {}, {}, {"a": torch.zeros(4096)}),
 }
 
@@ -474,28 +476,23 @@ def test_a_file_in_the_place_of_the_folder(smoke: ComposeSmoke, tmp_path: Path) 
         Toy(smoke).main()
 
 
+@pytest.mark.parametrize("is_made_anew", [True, False])
 @pytest.mark.parametrize(("every_s", "notices_at"), [(-1, 7), (1000, 10)])
-def test_a_folder_that_is_removed_stops_the_run_and_is_not_made_again(
-    every_s: float, notices_at: int, smoke: ComposeSmoke
+def test_a_folder_that_is_removed_stops_the_run_and_is_left_to_others(
+    every_s: float, notices_at: int, is_made_anew: bool, smoke: ComposeSmoke
 ) -> None:
     toy = Toy(smoke, every_s=every_s)
-    with pytest.raises(InputError, match=r"toy was removed, moved or made anew"):
-        toy.main(at(7, lambda: shutil.rmtree(toy.folder)))
-    assert toy.finished[-1] == notices_at
-    assert not toy.folder.exists()
 
-
-def test_a_folder_that_another_run_made_anew_is_left_to_it(smoke: ComposeSmoke) -> None:
-    toy = Toy(smoke)
-
-    def make_anew() -> None:
+    def remove() -> None:
         shutil.rmtree(toy.folder)
-        write_json(toy.folder / "lock", "of another")
+        if is_made_anew:
+            write_json(toy.folder / "lock", "of another")
 
     with pytest.raises(InputError, match=r"toy was removed, moved or made anew"):
-        toy.main(at(7, make_anew))
+        toy.main(at(7, remove))
+    assert toy.finished[-1] == notices_at
     del toy.run
-    assert names_in(toy.folder) == {"lock"}
+    assert not toy.folder.exists() or names_in(toy.folder) == {"lock"}
 
 
 # Losses that are not finite -----------------------------------------------------------------------

@@ -365,7 +365,7 @@ def test_step1_keeps_every_place_and_the_others_do_not(
 
 
 def test_an_unknown_reference_font_is_named(whole: Corpus, smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match=r"nobody is named like 'Comic Sans'.*Noto"):
+    with pytest.raises(InputError, match=r"no writer or font contains 'Comic Sans'.*Noto"):
         matching(whole.fonts, ["Comic Sans"])
     assert matching(whole.fonts, []) == whole.fonts.present_writers()
 

@@ -153,7 +153,7 @@ def matching(packed: PackedImages, parts: list[str]) -> list[str]:
     names = packed.present_writers()
     for part in parts:
         if not any(part in name for name in names):
-            raise InputError(f"nobody is named like {part!r}: there are {', '.join(names)}")
+            raise InputError(f"no writer or font contains {part!r}: there are {', '.join(names)}")
     return [name for name in names if any(part in name for part in parts or [""])]
 
 
