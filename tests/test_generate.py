@@ -331,7 +331,7 @@ def test_a_batch_is_written_before_the_next_is_made(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("generation.content_names=[Comic]", "contains 'Comic'"),
+        ("generation.content_names=[Comic]", r"no writer or font contains 'Comic'.*Noto"),
         ("generation.style_names=[nobody]", "contains 'nobody'"),
         ("generation.styles=[simulated]", r"generation.styles=\['simulated'\]"),
         ("generation.styles=[]", r"generation.styles=\[\]"),

@@ -13,8 +13,7 @@ from conftest import SMOKE, ComposeSmoke
 from torch import Tensor
 
 from handwriting.config import StyleCharacter
-from handwriting.corpus.corpus import Corpus, matching, open_corpus
-from handwriting.errors import InputError
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.networks.blocks import Attention
 from handwriting.networks.encoders import SmallResNet
 from handwriting.rng import Rng
@@ -362,12 +361,6 @@ def test_step1_keeps_every_place_and_the_others_do_not(
     assert all(image[0].numpy().tobytes() in known for image in fixed)
     free = ((feed.draw("step2", 50, rng).content + 1) * 127.5).round().to(torch.uint8)
     assert sum(image[0].numpy().tobytes() in known for image in free) < 5
-
-
-def test_an_unknown_reference_font_is_named(whole: Corpus, smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match=r"no writer or font contains 'Comic Sans'.*Noto"):
-        matching(whole.fonts, ["Comic Sans"])
-    assert matching(whole.fonts, []) == whole.fonts.present_writers()
 
 
 # The stage ----------------------------------------------------------------------------------------
