@@ -1,4 +1,4 @@
-"""The measures of a source of images beside handwriting: a new one is a row and its value.
+"""The measures of a source of images beside handwriting: a new one is a row with its function.
 
 Names are the keys of ``metrics.json``; titles and meanings stand in reports.
 """
