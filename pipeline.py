@@ -43,8 +43,8 @@ def main(config: Config) -> Path:
     generators = chosen(config)
     corpus = open_corpus(config)
     with lock_folder(run_folder(config)):
-        record_study(config, corpus)
         report = compare(config, generators)
+        record_study(config, corpus)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
 

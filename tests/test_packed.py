@@ -1,18 +1,17 @@
 """Packed images: made once, opened without being read, labels and writers never mixed up."""
 
-import json
 import os
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, WRITERS
+from conftest import SMOKE, WRITERS, harm
 from hypothesis import given, strategies as st
+from PIL import Image
 
 from handwriting.corpus.bank import ImageBank
 from handwriting.images import packed as packing
@@ -27,7 +26,8 @@ from handwriting.images.packed import (
     save_packed,
 )
 from handwriting.images.reading import read_canonical
-from handwriting.storage.keys import content_key, content_key_of
+from handwriting.storage import stamps
+from handwriting.storage.json_files import write_json
 
 Write = Callable[..., Path]
 Fact = tuple[str, str, int]
@@ -92,13 +92,12 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
 
 def test_drawing_a_batch_of_a_large_source_holds_the_batch_only(tmp_path: Path) -> None:
-    shape = (20_000, 64, 64)  # 82 MB, none of it on the disk
-    np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, shape).flush()
+    shape = (20_000, 64, 64)  # 82 MB
     numbers = np.arange(shape[0])
-    for name, array in (("labels", numbers % 2), ("writers", numbers % 5)):
-        np.save(tmp_path / f"{name}.npy", array)
-    meta = {"characters": ["ア", "イ"], "writer_names": [*"abcde"]}
-    (tmp_path / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    parts = (np.zeros((1000, 64, 64), np.uint8) for _ in range(20))
+    save_packed(
+        tmp_path, UnpackedImages(parts, numbers % 2, numbers % 5, ("ア", "イ"), tuple("abcde"), 64)
+    )
 
     def draw() -> None:
         packed = open_packed(tmp_path)
@@ -179,11 +178,6 @@ def test_an_unchanged_manifest_is_not_read_again(
         pack_manifest(manifest, 17, tmp_path)
 
 
-@given(st.lists(st.tuples(st.text(), st.integers(), st.dictionaries(st.text(), st.none()))))
-def test_items_one_by_one_have_the_key_of_their_list(items: list[Any]) -> None:
-    assert content_key_of(iter(items)) == content_key(items)
-
-
 def test_an_edited_or_relabelled_image_is_packed_again(write_images: Write, tmp_path: Path) -> None:
     path = write_images(characters="木林")
     manifest = read_manifest(path)
@@ -200,17 +194,61 @@ def test_an_edited_or_relabelled_image_is_packed_again(write_images: Write, tmp_
     assert [c for c, *_ in facts(third)] == [*"林林林林林木木木木木"]
 
 
-def test_an_interrupted_packing_is_done_again(tmp_path: Path) -> None:
-    packed = PackedImages(
-        np.ones((3, 8, 8), np.uint8), np.arange(3), np.zeros(3, np.int64), tuple("アイウ"), ("a",)
-    )
+def test_another_image_of_the_same_size_and_time_is_packed_again(tmp_path: Path) -> None:
+    """As from an archive whose files all have one time."""
+    path, inks = tmp_path / "a.bmp", ((3, 9), (9, 3))
+    (tmp_path / "manifest.json").write_text('{"木": ["a.bmp"]}', encoding="utf-8")
+    packed = []
+    for rows, columns in inks:
+        picture = np.full((16, 16), 255, np.uint8)
+        picture[:rows, :columns] = 0
+        Image.fromarray(picture).save(path)
+        os.utime(path, ns=(1, 1))
+        manifest = read_manifest(tmp_path / "manifest.json")
+        packed.append(pack_manifest(manifest, 16, tmp_path / "cache").images[0])
+    np.testing.assert_array_equal(packed[0], packed[1].T)
+    assert (packed[0] != packed[1]).any()
 
+
+PACKED = PackedImages(
+    np.arange(192, dtype=np.uint8).reshape(3, 8, 8), np.arange(3), np.zeros(3, np.int64),
+    tuple("アイウ"), ("a",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("keeps_time", [False, True])
+@pytest.mark.parametrize("damage", ["deleted", "flipped"])
+@pytest.mark.parametrize(
+    "name", ["images.npy", "labels.npy", "writers.npy", "meta.json", "missing.json"]
+)
+def test_a_damaged_cache_is_made_again(
+    name: str, damage: str, keeps_time: bool, large: bool, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(stamps, "LARGE", 0 if large else 2**24)
+    made = []
+
+    def make() -> PackedImages:
+        write_json(tmp_path / "missing.json", [["ア", "blank glyph"]])
+        made.append(1)
+        return PACKED
+
+    packing.cached(tmp_path, make)
+    harm(tmp_path / name, damage, keeps_time)
+    assert facts(packing.cached(tmp_path, make)) == facts(PACKED)
+    assert len(made) == 2
+    assert facts(packing.cached(tmp_path, make)) == facts(PACKED)
+    assert len(made) == 2
+
+
+def test_an_interrupted_packing_is_done_again(tmp_path: Path) -> None:
     def interrupted() -> PackedImages:
-        save_packed(tmp_path / "set", packed)
+        save_packed(tmp_path / "set", PACKED)
         (tmp_path / "set" / "meta.json").unlink()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         packing.cached(tmp_path / "set", interrupted)
-    again = packing.cached(tmp_path / "set", lambda: packed)
-    assert facts(again) == facts(packed)
+    again = packing.cached(tmp_path / "set", lambda: PACKED)
+    assert facts(again) == facts(PACKED)

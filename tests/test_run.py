@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ComposeSmoke
+from conftest import ComposeSmoke, harm
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from handwriting.config import Config
 from handwriting.errors import InputError, WriteError
+from handwriting.images.manifest import Entry, write_manifest
 from handwriting.images.packed import PackedImages, cached
 from handwriting.images.sheets import save_png
 from handwriting.runs import run as run_module
@@ -65,7 +66,7 @@ class Toy:
             during(step)
             self.run.log(loss=drawn)
             self.finished.append(step)
-        (self.folder / "toy.bin").touch()
+        (self.folder / "toy.bin").write_bytes(self.network.weight.detach().numpy().tobytes())
         self.run.finish({}, [self.folder / "toy.bin"])
         return self.network.weight.detach().clone()
 
@@ -136,6 +137,68 @@ def test_a_run_is_done_until_its_inputs_change_or_what_it_made_is_gone(smoke: Co
     assert not Toy(smoke, "seed=1").run.is_done
     (toy.folder / "toy.bin").unlink()
     assert not toy.run.is_done
+
+
+@pytest.fixture
+def finished(smoke: ComposeSmoke) -> Toy:
+    """The toy stage with samples and images, run to its end."""
+    toy = Toy(smoke)
+    toy.run.begin()
+    toy.run.sample("sheet", NOISE)
+    entries = [Entry("木", str(toy.folder / f"{n}.png"), "anna") for n in range(2)]
+    for entry in entries:
+        save_png(entry.path, NOISE)
+    write_manifest(toy.folder / "manifest.json", entries)
+    toy.main()
+    return toy
+
+
+LEFT = [
+    "config.json", "metrics.json", "metrics.jsonl", "toy.bin", "samples/sheet.png", "done.json",
+    "0.png", "manifest.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["deleted", "flipped"])
+@pytest.mark.parametrize("name", LEFT)
+def test_whatever_a_run_left_is_made_again_when_it_is_lost(
+    name: str, damage: str, finished: Toy, smoke: ComposeSmoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finished.run.is_done
+    harm(finished.folder / name, damage)
+    again = Toy(smoke)
+    assert not again.run.is_done
+    told = capsys.readouterr().out
+    assert ("this stage is run again" in told) == ((name, damage) != ("done.json", "deleted"))
+    assert torch.equal(again.main(), finished.network.weight)
+
+
+@pytest.mark.parametrize("name", ["samples/sheet.png", "config.json", "done.json"])
+def test_what_took_long_is_not_made_again_for_a_record_without_being_asked(
+    name: str, finished: Toy, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "MAX_REPEATED_S", -1.0)
+    harm(finished.folder / name, "flipped")
+    if name == "done.json":
+        (finished.folder / name).write_text("{")
+    with pytest.raises(InputError, match=rf"{name} is damaged\. Put it back .*, or delete .*done"):
+        _ = Toy(smoke).run.is_done
+    (finished.folder / "done.json").unlink()
+    assert not Toy(smoke).run.is_done
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"key": 3}', "\0", "NaN"])
+@pytest.mark.parametrize("name", ["done.json", "config.json", "metrics.json", "lock"])
+def test_no_content_of_its_own_files_keeps_a_run_from_ending(
+    name: str, content: str, finished: Toy, smoke: ComposeSmoke
+) -> None:
+    if name == "config.json":
+        (finished.folder / "done.json").unlink()
+    (finished.folder / name).write_bytes(content.encode() + b"\xff" * (name == "lock"))
+    again = Toy(smoke)
+    if not again.run.is_done:
+        again.main()
+    assert Toy(smoke).run.is_done
 
 
 def test_a_run_leaves_its_facts_and_no_checkpoint(

@@ -102,7 +102,8 @@ def main(config: Config) -> Path:
     per_character_bars(results_of(results), run.folder / "per_character.png")
     whose = "the manifest's images" if settings.manifest else "test writers"
     found = {"images": len(images), "of": whose, "recognisers": metrics}
-    return run.finish(found, [run.folder / "results.json"])
+    made = ("results.json", "table.txt", "per_character.png")
+    return run.finish(found, [run.folder / name for name in made])
 
 
 def find_recognisers(config: Config) -> list[Weights]:

@@ -183,7 +183,7 @@ def generate(
     run.sample("sheet", _sheet(run.folder, characters, settings.num_per_character))
     seconds = max(part[1] for part in parts)
     metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
-    return run.finish(metrics, [run.folder / MANIFEST])
+    return run.finish(metrics, [run.folder / name for name in (MANIFEST, "writers.json", FACTS)])
 
 
 def generate_from_noise(

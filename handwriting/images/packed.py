@@ -5,9 +5,12 @@ It is keyed by its content, made once, and opened without reading the images. Th
 by part and read batch by batch: they are never all in memory.
 """
 
+import hashlib
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -22,10 +25,12 @@ from handwriting.images.canonical import Uint8
 from handwriting.images.manifest import CHUNK_SIZE, Manifest, read_images
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import read_json, write_json
-from handwriting.storage.keys import content_key, content_key_of
-from handwriting.storage.locks import FolderLock
+from handwriting.storage.keys import content_key, sampled_key
+from handwriting.storage.locks import LOCK_FILE, FolderLock
+from handwriting.storage.stamps import contents, damage, stamps
 
 Int64 = npt.NDArray[np.int64]
+SETTLED_NS = 2 * 10**9  # a file may be changed twice within one tick of the disk's clock
 FORM = 1  # raise it when the canonical form changes: old caches are then made anew
 
 
@@ -170,7 +175,7 @@ def concatenate(parts: Sequence[PackedImages]) -> PackedImages:
 
 
 def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
-    """Write a packed set; ``meta.json`` comes last and marks the folder as whole."""
+    """Write a packed set; ``meta.json`` comes last and vouches for every file in the folder."""
     shape = (len(made.labels), made.size_px, made.size_px)
 
     def write_images(temporary: Path) -> None:
@@ -183,8 +188,16 @@ def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
     write_atomically(folder / "images.npy", write_images)
     for name in ("labels", "writers"):
         write_atomically(folder / f"{name}.npy", partial(np.save, arr=getattr(made, name)))
-    meta = {"characters": made.characters, "writer_names": made.writer_names}
-    write_json(folder / "meta.json", meta)
+    names = {"characters": made.characters, "writer_names": made.writer_names}
+    beside = {LOCK_FILE, "lock", "meta.json"}
+    files = stamps(folder, (path for path in sorted(folder.iterdir()) if path.name not in beside))
+    write_json(folder / "meta.json", {**names, "files": files, "key": content_key(names, files)})
+
+
+def packed_key(folder: Path) -> str:
+    """The content of a packed set that :func:`open_packed` has opened, as a key."""
+    meta = read_json(folder / "meta.json")
+    return content_key(meta["characters"], meta["writer_names"], contents(meta["files"]))
 
 
 def open_packed(folder: Path) -> PackedImages:
@@ -193,8 +206,13 @@ def open_packed(folder: Path) -> PackedImages:
     Raises:
         InputError: a file is missing or damaged, or they do not belong together.
     """
-    meta = read_json(folder / "meta.json")
     try:
+        meta = read_json(folder / "meta.json")
+        names = {name: meta[name] for name in ("characters", "writer_names")}
+        if meta["key"] != content_key(names, meta["files"]):
+            raise ValueError(f"{folder / 'meta.json'} is damaged")
+        if problem := damage(folder, meta["files"]):
+            raise ValueError(problem)
         images = np.load(folder / "images.npy", mmap_mode="r")
         if images.ndim != 3 or images.dtype != np.uint8:
             raise ValueError(f"images {images.shape} {images.dtype}")
@@ -204,7 +222,7 @@ def open_packed(folder: Path) -> PackedImages:
         _check("writers", writers, writer_names, len(images))
     except Exception as error:  # NumPy raises whatever the broken bytes lead to
         raise InputError(
-            f"{folder} holds no packed images: {error}. Delete it: it is made again"
+            f"{folder} holds no packed images: {error}. It may be deleted and is made again"
         ) from error
     return PackedImages(images, labels, writers, characters, writer_names)
 
@@ -220,21 +238,45 @@ def _check(what: str, numbers: Int64, names: tuple[Any, ...], size: int) -> None
 
 
 def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:
-    """The packed set in ``folder``, made first if it is not there; by one process, others wait."""
-    if not (folder / "meta.json").is_file():
-        with FolderLock(folder, timeout_s=math.inf):
-            if not (folder / "meta.json").is_file():
-                save_packed(folder, make())
+    """The packed set in ``folder``, made first if it is not there or damaged; others wait."""
+    with suppress(InputError):
+        return open_packed(folder)
+    with FolderLock(folder, timeout_s=math.inf):
+        if (folder / "meta.json").is_file():
+            try:
+                return open_packed(folder)  # another process has made it meanwhile
+            except InputError as error:
+                print(f"  {error}", flush=True)
+        save_packed(folder, make())
     return open_packed(folder)
 
 
+_known_keys: dict[bytes, str] = {}  # of manifests: what says whether any file was changed, and key
+
+
 def files_key(manifest: Manifest) -> str:
-    """A key of a manifest's files: path, size, time of change, character and writer."""
-    stats = ((entry, os.stat(entry.file)) for entry in manifest.entries)
-    return content_key_of(
-        (entry.file, stat.st_size, stat.st_mtime_ns, entry.character, entry.writer)
-        for entry, stat in stats
-    )
+    """A key of a manifest's files: path, content, character and writer.
+
+    Within a process they are read again only when one has changed.
+    """
+    changes, latest = hashlib.sha256(), 0
+    for entry in manifest.entries:
+        stat = os.stat(entry.file)
+        latest = max(latest, stat.st_mtime_ns, stat.st_ctime_ns)
+        times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        known = (entry.file, times, entry.character, entry.writer)
+        changes.update(repr(known).encode(errors="surrogateescape"))
+    is_settled = time.time_ns() - latest > SETTLED_NS
+    if is_settled and (key := _known_keys.get(changes.digest())):
+        return key
+    digest = hashlib.sha256()
+    for entry in manifest.entries:
+        of_one = (entry.file, sampled_key(entry.file), entry.character, entry.writer)
+        digest.update(repr(of_one).encode(errors="surrogateescape"))
+    key = digest.hexdigest()[:16]
+    if is_settled:
+        _known_keys[changes.digest()] = key
+    return key
 
 
 def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedImages:

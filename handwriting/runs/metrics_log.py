@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from handwriting.errors import cannot_write
+from handwriting.errors import InputError, cannot_write
 from handwriting.parallel import ranks
 from handwriting.parallel.ranks import all_reduce_mean_
 from handwriting.storage.atomic import write_text
@@ -60,8 +61,15 @@ class MetricsLog:
             self._write({"step": step, "warning": text})
 
     def last(self) -> dict[str, float]:
-        """The means of the last line."""
-        line = [line for line in self._lines() if "warning" not in line][-1]
+        """The means of the last line.
+
+        Raises:
+            InputError: the log was lost after the last checkpoint.
+        """
+        lines = [line for line in self._lines() if "warning" not in line]
+        if not lines:
+            raise InputError(f"{self.path} was lost: delete {self.path.parent} to train again")
+        line = lines[-1]
         return {name: value for name, value in line.items() if name != "step"}
 
     def warnings(self) -> list[str]:
@@ -84,5 +92,9 @@ class MetricsLog:
     def _lines(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
             return []
-        *lines, _ = self.path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines]
+        *texts, _ = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = []
+        for text in texts:
+            with suppress(ValueError):  # damaged: what it said is lost
+                lines.append(json.loads(text))
+        return [o for o in lines if isinstance(o, dict) and isinstance(o.get("step"), int)]

@@ -2,8 +2,9 @@
 
 ``config.json`` (the sections that matter), ``metrics.jsonl`` (a line per logged step),
 ``samples/``, ``lock`` and two checkpoints while it runs, then the weights, ``metrics.json`` and,
-last, ``done.json`` with the key of everything that went in. A stage whose key is unchanged is not
-run again; a stage that was interrupted goes on from its checkpoint. Of several processes the first
+last, ``done.json`` with the key of everything that went in and the stamps of everything that came
+out. A stage whose key is unchanged and whose files are whole is not run again; a stage that was
+interrupted goes on from its checkpoint. Of several processes the first
 writes; they begin, stop and end together.
 """
 
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import files_key
 from handwriting.images.sheets import save_animation, save_png
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
@@ -35,8 +38,10 @@ from handwriting.storage.json_files import plain, read_json, write_json
 from handwriting.storage.keys import content_key, file_key
 from handwriting.storage.locks import FolderLock
 from handwriting.storage.places import git_commit
+from handwriting.storage.stamps import damage, stamps
 
-FORMAT = 2  # of what a run writes: folders of an earlier one are remade, not misread
+FORMAT = 3  # of what a run writes: folders of an earlier one are remade, not misread
+MAX_REPEATED_S = 600.0  # what took longer is not run again for a record's sake without being asked
 LOG_EVERY = 50  # steps: losses stay on the device until then
 AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
 
@@ -79,19 +84,51 @@ class Run:
     @property
     @main_only
     def is_done(self) -> bool:
-        """Whether this run ended with the same inputs before, and what it made is still there.
+        """Whether this run ended with the same inputs before, and all that it left is whole.
 
         What a kill between its end and its tidying up has left is then removed.
+
+        Raises:
+            InputError: something is missing or damaged that took long to make.
         """
         path = self.folder / "done.json"
-        done = read_json(path) if path.is_file() else {}
-        outputs = [self.folder / name for name in done.get("outputs", [])]
-        if done.get("key") != self.key or not all(output.is_file() for output in outputs):
+        if not path.exists():
+            return False
+        done = _read_or_empty(path)
+        if done.get("key", self.key) != self.key:
+            return False
+        if problem := self._damage(done):
+            print(f"  {problem}: this stage is run again", flush=True)
             return False
         if self._checkpoints or (self.folder / "lock").is_file():
             with FolderLock(self.folder):
                 self._checkpoints.remove()
         return True
+
+    def _damage(self, done: Mapping[str, Any]) -> str:
+        """What of a finished run is missing or damaged, in words; "" if all is whole.
+
+        Raises:
+            InputError: a record, without which nothing later is wrong, but which took long to make.
+        """
+        outputs, records = done.get("outputs"), done.get("records")
+        if not isinstance(outputs, dict) or not isinstance(records, dict):
+            problem = f"{self.folder / 'done.json'} is damaged"
+        elif lost := damage(self.folder, outputs):
+            return lost
+        elif done.get("images") != _images_key(self.folder):
+            return f"an image in {self.folder} is missing or damaged"
+        else:
+            problem = damage(self.folder, records)
+        metrics = _read_or_empty(self.folder / "metrics.json")
+        times = [found.get("duration_s") for found in (done, metrics)]
+        took_s = max((time for time in times if isinstance(time, int | float)), default=0.0)
+        if problem and took_s > MAX_REPEATED_S:
+            raise InputError(
+                f"{problem}. Put it back as it was, or delete {self.folder / 'done.json'} to run "
+                f"this stage again, which took {took_s:.0f} s"
+            )
+        return problem
 
     def begin(self) -> "Run":
         """Open the folder for writing; checkpoints of other inputs are removed.
@@ -107,7 +144,7 @@ class Run:
         self._lock = FolderLock(self.folder)
         (self.folder / "done.json").unlink(missing_ok=True)
         facts = self.folder / "config.json"
-        if not facts.is_file() or read_json(facts).get("key") != self.key:
+        if _read_or_empty(facts).get("key") != self.key:
             self._checkpoints.remove()
             self._log.path.unlink(missing_ok=True)
         write_json(facts, self._facts)
@@ -119,16 +156,22 @@ class Run:
     def finish(self, metrics: Mapping[str, Any], outputs: Sequence[Path] = ()) -> Path:
         """Write the metrics, mark the run as done, remove the checkpoints; return the folder."""
         self._check_folder()
-        for output in outputs:
-            assert output.is_file(), output
         results = plain(metrics)
         if warnings := self._log.warnings():
             results["warnings"] = warnings
         results["duration_s"] = round(time.perf_counter() - self._started, 2)
         write_json(self.folder / "metrics.json", results)
         self._tracker.close(results)
-        names = [os.path.relpath(output, self.folder) for output in outputs]
-        write_json(self.folder / "done.json", {"key": self.key, "outputs": names})
+        records = [self.folder / name for name in ("config.json", "metrics.json", "metrics.jsonl")]
+        records += sorted((self.folder / "samples").glob("[!.]*.*"))
+        done = {
+            "key": self.key,
+            "duration_s": results["duration_s"],
+            "outputs": stamps(self.folder, outputs),
+            "records": stamps(self.folder, filter(Path.is_file, records)),
+            "images": _images_key(self.folder),
+        }
+        write_json(self.folder / "done.json", done)
         self._checkpoints.remove()
         if self._lock is not None:
             self._lock.release()
@@ -275,6 +318,23 @@ class Run:
 def run_folder(config: Config) -> Path:
     """The folder of the study."""
     return Path(config.runs_dir).absolute() / config.name
+
+
+def _read_or_empty(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run; an empty one where it is missing or damaged."""
+    try:
+        value = read_json(path)
+    except InputError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _images_key(folder: Path) -> str | None:
+    """The content of a run's images; None if it makes none, or if one is missing."""
+    try:
+        return files_key(read_manifest(folder / "manifest.json"))
+    except (InputError, OSError):
+        return None
 
 
 def lock_folder(folder: Path, timeout_s: float | None = None) -> AbstractContextManager[object]:

@@ -54,3 +54,15 @@ def read_json(path: Path) -> Any:
         raise
     except (ValueError, RecursionError) as error:  # also a number of more than 4,300 digits
         raise InputError(f"{path} is not JSON: {error}") from error
+
+
+def read_own_json(path: Path) -> Any:
+    """The value in a JSON file that this project wrote, and writes again when it is deleted.
+
+    Raises:
+        InputError: as :func:`read_json`.
+    """
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}. It may be deleted and is made again") from error

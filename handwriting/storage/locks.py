@@ -97,5 +97,5 @@ def _this_process() -> str:
 
 def _named_in(holder: Path) -> str | None:
     with suppress(OSError):
-        return holder.read_text(encoding="utf-8")
+        return holder.read_text(encoding="utf-8", errors="replace")
     return None
