@@ -36,6 +36,11 @@ def test_an_unknown_character(write_images: Write, smoke: ComposeSmoke) -> None:
         open_corpus(smoke("data=manifest", "data.characters=null", *overrides))
     chosen = open_corpus(smoke("data=manifest", "data.characters=木林", *overrides))
     assert (chosen.test.characters, len(chosen.test)) == (("木", "林"), 2)
+    path = write_images(characters="木林Ａ", writers=["writer_04"], name="d")
+    parts["manifest"] = write_images(characters="木林A", writers=["writer_01"], name="e")
+    overrides = [f"data.{name}={path}" for name, path in (parts | {"test_manifest": path}).items()]
+    with pytest.raises(InputError, match=r"d/manifest\.json.*\n.*U\+FF21.*U\+0041"):
+        open_corpus(smoke("data=manifest", "data.characters=null", *overrides))
 
 
 def test_a_class_that_no_training_writer_wrote(write_images: Write, smoke: ComposeSmoke) -> None:

@@ -1,7 +1,9 @@
 """Manifests: read as written, checked whole, split by people."""
 
 import json
+import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,7 @@ def test_every_problem_is_reported_at_once(write_images: Write) -> None:
         f"あ: {kept} is listed again",
         f"木: missing image {path.parent / 'gone.png'}",
         "休: no images (empty class)",
-        "key 'ab': not a single character",
+        "'ab' is not a single character",
         "シ: expected a list of paths, found str",
         "ツ (U+30C4): in the class list, not in the manifest",
         str(path),
@@ -70,6 +72,62 @@ def test_a_character_listed_twice_loses_no_images_silently(write_images: Write) 
     text = path.read_text(encoding="utf-8").replace("林", "木")
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"manifest\.json.*木"):
+        read_manifest(path)
+
+
+def rewritten(path: Path, write: Callable[[str], str]) -> Path:
+    """The manifest with other text in its place."""
+    path.write_text(write(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return path
+
+
+def test_keys_are_composed(write_images: Write) -> None:
+    path = rewritten(write_images(characters="がポ"), partial(unicodedata.normalize, "NFD"))
+    assert read_manifest(path).characters == read_manifest(path, "ポが").characters == ("が", "ポ")
+
+
+@pytest.mark.parametrize("other", ["\u2f08", "人\ufe00", "\u2f08\ufe00"])
+def test_a_key_in_another_code_point_is_named(other: str, write_images: Write) -> None:
+    path = rewritten(write_images(characters="人木"), lambda text: text.replace("人", other))
+    for wanted in (None, "人木"):
+        with pytest.raises(InputError, match=rf"U\+{ord(other[-1]):04X} .*U\+4EBA"):
+            read_manifest(path, wanted)
+    if len(other) == 1:
+        assert read_manifest(path, "木").characters == ("木",)
+
+
+def test_two_keys_of_one_letter_are_refused(write_images: Write) -> None:
+    path = write_images(characters="アｱ木")
+    for wanted in (None, "ア木", "ｱ"):
+        with pytest.raises(InputError, match=r"U\+30A2 .*U\+FF71 HALFWIDTH"):
+            read_manifest(path, wanted)
+    assert read_manifest(path, "木").characters == ("木",)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("slash", ["/", "\\", "/./", "\\.\\"])
+def test_paths_in_another_normal_form_or_with_backslashes_are_found(
+    form: str, written: str, slash: str, tmp_path: Path, write_images: Write
+) -> None:
+    source = write_images(characters="木", writers=["writer_01", "writer_02"])
+    there = [unicodedata.normalize(form, name) for name in ("パリ/Jörg/が.png", "パリ/Jörg/é.png")]
+    for image, name in zip(sorted(source.parent.rglob("*.png")), there, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(image.read_bytes())
+    files = [unicodedata.normalize(written, name).replace("/", slash) for name in there]
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"木": files}), encoding="utf-8")
+    assert [entry.file for entry in read_manifest(path).entries] == [
+        str(tmp_path / name) for name in there
+    ]
+    path.write_text(json.dumps({"木": [*files, there[0]]}), encoding="utf-8")
+    with pytest.raises(InputError, match="listed again"):
+        read_manifest(path)
+    path.write_text(json.dumps({"木": [f"..{slash}{tmp_path.name}{slash}{files[0]}"]}))
+    assert read_manifest(path).entries[0].file == str(tmp_path / there[0])
+    path.write_text(json.dumps({"木": [f"..{slash}x.png", f"é{slash}x.png"]}))
+    with pytest.raises(InputError, match="2 problem"):
         read_manifest(path)
 
 

@@ -466,11 +466,12 @@ def test_a_folder_of_other_things_is_not_written_to(study: Study, tmp_path: Path
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
-def test_etl2_is_read_with_its_table(study: Study, etl_folder: Path) -> None:
+@pytest.mark.parametrize("characters", ["上あ宙", "上\uff71宙"])  # a letter in any code point
+def test_etl2_is_read_with_its_table(characters: str, study: Study, etl_folder: Path) -> None:
     config = study(
         "data.etl.train_sets=[ETL2]", "data.etl.evaluation_sets=[ETL2]",
         "data.etl.test_writers=1", "data.etl.validation_writers=1",
-        f"data.etl.co59={etl_folder / 'euc_co59.dat'}", characters="上あ宙",
+        f"data.etl.co59={etl_folder / 'euc_co59.dat'}", characters=characters,
     )  # fmt: skip
     sizes = [len(split) for split in splits_in(prepare_etl.main(config)).values()]
     assert sizes == [6, 3, 3]

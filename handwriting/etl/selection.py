@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from handwriting.characters.classes import letter
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.codes import read_co59
 from handwriting.etl.integrity import DataFile
@@ -70,11 +71,13 @@ def _check_limits(set_names: set[str], etl: Etl) -> None:
 def _all_records(files: Sequence[DataFile], characters: Sequence[str], etl: Etl) -> pd.DataFrame:
     """All records; the fate of those that could be taken is "not drawn"."""
     co59 = read_co59(etl.co59) if etl.co59 else None
-    label_of = {character: label for label, character in enumerate(characters)}
+    label_of = {letter(character): label for label, character in enumerate(characters)}
     parts = []
     for file in progress(files, len(files), "reading metadata"):
         records = file.open(co59)
-        label = np.array([label_of.get(c or "", -1) for c in records.characters])
+        # ETL2 has Ａ in full width, the other sets A: one letter.
+        labels = {c: label_of.get(letter(c or ""), -1) for c in set(records.characters)}
+        label = np.array([labels[c] for c in records.characters])
         parts.append(
             pd.DataFrame(
                 {

@@ -5,6 +5,7 @@ one there allows what it leads to. Who wrote an image stands in ``writers.json``
 (``{"relative/path.png": "writer"}``) or in the path itself (``.../writer_07.png``).
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handwriting.characters.classes import is_character
+from handwriting.characters.classes import composed, is_character, letter, named, nfc
 from handwriting.errors import InputError, report_problems
 from handwriting.images.canonical import Uint8
 from handwriting.images.reading import read_canonical
@@ -66,8 +67,9 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
         characters: the classes to keep, each of which must then have an image; None keeps all.
 
     Raises:
-        InputError: not JSON, not in the form above, a key that is not one character, a class
-            without images, a file that is missing, listed twice or outside of the folder.
+        InputError: not JSON, not in the form above, a key that is not one character or another
+            code point of a class, a class without images, a file that is missing, listed twice or
+            outside of the folder.
     """
     path = Path(path).absolute()
     value = read_json(path)
@@ -78,33 +80,44 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
     wanted = None if characters is None else dict.fromkeys(characters)
 
     root = os.path.join(os.path.normpath(path.parent), "")
-    problems: list[str] = []
+    letters = {letter(character): character for character in wanted or ()}
+    checked = (k for k in value if wanted is None or letter(k) in letters or not is_character(k))
+    _, problems = composed(str(path), checked)
     entries: list[Entry] = []
     owner: dict[str, str] = {}
-    for character, files in value.items():
+    names: dict[str, dict[str, str]] = {}  # folder -> its names, by their NFC
+    for key, files in value.items():
+        character = nfc(key)
         if not is_character(character):
-            problems.append(f"key {character!r}: not a single character")
-            continue
+            continue  # reported above
         if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
             problems.append(f"{character}: expected a list of paths, found {type(files).__name__}")
             continue
         if not files:
             problems.append(f"{character}: no images (empty class)")
         if wanted is not None and character not in wanted:
+            if meant := letters.get(letter(character)):
+                problems.append(f"key {named(key)}: the class is {named(meant)}, write this")
             continue
         for file in files:
             absolute = os.path.normpath(os.path.join(root, file))
-            if not absolute.startswith(root):
+            is_within = absolute.startswith(root)
+            is_there = is_within and os.path.isfile(absolute)
+            if is_within and not is_there:
+                other_form = _in_other_form(root, file, names)
+                absolute, is_there = other_form or absolute, bool(other_form)
+            if not is_within:
                 problems.append(f"{character}: {file} lies outside of the folder")
             elif absolute in owner:
                 problems.append(f"{character}: {file} is listed again (also {owner[absolute]})")
-            elif not os.path.isfile(absolute):
+            elif not is_there:
                 problems.append(f"{character}: missing image {absolute}")
             owner[absolute] = character
             in_path = _WRITER_IN_PATH.findall(file)
             writer = writers.get(file) or (in_path[-1] if in_path else UNKNOWN_WRITER)
             entries.append(Entry(character, absolute, sys.intern(writer)))
-    absent = [c for c in wanted or () if c not in value]
+    present = set(map(nfc, value))
+    absent = [c for c in wanted or () if c not in present]
     problems += [f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent]
     report_problems(
         str(path), problems,
@@ -112,6 +125,27 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
         "link it into the folder (ln -s ELSEWHERE NAME).",
     )  # fmt: skip
     return Manifest(path, tuple(entries))
+
+
+def _in_other_form(root: str, file: str, names: dict[str, dict[str, str]]) -> str | None:
+    """A file below root whose name differs in Unicode's normal form or has ``\\``; None if none.
+
+    Archives made on macOS have decomposed names, lists made on Windows have ``\\``.
+    """
+    for written in dict.fromkeys((file, file.replace("\\", "/"))):
+        path = os.path.normpath(os.path.join(root, written))
+        if not path.startswith(root):
+            continue
+        found = root
+        for part in path[len(root) :].split(os.sep):
+            if found not in names:
+                names[found] = {}
+                with contextlib.suppress(OSError, ValueError):  # nothing there that can be read
+                    names[found] = {nfc(name): name for name in os.listdir(found)}
+            found = os.path.join(found, names[found].get(nfc(part), part))
+        if os.path.isfile(found):
+            return found
+    return None
 
 
 def _read_writers(path: Path) -> dict[str, str]:

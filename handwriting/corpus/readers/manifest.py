@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from handwriting.characters.classes import class_list
+from handwriting.characters.classes import class_list, letter, named
 from handwriting.config import Fonts
 from handwriting.corpus.audit import check_splits
 from handwriting.corpus.splits import DividedReader, Splits
@@ -65,14 +65,20 @@ def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Ma
     """A test manifest's images of the training characters.
 
     Args:
-        chosen: the user named the characters; others are then left out rather than refused.
+        chosen: the user named the characters; others are then left out rather than refused, but
+            not other code points of their letters.
     """
-    unknown = [c for c in manifest.characters if c not in characters]
+    letters = {letter(c): named(c) for c in characters}
+    problems = []
+    for c in manifest.characters:
+        meant = letters.get(letter(c))
+        if c not in characters and (meant or not chosen):
+            rename = f": the class is {meant}, write this" if meant else ""
+            problems.append(f"unknown character {c} (U+{ord(c):04X}){rename}")
     report_problems(
-        str(manifest.path),
-        [] if chosen else [f"unknown character {c} (U+{ord(c):04X})" for c in unknown],
+        str(manifest.path), problems,
         "A recogniser cannot name a class that is not in the training manifest: remove them, or "
         "choose the classes with data.characters.",
-    )
+    )  # fmt: skip
     kept = tuple(entry for entry in manifest.entries if entry.character in characters)
     return replace(manifest, entries=kept)
