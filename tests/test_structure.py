@@ -10,13 +10,13 @@ import pytest
 from handwriting.characters import kanjivg
 from handwriting.characters.classes import class_list
 from handwriting.characters.decomposition import (
-    ARITY,
     Structure,
-    Text,
+    fault_of,
     read_structure,
     stroke_class,
     structure_of,
     texts_of,
+    tokens_of,
 )
 from handwriting.characters.vocabulary import EOS, UNK, Vocabulary
 from handwriting.errors import InputError
@@ -29,16 +29,6 @@ def structure() -> Structure:
     return structure_of(class_list("all"), MAX_TOKENS)
 
 
-def is_well_formed(text: Text) -> bool:
-    """Whether the operators take exactly the tokens that follow them."""
-    wanted = 1
-    for token in text:
-        if wanted == 0:
-            return False
-        wanted += ARITY.get(token, 0) - 1
-    return wanted == 0
-
-
 def test_every_character_has_texts_of_its_own_that_fit() -> None:
     """All 6,703 of KanjiVG: none is divided without end, and no two share a text."""
     files = (path.stem for path in kanjivg.folder().glob("*.svg"))
@@ -48,7 +38,17 @@ def test_every_character_has_texts_of_its_own_that_fit() -> None:
     assert len(drawn) > 6000
     assert all(found.values())
     assert len(set(texts)) == len(texts)
-    assert all(is_well_formed(text) and len(text) <= MAX_TOKENS for text in texts)
+    assert not any(fault_of(text, MAX_TOKENS) for text in texts)
+
+
+@pytest.mark.parametrize("space", [" ", ""])
+def test_every_default_text_may_be_a_text_of_ones_own(
+    space: str, structure: Structure, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.json"
+    value = {c: [space.join(text) for text in texts] for c, texts in structure.items()}
+    path.write_text(json.dumps(value))
+    assert read_structure(path, class_list("all"), MAX_TOKENS) == structure
 
 
 def test_a_divided_character_is_not_its_own_token(structure: Structure) -> None:
@@ -193,9 +193,9 @@ def test_every_problem_of_an_own_structure_is_told(tmp_path: Path) -> None:
         read_structure(path, "日月木本林休河", MAX_TOKENS)
     message = str(error.value)
     for part in (
-        "日: an empty text",
+        "日, text 1: an empty text",
         "月 (U+6708): expected a list of texts, found '⿰ 日 月'",
-        "木: 23 tokens",
+        "木, text 1: 23 tokens",
         "本 (U+672C): expected a list of texts, found []",
         "休: the same texts as 林",
         "河 (U+6CB3): expected a list of texts, found None",
@@ -210,3 +210,69 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str, told: s
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=told):
         read_structure(path, "日", MAX_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("line", "tokens"),
+    [
+        ("⿸厂&CDP-8BC4;", "⿸ 厂 &CDP-8BC4;"), ("⿱&GT-1;⿰{01}𠮟", "⿱ &GT-1; ⿰ {01} 𠮟"),
+        ("⿲彳⿳山一几攵", "⿲ 彳 ⿳ 山 一 几 攵"), ("⿰ 氵可", "⿰ 氵 可"),
+        ("⿰ さんずい 可", "⿰ さんずい 可"), ("\u2ffe人", "\u2ffe 人"),
+        ("\u2ffc㔾\u2fff可", "\u2ffc 㔾 \u2fff 可"),
+        ("\u31ef\u2ffd口木〾一", "\u31ef \u2ffd 口 木 〾 一"),
+        ("氵 可", "氵 可"), ("三水 可", "三水 可"), ("厂&CDP-8BC4;", "厂 &CDP-8BC4;"),
+        ("⿰か\u3099木", "⿰ が 木"), ("⿰①\ue000", "⿰ ① \ue000"),
+    ],
+)  # fmt: skip
+def test_a_sequence_is_parsed(line: str, tokens: str) -> None:
+    assert tokens_of(line) == tuple(tokens.split())
+    assert not fault_of(tokens_of(line), MAX_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("⿰禾", "token 1, ⿰, takes 2 components, found 1"),
+        ("⿰氵⿳丁口", "token 3, ⿳, takes 3 components, found 2"),
+        ("⿰", "token 1, ⿰, takes 2 components, found 0"),
+        ("⿰氵可口", "surplus from token 4, 口"),
+        ("⿰ 氵 可 ⿰ 木 木", "surplus from token 4, ⿰"),
+        ("氵⿰可口", "surplus from token 2, ⿰"),
+        ("\u2ffe人木", "surplus from token 3, 木"),
+        ("⿰氵可[GTJ]", "[GTJ] is a database's tag"),
+        ("⿰氵可(GTJ)", "(GTJ) is a database's tag"),
+        ("^⿰氵可$", "^ (U+005E CIRCUMFLEX ACCENT), $ (U+0024"),
+        ("⿰氵？", "？ (U+FF1F FULLWIDTH QUESTION MARK)"),
+        ("⿰氵&CDP-8BC4", "& (U+0026 AMPERSAND)"),
+        ("⿰氵葛\U000e0100", "U+E0100 VARIATION SELECTOR-17"),
+        ("⿰氵\u200b可", "U+200B ZERO WIDTH SPACE"),
+        ("⿰氵\ufffd", "U+FFFD REPLACEMENT CHARACTER"),
+        ("[PAD]", "[PAD] is reserved"),
+    ],
+)
+def test_what_is_no_sequence_is_told_with_its_place(line: str, fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"木": ["⿰ 十 八", line], "本": [line, "一"]}), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_structure(path, "木本", MAX_TOKENS)
+    first, second = str(caught.value).splitlines()[1:3]
+    assert "木, text 2: " in first
+    assert "本, text 1: " in second
+    assert fault in first
+    assert fault in second
+
+
+def test_keys_and_components_of_one_letter_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    value = {
+        "か\u3099": ["か ゛"],
+        "休": ["⿰人木"],
+        "信": ["⿰\u2f08言"],
+        "\u2f08": ["人"],
+        "x": 1,
+    }
+    path.write_text(json.dumps(value), encoding="utf-8")
+    assert read_structure(path, "が休", MAX_TOKENS).keys() == {"が", "休"}
+    for characters, told in (("休信", "components 人"), ("人", "⼈")):
+        with pytest.raises(InputError, match=rf"{told}.*U\+.*KANGXI RADICAL MAN.* 人|人 .*⼈"):
+            read_structure(path, characters, MAX_TOKENS)

@@ -16,6 +16,7 @@ so that a character that was never seen is still written in components that were
 """
 
 import itertools
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -28,7 +29,15 @@ from fontTools.pens.recordingPen import RecordingPen
 from fontTools.svgLib.path import parse_path
 
 from handwriting.characters import kanjivg
-from handwriting.characters.classes import class_list
+from handwriting.characters.classes import (
+    class_list,
+    composed,
+    divided,
+    is_visible,
+    letter,
+    named,
+    nfc,
+)
 from handwriting.errors import InputError, report_problems
 from handwriting.storage.json_files import read_json
 
@@ -36,7 +45,9 @@ Text = tuple[str, ...]
 Structure = dict[str, tuple[Text, ...]]
 
 SPECIAL_TOKENS = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
-ARITY = {operator: 3 if operator in "⿲⿳" else 2 for operator in "⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"}
+# The ideographic description characters, and 〾, which IDS databases use like them.
+ARITY = dict.fromkeys("⿰⿱⿴⿵⿶⿷⿸⿹⿺⿻\u2ffc\u2ffd\u31ef", 2)
+ARITY |= dict.fromkeys("⿲⿳", 3) | dict.fromkeys("\u2ffe\u2fff〾", 1)
 
 _ENCLOSING = {"tare": "⿸", "nyo": "⿺", "⿶1": "⿶", "⿵A": "⿵"}
 _KAMAE = {
@@ -218,49 +229,103 @@ def stroke_class(path_data: str) -> str:
 
 
 def read_structure(path: Path, characters: Sequence[str], max_tokens: int) -> Structure:
-    """A user's own texts, ``{"河": ["⿰ 氵 可"], ...}``, tokens separated by spaces.
+    """A user's own texts, ``{"河": ["⿰ 氵 可", "氵 可"], ...}``: sequences, or components alone.
 
-    Characters of the file that are not asked for are left out; "⿰氵可" is read as well.
+    Characters of the file that are not asked for are left out; "⿰氵可" is read as well. Entities
+    such as ``&CDP-8BC4;`` and ``{01}`` are one token.
 
     Raises:
         InputError: not JSON, or a list of every character that is missing or has no text, an empty
-            or too long text, one with a token such as [PAD], or the texts of another.
+            or too long text, one with a token such as [PAD], an incomplete or surplus sequence, a
+            component in two code points, or the texts of another.
     """
     value = read_json(path)
     form = 'The form is {"河": ["⿰ 氵 可", ...], ...}, a list of texts for every character.'
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected an object, found {type(value).__name__}. {form}")
-    problems: list[str] = []
+    letters = set(map(letter, characters))
+    of_key, problems = composed(str(path), [key for key in value if letter(key) in letters])
+    lines_of = {character: value[key] for key, character in of_key.items()}
     structure: Structure = {}
     same: dict[frozenset[Text], str] = {}
     for character in characters:
-        lines = value.get(character)
+        lines = lines_of.get(character)
         if not (isinstance(lines, list) and lines and all(isinstance(line, str) for line in lines)):
             found = f"expected a list of texts, found {lines!r:.60}"
             problems.append(f"{character} (U+{ord(character):04X}): {found}")
             continue
-        texts = tuple(dict.fromkeys(map(_tokens, lines)))
-        for text in texts:
-            if fault := _fault(text, max_tokens):
-                problems.append(f"{character}: {fault}: {' '.join(text):.60}")
+        texts = tuple(dict.fromkeys(map(tokens_of, lines)))
+        for number, line in enumerate(lines, 1):
+            if fault := fault_of(tokens_of(line), max_tokens):
+                problems.append(f"{character}, text {number}: {fault}: {line:.60}")
         first = same.setdefault(frozenset(texts), character)
         if first != character:
             problems.append(f"{character}: the same texts as {first}")
         structure[character] = texts
+    used = dict.fromkeys(t for texts in structure.values() for text in texts for t in text)
+    one_letter: dict[str, str] = {}
+    for token in used:
+        first = one_letter.setdefault(letter(token), token)
+        if first != token:
+            problems.append(f"components {named(first)} and {named(token)} are one: write one")
     report_problems(str(path), problems, form)
     return structure
 
 
-def _tokens(line: str) -> Text:
-    """The tokens of a text; one that holds a description character is divided into characters."""
-    divided = ((*token,) if ARITY.keys() & {*token} else (token,) for token in line.split())
-    return tuple(itertools.chain.from_iterable(divided))
+_UNENCODED = r"&[^&;\s]+;|CDP-[0-9A-F]{4}|\{[^{}\s]+\}"
+_IDS = re.compile(f"[{''.join(ARITY)}]|{_UNENCODED}")
+_PIECE = re.compile(rf"({_UNENCODED}|\[[^\[\]\s]*\]|\([^()\s]*\))")
 
 
-def _fault(text: Text, max_tokens: int) -> str:
+@cache
+def tokens_of(line: str) -> Text:
+    """The tokens of a text: its words, those of a description sequence divided into components."""
+    words = nfc(line).split()
+    text = [token for word in words for token in (_pieces(word) if _IDS.search(word) else [word])]
+    if ARITY.keys() & {*text} and _unbalanced(text):
+        # Not "⿰ 氵可" with a component 氵可, then, but with two.
+        pieces = [piece for word in words for piece in _pieces(word)]
+        text = text if _unbalanced(pieces) else pieces
+    return tuple(text)
+
+
+def _pieces(word: str) -> list[str]:
+    parts = _PIECE.split(word)  # what the pattern matches is at odd places
+    return [token for i, part in enumerate(parts) for token in ([part] if i % 2 else divided(part))]
+
+
+def _unbalanced(text: Sequence[str]) -> str:
+    """Where a sequence has a component too few or too many, "" if it is one complete sequence."""
+    open_operators: list[list[int]] = []  # place, components still to come
+    for i, token in enumerate(text):
+        if i and not open_operators:
+            return f"surplus from token {i + 1}, {token}: the sequence ends before it"
+        if token in ARITY:
+            open_operators.append([i, ARITY[token]])
+            continue
+        while open_operators:
+            open_operators[-1][1] -= 1
+            if open_operators[-1][1]:
+                break
+            open_operators.pop()
+    if open_operators:
+        i, missing = open_operators[-1]
+        arity = ARITY[text[i]]
+        return f"token {i + 1}, {text[i]}, takes {arity} components, found {arity - missing}"
+    return ""
+
+
+def fault_of(text: Text, max_tokens: int) -> str:
     """Why a text cannot be used, "" if it can."""
     if not text:
         return "an empty text"
     if reserved := set(SPECIAL_TOKENS) & set(text):
         return f"{', '.join(sorted(reserved))} is reserved"
+    is_sequence = bool(ARITY.keys() & {*text})
+    marks = "？?^$*&;{}" if is_sequence else ""  # of IDS databases
+    if odd := [token for token in text if token in marks or not is_visible(token)]:
+        return f"not a component: {', '.join(map(named, odd))}; remove it or give it a name"
+    if is_sequence and (fault := _unbalanced(text)):
+        tags = [token for token in text if token[0] in "[("]
+        return f"{fault} ({tags[0]} is a database's tag: remove it)" if tags else fault
     return f"{len(text)} tokens, at most {max_tokens}" if len(text) > max_tokens else ""
