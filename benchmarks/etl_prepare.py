@@ -25,7 +25,7 @@ import numpy as np
 from handwriting.characters.classes import class_list
 from handwriting.corpus.readers.etl import EtlData
 from handwriting.etl import SETS, EtlFile
-from handwriting.etl.integrity import inspect
+from handwriting.etl.integrity import inspect, source_stamps
 from handwriting.etl.preparation import prepare
 from handwriting.etl.selection import select
 from handwriting.etl.settings import Etl
@@ -139,7 +139,8 @@ def measure(folder: Path, num_workers: int) -> None:
     with Watch() as choosing:
         records, _ = select(files, CHARACTERS, etl, 0)
     with Watch() as making:
-        prepare(files, records, settings, folder / "out", num_workers)
+        sources = source_stamps(files, None)
+        prepare(files, records, settings, sources, folder / "out", num_workers)
     print(
         f"{num_workers} processes: check {checking.seconds:.1f} s, choose {choosing.seconds:.1f} "
         f"s, images {making.seconds:.1f} s ({len(records) / making.seconds:,.0f}/s), by "

@@ -1,6 +1,7 @@
 """From ETL files to a study: whole files or one error, other people in every split, same bytes."""
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -11,14 +12,14 @@ from unittest.mock import DEFAULT, Mock
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ComposeSmoke
+from conftest import ComposeSmoke, harm
 from etl_encoder import DrawnFile, drawn_files, small_sets
 
 import prepare_etl
 from handwriting.characters.classes import class_list
 from handwriting.config import Config
 from handwriting.corpus.audit import check_splits
-from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.corpus import _opened, open_corpus
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile, preparation
 from handwriting.etl.preparation import prepare_images
@@ -28,6 +29,7 @@ from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, open_packed, pack_manifest
 from handwriting.images.reading import read_grey
 from handwriting.script import compose
+from handwriting.storage import stamps
 
 Study = Callable[..., Config]
 CHARACTERS = "あい亜哀アイ"  # ETL9G has the first four, ETL5 the others, イ twice by everybody
@@ -316,6 +318,72 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
     with pytest.raises(InputError, match="nothing was prepared"):
         open_corpus(config)
     assert contents(prepare_etl.main(config)) == whole
+
+
+def repaired(folder: Path) -> Path:
+    """A file of the sets whose first image is another, of the same size and time."""
+    path = folder / "ETL9G" / "ETL9G_02"
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[1000:1010] = bytes(byte ^ 0xFF for byte in content[1000:1010])
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return path
+
+
+@pytest.mark.parametrize(("elsewhere", "large"), [(False, True), (True, False), (True, True)])
+def test_a_repaired_file_is_refused_by_a_study_and_prepared_again(
+    elsewhere: bool, large: bool, study: Study, etl_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(stamps, "LARGE", 0 if large else 2**24)
+    config = study("data.etl.png=true")
+    before = contents(prepare_etl.main(config))
+    key = open_corpus(config).key
+    if elsewhere:
+        config.data.etl.folder = str(shutil.copytree(etl_folder, tmp_path / "copy"))
+        assert open_corpus(config).key == key  # the same content in another folder
+    path = repaired(Path(config.data.etl.folder))
+    _opened.clear()
+    with pytest.raises(InputError, match=rf"other files than these:\s+{path}\s+.*prepare_etl"):
+        open_corpus(config)
+    after = contents(prepare_etl.main(config))
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed >= {"train/images.npy", "prepared.json", "png/keys.json"}
+    assert open_corpus(config).key != key
+
+
+def test_a_file_repaired_between_two_starts_leaves_no_stale_part(
+    study: Study, etl_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = study()
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_etl, "write_sheets", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare_etl.main(config)
+    repaired(etl_folder)
+    resumed = contents(prepare_etl.main(config))
+    assert resumed == contents(prepare_etl.main(study(output="anew")))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("prepared.json", "flipped"), ("train/images.npy", "flipped"), ("test/images.npy", "deleted"),
+     ("test/records.csv", "flipped"), ("validation/meta.json", "deleted"),
+     ("integrity.txt", "deleted"), ("sheets/ETL1.png", "flipped"), ("png/keys.json", "flipped"),
+     ("png/train/manifest.json", "deleted"), ("png/train/U+3042/*.png", "flipped")],
+)  # fmt: skip
+def test_whatever_was_prepared_is_made_again_when_it_is_lost(
+    name: str, damage: str, study: Study
+) -> None:
+    config = study("data.etl.png=true")
+    output = prepare_etl.main(config)
+    before = contents(output)
+    harm(sorted(output.glob(name))[0], damage)
+    if "images.npy" in name:
+        with pytest.raises(InputError, match=r"images.npy is (missing|damaged).*prepare_etl"):
+            open_corpus(config)
+    prepare_etl.main(config)
+    assert contents(output) == before
 
 
 def test_parts_that_are_there_are_not_made_again(

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from handwriting.errors import InputError, report_problems
 from handwriting.etl.layouts import SETS
 from handwriting.etl.records import EtlFile, official_name
 from handwriting.parallel.progress import progress
+from handwriting.storage.stamps import is_whole, stamp
 
 _WHERE_FROM = (
     'The database is free of charge: register on the page "ETL Character Database" of AIST '
@@ -78,6 +80,24 @@ def inspect(folder: Path, set_names: Sequence[str]) -> list[DataFile]:
         place = paths[0] if paths else None
         files.append(DataFile(set_name, name, place, num_records, num_expected, problem))
     return files
+
+
+def source_stamps(files: Sequence[DataFile], co59: str | None) -> dict[str, str]:
+    """Of what content the files and the table of ETL2 are, by name, of those that are there."""
+    sources = _sources(files, co59)
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(sources, pool.map(stamp, sources.values()), strict=True))
+
+
+def changed(files: Sequence[DataFile], co59: str | None, stamps: Mapping[str, str]) -> list[str]:
+    """The files that are there and are not as when their stamps were taken."""
+    found = _sources(files, co59).items()
+    return [str(path) for name, path in found if not is_whole(path, stamps.get(name))]
+
+
+def _sources(files: Sequence[DataFile], co59: str | None) -> dict[str, Path]:
+    found = {file.name: file.path for file in files if file.path}
+    return found | ({"co59": Path(co59)} if co59 and Path(co59).is_file() else {})
 
 
 def integrity_report(files: Sequence[DataFile]) -> str:

@@ -2,24 +2,27 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.settings import SPLITS
-from handwriting.images.manifest import Entry, write_manifest
-from handwriting.images.packed import Int64, concatenate, open_packed
+from handwriting.images.manifest import Entry, read_manifest, write_manifest
+from handwriting.images.packed import Int64, concatenate, files_key, open_packed
 from handwriting.images.sheets import save_png, sheet
 from handwriting.parallel.workers import run_parallel
 from handwriting.sources.fonts import FontFace
 from handwriting.sources.glyphs import render_font
 from handwriting.storage.atomic import write_text
-from handwriting.storage.json_files import write_json
+from handwriting.storage.json_files import read_json, write_json
 
 NUM_ROWS, NUM_IMAGES = 40, 12  # of a contact sheet
+_PNG_KEYS = "png/keys.json"  # written last: the content of each split's files
 
 
 def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> None:
@@ -78,7 +81,20 @@ def write_summary(output: Path, fates: pd.DataFrame, blank: dict[str, int]) -> N
 
 
 def has_originals(output: Path) -> bool:
-    return all((output / "png" / split / "manifest.json").is_file() for split in SPLITS)
+    """Whether the PNG files are all there and whole; what is damaged is removed."""
+    if not (output / _PNG_KEYS).is_file():
+        return False
+    with suppress(InputError):
+        if read_json(output / _PNG_KEYS) == _png_keys(output):
+            return True
+    print(f"  PNG files in {output / 'png'} are missing or damaged: all are written again")
+    shutil.rmtree(output / "png")
+    return False
+
+
+def _png_keys(output: Path) -> dict[str, str]:
+    manifests = {split: output / "png" / split / "manifest.json" for split in SPLITS}
+    return {split: files_key(read_manifest(path)) for split, path in manifests.items()}
 
 
 def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -> None:
@@ -108,6 +124,7 @@ def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -
         ]
         run_parallel(jobs, num_workers, f"writing PNG files ({split})")
         write_manifest(folder / "manifest.json", map(Entry, characters, records["path"], writers))
+    write_json(output / _PNG_KEYS, _png_keys(output))
 
 
 def _write_file(file: DataFile, rows: pd.DataFrame) -> None:

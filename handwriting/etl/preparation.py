@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def prepare(
     files: Sequence[DataFile],
     records: pd.DataFrame,
     settings: dict[str, Any],
+    sources: Mapping[str, str],
     output: Path,
     num_workers: int,
 ) -> dict[str, int]:
@@ -35,6 +37,7 @@ def prepare(
     Args:
         records: of these files, from :func:`select`.
         settings: what the arrays depend on: size_px, characters, preparation and others.
+        sources: the stamps of the files.
         num_workers: processes, each with one ETL file at a time.
 
     Returns:
@@ -43,18 +46,25 @@ def prepare(
     Raises:
         InputError: the disk is full, or a file became unreadable.
     """
-    for name in ("prepared.json", *(f"png/{split}/manifest.json" for split in SPLITS)):
-        (output / name).unlink(missing_ok=True)  # what was prepared before counts no longer
+    (output / "prepared.json").unlink(missing_ok=True)  # what was prepared before counts no longer
+    shutil.rmtree(output / "png", ignore_errors=True)
     folder = output / "unfinished" / content_key(settings)
-    rows_of = {str(name): rows for name, rows in records.groupby("file", sort=False)}
-    parts = {name: folder / f"{name}.npz" for name in rows_of}
+    rows_of = {
+        str(name): rows["record"].to_numpy() for name, rows in records.groupby("file", sort=False)
+    }
+    # A file may be repaired between two starts, and change what is chosen of the others.
+    keys = {
+        n: content_key(sources[n], sha256(rows.tobytes()).hexdigest())
+        for n, rows in rows_of.items()
+    }
+    parts = {name: folder / f"{name}-{key}.npz" for name, key in keys.items()}
     jobs = [
-        (partial(_make_part, file, rows_of[file.name]["record"].to_numpy(), settings), part)
+        (partial(_make_part, file, rows_of[file.name], settings), part)
         for file in files
         if (part := parts.get(file.name))
     ]
     run_parallel(jobs, num_workers, "preparing files")
-    has_ink = np.concatenate([np.load(part)["has_ink"] for part in parts.values()])
+    has_ink = np.concatenate([_load_part(part, "has_ink") for part in parts.values()])
     for split in SPLITS:
         shutil.rmtree(folder / split, ignore_errors=True)
         _save_split(folder / split, records, (records["fate"] == split) & has_ink, parts, settings)
@@ -80,6 +90,17 @@ def _make_part(file: DataFile, record: Int64, settings: dict[str, Any], path: Pa
     write_atomically(path, lambda temporary: np.savez(temporary, images=images, has_ink=has_ink))
 
 
+def _load_part(path: Path, name: str) -> npt.NDArray[Any]:
+    """An array of a part; the archive has check sums."""
+    try:
+        array: npt.NDArray[Any] = np.load(path)[name]
+        return array
+    except Exception as error:  # NumPy and zipfile raise whatever the broken bytes lead to
+        raise InputError(
+            f"{path} is damaged ({error}). Delete it and run prepare_etl.py again"
+        ) from error
+
+
 def _save_split(
     folder: Path,
     records: pd.DataFrame,
@@ -89,7 +110,7 @@ def _save_split(
 ) -> None:
     """Write the records of one split as packed images, which are never in memory at once."""
     images = (
-        np.load(parts[str(name)])["images"][mask.to_numpy()]
+        _load_part(parts[str(name)], "images")[mask.to_numpy()]
         for name, mask in taken.groupby(records["file"], sort=False)
         if mask.any()
     )
@@ -99,8 +120,9 @@ def _save_split(
         images, rows["label"].to_numpy(), writers, tuple(settings["characters"]), tuple(names),
         settings["size_px"],
     )  # fmt: skip
-    save_packed(folder, made)
+    folder.mkdir(parents=True)
     rows[["file", "record"]].to_csv(folder / "records.csv", index=False)
+    save_packed(folder, made)
 
 
 def prepare_images(

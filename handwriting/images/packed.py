@@ -255,7 +255,7 @@ _known_keys: dict[bytes, str] = {}  # of manifests: what says whether any file w
 
 
 def files_key(manifest: Manifest) -> str:
-    """A key of a manifest's files: path, content, character and writer.
+    """A key of a manifest's files: path in its folder, content, character and writer.
 
     Within a process they are read again only when one has changed.
     """
@@ -269,9 +269,9 @@ def files_key(manifest: Manifest) -> str:
     is_settled = time.time_ns() - latest > SETTLED_NS
     if is_settled and (key := _known_keys.get(changes.digest())):
         return key
-    digest = hashlib.sha256()
+    digest, start = hashlib.sha256(), len(os.path.join(manifest.path.parent, ""))
     for entry in manifest.entries:
-        of_one = (entry.file, sampled_key(entry.file), entry.character, entry.writer)
+        of_one = (entry.file[start:], sampled_key(entry.file), entry.character, entry.writer)
         digest.update(repr(of_one).encode(errors="surrogateescape"))
     key = digest.hexdigest()[:16]
     if is_settled:

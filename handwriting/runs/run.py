@@ -34,7 +34,7 @@ from handwriting.runs.checkpoint import Checkpoints, read_checkpoint
 from handwriting.runs.metrics_log import MetricsLog
 from handwriting.runs.runtime import precision_of
 from handwriting.runs.tracking import Tracker
-from handwriting.storage.json_files import plain, read_json, write_json
+from handwriting.storage.json_files import plain, read_or_empty, write_json
 from handwriting.storage.keys import content_key, file_key
 from handwriting.storage.locks import FolderLock
 from handwriting.storage.places import git_commit
@@ -94,7 +94,7 @@ class Run:
         path = self.folder / "done.json"
         if not path.exists():
             return False
-        done = _read_or_empty(path)
+        done = read_or_empty(path)
         if done.get("key", self.key) != self.key:
             return False
         if problem := self._damage(done):
@@ -120,7 +120,7 @@ class Run:
             return f"an image in {self.folder} is missing or damaged"
         else:
             problem = damage(self.folder, records)
-        metrics = _read_or_empty(self.folder / "metrics.json")
+        metrics = read_or_empty(self.folder / "metrics.json")
         times = [found.get("duration_s") for found in (done, metrics)]
         took_s = max((time for time in times if isinstance(time, int | float)), default=0.0)
         if problem and took_s > MAX_REPEATED_S:
@@ -144,7 +144,7 @@ class Run:
         self._lock = FolderLock(self.folder)
         (self.folder / "done.json").unlink(missing_ok=True)
         facts = self.folder / "config.json"
-        if _read_or_empty(facts).get("key") != self.key:
+        if read_or_empty(facts).get("key") != self.key:
             self._checkpoints.remove()
             self._log.path.unlink(missing_ok=True)
         write_json(facts, self._facts)
@@ -318,15 +318,6 @@ class Run:
 def run_folder(config: Config) -> Path:
     """The folder of the study."""
     return Path(config.runs_dir).absolute() / config.name
-
-
-def _read_or_empty(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a run; an empty one where it is missing or damaged."""
-    try:
-        value = read_json(path)
-    except InputError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _images_key(folder: Path) -> str | None:

@@ -56,13 +56,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
-def read_own_json(path: Path) -> Any:
-    """The value in a JSON file that this project wrote, and writes again when it is deleted.
-
-    Raises:
-        InputError: as :func:`read_json`.
-    """
+def read_or_empty(path: Path) -> dict[str, Any]:
+    """The object in a file that this project wrote; empty where it is missing or damaged."""
     try:
-        return read_json(path)
-    except InputError as error:
-        raise InputError(f"{error}. It may be deleted and is made again") from error
+        value = read_json(path)
+    except InputError:
+        return {}
+    return value if isinstance(value, dict) else {}

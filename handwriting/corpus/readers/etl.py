@@ -2,9 +2,11 @@
 
 ``etl.output`` holds ``train/``, ``validation/`` and ``test/`` in the form of :class:`PackedImages`;
 in each, a row of ``records.csv`` names the file and the record that an image was.
-``prepared.json`` comes last and says with which settings; without it nothing there counts.
+``prepared.json`` comes last and says with which settings, from which files, and what was written;
+without it nothing there counts.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from handwriting.characters.classes import class_list
 from handwriting.config import Fonts
 from handwriting.corpus.splits import Reader, Splits
 from handwriting.errors import InputError
+from handwriting.etl.integrity import changed, inspect
 from handwriting.etl.settings import SPLITS, Etl
-from handwriting.images.packed import FORM, open_packed
-from handwriting.storage.json_files import read_json
+from handwriting.images.packed import FORM, PackedImages, open_packed, packed_key
+from handwriting.storage.json_files import read_or_empty
 from handwriting.storage.keys import content_key
+from handwriting.storage.stamps import damage
 
 _NOT_IN_THE_ARRAYS = ("folder", "output", "png")
 _COMMAND = "run python prepare_etl.py with the same data=, size_px= and other options"
@@ -47,8 +51,17 @@ class EtlData(Reader):
                 "\n  ".join([f"{output} was prepared with other settings:", *differing])
                 + f"\n{_COMMAND}, or choose another data.etl.output"
             )
-        splits = {name: open_packed(Path(output, name)) for name in SPLITS}
-        return Splits(**splits, key=content_key(settings))
+        if others := self.changed_files():
+            raise InputError(
+                "\n  ".join([f"{output} was prepared from other files than these:", *others[:5]])
+                + f"\n{_COMMAND}"
+            )
+        try:
+            splits = self._open()
+        except InputError as error:
+            raise InputError(f"{error}: {_COMMAND}") from error
+        keys = [packed_key(Path(output, name)) for name in SPLITS]
+        return Splits(**splits, key=content_key(settings, keys))
 
     def settings(self, size_px: int) -> dict[str, Any]:
         """What the prepared arrays depend on, JSON-able."""
@@ -63,8 +76,49 @@ class EtlData(Reader):
 
     def prepared_settings(self) -> dict[str, Any] | None:
         """The settings of what is prepared; None if nothing is, or not to the end."""
-        path = self.files()[0]
-        return dict(read_json(path)["settings"]) if path.is_file() else None
+        return self._prepared().get("settings")
+
+    def changed_files(self) -> list[str]:
+        """The files that are not as they were when they were prepared; not those that are away."""
+        folder, sources = Path(self.etl.folder), self._prepared().get("sources", {})
+        files = inspect(folder, self.set_names) if folder.is_dir() else []
+        return changed(files, self.etl.co59, sources)
+
+    def is_prepared(self, size_px: int) -> bool:
+        """Whether all is there as these settings and files ask for; says what is not."""
+        prepared = self._prepared()
+        if prepared.get("settings") != self.settings(size_px):
+            return False
+        if not Path(self.etl.folder).is_dir():
+            print(f"  no folder {self.etl.folder}: its files are not looked at", flush=True)
+        if problem := self._problem(prepared["files"]):
+            print(f"  {problem}: prepared again", flush=True)
+        return not problem
+
+    def _problem(self, stamped: Mapping[str, Any]) -> str:
+        """The first thing that is not as it was when it was prepared, in words."""
+        if found := damage(Path(self.etl.output), stamped):
+            return found
+        if others := self.changed_files():
+            return f"{others[0]} is another file than was prepared"
+        try:
+            self._open()
+        except InputError as error:
+            return str(error)
+        return ""
+
+    @property
+    def set_names(self) -> list[str]:
+        return [*self.etl.train_sets, *self.etl.evaluation_sets]
+
+    def _open(self) -> dict[str, PackedImages]:
+        return {name: open_packed(Path(self.etl.output, name)) for name in SPLITS}
+
+    def _prepared(self) -> dict[str, Any]:
+        """What ``prepared.json`` says; nothing if it is missing or damaged."""
+        found = read_or_empty(self.files()[0])
+        names = ("settings", "sources", "files")
+        return found if all(isinstance(found.get(name), dict) for name in names) else {}
 
 
 def _short(value: Any) -> str:
