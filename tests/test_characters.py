@@ -133,9 +133,10 @@ def test_what_cannot_be_a_class_is_told_with_what_to_write(text: str, told: str)
 
 
 def test_hardly_meant_code_points_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert class_list("日\ufa19\uff71") == ("日", "神", "\uff71")
+    assert class_list("日\ufa19\uff71\u2e85") == ("日", "神", "\uff71", "\u2e85")
     assert "U+FA19 CJK COMPATIBILITY IDEOGRAPH-FA19) is read as 神 (U+795E" in caplog.text
     assert "HALFWIDTH KATAKANA LETTER A) is a narrow ア (U+30A2" in caplog.text
+    assert "U+2E85 CJK RADICAL PERSON) is a radical" in caplog.text
     caplog.clear()
     class_list("がＡ①")
     assert not caplog.text

@@ -89,6 +89,8 @@ def composed(what: str, texts: Iterable[str]) -> tuple[dict[str, str], list[str]
                 unusual.append(f"{named(text)} is read as {named(character)}")
             elif unicodedata.name(character, "").startswith("HALFWIDTH"):
                 unusual.append(f"{named(text)} is a narrow {named(letter(text))}")
+            elif unicodedata.name(character, "").startswith("CJK RADICAL"):
+                unusual.append(f"{named(text)} is a radical, whose letter has another code point")
     if unusual:
         more = f" and {len(unusual) - 3} more" if len(unusual) > 3 else ""
         _log.warning("%s: %s%s: is this meant?", what, "; ".join(unusual[:3]), more)
