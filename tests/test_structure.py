@@ -262,6 +262,19 @@ def test_what_is_no_sequence_is_told_with_its_place(line: str, fault: str, tmp_p
     assert fault in second
 
 
+def test_components_that_run_together_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"河": ["氵可", "⿰ 氵 可口", "⿰ 三点 [sun]", "⿰氵&CDP-8BC4;"]}))
+    assert read_structure(path, "河", MAX_TOKENS)["河"][0] == ("氵可",)
+    assert "one component each: 氵可 可口 三点 (3)" in caplog.text
+    caplog.clear()
+    path.write_text(json.dumps({"河": ["氵 可", "⿰氵可", "[sun] &CDP-8BC4;"]}))
+    read_structure(path, "河", MAX_TOKENS)
+    assert not caplog.text
+
+
 def test_keys_and_components_of_one_letter_are_one(tmp_path: Path) -> None:
     path = tmp_path / "own.json"
     value = {

@@ -16,6 +16,7 @@ so that a character that was never seen is still written in components that were
 """
 
 import itertools
+import logging
 import re
 import unicodedata
 from collections import Counter
@@ -59,6 +60,8 @@ _KAMAE = {
     **dict.fromkeys("勹气弋戈𢦏", "⿹"),
 }
 _BENT = 1.25  # length of a stroke over the distance of its ends, above which it has a corner
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -269,7 +272,16 @@ def read_structure(path: Path, characters: Sequence[str], max_tokens: int) -> St
         if first != token:
             problems.append(f"components {named(first)} and {named(token)} are one: write one")
     report_problems(str(path), problems, form)
+    if words := [token for token in used if len(token) > 1 and all(map(_is_ideograph, token))]:
+        _log.warning(
+            "%s: without spaces between them, these are one component each: %s (%d)",
+            path, " ".join(words[:20]), len(words),
+        )  # fmt: skip
     return structure
+
+
+def _is_ideograph(character: str) -> bool:
+    return unicodedata.name(character, "").startswith("CJK")
 
 
 _UNENCODED = r"&[^&;\s]+;|CDP-[0-9A-F]{4}|\{[^{}\s]+\}"
