@@ -37,9 +37,8 @@ Job = tuple[Stage, Config]
 
 def main(config: Config) -> Path:
     started = time.perf_counter()
-    for key in ("generators", "seeds", "augmentations"):
-        if not getattr(config.pipeline, key) and not (key == "generators" and config.pipeline.arms):
-            raise InputError(f"pipeline.{key}=[]: nothing to compare, name at least one")
+    if not (config.pipeline.generators or config.pipeline.arms):
+        raise InputError("pipeline.generators=[]: nothing to compare, name at least one")
     generators = chosen(config)
     corpus = open_corpus(config)
     with lock_folder(run_folder(config)):

@@ -23,8 +23,8 @@ from handwriting.storage.locks import FolderLock
 @main_only
 def main(config: Config) -> Path:
     data = config.data
-    if not isinstance(data, SimulatedData) or not data.num_writers:
-        raise InputError("nobody to write: take data=simulated, and data.num_writers above 0")
+    if not isinstance(data, SimulatedData):
+        raise InputError("nobody to write: take data=simulated")
     packed = simulated(
         class_list(data.characters), data.num_writers, data.samples_per_writer,
         data.split_seed, config.size_px, Path(config.cache_dir).absolute(),

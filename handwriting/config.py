@@ -3,19 +3,49 @@
 ``conf/`` holds what differs from these defaults, and what is chosen for each study; ``MISSING`` is
 what a study must choose. All scripts compose the same study, so that an override or an experiment
 means the same to each of them; a script reads the sections that it needs. A misspelt key, a wrong
-type or an unknown choice stops at composition and is named.
+type, an unknown choice or a value out of its range stops at composition and is named, together with
+the comment behind the field.
 """
 
 # ruff: noqa: RUF009 (`default` is a field)
 from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from omegaconf import II, MISSING
 
+from handwriting.ranges import Items, Keys, OneOf, Within
+
 PACKAGED_FONTS = ("pylopdf-fonts-jp", "matplotlib-fontja", "noto-cjk-sans-jp-bold")
 Value = TypeVar("Value")
+
+# What several fields may be
+Natural = Annotated[int, Within(0, 10**9)]
+Count = Annotated[int, Within(1, 10**9)]
+Seed = Annotated[int, Within(0, 2**32 - 1)]
+Share = Annotated[float, Within(0, 1)]
+Weight = Annotated[float, Within(0, 10**6)]
+Names = Annotated[list[str], Items(0, 1000)]
+People = Annotated[list[Count], Items(0, 1000)]
+Seeds = Annotated[list[Seed], Items(1, 1000)]
+
+# Of networks and their training
+BatchSize = Annotated[int, Within(1, 2**20)]
+Channels = Annotated[int, Within(1, 2**14)]
+GroupedChannels = Annotated[int, Within(8, 2**14, multiple_of=8)]  # for 8 groups of group norm
+Layers = Annotated[int, Within(1, 100)]
+Multipliers = Annotated[list[Annotated[int, Within(1, 2**10)]], Items(1, 10, twice=True)]
+LearningRate = Annotated[float, Within(0, 10)]
+BelowOne = Annotated[float, Within(0, 1, but_not=1)]
+Betas = Annotated[tuple[BelowOne, BelowOne], Items(2, 2, twice=True)]
+SheetSize = Annotated[int, Within(1, 1000)]
+
+STEPS = ("step1", "step2", "step3", "step_end")
+TERMS = ("reconstruction", "perceptual", "style", "clip", "adversarial")
+SOURCES = ("writers", "fonts", "simulated")
+Sources = Annotated[list[Annotated[str, OneOf(" ".join(SOURCES))]], Items(1, 3)]
+Splits = Annotated[list[Annotated[str, OneOf("train validation test")]], Items(1, 3)]
 
 
 def default(value: Value) -> Value:
@@ -69,11 +99,11 @@ class Data:
     Each reader in ``handwriting/corpus/readers/`` adds its own; ``data=`` chooses one of them.
     """
 
-    num_simulated_writers: int = 0  # beside real ones; never tested on
-    unseen_characters: int = 0  # kanji kept from encoders and generators (zero-shot)
-    split_seed: int = II("seed")
-    rotation: int = 0  # turns the order of people, so that all are tested in turn
-    people: int | None = None  # of the training writers, so many are used; null: all
+    num_simulated_writers: Natural = 0  # beside real ones; never tested on
+    unseen_characters: Natural = 0  # kanji kept from encoders and generators (zero-shot)
+    split_seed: Seed = II("seed")  # chooses who is in which split
+    rotation: Natural = 0  # turns the order of people, so that all are tested in turn
+    people: Natural | None = None  # of the training writers, so many are used; null: all
 
 
 @dataclass
@@ -85,7 +115,7 @@ class Fonts:
     list_file: str | None = None
     system: bool = False
     reference: str = "Noto Sans JP"  # part of the name of the content font of step1 and generation
-    min_coverage: float = 0.9  # share of the classes that a font must have
+    min_coverage: Share = 0.9  # share of the classes that a font must have
 
 
 @dataclass
@@ -93,150 +123,153 @@ class Structure:
     """The text of a character: its components."""
 
     path: str | None = None  # the user's JSON; null: KanjiVG
-    context_length: int = 24  # tokens of a sequence with its start and end
+    context_length: Annotated[int, Within(3, 10_000)] = 24  # tokens, start and end included
 
 
 @dataclass
 class Training:
     """What every training loop needs."""
 
-    num_steps: int = MISSING
-    batch_size: int = MISSING
-    learning_rate: float = MISSING
+    num_steps: Count = MISSING  # of the optimizer
+    batch_size: BatchSize = MISSING  # images, or texts, of a step
+    learning_rate: LearningRate = MISSING  # the highest of the schedule
 
 
 @dataclass
 class ImageEncoder(Training):
-    num_steps: int = 4000
-    batch_size: int = 256
-    learning_rate: float = 2e-3
+    num_steps: Count = 4000
+    batch_size: BatchSize = 256
+    learning_rate: LearningRate = 2e-3
     network: str = "small_resnet"  # or a timm name
-    width: int = 32
+    width: Channels = 32  # channels of small_resnet's first stage
 
 
 @dataclass
 class TextEncoder(Training):
-    num_steps: int = 1000
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    width: int = 128
-    heads: int = 4
-    layers: int = 3
+    num_steps: Count = 1000
+    batch_size: BatchSize = 128
+    learning_rate: LearningRate = 1e-3
+    width: Channels = 128  # of a token's vector, a multiple of heads
+    heads: Layers = 4  # of attention
+    layers: Layers = 3  # of the transformer
 
 
 @dataclass
 class Clip(Training):
-    num_steps: int = 2000
-    batch_size: int = 256
-    learning_rate: float = 5e-4
-    embedding_dim: int = 128
+    num_steps: Count = 2000
+    batch_size: BatchSize = 256
+    learning_rate: LearningRate = 5e-4
+    embedding_dim: Channels = 128  # of the space that images and texts share
     targets: ClipTargets = ClipTargets.character
     learn_temperature: bool = True
 
 
 @dataclass
 class StyleTransfer:
-    dim: int = 32  # channels at full resolution
-    dim_mults: list[int] = default([1, 2, 4, 8])  # of dim, per level
-    num_blocks: int = 1  # residual blocks per level
-    patch_px: int = 2  # pixels per side that the stem folds into channels
+    dim: Channels = 32  # channels at full resolution
+    dim_mults: Multipliers = default([1, 2, 4, 8])  # of dim, per level
+    num_blocks: Layers = 1  # residual blocks per level
+    patch_px: Annotated[int, Within(1, 64)] = 2  # pixels per side that the stem folds into channels
     full_attention: bool = False  # linear attention at every level (paper) or in the middle only
     gradient_checkpointing: bool = False  # less memory for a third more time: large images
-    discriminator_dim: int = 32
-    discriminator_layers: int = 3
-    num_steps: dict[str, int] = default(  # per step_type
+    discriminator_dim: Annotated[int, Within(4, 2**14, multiple_of=4)] = 32  # its first channels
+    discriminator_layers: Annotated[int, Within(1, 10)] = 3  # each halves the resolution
+    num_steps: Annotated[dict[str, Count], Keys(STEPS)] = default(  # per step_type
         {"step1": 2000, "step2": 2000, "step3": 2000, "step_end": 14000}
     )
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    discriminator_learning_rate: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.9)
+    batch_size: BatchSize = 64  # images of a step
+    learning_rate: LearningRate = 1e-3  # of the generator
+    discriminator_learning_rate: LearningRate = 2e-4  # of the discriminator
+    betas: Betas = (0.5, 0.9)  # of Adam's averages of gradients and of their squares
     style_character: StyleCharacter = StyleCharacter.any
-    condition_dropout: float = 0.1  # how often the class is replaced by the null embedding
-    max_angle: float = 15.0  # degrees
-    weights: dict[str, float] = default(  # of the terms of the objective
+    condition_dropout: Share = 0.1  # how often the class is replaced by the null embedding
+    max_angle: Annotated[float, Within(0, 180)] = 15.0  # degrees
+    weights: Annotated[dict[str, Weight], Keys(TERMS)] = default(  # of the terms of the objective
         {"reconstruction": 1.0, "perceptual": 1.0, "style": 0.1, "clip": 0.1, "adversarial": 0.8}
     )
-    ema_decay: float = 0.995
-    num_samples: int = 10  # characters on a sample sheet
-    sample_every: int = 1000
+    ema_decay: Share = 0.995  # of the average of the weights; 0: the last ones
+    num_samples: SheetSize = 10  # characters on a sample sheet
+    sample_every: Count = 1000  # steps
 
 
 @dataclass
 class GeneratorTraining(Training):
     """What the generators that learn from one mixture of sources have in common."""
 
-    batch_size: int = 128
-    shares: dict[str, float] = default({"writers": 0.4, "fonts": 0.2, "simulated": 0.4})
-    num_samples: int = 10  # characters on a sample sheet
-    sample_every: int = 1000
+    batch_size: BatchSize = 128
+    shares: Annotated[dict[str, Weight], Keys(SOURCES, all_zero=False)] = default(  # in a batch
+        {"writers": 0.4, "fonts": 0.2, "simulated": 0.4}
+    )
+    num_samples: SheetSize = 10  # characters on a sample sheet
+    sample_every: Count = 1000  # steps
 
 
 @dataclass
 class CDiffusion(GeneratorTraining):
-    num_steps: int = 20000
-    learning_rate: float = 1e-3
+    num_steps: Count = 20000
+    learning_rate: LearningRate = 1e-3
     condition: Condition = Condition.character
-    dim: int = 64  # channels of the first level, at half the image's size
-    dim_mults: list[int] = default([1, 2, 4])  # of dim, per level
-    num_blocks: int = 2  # per level
-    num_style_images: int = 2  # by one hand, whose style is their mean
-    condition_dropout: float = 0.1  # how often the null condition is trained
-    ema_decay: float = 0.995
+    dim: GroupedChannels = 64  # channels of the first level, at half the image's size
+    dim_mults: Multipliers = default([1, 2, 4])  # of dim, per level
+    num_blocks: Layers = 2  # per level
+    num_style_images: Annotated[int, Within(1, 1000)] = 2  # by one hand, whose style is their mean
+    condition_dropout: Share = 0.1  # how often the null condition is trained
+    ema_decay: Share = 0.995  # of the average of the weights; 0: the last ones
     start: str | None = None  # weights to start from; null: random ones
     # Of the network, for one image; chosen by measurement: training_cdiffusion_model/README.md
-    num_evaluations: int = 4
-    guidance: float = 1.5  # 1: none
+    num_evaluations: Annotated[int, Within(1, 10_000)] = 4  # Euler steps
+    guidance: Annotated[float, Within(0, 100)] = 1.5  # 1: none
 
 
 @dataclass
 class Dcgan(GeneratorTraining):
-    num_steps: int = 20000
-    learning_rate: float = 4e-4
-    discriminator_learning_rate: float = 4e-4
+    num_steps: Count = 20000
+    batch_size: Annotated[int, Within(4, 2**20, multiple_of=4)] = 128  # images, compared in fours
+    learning_rate: LearningRate = 4e-4  # of the generator
+    discriminator_learning_rate: LearningRate = 4e-4  # of the discriminator
     class_conditional: bool = True  # without, it cannot label what it makes
-    z_dim: int = 100
-    dim: int = 64  # channels at half the image's side, twice as many at a quarter
-    discriminator_dim: int = 64  # likewise
-    betas: tuple[float, float] = (0.5, 0.999)
-    ema_decay: float = 0.995
-    sample_every: int = 500
+    z_dim: Channels = 100  # normal values that an image is made from
+    dim: Channels = 64  # channels at half the image's side, twice as many at a quarter
+    discriminator_dim: Channels = 64  # likewise
+    betas: Betas = (0.5, 0.999)  # of Adam's averages of gradients and of their squares
+    ema_decay: Share = 0.995  # of the average of the generator's weights; 0: the last ones
+    sample_every: Count = 500
 
 
 @dataclass
 class Vae(GeneratorTraining):
-    num_steps: int = 10000
-    learning_rate: float = 2e-3
+    num_steps: Count = 10000
+    learning_rate: LearningRate = 2e-3
     class_conditional: bool = True  # without, it cannot label what it makes
-    num_latents: int = 12
-    dim: int = 64  # channels at half the image's side, up to four times as many at an eighth
-    dropout: float = 0.1
+    num_latents: Channels = 12  # variables that an image is coded in
+    dim: GroupedChannels = 64  # channels at half the image's side, four times as many at an eighth
+    dropout: BelowOne = 0.1  # of the features on both sides of the latent variables
 
 
 @dataclass
 class Generation:
-    num_per_character: int = 100
+    num_per_character: Count = 100  # images
     characters: str | None = None  # null: the study's
-    contents: list[str] = default(["fonts", "writers"])  # or simulated
+    contents: Sources = default(["fonts", "writers"])  # or simulated
     content_names: list[str] = default([])  # parts of names among them; empty: all
-    styles: list[str] = default(["writers"])  # the training ones
+    styles: Sources = default(["writers"])  # the training ones
     style_names: list[str] = default([])
-    num_hands: int = 1  # whose styles are mixed in one image: 2 for hands between hands
-    batch_size: int = 128
+    num_hands: Annotated[int, Within(1, 100)] = 1  # whose styles an image mixes
+    batch_size: BatchSize = 128  # images made at a time
     output: str | None = None  # null: in the run folder of the generator
 
 
 @dataclass
 class CharacterClassification(Training):
-    num_steps: int = 4000
-    batch_size: int = 128
-    learning_rate: float = 2e-3
+    num_steps: Count = 4000
+    batch_size: BatchSize = 128
+    learning_rate: LearningRate = 2e-3
     network: str = "small_resnet"
-    width: int = 32
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.1
+    width: Channels = 32  # channels of small_resnet's first stage
+    weight_decay: Annotated[float, Within(0, 10)] = 0.05  # of AdamW
+    label_smoothing: Share = 0.1  # of a target, spread over all classes
     name: str | None = None  # of the arm; null: made from what it sees
-    splits: list[str] = default(["train"])  # whose handwriting; the judge takes others
+    splits: Splits = default(["train"])  # whose handwriting; the judge takes others
     use_real: bool = True
     use_fonts: bool = False
     use_simulated: bool = False  # the simulated hands beside real ones
@@ -253,41 +286,43 @@ class Recipe:
 class Evaluation:
     recognisers: list[str] = default([])  # run folders or weights; empty: all
     manifest: str | None = None  # images to read instead of the test writers'
-    judge_steps: int = 8000  # the judge is trained for longer than an arm
-    num_confusions: int = 10
+    judge_steps: Count = 8000  # the judge is trained for longer than an arm
+    num_confusions: Natural = 10  # shown of each recogniser
 
 
 @dataclass
 class Pipeline:
-    generators: list[str] = MISSING  # of generators.py
-    seeds: list[int] = default([0, 1, 2])
-    augmentations: list[bool] = default([False, True])  # each arm without and with classical
-    arms: list[str] | None = None  # such as real+vae+classical; null: all of the above
+    generators: Names = MISSING  # of generators.py
+    seeds: Seeds = default([0, 1, 2])  # of the recognisers
+    # Each arm without and with classical augmentation.
+    augmentations: Annotated[list[bool], Items(1, 2)] = default([False, True])
+    arms: Names | None = None  # such as real+vae+classical; null: all of the above
     control: str | None = None  # that gains are over; null: real+fonts+classical or most sources
-    num_workers: int = 1  # processes that train generators, then classifiers, side by side
+    num_workers: Annotated[int, Within(1, 1024)] = 1  # processes that train side by side
 
 
 @dataclass
 class Evidence:
     """The grid of the experiment: arms x people x seeds, each cell a study of its own."""
 
-    arms: list[str] = MISSING  # such as real+fonts+cdiffusion+classical
+    arms: Names = MISSING  # such as real+fonts+cdiffusion+classical
     control: str = MISSING  # the arm that a claim must beat; with all people it is the ceiling
-    people: list[int] = default([1, 2, 5])  # training people, who wrote one of each class
-    seeds: list[int] = default([0, 1, 2, 3, 4])  # which people are tested, and all that is random
+    people: Annotated[People, Items(1, 1000)] = default([1, 2, 5])  # who train
+    seeds: Seeds = default([0, 1, 2, 3, 4])  # which people are tested, and all that is random
     # Of diffusion that learnt fonts and simulated hands; null: each cell trains from nothing.
     adaptation: Training | None = None
     recipe_arm: str = MISSING  # that the recipes vary
-    recipe_people: list[int] = default([1])
+    recipe_people: People = default([1])  # with whom recipes are tried
     recipes: dict[str, dict[str, Any]] = default({})  # name -> fields of `recipe`, and gen_ratio
 
 
 @dataclass
 class Runtime:
-    device: str = "cpu"  # or cuda
-    precision: str = "auto"  # bf16 where the processor computes in it, else no (float32)
-    num_threads: int = 0  # 0: as many as torch finds
-    checkpoint_every_s: float = 60.0
+    device: Annotated[str, OneOf("cpu cuda")] = "cpu"
+    # auto: bf16 where the processor computes in it, else no (float32)
+    precision: Annotated[str, OneOf("auto no bf16")] = "auto"
+    num_threads: Annotated[int, Within(0, 1024)] = 0  # 0: as many as torch finds
+    checkpoint_every_s: Annotated[float, Within(0, 10**9)] = 60.0  # seconds
     compile: bool = False  # blocks with torch.compile: minutes at first; needs a C++ compiler
 
 
@@ -296,17 +331,18 @@ class Config:
     """A whole study."""
 
     name: str = MISSING  # runs go to runs_dir/name
-    seed: int = 0
-    size_px: int = MISSING
+    seed: Seed = 0  # of all that is random
+    size_px: Annotated[int, Within(8, 2048)] = MISSING  # side of every image
     runs_dir: str = MISSING
     cache_dir: str = MISSING
-    tracking: str = "disabled"  # or offline or online, by wandb: handwriting/runs/tracking.py
+    # By wandb: handwriting/runs/tracking.py
+    tracking: Annotated[str, OneOf("disabled offline online")] = "disabled"
 
     model_mode: ModelMode = ModelMode.adain_clip
     step_type: StepType = StepType.all
     aug: bool = True  # classical augmentation of encoder and classifier training
     use_gen: Any = ""  # or a manifest or a list of manifests of generated images
-    gen_ratio: float = 0.5  # share of a batch that is not real
+    gen_ratio: Share = 0.5  # share of a batch that is not real
     image_weight: str | None = None  # weights: null takes those of this study's run folders
     text_weight: str | None = None
     clip_weight: str | None = None

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from handwriting.config import Config, Data
 from handwriting.corpus import readers
-from handwriting.errors import InputError
+from handwriting.errors import InputError, report_problems
 from handwriting.parallel import ranks
+from handwriting.ranges import problems
 from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, workspace
 
 
@@ -37,13 +38,18 @@ def typed(composed: DictConfig) -> Config:
     """The composed configuration as dataclasses.
 
     Raises:
-        InputError: a value is missing; all missing keys are named.
+        InputError: values are missing or out of range; all of them are named.
     """
     missing = OmegaConf.missing_keys(composed)
     if missing:
         raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
+    report_problems(
+        "settings",
+        list(problems(config, Config)),
+        "Change them on the command line or in conf/.",
+    )
     return config
 
 

@@ -127,12 +127,6 @@ def test_shares_fill_the_batch_and_are_equal_among_what_is_not_real(
         assert sum(others) == pytest.approx(batch_size * ratio, abs=0.5)
 
 
-@pytest.mark.parametrize("ratio", [-0.1, 1.5, float("nan")])
-def test_a_ratio_that_is_no_share_is_named(ratio: float) -> None:
-    with pytest.raises(InputError, match="gen_ratio"):
-        batch_shares(8, ratio, True, 2)
-
-
 def test_use_gen_takes_nothing_one_or_several() -> None:
     assert generated_manifests("") == []
     assert generated_manifests("a.json") == [Path("a.json")]

@@ -224,8 +224,6 @@ def test_the_sampler_is_part_of_what_went_in(smoke: ComposeSmoke) -> None:
         folder = generate_images.main(smoke(f"cdiffusion.num_evaluations={count}"))
         made.append([read_grey(e.path) for e in read_manifest(folder / "manifest.json").entries])
     assert any((first != second).any() for first, second in zip(*made, strict=True))
-    with pytest.raises(InputError, match="num_evaluations=0: at least 1"):
-        generate_images.main(smoke("cdiffusion.num_evaluations=0"))
 
 
 def test_the_text_of_components_may_be_the_condition(

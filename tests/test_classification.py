@@ -72,8 +72,6 @@ def test_sources_are_as_asked_for_real_first(smoke: ComposeSmoke, write_images: 
     [
         (["classifier.use_real=false"], "nothing to train on"),
         (["classifier.use_simulated=true"], "data.num_simulated_writers"),
-        (["classifier.splits=[tset]"], r"classifier.splits=\['tset'\]"),
-        (["classifier.splits=[]"], r"classifier.splits=\[\]"),
         (["use_gen=gone/manifest.json"], "no such file: .*gone/manifest.json"),
         (["classifier.network=resnet_9000"], "no network 'resnet_9000'"),
     ],

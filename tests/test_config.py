@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hydra.errors import HydraException
@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from handwriting import script
 from handwriting.config import Config, ModelMode, StepType
 from handwriting.errors import InputError
+from handwriting.ranges import Within, comment_of, problems
 from handwriting.script import compose, typed
 from handwriting.storage.places import CONFIG_DIR
 
@@ -71,6 +72,71 @@ def test_missing_values_are_all_named() -> None:
     with pytest.raises(InputError, match="no value for .*name.*size_px") as caught:
         typed(composed)
     assert "seed" not in str(caught.value).split(",")
+
+
+# Ranges -------------------------------------------------------------------------------------------
+
+
+def numbers(kind: Any, key: str, meaning: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Every number of a schema: its key, its type with its range, and its meaning."""
+    if kind in (int, float) or getattr(kind, "__origin__", None) in (int, float):
+        yield key, kind, meaning
+    elif isinstance(kind, type) and is_dataclass(kind):
+        for name, own in get_type_hints(kind, include_extras=True).items():
+            yield from numbers(own, f"{key}.{name}".lstrip("."), comment_of(kind, name))
+    else:
+        for part in get_args(kind):
+            yield from numbers(part, key, meaning)
+
+
+NUMBERS = {
+    key: (kind, meaning)
+    for data in (Config, *(type(compose([f"data={reader}"]).data) for reader in READERS))
+    for key, kind, meaning in numbers(data, "" if data is Config else "data")
+}
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_every_number_has_a_range_and_a_meaning(key: str) -> None:
+    kind, meaning = NUMBERS[key]
+    number, within = get_args(kind)
+    assert isinstance(within, Within)
+    assert meaning
+    for end in {within.low, within.high} - {within.but_not}:
+        assert list(problems(number(end), kind, key)) == []
+    step = 1 if number is int else 1e-6
+    outside = {within.low - step, within.high + step, within.but_not, *map(float, ("nan", "inf"))}
+    for value in outside - {None}:
+        expected = f"{key}={value}: expected {within} ({meaning})"
+        assert list(problems(value, kind, key, lambda: meaning)) == [expected]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.validation_writers=-1", "image_encoder.num_steps=-5", "dcgan.batch_size=6",
+     "vae.dropout=2", "vae.dropout=1", "data.people=-1", "size_px=7", "generation.num_hands=0",
+     "dcgan.betas=[]", "style_transfer.betas=[0.5,1.0]", "runtime.num_threads=1000000",
+     "pipeline.num_workers=0", "pipeline.seeds=[]", "pipeline.seeds=[3,3]", "evidence.people=[0]",
+     "style_transfer.dim_mults=[]", "style_transfer.dim_mults=[1,0]", "gen_ratio=nan",
+     "style_transfer.weights.clip=-1", "++style_transfer.weights.clop=1", "vae.dim=12",
+     "style_transfer.num_steps.step1=0", "vae.shares={writers:0,fonts:0,simulated:0}",
+     "runtime.precision=fp16", "runtime.device=tpu", "tracking=wandb", "classifier.splits=[tset]",
+     "classifier.splits=[]", "generation.styles=[fronts]", "text_encoder.learning_rate=inf",
+     "data.num_writers=0", "evidence.adaptation.num_steps=0"],
+)  # fmt: skip
+def test_a_value_out_of_range_is_named_with_its_range(override: str) -> None:
+    key = override.lstrip("+").partition("=")[0]
+    found = refusal("experiment=evidence", override)
+    assert f"settings: 1 problem(s)\n  {key.rpartition('.')[0]}" in found
+    assert ": expected " in found
+
+
+def test_all_values_out_of_range_are_listed_at_once() -> None:
+    overrides = ("size_px=7", "data.people=-1", "clip.num_steps=-5", "runtime.precision=fp16")
+    found = refusal(*overrides)
+    assert "settings: 4 problem(s)" in found
+    for override in overrides:
+        assert f"  {override}: expected" in found
 
 
 # Keys that nothing reads --------------------------------------------------------------------------

@@ -128,13 +128,13 @@ def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: Compose
     [
         (["evidence.control=real+simulated"], "control=real\\+simulated: not among evidence.arms"),
         (["evidence.recipe_arm=real+vae"], "recipe_arm=real\\+vae: not among evidence.arms"),
-        (["evidence.seeds=[]"], "name at least one"),
         (["evidence.people=[4]"], "data.people=4: the training writers are 2"),
         (
             ["evidence.arms=[real+fonts+classical,real+gan]", "evidence.recipe_people=[]"],
             "arm 'real\\+gan': expected",
         ),
         (["++evidence.recipes.top={keep: 1}"], "evidence.recipes.top: Key 'keep'"),
+        (["++evidence.recipes.top={gen_ratio: 1.5}"], "top.*\n  gen_ratio=1.5: expected 0 to 1"),
         (["++evidence.recipes.top={by_confusion: best}"], "evidence.recipes.top: Value 'best'"),
     ],
 )

@@ -153,8 +153,6 @@ def test_an_image_comes_from_its_own_seed_in_any_batch(
         ("generation.characters=木明", r"明 \(U\+660E\): unknown to the generator"),
         ("data.characters=あシツ木林明", "trained on .*other characters"),
         ("gen_weight=nowhere", "no {kind} weights at nowhere: run training_.*train.py"),
-        ("generation.num_hands=0", "num_hands=0: at least 1"),
-        ("generation.num_per_character=0", "num_per_character=0: at least 1"),
     ],
 )
 def test_what_no_generator_can_make_is_named(

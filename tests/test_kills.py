@@ -48,7 +48,7 @@ def kill_toy(tmp_path: Path, *overrides: str) -> kills.Outcome:
     sides = tmp_path / "whole", tmp_path / "killed"
     for side in sides:
         side.mkdir()
-    stage = kills.Stage(toy, "study/toy", overrides=("runtime.checkpoint_every_s=-1", *overrides))
+    stage = kills.Stage(toy, "study/toy", overrides=("runtime.checkpoint_every_s=0", *overrides))
     return kills.kill_stage(stage, *sides, kills=1, rng=random.Random(0))
 
 

@@ -638,8 +638,3 @@ def test_tracking_gets_everything_or_is_named_once_and_costs_nothing(
         assert told[1][1] == str(toy.folder / "samples" / "sheet_5.png")
         assert told[2][1] == {"sheet": "a picture"}
         assert [keywords["step"] for name, *_, keywords in told[3:6]] == [5, 10, 12]
-
-
-def test_a_tracker_that_there_is_not_is_named(smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match="tracking=wandb: expected one of disabled, offline"):
-        Toy(smoke, "tracking=wandb")

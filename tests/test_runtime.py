@@ -27,13 +27,6 @@ def test_precision_follows_the_processor(
         assert precision_of(smoke(f"runtime.precision={chosen}").runtime) == chosen
 
 
-def test_what_is_unknown_is_named(smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match="precision=fp16: expected auto, no or bf16"):
-        Runtime(smoke("runtime.precision=fp16").runtime)
-    with pytest.raises(InputError, match="device=tpu: expected cpu or cuda"):
-        Runtime(smoke("runtime.device=tpu").runtime)
-
-
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_precision_and_layout_are_what_is_asked_for_and_quick_on_a_cpu(
     precision: str, smoke: ComposeSmoke

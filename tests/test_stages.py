@@ -42,7 +42,7 @@ def test_a_stopped_training_resumes_to_the_same_files(
     interrupt: Interrupt,
 ) -> None:  # fmt: skip
     script, num_steps = STAGES[stage]
-    overrides = [*encoders(trained), "runtime.checkpoint_every_s=-1", "model_mode=adain_mlp",
+    overrides = [*encoders(trained), "runtime.checkpoint_every_s=0", "model_mode=adain_mlp",
                  "step_type=step1"]  # fmt: skip
     whole = script.main(smoke(*overrides, runs_dir=tmp_path / "whole"))
     config = smoke(*overrides, runs_dir=tmp_path / "stopped")

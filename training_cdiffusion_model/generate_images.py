@@ -42,8 +42,6 @@ MAX_STYLE_IMAGES = 1000  # of a hand for one image, whatever a weight file says
 
 def main(config: Config) -> Path:
     settings = config.cdiffusion
-    if settings.num_evaluations < 1:
-        raise InputError(f"cdiffusion.num_evaluations={settings.num_evaluations}: at least 1")
     weights = load_weights(
         config.gen_weight or run_folder(config) / "cdiffusion", "cdiffusion",
         "training_cdiffusion_model/train.py",

@@ -8,12 +8,13 @@ from typing import Any, Self
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from handwriting.config import Config, Evidence
+from handwriting.config import Config, Evidence, Share
 from handwriting.corpus.audit import check_new, held_out
 from handwriting.corpus.corpus import Corpus
-from handwriting.errors import InputError
+from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest, read_manifest
 from handwriting.images.packed import PackedImages, concatenate, pack_manifest
+from handwriting.ranges import problems
 from handwriting.runs.run import run_folder
 
 JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
@@ -112,11 +113,13 @@ def arm_config(config: Config, arm: Arm) -> Config:
         names = ", ".join(recipes) or "none"
         raise InputError(f"arm {arm}: no such recipe in evidence.recipes (there are: {names})")
     fields = dict(recipes[arm.recipe])
-    ratio = float(fields.pop("gen_ratio", config.gen_ratio))
+    ratio = fields.pop("gen_ratio", config.gen_ratio)
+    where = f"evidence.recipes.{arm.recipe}"
+    report_problems(where, [*problems(ratio, Share, "gen_ratio")], "Choose another share.")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config.recipe), fields)
     except OmegaConfBaseException as error:
-        raise InputError(f"evidence.recipes.{arm.recipe}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
     recipe: Any = OmegaConf.to_object(merged)
     settings = replace(settings, name=str(arm))
     return replace(found, gen_ratio=ratio, recipe=recipe, classifier=settings)
@@ -190,8 +193,6 @@ def training_sources(
     settings = config.classifier
     sources = []
     if settings.use_real:
-        if not settings.splits or {*settings.splits} - {"train", "validation", "test"}:
-            raise InputError(f"classifier.splits={settings.splits}: from train, validation, test")
         sources.append(concatenate([getattr(corpus, name) for name in settings.splits]))
     if settings.use_fonts:
         sources.append(corpus.fonts)
@@ -208,13 +209,7 @@ def training_sources(
 
 
 def batch_shares(batch_size: int, ratio: float, first_is_real: bool, num_sources: int) -> list[int]:
-    """How many images of a batch each source gives; they sum to ``batch_size``.
-
-    Raises:
-        InputError: a ratio outside 0 to 1.
-    """
-    if not 0 <= ratio <= 1:
-        raise InputError(f"gen_ratio={ratio}: expected a share from 0 to 1")
+    """How many images of a batch each source gives; they sum to ``batch_size``."""
     num_others = num_sources - first_is_real
     others = (round(batch_size * ratio) if first_is_real else batch_size) if num_others else 0
     shares = [others // num_others + (i < others % num_others) for i in range(num_others)]

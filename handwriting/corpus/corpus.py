@@ -119,7 +119,7 @@ def _limited(train: PackedImages, data: Data) -> PackedImages:
     if data.people == 0:
         return train.select([])
     if data.people is not None:
-        if not 0 <= data.people <= len(names):
+        if data.people > len(names):
             raise InputError(f"data.people={data.people}: the training writers are {len(names)}")
         order = np.random.default_rng([data.split_seed, data.rotation]).permutation(len(names))
         train = train.by([names[i] for i in order[: data.people]])

@@ -161,8 +161,8 @@ def generate(
         The folder of the images, the manifest and a sheet with a row per character.
 
     Raises:
-        InputError: settings that cannot be used, characters that the generator cannot draw, or
-            blank images after ``MAX_ATTEMPTS``, naming their characters.
+        InputError: characters that the generator cannot draw, or blank images after
+            ``MAX_ATTEMPTS``, naming their characters.
     """
     settings = config.generation
     corpus = open_corpus(config)
@@ -170,9 +170,6 @@ def generate(
     run = Run(config, settings.output or f"generated/{name}", SECTIONS, inputs)
     if run.is_done:
         return run.folder
-    for key in ("num_per_character", "num_hands", "batch_size"):
-        if getattr(settings, key) < 1:
-            raise InputError(f"generation.{key}={getattr(settings, key)}: at least 1")
     characters = wanted_characters(config, corpus, weights)
     make, given = prepare(corpus, characters, Runtime(config.runtime))
     run.begin()

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from handwriting.config import Data, Fonts
+from handwriting.config import Data, Fonts, Natural
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
 
@@ -53,8 +53,8 @@ class Reader(Data, ABC):
 class DividedReader(Reader):
     """People of one source, divided by counts; those that remain are tested."""
 
-    train_writers: int = 3
-    validation_writers: int = 1
+    train_writers: Natural = 3  # of all
+    validation_writers: Natural = 1  # of all; those that remain are tested
 
     def divided(self, everyone: PackedImages, seed: int | None, where: str) -> Splits:
         """The images of those who train, who validate and who are tested; see :func:`divide`."""

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 from omegaconf import MISSING
+
+from handwriting.config import Count, Natural
+from handwriting.ranges import Within
 
 SPLITS = ("train", "validation", "test")
 
@@ -26,12 +30,12 @@ class Etl:
     folder: str = "${workspace:}/data/ETL"  # the unpacked files lie in it, at any depth
     output: str = MISSING
     train_sets: list[str] = field(default_factory=list)  # such as ETL9G
-    train_writers: int | None = None  # of each set
+    train_writers: Count | None = None  # of each set
     evaluation_sets: list[str] = field(default_factory=list)  # may be the same: other people
-    validation_writers: int | None = None  # of each set
-    test_writers: int | None = None
-    samples_per_class: int | None = None  # at most, in training; by as many writers as there are
-    max_quality: int | None = None  # of every split: 0 (clean) to 3; null takes all
+    validation_writers: Natural | None = None  # of each set
+    test_writers: Natural | None = None  # of each set
+    samples_per_class: Count | None = None  # at most, in training, by as many writers as can be
+    max_quality: Annotated[int, Within(0, 3)] | None = None  # 0: clean images only; null: all
     model_sets: bool = False  # the organisers' prints in ETL8 and ETL9, as one more writer
     co59: str | None = None  # euc_co59.dat, which only ETL2 needs
     preparation: Preparation = Preparation.canonical

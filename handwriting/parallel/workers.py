@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import torch
 
-from handwriting.errors import InputError
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.signals import Stop
@@ -37,12 +36,9 @@ def run_parallel(
     several that compute each job together, jobs run one after the other.
 
     Raises:
-        InputError: fewer than one worker.
         Exception: what a job raised; the others stop as above.
         RuntimeError: a worker was killed.
     """
-    if num_workers < 1:
-        raise InputError(f"num_workers={num_workers}: at least 1")
     ended = _ended(jobs, num_workers)
     for _ in progress(ended, len(jobs), doing) if doing else ended:
         pass

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from handwriting.characters.classes import class_list
-from handwriting.config import Fonts
+from handwriting.config import Fonts, Natural
 from handwriting.corpus.audit import check_apart
 from handwriting.corpus.splits import DividedReader, Splits
 from handwriting.images.packed import concatenate
@@ -18,7 +18,7 @@ class HandwrittenFontsData(DividedReader):
 
     is_real = False
     characters: str = "kanji_300"
-    num_simulated_writers: int = 60
+    num_simulated_writers: Natural = 60
     hands: list[str] = field(default_factory=list)
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:

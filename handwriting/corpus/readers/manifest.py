@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handwriting.characters.classes import class_list, letter, named
-from handwriting.config import Fonts
+from handwriting.config import Fonts, Natural
 from handwriting.corpus.audit import check_splits
 from handwriting.corpus.splits import DividedReader, Splits
 from handwriting.errors import InputError, report_problems
@@ -19,8 +19,8 @@ class ManifestData(DividedReader):
 
     is_real = True
     characters: str | None = None  # a class list; null: those of the manifest
-    num_simulated_writers: int = 60
-    train_writers: int = 5
+    num_simulated_writers: Natural = 60
+    train_writers: Natural = 5
     manifest: str | None = None
     validation_manifest: str | None = None  # null: split `manifest` by writer
     test_manifest: str | None = None

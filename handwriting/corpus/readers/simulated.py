@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handwriting.characters.classes import class_list
-from handwriting.config import Fonts
+from handwriting.config import Count, Fonts, Natural
 from handwriting.corpus.splits import DividedReader, Splits
 from handwriting.sources.simulated_writers import simulated
 
@@ -15,9 +15,9 @@ class SimulatedData(DividedReader):
 
     is_real = False
     characters: str = "demo"
-    validation_writers: int = 5
-    num_writers: int = 28
-    samples_per_writer: int = 1  # of each character
+    validation_writers: Natural = 5
+    num_writers: Count = 28  # all of them
+    samples_per_writer: Count = 1  # of each character
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         everyone = simulated(

@@ -1,0 +1,119 @@
+"""Ranges: what a value of the configuration may be beside its type.
+
+A field says it in its type, as ``dropout: Annotated[float, Within(0, 1)]``, and what it means in
+the comment behind it. :func:`problems` checks every field of a dataclass and of those below it.
+"""
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
+from functools import partial
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Within:
+    """A number's bounds, both included unless one is left out by name."""
+
+    low: float
+    high: float
+    but_not: float | None = None
+    multiple_of: int = 1
+
+    def __contains__(self, value: float) -> bool:
+        is_number = isinstance(value, int | float)
+        inside = is_number and self.low <= value <= self.high and value != self.but_not  # not nan
+        return inside and (self.multiple_of == 1 or value % self.multiple_of == 0)
+
+    def __str__(self) -> str:
+        start = "" if self.multiple_of == 1 else f"a multiple of {self.multiple_of} from "
+        end = "" if self.but_not is None else f", but not {self.but_not}"
+        return f"{start}{self.low} to {self.high:,}{end}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The words that a text may be, separated by spaces."""
+
+    words: str
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.words.split()
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words.split())}"
+
+
+@dataclass(frozen=True)
+class Items:
+    """How many items a list has, and whether each may be there twice."""
+
+    low: int
+    high: int
+    twice: bool = False
+
+    def __contains__(self, value: list[Any]) -> bool:
+        differ = self.twice or not any(item in value[:i] for i, item in enumerate(value))
+        return self.low <= len(value) <= self.high and differ
+
+    def __str__(self) -> str:
+        number = f"{self.low}" if self.low == self.high else f"{self.low} to {self.high:,}"
+        return f"{number} items{'' if self.twice else ', none of them twice'}"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a dict, and whether its values may all be 0."""
+
+    names: tuple[str, ...]
+    all_zero: bool = True
+
+    def __contains__(self, value: dict[str, float]) -> bool:
+        return {*value} == {*self.names} and (self.all_zero or any(value.values()))
+
+    def __str__(self) -> str:
+        return f"the keys {', '.join(self.names)}{'' if self.all_zero else ', not all of them 0'}"
+
+
+def problems(
+    value: Any, kind: Any, key: str = "", meaning: Callable[[], str] = str
+) -> Iterator[str]:
+    """What is out of its range in a value and in all below it, each with its key.
+
+    Args:
+        kind: the type, ``Annotated`` with ranges.
+        key, meaning: the place in the configuration, and what it is.
+    """
+    if get_origin(kind) is Annotated:
+        kind, *ranges = get_args(kind)
+        for within in ranges:
+            if value not in within:
+                shown = str(value).replace("'", "")
+                yield f"{key}={shown}: expected {within}" + (f" ({meaning()})" if meaning() else "")
+                return
+    parts = get_args(kind) or (Any,)
+    if is_dataclass(value):
+        for name, own in get_type_hints(type(value), include_extras=True).items():
+            place = f"{key}.{name}" if key else name
+            comment = partial(comment_of, type(value), name)
+            yield from problems(getattr(value, name), own, place, comment)
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from problems(item, parts[i % len(parts)], f"{key}[{i}]", meaning)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from problems(item, parts[-1], f"{key}.{name}", meaning)
+    elif get_args(kind) and value is not None:  # an optional type
+        yield from problems(value, parts[0], key, meaning)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{key}={value}: expected a finite number"
+
+
+def comment_of(shape: type, name: str) -> str:
+    """The comment behind a field, in its class or the nearest base that has one."""
+    for base in shape.__mro__[:-1]:
+        if found := re.search(rf"^    {name}: .*?  # (.*)$", inspect.getsource(base), re.MULTILINE):
+            return found[1]
+    return ""
