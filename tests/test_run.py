@@ -49,7 +49,7 @@ DuringStep = Callable[[int], object]
 class Toy:
     """A stage that adds random numbers, 12 of them, and so tells whether any was lost."""
 
-    def __init__(self, smoke: ComposeSmoke, *overrides: str, every_s: float = -1) -> None:
+    def __init__(self, smoke: ComposeSmoke, *overrides: str, every_s: float = 0) -> None:
         config = smoke(f"runtime.checkpoint_every_s={every_s}", *overrides)
         self.run = Run(config, "toy", ("seed",), {})
         self.folder = self.run.folder
@@ -540,7 +540,7 @@ def test_a_file_in_the_place_of_the_folder(smoke: ComposeSmoke, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("is_made_anew", [True, False])
-@pytest.mark.parametrize(("every_s", "notices_at"), [(-1, 7), (1000, 10)])
+@pytest.mark.parametrize(("every_s", "notices_at"), [(0, 7), (1000, 10)])
 def test_a_folder_that_is_removed_stops_the_run_and_is_left_to_others(
     every_s: float, notices_at: int, is_made_anew: bool, smoke: ComposeSmoke
 ) -> None:
@@ -563,7 +563,7 @@ def test_a_folder_that_is_removed_stops_the_run_and_is_left_to_others(
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("where", ["critic", "weights of network"])
-@pytest.mark.parametrize(("every_s", "saved"), [(-1, 6), (1000, 0)])
+@pytest.mark.parametrize(("every_s", "saved"), [(0, 6), (1000, 0)])
 def test_what_is_not_finite_stops_the_run_and_is_never_saved(
     every_s: float, saved: int, where: str, bad: float, smoke: ComposeSmoke
 ) -> None:
