@@ -20,6 +20,7 @@ from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import PackedImages, files_key
+from handwriting.images.writers import ONE_NAME, look, look_alikes
 from handwriting.runs.run import run_folder
 from handwriting.runs.weights import Facts, Weights, load_weights
 from handwriting.storage.json_files import read_json
@@ -65,7 +66,8 @@ def check_new(path: Path, seen: Iterable[str], people: Iterable[str]) -> None:
     Raises:
         InputError: naming those whom it has seen.
     """
-    leaked = sorted(set(seen) & set(people))
+    known = {look(name): name for name in people}
+    leaked = sorted({known[look(name)] for name in seen if look(name) in known})
     report_problems(str(path), [f"has seen {name}" for name in leaked], NEW)
 
 
@@ -88,7 +90,9 @@ def _on_two_sides(sides: Mapping[str, Iterable[str | Path]]) -> Iterator[str]:
 
 
 def check_splits(splits: Mapping[str, Manifest]) -> None:
-    """Check that no file and no writer is in two splits; see :func:`check_apart`."""
+    """Check that no file and no writer is in two splits, nor a name that looks like another's."""
+    names = sorted({name for one in splits.values() for name in one.writers})
+    report_problems("the writers of the splits", look_alikes(names), ONE_NAME)
     files = {name: (entry.file for entry in one.entries) for name, one in splits.items()}
     writers = {name: set(one.writers) - {UNKNOWN_WRITER} for name, one in splits.items()}
     check_apart(writers, files)

@@ -2,13 +2,14 @@
 
 Paths are relative to the manifest and stay in its folder. Links in it are followed: whoever makes
 one there allows what it leads to. Who wrote an image stands in ``writers.json`` beside the manifest
-(``{"relative/path.png": "writer"}``) or in the path itself (``.../writer_07.png``).
+(``{"relative/path.png": "writer"}``, every image, "" for nobody known) or, where there is no such
+file, in the paths themselves (``.../writer_07.png``; see :mod:`handwriting.images.writers`).
 """
 
 import contextlib
 import os
-import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from handwriting.characters.classes import composed, is_character, letter, named
 from handwriting.errors import InputError, report_problems
 from handwriting.images.canonical import Uint8
 from handwriting.images.reading import read_canonical
+from handwriting.images.writers import ONE_NAME, look_alikes, plain_name, writers_in_paths
 from handwriting.parallel.progress import progress
 from handwriting.storage.atomic import flush_all
 from handwriting.storage.json_files import read_json, write_json
 
 UNKNOWN_WRITER = ""
 CHUNK_SIZE = 1024  # images read before any of them is written
-_WRITER_IN_PATH = re.compile(r"(?:writer|sheet)[_-]?[A-Za-z0-9]+")
+_FORM_OF_WRITERS = '{"relative/path.png": "writer"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Manifest:
 
     path: Path
     entries: tuple[Entry, ...]
+    names_from: str = ""  # writers.json, paths; "" where no writer is known
 
     @property
     def characters(self) -> tuple[str, ...]:
@@ -69,21 +72,21 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
     Raises:
         InputError: not JSON, not in the form above, a key that is not one character or another
             code point of a class, a class without images, a file that is missing, listed twice or
-            outside of the folder.
+            outside of the folder; a writers.json for other images, a path that names two writers,
+            names that look alike.
     """
     path = Path(path).absolute()
     value = read_json(path)
     form = 'The form is {"character": ["relative/path.png", ...]}.'
     if not isinstance(value, dict) or not value:
         raise InputError(f"{path} is not a manifest: expected an object with characters. {form}")
-    writers = _read_writers(path.with_name("writers.json"))
     wanted = None if characters is None else dict.fromkeys(characters)
 
     root = os.path.join(os.path.normpath(path.parent), "")
     letters = {letter(character): character for character in wanted or ()}
     checked = (k for k in value if wanted is None or letter(k) in letters or not is_character(k))
     _, problems = composed(str(path), checked)
-    entries: list[Entry] = []
+    images: list[tuple[str, str]] = []  # files and their characters
     owner: dict[str, str] = {}
     names: dict[str, dict[str, str]] = {}  # folder -> its names, by their NFC
     for key, files in value.items():
@@ -113,9 +116,7 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
             elif not is_there:
                 problems.append(f"{character}: missing image {absolute}")
             owner[absolute] = character
-            in_path = _WRITER_IN_PATH.findall(file)
-            writer = writers.get(file) or (in_path[-1] if in_path else UNKNOWN_WRITER)
-            entries.append(Entry(character, absolute, sys.intern(writer)))
+            images.append((absolute, character))
     present = set(map(nfc, value))
     absent = [c for c in wanted or () if c not in present]
     problems += [f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent]
@@ -124,7 +125,9 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
         f"{form} Paths are relative to {path.parent} and stay in it: to allow what lies elsewhere, "
         "link it into the folder (ln -s ELSEWHERE NAME).",
     )  # fmt: skip
-    return Manifest(path, tuple(entries))
+    writers, names_from = _writers(path, root, value, images)
+    entries = (Entry(c, f, sys.intern(w)) for (f, c), w in zip(images, writers, strict=True))
+    return Manifest(path, tuple(entries), names_from)
 
 
 def _in_other_form(root: str, file: str, names: dict[str, dict[str, str]]) -> str | None:
@@ -148,13 +151,54 @@ def _in_other_form(root: str, file: str, names: dict[str, dict[str, str]]) -> st
     return None
 
 
-def _read_writers(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    value = read_json(path)
+def _writers(
+    path: Path, root: str, listing: dict[str, list[str]], images: list[tuple[str, str]]
+) -> tuple[list[str], str]:
+    """The writers of images, and what says so."""
+    table = path.with_name("writers.json")
+    if table.is_file():
+        everything = [file for files in listing.values() for file in files]
+        return _names_in(table, root, everything, [file for file, _ in images]), table.name
+    names, problems, names_from = writers_in_paths([(f[len(root) :], c) for f, c in images])
+    report_problems(
+        f"{path}: the writers in its paths", problems,
+        f"Rename these files, or say who wrote each image in {table}: {_FORM_OF_WRITERS}.",
+    )  # fmt: skip
+    return names, names_from
+
+
+def _names_in(table: Path, root: str, files: list[str], images: list[str]) -> list[str]:
+    """The writers of images by ``writers.json``, which names all files of the manifest."""
+    value = read_json(table)
     if not isinstance(value, dict) or not all(isinstance(w, str) for w in value.values()):
-        raise InputError(f'{path}: the form is {{"relative/path.png": "writer"}}')
-    return value
+        raise InputError(f"{table}: the form is {_FORM_OF_WRITERS}")
+    keys: dict[str, list[str]] = defaultdict(list)
+    for key in value:
+        keys[_place(root, key)].append(key)
+    places = {_place(root, file): file for file in files}
+    # Another manifest of the folder, such as another split's, may list what is not in this one.
+    unlisted = [each[0] for place, each in keys.items() if place not in places]
+    extra = [key for key in unlisted if not os.path.isfile(os.path.join(root, key))]
+    absent = [file for place, file in places.items() if place not in keys]
+    shared = [each for each in keys.values() if len(each) > 1]
+    report_problems(
+        f"{table} ({len(extra)} of {len(value)} keys without an image, {len(absent)} of "
+        f"{len(places)} images without a key)",
+        [*(f"{' and '.join(map(repr, each))} are one image" for each in shared),
+         *(f"key without an image: {key}" for key in extra),
+         *(f"image without a key: {file}" for file in absent)],
+        'Name the writer of every image, "" where nobody knows; or remove writers.json, and the '
+        "paths are asked.",
+    )  # fmt: skip
+    name_of = {place: plain_name(value[each[0]]) for place, each in keys.items()}
+    report_problems(str(table), look_alikes(name_of[place] for place in places), ONE_NAME)
+    return [name_of[_place(root, image)] for image in images]
+
+
+def _place(root: str, file: str) -> str:
+    """What a path in a manifest or in writers.json leads to, however it is written."""
+    absolute = os.path.normpath(os.path.join(root, file.replace("\\", "/")))
+    return absolute if absolute.isascii() else nfc(absolute)
 
 
 def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
@@ -166,8 +210,7 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
     for entry in entries:
         file = Path(os.path.relpath(entry.file, path.parent)).as_posix()
         listing.setdefault(entry.character, []).append(file)
-        if entry.writer != UNKNOWN_WRITER:
-            writers[file] = entry.writer
+        writers[file] = entry.writer
     flush_all()  # the images
     write_json(path.with_name("writers.json"), writers)
     write_json(path, listing)
