@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import SMOKE, ComposeSmoke
 
 import prepare_simulated
 from handwriting.corpus.corpus import open_corpus
+from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages
 from handwriting.images.reading import read_canonical
@@ -47,3 +49,14 @@ def test_a_study_may_be_made_of_the_files(smoke: ComposeSmoke) -> None:
     sizes = [len(split) for split in (corpus.train, corpus.validation, corpus.test)]
     assert sizes == [18, 6, 6]
     assert "".join(corpus.characters) == SMOKE
+
+
+def test_handwriting_of_somebody_else_is_not_written_over(
+    smoke: ComposeSmoke, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "runs" / "smoke" / "simulated" / "manifest.json"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    with pytest.raises(InputError, match=r"holds manifest\.json"):
+        prepare_simulated.main(smoke())
+    assert theirs.read_text() == "mine"

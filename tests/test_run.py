@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +31,7 @@ from handwriting.images.packed import PackedImages, cached
 from handwriting.images.sheets import save_png
 from handwriting.runs import run as run_module
 from handwriting.runs.checkpoint import Checkpoints
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.run import Run, changes, lock_folder, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.sources.fonts import find_fonts
@@ -221,7 +223,7 @@ def test_folders_are_absolute_and_may_lie_elsewhere(
     monkeypatch.chdir(tmp_path)
     assert run_folder(smoke(runs_dir=Path("runs"))) == tmp_path / "runs" / "smoke"
     elsewhere = tmp_path / "elsewhere"
-    assert Run(smoke(), str(elsewhere), (), {}).begin().finish({}) == elsewhere
+    assert Run(smoke(), str(elsewhere), ("seed",), {}).begin().finish({}) == elsewhere
     assert (elsewhere / "done.json").is_file()
 
 
@@ -370,6 +372,7 @@ def test_a_kill_between_the_end_and_tidying_up_leaves_nothing(
 
 def test_what_a_killed_process_left_half_written_is_removed(smoke: ComposeSmoke) -> None:
     toy = Toy(smoke)
+    toy.run.begin()
 
     def killed(temporary: Path) -> None:
         temporary.write_text("half")
@@ -377,7 +380,7 @@ def test_what_a_killed_process_left_half_written_is_removed(smoke: ComposeSmoke)
 
     for name in ("toy.safetensors", "samples/step.png"):
         write_atomically(toy.folder / name, killed)
-    assert len(list(toy.folder.rglob(".*"))) == 2
+    assert len(list(toy.folder.rglob(".*"))) == 3
     toy.run.begin()
     assert [path.name for path in toy.folder.rglob(".*")] == [LOCK_FILE]
     assert (toy.folder / "samples/step.png").is_file()
@@ -638,3 +641,89 @@ def test_tracking_gets_everything_or_is_named_once_and_costs_nothing(
         assert told[1][1] == str(toy.folder / "samples" / "sheet_5.png")
         assert told[2][1] == {"sheet": "a picture"}
         assert [keywords["step"] for name, *_, keywords in told[3:6]] == [5, 10, 12]
+
+
+# Folders of somebody else's -----------------------------------------------------------------------
+
+FOREIGN = ["manifest.json", "config.json", "done.json", "あ/writer_01.png", ".bashrc"]
+
+
+@pytest.mark.parametrize("way", ["folder", "link", "dots", "below our own"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_nothing_is_written_into_a_folder_of_somebody_elses(
+    name: str, way: str, tmp_path: Path, smoke: ComposeSmoke
+) -> None:
+    theirs = tmp_path / "handwriting"
+    (theirs / name).parent.mkdir(parents=True)
+    (theirs / name).write_text("{}")
+    folder = theirs
+    if way == "link":
+        folder = tmp_path / "link"
+        folder.symlink_to(theirs)
+    elif way == "dots":
+        folder = theirs / ".." / "handwriting"
+    elif way == "below our own":  # as a home folder has a study somewhere below
+        (theirs / "study" / "clip").mkdir(parents=True)
+        (theirs / "study" / "clip" / LOCK_FILE).touch()
+    left = {path: path.is_file() and path.read_bytes() for path in theirs.rglob("*")}
+    with pytest.raises(InputError, match=f"handwriting|link holds {name.split('/')[0]}"):
+        Run(smoke(), str(folder), ("seed",), {}).begin()
+    with pytest.raises(InputError, match="new or empty"):
+        FolderLock(folder)
+    assert left == {path: path.is_file() and path.read_bytes() for path in theirs.rglob("*")}
+
+
+@pytest.mark.parametrize("other", ["stage", "study", "prepared", "parent"])
+def test_a_run_is_not_written_over_another_kind(
+    other: str, smoke: ComposeSmoke, tmp_path: Path
+) -> None:
+    toy = Toy(smoke)
+    toy.main()
+    folder = {"stage": toy.folder, "study": toy.folder.parent, "parent": tmp_path / "runs"}.get(
+        other, tmp_path / "prepared"
+    )
+    with FolderLock(folder) if other != "parent" else nullcontext():
+        (folder / "images.npy").touch()
+    with pytest.raises(InputError, match="another kind|no run of this project"):
+        Run(smoke(), str(folder), ("seed", "generation"), {}).begin()
+    with pytest.raises(InputError, match="folder of a stage"):
+        lock_folder(toy.folder)
+
+
+def test_new_empty_and_own_folders_are_written_into(smoke: ComposeSmoke, tmp_path: Path) -> None:
+    for kept in (None, LOCK_FILE, ".DS_Store", ".a.unfinished-1.png"):
+        folder = tmp_path / f"of {kept}"
+        if kept:
+            folder.mkdir()
+            (folder / kept).touch()
+        Run(smoke(), str(folder), ("seed",), {}).begin()
+    study = tmp_path / "runs" / "smoke"
+    (study / "classifier" / "real" / "seed_0").mkdir(parents=True)
+    (study / "classifier" / "real" / "seed_0" / LOCK_FILE).touch()
+    (study / "sweep").mkdir()
+    with lock_folder(study), lock_folder(tmp_path / "runs" / "new"):
+        pass
+
+
+def test_a_result_is_never_replaced_without_a_word(
+    smoke: ComposeSmoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_after(5, Toy(smoke))
+    assert "replaces" not in capsys.readouterr().out
+    Toy(smoke, "seed=1").main()
+    assert "[toy] made again, seed 0 -> 1: replaces an unfinished run" in capsys.readouterr().out
+    Toy(smoke, "seed=1").main()
+    assert "replaces" not in capsys.readouterr().out
+    Toy(smoke, "seed=2").main()
+    found = capsys.readouterr().out
+    assert re.search(r"seed 1 -> 2: replaces the result of \d{4}-\d\d-\d\d \d\d:\d\d\n", found)
+
+
+def test_changes_are_named_shortly() -> None:
+    old = {"a": {"b": 1, "c": [1, 2]}, "inputs": {"clip": "0f"}, "key": "x", "n": "long" * 99}
+    new = {"a": {"b": 1, "c": [1]}, "inputs": {"clip": "1f"}, "key": "y", "n": "longer" * 99}
+    text = "a.c [1, 2] -> [1], another clip, n longlonglonglonglong... -> longerlongerlongerlo..."
+    assert changes(old, new) == text
+    assert changes(old, old) == "another version of this project"
+    many = changes({str(n): n for n in range(9)}, {})
+    assert many == "0 0 -> None, 1 1 -> None, 2 2 -> None, 3 3 -> None, 4 4 -> None, 4 more"

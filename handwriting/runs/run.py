@@ -36,12 +36,13 @@ from handwriting.runs.runtime import precision_of
 from handwriting.runs.tracking import Tracker
 from handwriting.storage.json_files import plain, read_or_empty, write_json
 from handwriting.storage.keys import content_key, file_key
-from handwriting.storage.locks import FolderLock
+from handwriting.storage.locks import LOCK_FILE, FolderLock
 from handwriting.storage.places import git_commit
 from handwriting.storage.stamps import damage, stamps
 
 FORMAT = 3  # of what a run writes: folders of an earlier one are remade, not misread
 MAX_REPEATED_S = 600.0  # what took longer is not run again for a record's sake without being asked
+MAX_CHANGES = 5  # named where a result is replaced
 LOG_EVERY = 50  # steps: losses stay on the device until then
 AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
 
@@ -71,6 +72,7 @@ class Run:
             **facts, "inputs": keys, "key": self.key, "versions": versions(),
             "commit": git_commit(),
         }  # fmt: skip
+        self._kind = sections[-1]  # the section of its own
         self._lock: FolderLock | None = None
         self._log = MetricsLog(self.folder)
         self._checkpoints = Checkpoints(self.folder)
@@ -141,14 +143,20 @@ class Run:
 
     @main_only
     def _open(self) -> None:
+        _require_kind(self.folder, self._kind)
         self._lock = FolderLock(self.folder)
-        (self.folder / "done.json").unlink(missing_ok=True)
-        facts = self.folder / "config.json"
-        if read_or_empty(facts).get("key") != self.key:
+        done, facts = self.folder / "done.json", self.folder / "config.json"
+        name = os.path.relpath(self.folder, run_folder(self._config))
+        before = read_or_empty(facts)
+        if before.get("key", self.key) != self.key and (done.exists() or self._checkpoints):
+            result = f"the result of {date_of(done)}" if done.exists() else "an unfinished run"
+            differing = changes(before, self._facts)
+            print(f"[{name}] made again, {differing}: replaces {result}", flush=True)
+        done.unlink(missing_ok=True)
+        if before.get("key") != self.key:
             self._checkpoints.remove()
             self._log.path.unlink(missing_ok=True)
         write_json(facts, self._facts)
-        name = os.path.relpath(self.folder, run_folder(self._config))
         print(f"[{name}] -> {self.folder}", flush=True)
         self._tracker.start(f"{self._config.name}/{name}", self.folder, self._facts)
 
@@ -320,6 +328,21 @@ def run_folder(config: Config) -> Path:
     return Path(config.runs_dir).absolute() / config.name
 
 
+def _require_kind(folder: Path, kind: str) -> None:
+    """Check that a folder is empty but for locks, or that of a stage that has this section.
+
+    Raises:
+        InputError: it is the folder of another stage, of a study, or of something else.
+    """
+    if not (folder / LOCK_FILE).exists():
+        return  # whose it is, the lock looks at
+    config = read_or_empty(folder / "config.json")
+    is_run = (folder / "config.json").exists() or (folder / "done.json").exists()
+    is_empty = all(path.name in (LOCK_FILE, "lock") for path in folder.iterdir())
+    if not (is_empty or is_run) or ("inputs" in config and kind not in config):
+        raise InputError(f"{folder} holds results of another kind: name a folder of its own")
+
+
 def _images_key(folder: Path) -> str | None:
     """The content of a run's images; None if it makes none, or if one is missing."""
     try:
@@ -328,9 +351,49 @@ def _images_key(folder: Path) -> str | None:
         return None
 
 
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What differs between two configurations, in a line: ``clip.num_steps 10 -> 20``."""
+    old, new = _leaves(before), _leaves(after)
+    names = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    found = [
+        f"another {name.removeprefix('inputs.')}" if name.startswith("inputs.")
+        else f"{name} {_short(old.get(name))} -> {_short(new.get(name))}" for name in names
+    ]  # fmt: skip
+    if len(found) > MAX_CHANGES:
+        found[MAX_CHANGES:] = [f"{len(found) - MAX_CHANGES} more"]
+    return ", ".join(found) or "another version of this project"
+
+
+def date_of(path: Path) -> str:
+    """When a file was written."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
+
+
+def _leaves(value: Any, place: str = "") -> dict[str, Any]:
+    """The values of nested settings by their dotted names; not those that decide no result."""
+    if not isinstance(value, Mapping):
+        return {place: value}
+    parts = [(f"{place}.{key}".lstrip("."), item) for key, item in value.items()]
+    kept = [part for part in parts if part[0] not in ("key", "versions", "commit")]
+    return {name: leaf for part, item in kept for name, leaf in _leaves(item, part).items()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}..."
+
+
 def lock_folder(folder: Path, timeout_s: float | None = None) -> AbstractContextManager[object]:
-    """The first process's :class:`FolderLock` to write into a folder; others may write below it."""
+    """The first process's :class:`FolderLock` on a study's folder; others may write below it.
+
+    Raises:
+        InputError: it is the folder of a stage, and those of :class:`FolderLock`.
+    """
     if ranks.is_main():
+        if (folder / "config.json").exists():
+            raise InputError(
+                f"{folder} is the folder of a stage: choose another name= or runs_dir="
+            )
         return FolderLock(folder, timeout_s, below=False)
     return nullcontext()
 

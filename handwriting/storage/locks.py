@@ -12,6 +12,9 @@ from filelock import FileLock, Timeout
 from handwriting.errors import InputError, cannot_write
 
 LOCK_FILE = ".lock"  # empty, and stays: to remove it would let two processes in
+# What does not make a folder somebody else's: of this project, of Hydra, of file managers.
+_INCIDENTAL = ("lock", "sweep", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found")
+_BELOW = (LOCK_FILE, f"*/{LOCK_FILE}", f"*/*/{LOCK_FILE}")  # of a study's folders
 LOCK_TIMEOUT_S = 10.0  # for another process that writes into the same folder: a step of training
 
 
@@ -20,7 +23,8 @@ class FolderLock:
 
     The operating system ends it with the process, however that happens; the file ``lock`` names the
     process meanwhile, and one that a killed process left keeps nobody out. Within a process the
-    latest claim counts. What a killed process left half written is removed.
+    latest claim counts. What a killed process left half written is removed. Only a folder that is
+    new, empty or claimed before can be claimed: nothing of somebody else's is written over.
 
     Args:
         timeout_s: how long to wait for another process, such as a worker whose parent was killed
@@ -28,7 +32,8 @@ class FolderLock:
         below: whether the folders below are this process's, too.
 
     Raises:
-        InputError: another process has claimed the folder, or it cannot be written.
+        InputError: another process has claimed the folder, it holds somebody else's files, or it
+            cannot be written.
     """
 
     def __init__(self, folder: Path, timeout_s: float | None = None, below: bool = True) -> None:
@@ -37,6 +42,7 @@ class FolderLock:
             earlier.release()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            _require_own(folder)
             lock = FileLock(folder / LOCK_FILE, thread_local=False)
             _acquire(lock, self._holder, LOCK_TIMEOUT_S if timeout_s is None else timeout_s)
             self._holder.write_text(_this_process(), encoding="utf-8")
@@ -67,6 +73,18 @@ class FolderLock:
 
 
 _CLAIMS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
+
+
+def _require_own(folder: Path) -> None:
+    if (folder / LOCK_FILE).exists():
+        return
+    for path in folder.iterdir():
+        is_own = path.name in _INCIDENTAL or ".unfinished-" in path.name
+        if not (is_own or any(any(path.glob(pattern)) for pattern in _BELOW)):
+            raise InputError(
+                f"{folder} holds {path.name}, which no run of this project has written: name a "
+                "folder that is new or empty"
+            )
 
 
 def _acquire(lock: FileLock, holder: Path, timeout_s: float) -> None:
