@@ -12,8 +12,10 @@ from handwriting.config import Condition, Config, ModelMode
 from handwriting.errors import InputError
 from training_cdiffusion_model import generate_images as cdiffusion_images, train as cdiffusion
 from training_dcgan import generate_images as dcgan_images, train as dcgan
+from training_dcgan.model import DCGAN
 from training_style_transfer import generate_images as style_images, train as style_transfer
 from training_vae import generate_images as vae_images, train as vae
+from training_vae.model import check_size
 
 Stage = Callable[[Config], Path]
 
@@ -28,6 +30,8 @@ class Generator:
     condition: Callable[[Config], Condition | None]  # None: the content image alone
     caption: str  # of its training's sample sheets
     mode: ModelMode | None = None  # of style transfer
+    # Raises an InputError for a size_px that its network cannot draw.
+    check_size: Callable[[Config], object] = lambda _: None
 
     def configured(self, config: Config) -> Config:
         """The configuration that both stages take."""
@@ -41,7 +45,7 @@ class Generator:
 def _style_transfer(mode: ModelMode, condition: Condition | None) -> Generator:
     return Generator(
         mode.value, style_transfer.main, style_images.main, lambda _: condition,
-        "content, style, output, target from top to bottom", mode,
+        "content, style, output, target from top to bottom", mode, style_transfer.check_size,
     )  # fmt: skip
 
 
@@ -52,14 +56,17 @@ _ROWS = (
     Generator(
         "dcgan", dcgan.main, dcgan_images.main, lambda _: Condition.character,
         "a column per character, each time another noise",
+        check_size=lambda c: DCGAN(c.size_px),
     ),
     Generator(
         "vae", vae.main, vae_images.main, lambda _: Condition.character,
         "images, reconstructions, samples from the prior from top to bottom",
+        check_size=lambda c: check_size(c.size_px),
     ),
     Generator(
         "cdiffusion", cdiffusion.main, cdiffusion_images.main, lambda c: c.cdiffusion.condition,
         "an image by the hand, output, target from top to bottom",
+        check_size=cdiffusion.check_size,
     ),
 )  # fmt: skip
 GENERATORS = {row.name: row for row in _ROWS}
@@ -69,13 +76,16 @@ def chosen(config: Config) -> list[Generator]:
     """The generators of the study.
 
     Raises:
-        InputError: an unknown one, or one that cannot draw the characters that none is to see.
+        InputError: an unknown one, or one that cannot draw images of the study's size or the
+            characters that none is to see.
     """
     names = config.pipeline.generators
     if unknown := ", ".join(name for name in names if name not in GENERATORS):
         known = ", ".join(GENERATORS)
         raise InputError(f"pipeline.generators: no generator {unknown}; there are {known}")
     rows = [GENERATORS[name] for name in names]
+    for row in rows:
+        row.check_size(config)
     unable = [row.name for row in rows if row.condition(config) is Condition.character]
     if config.data.unseen_characters and unable:
         raise InputError(

@@ -153,6 +153,10 @@ class TextEncoder(Training):
     heads: Layers = 4  # of attention
     layers: Layers = 3  # of the transformer
 
+    def conflicts(self) -> list[str]:
+        message = f"heads={self.heads}: expected a divisor of text_encoder.width={self.width}"
+        return [message] if self.width % self.heads else []
+
 
 @dataclass
 class Clip(Training):
@@ -190,6 +194,12 @@ class StyleTransfer:
     ema_decay: Share = 0.995  # of the average of the weights; 0: the last ones
     num_samples: SheetSize = 10  # characters on a sample sheet
     sample_every: Count = 1000  # steps
+
+    def conflicts(self) -> list[str]:
+        widths = [self.dim * mult for mult in self.dim_mults]
+        message = f"dim={self.dim}: expected multiples of 8 (groups of group norm) when multiplied "
+        message += f"by style_transfer.dim_mults={self.dim_mults}"
+        return [message] if any(width % 8 for width in widths) else []
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Ranges: what a value of the configuration may be beside its type.
 
 A field says it in its type, as ``dropout: Annotated[float, Within(0, 1)]``, and what it means in
-the comment behind it. :func:`problems` checks every field of a dataclass and of those below it.
+the comment behind it. :func:`problems` checks every field of a dataclass and of those below it;
+what several fields must agree on is said by the dataclass's own method ``conflicts``.
 """
 
 import inspect
@@ -95,10 +96,13 @@ def problems(
                 return
     parts = get_args(kind) or (Any,)
     if is_dataclass(value):
+        found: list[str] = []
         for name, own in get_type_hints(type(value), include_extras=True).items():
             place = f"{key}.{name}" if key else name
             comment = partial(comment_of, type(value), name)
-            yield from problems(getattr(value, name), own, place, comment)
+            found += problems(getattr(value, name), own, place, comment)
+        conflicts = getattr(value, "conflicts", list)  # a method that lists them
+        yield from found or [f"{key}.{conflict}" for conflict in conflicts()]
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
             yield from problems(item, parts[i % len(parts)], f"{key}[{i}]", meaning)

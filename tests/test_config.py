@@ -122,7 +122,8 @@ def test_every_number_has_a_range_and_a_meaning(key: str) -> None:
      "style_transfer.num_steps.step1=0", "vae.shares={writers:0,fonts:0,simulated:0}",
      "runtime.precision=fp16", "runtime.device=tpu", "tracking=wandb", "classifier.splits=[tset]",
      "classifier.splits=[]", "generation.styles=[fronts]", "text_encoder.learning_rate=inf",
-     "data.num_writers=0", "evidence.adaptation.num_steps=0"],
+     "data.num_writers=0", "evidence.adaptation.num_steps=0", "text_encoder.heads=3",
+     "style_transfer.dim=12", "style_transfer.discriminator_dim=6", "cdiffusion.dim=12"],
 )  # fmt: skip
 def test_a_value_out_of_range_is_named_with_its_range(override: str) -> None:
     key = override.lstrip("+").partition("=")[0]

@@ -15,6 +15,7 @@ from handwriting.config import Condition, Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.corpus.generation import GeneratedBatch, ImageRequest, Prepared, generate
+from handwriting.errors import InputError
 from handwriting.images.manifest import UNKNOWN_WRITER
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
@@ -52,6 +53,40 @@ def generate_average(config: Config) -> Path:
         return make, ()
 
     return generate(config, "average", weights, prepare)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        (
+            "adain",
+            ["size_px=30"],
+            "size_px=30 is not a multiple of 4, .*patch_px=2 and the 2 levels",
+        ),
+        ("adain_mlp", ["style_transfer.patch_px=3"], "size_px=16 is not a multiple of 6"),
+        (
+            "adain_clip",
+            ["style_transfer.discriminator_layers=3"],
+            "size_px=16 can be halved 2 times",
+        ),
+        ("dcgan", ["size_px=18"], "size_px=18: a DCGAN needs a multiple of 4"),
+        ("vae", ["size_px=28"], "size_px=28: a VAE needs a multiple of 8"),
+        ("cdiffusion", ["size_px=30"], "size_px=30 is not a multiple of 4"),
+    ],
+)
+def test_a_size_that_a_network_cannot_draw_is_named_before_anything_is_read(
+    name: str, overrides: list[str], message: str, smoke: ComposeSmoke
+) -> None:
+    config = smoke(*overrides, f"pipeline.generators=[{name}]", "data.characters=nowhere.txt")
+    with pytest.raises(InputError, match=message):
+        pipeline.main(config)
+
+
+@pytest.mark.parametrize("size_px", [16, 28, 32, 48, 64, 72, 112])
+def test_usual_sizes_can_be_drawn_by_who_could_draw_them(size_px: int, smoke: ComposeSmoke) -> None:
+    for row in GENERATORS.values():
+        if row.name != "vae" or size_px % 8 == 0:
+            row.check_size(smoke(f"size_px={size_px}"))
 
 
 def test_a_new_generator_takes_part_by_its_row(

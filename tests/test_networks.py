@@ -47,6 +47,8 @@ def test_any_network_of_timm_can_be_had_and_others_are_named() -> None:
     assert encoder(torch.randn(1, 1, 32, 32)).shape == (1, encoder.num_features)
     with pytest.raises(InputError, match=r"no network 'resnet_9000'.*resnet"):
         build_encoder("resnet_9000", 8, 32)
+    with pytest.raises(InputError, match="vit_tiny_patch16_224 cannot read images of size_px=8"):
+        build_encoder("vit_tiny_patch16_224", 8, 8)
 
 
 def test_every_weight_of_the_classifier_gets_a_gradient_and_it_overfits_a_batch(
@@ -65,6 +67,15 @@ def test_every_weight_of_the_classifier_gets_a_gradient_and_it_overfits_a_batch(
         optimizer.step()
         schedule.step()
     assert float(loss.detach()) < 0.05
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 9, 10])
+def test_the_schedule_ends_however_few_steps_there_are(num_steps: int) -> None:
+    optimizer, schedule = one_cycle(nn.Linear(1, 1), Training(num_steps, 1, 1e-3), weight_decay=0.0)
+    for _ in range(num_steps):
+        optimizer.step()
+        schedule.step()
+    assert 0 < schedule.get_last_lr()[0] < 1e-4
 
 
 def test_norms_and_biases_do_not_decay_and_frozen_weights_are_left_out() -> None:

@@ -73,6 +73,7 @@ class StyleFeed:
 
 
 def main(config: Config) -> Path:
+    check_size(config)
     settings = config.cdiffusion
     clip = start = None
     if settings.condition is Condition.text:
@@ -134,21 +135,25 @@ def main(config: Config) -> Path:
     return run.finish(run.last_logged(), [path])
 
 
-def build_network(
-    config: Config, corpus: Corpus, clip: Weights | None, runtime: Runtime
-) -> Denoiser:
-    """The untrained network, with the text embeddings of the classes if they are its condition.
+def check_size(config: Config) -> None:
+    """Check that the levels of the network can halve the study's images.
 
     Raises:
-        InputError: a size that its levels cannot halve.
+        InputError: they cannot.
     """
-    settings = config.cdiffusion
-    fold_px = STEM_PX * 2 ** (len(settings.dim_mults) - 1)
+    fold_px = STEM_PX * 2 ** (len(config.cdiffusion.dim_mults) - 1)
     if config.size_px % fold_px:
         raise InputError(
             f"size_px={config.size_px} is not a multiple of {fold_px}, which the levels of "
             "cdiffusion.dim_mults need"
         )
+
+
+def build_network(
+    config: Config, corpus: Corpus, clip: Weights | None, runtime: Runtime
+) -> Denoiser:
+    """The untrained network, with the text embeddings of the classes if they are its condition."""
+    settings = config.cdiffusion
     by_class = torch.zeros(0, 0)
     if clip:
         _, by_class = frozen_clip(clip, config.structure, corpus, runtime)

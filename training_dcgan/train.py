@@ -33,6 +33,7 @@ SHEET_ROWS = 4  # images of each character on a sample sheet
 
 
 def main(config: Config) -> Path:
+    DCGAN(config.size_px)  # refuses a size that it cannot halve before anything is read
     settings, is_conditional = config.dcgan, config.dcgan.class_conditional
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "dcgan")

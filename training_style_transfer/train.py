@@ -53,6 +53,7 @@ def main(config: Config) -> Path:
 
 def train_step(config: Config, step_type: str) -> Path:
     """One of the four steps, from the weights of the one before."""
+    check_size(config)
     settings, mode = config.style_transfer, config.model_mode.value
     start, clip, encoder = start_weights(config, step_type), *frozen_weights(config)
     corpus = open_corpus(config)
@@ -141,6 +142,26 @@ def train_step(config: Config, step_type: str) -> Path:
     return run.finish(run.last_logged(), paths)
 
 
+def check_size(config: Config) -> None:
+    """Check that the levels of both networks can halve the study's images.
+
+    Raises:
+        InputError: they cannot.
+    """
+    settings, size_px = config.style_transfer, config.size_px
+    fold_px = settings.patch_px * 2 ** (len(settings.dim_mults) - 1)
+    if size_px % fold_px:
+        raise InputError(
+            f"size_px={size_px} is not a multiple of {fold_px}, which style_transfer.patch_px="
+            f"{settings.patch_px} and the {len(settings.dim_mults)} levels of dim_mults need"
+        )
+    if size_px >> settings.discriminator_layers < 3:
+        raise InputError(
+            f"style_transfer.discriminator_layers={settings.discriminator_layers}: images of "
+            f"size_px={size_px} can be halved {(size_px // 3).bit_length() - 1} times at most"
+        )
+
+
 def start_weights(config: Config, step_type: str) -> list[Weights]:
     """The generator's and the discriminator's weights to start from; none for step1.
 
@@ -171,18 +192,8 @@ def frozen_weights(config: Config) -> tuple[Weights, Weights]:
 
 
 def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generator:
-    """The untrained generator, with the text embeddings of the classes if its mode takes them.
-
-    Raises:
-        InputError: a size that its levels cannot halve.
-    """
+    """The untrained generator, with the text embeddings of the classes if its mode takes them."""
     settings = config.style_transfer
-    fold_px = settings.patch_px * 2 ** (len(settings.dim_mults) - 1)
-    if config.size_px % fold_px:
-        raise InputError(
-            f"size_px={config.size_px} is not a multiple of {fold_px}, which "
-            "style_transfer.patch_px and dim_mults need"
-        )
     generator = Generator(
         config.model_mode.value, len(corpus.characters), by_class.shape[1], settings.dim,
         settings.dim_mults, settings.num_blocks, settings.patch_px, settings.full_attention,

@@ -45,6 +45,16 @@ def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
     return (mean.square() + log_var.exp() - 1 - log_var).sum(dim=1).mean() / 2
 
 
+def check_size(size_px: int) -> None:
+    """Check that images can be halved three times.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if size_px % 8 or size_px < 8:
+        raise InputError(f"size_px={size_px}: a VAE needs a multiple of 8")
+
+
 class Vae(nn.Module):
     """A convolutional encoder and decoder with latent variables between them.
 
@@ -63,8 +73,7 @@ class Vae(nn.Module):
         self, size_px: int, num_latents: int, num_classes: int | None, dim: int, dropout: float
     ) -> None:
         super().__init__()
-        if size_px % 8 or size_px < 8:
-            raise InputError(f"size_px={size_px}: a VAE needs a multiple of 8")
+        check_size(size_px)
         self.arguments: dict[str, Any] = {
             "size_px": size_px, "num_latents": num_latents, "num_classes": num_classes, "dim": dim,
             "dropout": dropout,

@@ -27,13 +27,14 @@ from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.script import run_script
-from training_vae.model import Vae, kl_divergence, squared_error
+from training_vae.model import Vae, check_size, kl_divergence, squared_error
 
 PRIOR_ROWS = 3  # samples from the prior on a sheet, beside each image shown
 TRAVERSAL = torch.linspace(-3, 3, 13)  # standard deviations of the prior
 
 
 def main(config: Config) -> Path:
+    check_size(config.size_px)
     settings = config.vae
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "vae")

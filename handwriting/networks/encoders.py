@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -87,7 +88,7 @@ class TimmEncoder(nn.Module):
     """Any timm network with one input channel, from random weights.
 
     Raises:
-        InputError: timm has no network of that name.
+        InputError: timm has no network of that name, or it cannot read images of that size.
     """
 
     def __init__(self, name: str, size_px: int) -> None:
@@ -102,7 +103,12 @@ class TimmEncoder(nn.Module):
             self.body = timm.create_model(name, img_size=size_px, **arguments)
         except TypeError:
             self.body = timm.create_model(name, **arguments)
-        self.num_features = int(self.body.num_features)
+        try:  # not every network returns as many features as it says
+            with torch.no_grad():
+                self.num_features = self.body.eval()(torch.zeros(1, 1, size_px, size_px)).shape[1]
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise InputError(f"{name} cannot read images of size_px={size_px}: {error}") from error
+        self.body.train()
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """Feature maps from fine to coarse: (B, C, H', W') each."""

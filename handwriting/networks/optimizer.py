@@ -20,9 +20,11 @@ def one_cycle(
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    # Of 10 points the first tenth would be no step at all, by whose length the schedule divides.
+    warm_up = 0.2 if settings.num_steps == 9 else 0.1
     optimizer = AdamW(groups, lr=settings.learning_rate, fused=True)
     schedule = OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.num_steps + 1, pct_start=0.1
+        optimizer, settings.learning_rate, total_steps=settings.num_steps + 1, pct_start=warm_up
     )
     return optimizer, schedule
 
