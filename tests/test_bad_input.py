@@ -11,9 +11,13 @@ from conftest import SMOKE, ComposeSmoke, smoke_overrides
 from fontTools.subset import Subsetter
 from fontTools.ttLib import TTFont
 
+from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
+from handwriting.runs.weights import save_weights
 from handwriting.sources.fonts import find_fonts
+from training_cdiffusion_model import train as train_cdiffusion
+from training_character_classification import judge, test
 from training_clip import train_clip
 from training_style_transfer import generate_images, train
 
@@ -142,6 +146,31 @@ def test_generator_weights_of_another_network(
     file = rf"{step1}/generator\.safetensors"
     with pytest.raises(InputError, match=rf"{file} was trained with {message}"):
         train.main(config)
+
+
+def test_weights_of_another_size_are_not_used(
+    tmp_path: Path, trained: Path, smoke: ComposeSmoke
+) -> None:
+    home = trained / "smoke"
+    facts = {"characters": list(SMOKE), "size_px": 16, "writers_seen": []}
+    for kind in ("classifier", "cdiffusion", "generator", "discriminator"):
+        save_weights(tmp_path / f"{kind}.safetensors", kind, {}, facts, {})
+    judge_folder = tmp_path / "runs" / "smoke" / "classifier" / "judge" / "seed_0"
+    save_weights(judge_folder / "classifier.safetensors", "classifier", {"size_px": 16}, {}, {})
+    encoders = [f"image_weight={home}/image_encoder", f"text_weight={home}/text_encoder"]
+    steps = [f"gen_weight={tmp_path}", f"disc_weight={tmp_path}", "step_type=step2"]
+    uses: list[tuple[Callable[[Config], object], list[str]]] = [
+        (train_clip.main, encoders),
+        (train.main, ["step_type=step1", *given(trained)]),
+        (train.main, steps),
+        (train_cdiffusion.main, [f"cdiffusion.start={tmp_path}"]),
+        (train_cdiffusion.main, ["cdiffusion.condition=text", *given(trained)]),
+        (test.main, [f"evaluation.recognisers=[{tmp_path}]"]),
+        (judge.main, []),
+    ]
+    for main, overrides in uses:
+        with pytest.raises(InputError, match="images of 16 px, this run has size_px=32"):
+            main(smoke("size_px=32", *overrides))
 
 
 @pytest.mark.parametrize(("step", "before"), [("step2", "step1"), ("step_end", "step3")])

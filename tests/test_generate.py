@@ -163,6 +163,16 @@ def test_what_no_generator_can_make_is_named(
         script.main(study(override, name=name))
 
 
+@ALL
+@pytest.mark.parametrize("size_px", [8, 32])
+def test_weights_of_another_size_draw_nothing(
+    size_px: int, name: str, study: ComposeSmoke, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=rf"images of 16 px, this run has size_px={size_px}"):
+        UNTRAINED[name][0].main(study(f"size_px={size_px}", name=name))
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("name", FROM_NOISE)
 def test_an_unconditional_one_says_why_it_cannot_make_a_manifest(
     name: str, smoke: ComposeSmoke

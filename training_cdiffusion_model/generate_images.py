@@ -44,7 +44,7 @@ def main(config: Config) -> Path:
     settings = config.cdiffusion
     weights = load_weights(
         config.gen_weight or run_folder(config) / "cdiffusion", "cdiffusion",
-        "training_cdiffusion_model/train.py",
+        "training_cdiffusion_model/train.py", config.size_px,
     )  # fmt: skip
     num_style_images = weights.facts["num_style_images"]
     if not 1 <= num_style_images <= MAX_STYLE_IMAGES:

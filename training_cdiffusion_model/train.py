@@ -78,10 +78,10 @@ def main(config: Config) -> Path:
     clip = start = None
     if settings.condition is Condition.text:
         path = config.clip_weight or run_folder(config) / "clip"
-        clip = load_weights(path, "clip", "training_clip/train_clip.py")
+        clip = load_weights(path, "clip", "training_clip/train_clip.py", config.size_px)
     if settings.start:
         made_by = "training_cdiffusion_model/train.py"
-        start = load_weights(settings.start, "cdiffusion", made_by)
+        start = load_weights(settings.start, "cdiffusion", made_by, config.size_px)
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "structure", "cdiffusion")
     before = [weights for weights in (clip, start) if weights]

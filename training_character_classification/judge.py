@@ -35,6 +35,7 @@ def main(config: Config) -> Path:
         "classifier",
         "training_character_classification/train.py classifier.name=judge "
         "classifier.splits=[validation,test] classifier.use_fonts=true",
+        config.size_px,
     )
     corpus = open_corpus(config)
     weights.require_characters(corpus.characters)

@@ -119,7 +119,7 @@ def find_recognisers(config: Config) -> list[Weights]:
         paths = [path for path in found if path.parent.parent.name != JUDGE]
     if not paths:
         raise InputError(f"no recognisers in {home}: run {MADE_BY} first")
-    return [load_weights(path, "classifier", MADE_BY) for path in paths]
+    return [load_weights(path, "classifier", MADE_BY, config.size_px) for path in paths]
 
 
 def test_images(config: Config, corpus: Corpus) -> PackedImages:

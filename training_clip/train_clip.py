@@ -38,7 +38,7 @@ def main(config: Config) -> Path:
     settings, folder = config.clip, run_folder(config)
     image = load_weights(
         config.image_weight or folder / "image_encoder", "image_encoder",
-        "training_clip/train_image_encoder.py",
+        "training_clip/train_image_encoder.py", config.size_px,
     )  # fmt: skip
     text = load_weights(
         config.text_weight or folder / "text_encoder", "text_encoder",

@@ -46,7 +46,7 @@ def main(config: Config) -> Path:
     mode = config.model_mode.value
     weights = load_weights(
         config.gen_weight or run_folder(config) / "style_transfer" / mode / "step_end",
-        "generator", f"training_style_transfer/train.py model_mode={mode}",
+        "generator", f"training_style_transfer/train.py model_mode={mode}", config.size_px,
     )  # fmt: skip
     if weights.arguments["mode"] != mode:
         raise InputError(

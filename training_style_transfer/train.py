@@ -175,8 +175,8 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
     previous = run_folder(config) / "style_transfer" / mode / before
     made_by = f"training_style_transfer/train.py model_mode={mode} step_type={before}"
     return [
-        load_weights(config.gen_weight or previous, "generator", made_by),
-        load_weights(config.disc_weight or previous, "discriminator", made_by),
+        load_weights(config.gen_weight or previous, "generator", made_by, config.size_px),
+        load_weights(config.disc_weight or previous, "discriminator", made_by, config.size_px),
     ]
 
 
@@ -185,9 +185,10 @@ def frozen_weights(config: Config) -> tuple[Weights, Weights]:
     folder = run_folder(config)
     clip = config.clip_weight or folder / "clip"
     encoder = config.image_weight or folder / "image_encoder"
+    made_by, size_px = "training_clip/train_image_encoder.py", config.size_px
     return (
-        load_weights(clip, "clip", "training_clip/train_clip.py"),
-        load_weights(encoder, "image_encoder", "training_clip/train_image_encoder.py"),
+        load_weights(clip, "clip", "training_clip/train_clip.py", size_px),
+        load_weights(encoder, "image_encoder", made_by, size_px),
     )
 
 

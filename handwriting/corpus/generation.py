@@ -198,7 +198,10 @@ def generate_from_noise(
         InputError: weights of an unconditional network, and those of :func:`generate`.
     """
     weights = load_weights(
-        config.gen_weight or run_folder(config) / name, name, f"training_{name}/train.py"
+        config.gen_weight or run_folder(config) / name,
+        name,
+        f"training_{name}/train.py",
+        config.size_px,
     )
     if not weights.arguments["num_classes"]:
         raise InputError(

@@ -63,6 +63,23 @@ class Weights:
                 f"than this study's {len(characters)} ({''.join(characters[:10])}...)"
             )
 
+    def require_size(self, size_px: int) -> None:
+        """Check that the network was trained on images of the study's size.
+
+        Raises:
+            InputError: another size, which it would read or draw as if it were this.
+        """
+        arguments = self.arguments
+        parts = (self.facts, arguments, arguments.get("image", {}))  # CLIP's image tower
+        own = next((part["size_px"] for part in parts if "size_px" in part), None)
+        if own is None:
+            own = self.facts["size_px"]
+        if own != size_px:
+            raise InputError(
+                f"{self.path} was trained on images of {own} px, this run has size_px={size_px}: "
+                f"take size_px={own}, or {self.kind} weights of a run with size_px={size_px}"
+            )
+
     def start(self, network: nn.Module, characters: Sequence[str]) -> None:
         """Start a network of some characters from these weights.
 
@@ -108,15 +125,16 @@ def save_weights(
     return path
 
 
-def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:
+def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None = None) -> Weights:
     """Read weights.
 
     Args:
         path: the file, or the run folder that holds ``<kind>.safetensors``.
         made_by: the command that makes such weights, for the error.
+        size_px: of the study's images; None: they see none, or only what they know is asked for.
 
     Raises:
-        InputError: missing, not a weight file of this project, or of another kind.
+        InputError: missing, not a weight file of this project, of another kind or image size.
     """
     path = Path(path)
     if path.is_dir():
@@ -134,7 +152,10 @@ def load_weights(path: str | Path, kind: str, made_by: str) -> Weights:
         ) from error
     if description["kind"] != kind:
         raise InputError(f"{path} holds {description['kind']} weights, expected {kind} ({made_by})")
-    return Weights(path, kind, arguments, facts, state)
+    weights = Weights(path, kind, arguments, facts, state)
+    if size_px is not None:
+        weights.require_size(size_px)
+    return weights
 
 
 def build(network_class: Callable[..., Network], weights: Weights) -> Network:
