@@ -1,0 +1,79 @@
+"""What is typed: text arrives as it is, and what is no setting is answered with the right one."""
+
+import pytest
+
+from handwriting.arguments import checked, known_keys, quote, quoted
+from handwriting.config import Config
+from handwriting.corpus.readers.manifest import ManifestData
+from handwriting.errors import InputError
+from handwriting.script import compose
+
+KNOWN = known_keys(Config) | known_keys(ManifestData, place="data.")
+TEXTS = [
+    "/a b/(1).json", "a=b/c", "/scans, 2024/x", "it's", 'a "b"', "C:\\data\\", "#1", "山田 花子/あ",
+    "[x]/y", "{z}", "1e3", "2024_11", "007", "true", "a:b", "~/x", "$HOME", "é!", "*?|", "a&b;c",
+    "x\\\\'y", "100%",
+]  # fmt: skip
+
+
+def test_text_arrives_as_it_was_typed() -> None:
+    for text in TEXTS:
+        in_lists = not set(text) & set(
+            "[],'\"\\"
+        )  # elsewhere quotes by hand tell where an item ends
+        lists = [f"fonts.folders=[{text},/b (2)]", f"use_gen=[{text}]"] if in_lists else []
+        by_hand = f"clip_weight={quote(text)}"
+        typed = ["data=manifest", f"name={text}", f"data.manifest={text}", by_hand, *lists]
+        config = compose(typed)
+        assert isinstance(config.data, ManifestData)
+        assert [config.name, config.data.manifest, config.clip_weight] == [text] * 3
+        if in_lists:
+            assert (config.fonts.folders, config.use_gen) == ([text, "/b (2)"], [text])
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["pipeline.seeds=[0,1]", "seed=3", "style_transfer.weights={clip: 1.0}", "clip_weight=null",
+     "use_gen=", "model_mode=choice(adain,adain_mlp)", "fonts.reference='a b'", "~data.people",
+     "+evidence.recipes.soft={gen_ratio: 0.25}", "hydra/launcher=joblib", "seed=range(0,3)",
+     "data.manifest=glob(*)", "experiment=null", "runs_dir=a\\,b", "evidence.seeds=[0],[1]"],
+)  # fmt: skip
+def test_what_is_hydra_s_own_stays(override: str) -> None:
+    assert checked([override, "-m"], KNOWN) == [override, "-m"]
+
+
+def test_a_comma_is_a_sweep_s_where_there_is_one() -> None:
+    assert quoted("clip_weight=/a b,/c", str, sweeps=True) == "clip_weight='/a b','/c'"
+    assert quoted("clip_weight=/a b,/c", str) == "clip_weight='/a b,/c'"
+    with pytest.raises(Exception, match="Ambiguous value"):
+        compose(["fonts.reference=a,b"])
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("--aug", "aug=true"), ("--no-aug", "aug=false"), ("-mm AdaIN", "model_mode=adain"),
+        ("-mm=AdaIN+MLP", "model_mode=adain_mlp"), ("--clip_weight x", "clip_weight=x"),
+        ("--gen-weight=a(1)", "'gen_weight=a(1)'"), ("-st step1", "step_type=step1"),
+        ("--model_mode adain_clip", "model_mode=adain_clip"), ("--use_gen x", "use_gen=x"),
+        ("--num_latents 3", "vae.num_latents=3"), ("--batch_size 4", "vae.batch_size=4"),
+        ("--nonsense 3", "key=value"), ("model_mod=adain", "model_mode=adain"),
+        ("adain", "key=value"),
+        ("style_transfer.dims=8", "style_transfer.dim=8"), ("vae.batchsize=4", "vae.batch_size=4"),
+        ("model_mode=AdaIN", "model_mode=adain"), ("experiment=papr", "experiment=paper"),
+        ("data=manifst", "data=manifest"), ("runtime.device=cdua", "runtime.device=cuda"),
+        ("fonts.folders=/a(1)", "'fonts.folders=[/a(1)]'"), ("seed=(1", "'seed="),
+    ],
+)  # fmt: skip
+def test_what_is_no_setting_is_answered_with_the_right_one(words: str, answer: str) -> None:
+    with pytest.raises(InputError) as caught:
+        checked(["seed=1", *words.split()], KNOWN)
+    (line,) = str(caught.value).splitlines()[1:-1]
+    assert line.startswith(f"  {words}: ")
+    assert answer in line.partition(": ")[2]
+
+
+def test_all_of_a_line_is_answered_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        checked(["--aug", "-mm", "AdaIN", "seed=2", "--clip_weight", "x", "model_mod=y"], KNOWN)
+    assert "4 problem(s)" in str(caught.value)
