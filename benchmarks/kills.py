@@ -80,7 +80,9 @@ GRID = [
     "evidence.recipe_people=[]", *FEWER,
 ]  # fmt: skip
 LONGEST_IN_LOOP_S = 1.0  # between a checkpoint and a kill
-OF_THE_MOMENT = {"commit", "duration_s", "images_per_s", "inputs", "key", "training_s"}
+OF_THE_MOMENT = {
+    "commit", "duration_s", "images_per_s", "inputs", "key", "records", "training_s"
+}  # fmt: skip
 LAST_BYTES = {"png": b"IEND\xaeB`\x82", "gif": b";"}
 TEMPORARY = ("unfinished", "checkpoint", "lock")
 
@@ -93,9 +95,10 @@ class Stage:
         main: of the stage.
         folder: that it writes into, in the runs.
         needs: stages that must have run before.
-        overrides: of the configuration, beside ``OVERRIDES``.
+        overrides: of the configuration, beside ``base``.
         fresh_cache: whether the cache is removed too when the stage is made again.
         trains: whether it writes checkpoints.
+        base: what all stages have in common.
     """
 
     main: Callable[[Config], Path]
@@ -104,6 +107,7 @@ class Stage:
     overrides: tuple[str, ...] = ()
     fresh_cache: bool = False
     trains: bool = True
+    base: tuple[str, ...] = tuple(OVERRIDES)
 
 
 STAGES = {
@@ -203,7 +207,7 @@ def work(stage: Stage, side: Path) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         places = [f"runs_dir={side / 'runs'}", f"cache_dir={side / 'cache'}"]
-        stage.main(compose([*OVERRIDES, *places, *stage.overrides]))
+        stage.main(compose([*stage.base, *places, *stage.overrides]))
         code = 0
     except Exception:
         traceback.print_exc()

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
+from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.weights import load_weights
 
@@ -88,12 +90,30 @@ def test_workers_write_a_checkpoint_and_stop_with_their_parent(
         assert load_weights(folder / str(seed), "toy", "").state["weight"] == expected
 
 
+def raise_end_of_file(what: str) -> None:
+    raise EOFError(what)
+
+
+@pytest.mark.parametrize("error", [EOFError, ConnectionResetError, BrokenPipeError])
+def test_what_starts_workers_may_be_killed_too(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    with pytest.raises(InputError, match="a worker was killed"):
+        run_parallel([(int, 1), (int, 2)], 2)
+
+
 def test_what_a_job_raises_is_raised_here() -> None:
     with pytest.raises(ValueError, match="invalid literal") as caught:
         run_parallel([(int, "1"), (int, "one")], 2)
     assert "_work" in str(caught.value.__cause__)  # the worker's traceback
-    with pytest.raises(RuntimeError, match="a worker was killed, perhaps for want of memory"):
+    with pytest.raises(InputError, match="a worker was killed.*run the same command to resume"):
         run_parallel([(int, 1), (os._exit, 7)], 2)
+    with pytest.raises(EOFError, match="of a job"):
+        run_parallel([(int, 1), (raise_end_of_file, "of a job")], 2)
 
 
 @pytest.mark.parametrize("failure", [(int, "one"), (os._exit, 9)])

@@ -9,12 +9,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import torch
 
+from handwriting.errors import InputError
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.signals import Stop
@@ -37,7 +38,7 @@ def run_parallel(
 
     Raises:
         Exception: what a job raised; the others stop as above.
-        RuntimeError: a worker was killed.
+        InputError: a worker was killed.
     """
     ended = _ended(jobs, num_workers)
     for _ in progress(ended, len(jobs), doing) if doing else ended:
@@ -61,16 +62,20 @@ def _ended(
     num_threads = max(1, torch.get_num_threads() // num_workers)
     pool = ProcessPoolExecutor(num_workers, context, _begin, (num_threads,))
     with Stop() as stop:
-        running = {pool.submit(_work, function, argument) for function, argument in jobs}
+        running: set[Future[None]] = set()
         try:
+            running |= {pool.submit(_work, function, argument) for function, argument in jobs}
             while running and stop.signal is None:
                 ended, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in ended:
                     future.result()
                     yield
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, ConnectionError, EOFError) as error:
+            is_of_a_job = error.__cause__ is not None and not isinstance(error, BrokenProcessPool)
+            if is_of_a_job:
+                raise
             if stop.signal is None:
-                raise RuntimeError(
+                raise InputError(
                     "a worker was killed, perhaps for want of memory: run the same command to "
                     "resume; pipeline.num_workers=1 needs less memory"
                 ) from error

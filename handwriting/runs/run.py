@@ -152,11 +152,11 @@ class Run:
             result = f"the result of {date_of(done)}" if done.exists() else "an unfinished run"
             differing = changes(before, self._facts)
             print(f"[{name}] made again, {differing}: replaces {result}", flush=True)
-        done.unlink(missing_ok=True)
         if before.get("key") != self.key:
             self._checkpoints.remove()
             self._log.path.unlink(missing_ok=True)
         write_json(facts, self._facts)
+        done.unlink(missing_ok=True)  # one of the two says all the time what the folder is
         print(f"[{name}] -> {self.folder}", flush=True)
         self._tracker.start(f"{self._config.name}/{name}", self.folder, self._facts)
 

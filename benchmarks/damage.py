@@ -1,0 +1,105 @@
+"""Does a finished study notice what was lost or damaged since? Linux and macOS only.
+
+    python -m benchmarks.damage                          # every kind of output of experiment=smoke
+    python -m benchmarks.damage --names vae/ meta.json   # those whose names hold one of these
+
+The smoke study runs to its end once. Then, of every kind of file that it left, cache included, one
+is deleted, and one has a bit flipped in its middle while its time stays, as on a failing disk; the
+study is started again each time. A file is `repaired` when all is again as it was, `named` when the
+start says which file and what to delete, `silent` when it ends as if nothing had happened, and
+`stuck` when it fails in other words. Exits with 1 if anything is silent or stuck.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pipeline
+from benchmarks.kills import Stage, attempt, content, files_in
+from handwriting.storage.locks import LOCK_FILE
+
+STUDY = Stage(pipeline.main, "smoke", base=("experiment=smoke", "runtime.num_threads=1"))
+DAMAGES = ("deleted", "flipped")
+VARIABLE = re.compile(r"(?<=classifier/)[^/]+|U\+[0-9A-F]+|[0-9a-f]{16}|\d{3,}")
+
+
+def kinds(folder: Path) -> list[str]:
+    """A file of each kind: arms, steps, characters, numbers and keys of caches are one kind."""
+    found: dict[str, str] = {}
+    for name, path in files_in(folder).items():
+        if path.name not in (LOCK_FILE, "log.txt"):
+            found.setdefault(VARIABLE.sub("*", name), name)
+    return list(found.values())
+
+
+def harm(path: Path, damage: str) -> bytes | None:
+    """Damage a file; return what it then holds."""
+    if damage == "deleted":
+        path.unlink()
+        return None
+    stat, changed = path.stat(), bytearray(path.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    path.write_bytes(changed)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return bytes(changed)
+
+
+def outcome(name: str, damage: str, whole: Path, side: Path) -> str:
+    """Damage a file of a finished study, start it again, and say what came of it."""
+    shutil.rmtree(side)
+    shutil.copytree(whole, side)
+    path, log = side / name, side / "log.txt"
+    log.unlink()
+    harmed = harm(path, damage)
+    if name.startswith("cache/packed"):  # read only when something is made of it
+        (side / "runs" / "smoke" / "judge" / "done.json").unlink()
+    code = attempt(STUDY, side, None)
+    told = log.read_text(encoding="utf-8")
+    if code:
+        last = told.strip().rpartition("\n")[2]
+        return "named" if path.name in last and "delete" in last else f"stuck: {last}"
+    before, after = files_in(whole), files_in(side)
+    differing = [
+        other
+        for other in sorted((before.keys() | after.keys()) - {"log.txt"})
+        if not (other in before and other in after and equal(before[other], after[other], side))
+    ]
+    if path.is_file() and path.read_bytes() != harmed and not differing:
+        return "repaired"
+    return "named" if f"{path} is " in told else f"silent: {', '.join(differing[:3]) or name}"
+
+
+def equal(one: Path, other: Path, side: Path) -> bool:
+    try:
+        return bool(content(one, side) == content(other, side))
+    except ValueError:  # no JSON
+        return one.read_bytes() == other.read_bytes()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--names", nargs="+", default=[""], help="parts of names; all without it")
+    arguments = parser.parse_args()
+    counts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        whole, side = Path(folder, "whole"), Path(folder, "side")
+        side.mkdir()
+        if attempt(STUDY, side, None):
+            sys.exit((side / "log.txt").read_text())
+        shutil.copytree(side, whole)
+        names = [name for name in kinds(whole) if any(part in name for part in arguments.names)]
+        for name in names:
+            found = [outcome(name, damage, whole, side) for damage in DAMAGES]
+            counts.update(text.partition(":")[0] for text in found)
+            print(f"| {VARIABLE.sub('*', name)} | {' | '.join(found)} |", flush=True)
+    print(f"{len(names)} kinds, deleted and flipped: {dict(counts)}")
+    sys.exit(any(counts[bad] for bad in ("silent", "stuck")))
+
+
+if __name__ == "__main__":
+    main()
