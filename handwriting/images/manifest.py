@@ -8,8 +8,8 @@ file, in the paths themselves (``.../writer_07.png``; see :mod:`handwriting.imag
 
 import contextlib
 import os
+import re
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from handwriting.storage.json_files import read_json, write_json
 
 UNKNOWN_WRITER = ""
 CHUNK_SIZE = 1024  # images read before any of them is written
+_INDIRECT = re.compile(r"\\|//|(?:^|/)\.|^/")
 _FORM_OF_WRITERS = '{"relative/path.png": "writer"}'
 
 
@@ -156,10 +157,11 @@ def _writers(
 ) -> tuple[list[str], str]:
     """The writers of images, and what says so."""
     table = path.with_name("writers.json")
+    paths = [(file[len(root) :], character) for file, character in images]
     if table.is_file():
         everything = [file for files in listing.values() for file in files]
-        return _names_in(table, root, everything, [file for file, _ in images]), table.name
-    names, problems, names_from = writers_in_paths([(f[len(root) :], c) for f, c in images])
+        return _names_in(table, root, everything, [file for file, _ in paths]), table.name
+    names, problems, names_from = writers_in_paths(paths)
     report_problems(
         f"{path}: the writers in its paths", problems,
         f"Rename these files, or say who wrote each image in {table}: {_FORM_OF_WRITERS}.",
@@ -172,33 +174,36 @@ def _names_in(table: Path, root: str, files: list[str], images: list[str]) -> li
     value = read_json(table)
     if not isinstance(value, dict) or not all(isinstance(w, str) for w in value.values()):
         raise InputError(f"{table}: the form is {_FORM_OF_WRITERS}")
-    keys: dict[str, list[str]] = defaultdict(list)
-    for key in value:
-        keys[_place(root, key)].append(key)
+    keys = {_place(root, key): key for key in value}
     places = {_place(root, file): file for file in files}
+    twice = (
+        [key for key in value if keys[_place(root, key)] != key] if len(keys) < len(value) else []
+    )
     # Another manifest of the folder, such as another split's, may list what is not in this one.
-    unlisted = [each[0] for place, each in keys.items() if place not in places]
+    unlisted = [key for place, key in keys.items() if place not in places]
     extra = [key for key in unlisted if not os.path.isfile(os.path.join(root, key))]
     absent = [file for place, file in places.items() if place not in keys]
-    shared = [each for each in keys.values() if len(each) > 1]
     report_problems(
         f"{table} ({len(extra)} of {len(value)} keys without an image, {len(absent)} of "
         f"{len(places)} images without a key)",
-        [*(f"{' and '.join(map(repr, each))} are one image" for each in shared),
+        [*(f"{key!r} and {keys[_place(root, key)]!r} are one image" for key in twice),
          *(f"key without an image: {key}" for key in extra),
          *(f"image without a key: {file}" for file in absent)],
         'Name the writer of every image, "" where nobody knows; or remove writers.json, and the '
         "paths are asked.",
     )  # fmt: skip
-    name_of = {place: plain_name(value[each[0]]) for place, each in keys.items()}
-    report_problems(str(table), look_alikes(name_of[place] for place in places), ONE_NAME)
+    name_of = {place: plain_name(value[key]) for place, key in keys.items()}
+    report_problems(str(table), look_alikes({name_of[place] for place in places}), ONE_NAME)
     return [name_of[_place(root, image)] for image in images]
 
 
 def _place(root: str, file: str) -> str:
-    """What a path in a manifest or in writers.json leads to, however it is written."""
-    absolute = os.path.normpath(os.path.join(root, file.replace("\\", "/")))
-    return absolute if absolute.isascii() else nfc(absolute)
+    """Where a path of a manifest or of writers.json leads from the manifest, however written."""
+    if file.isascii() and not _INDIRECT.search(file):
+        return file
+    return nfc(os.path.normpath(os.path.join(root, file.replace("\\", "/")))).removeprefix(
+        nfc(root)
+    )
 
 
 def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:

@@ -32,6 +32,7 @@ NUMBER_WORDS = ("id", "no", "nr", "number")  # writer_id_07
 
 _SEPARATORS = r"\s_.,:=#()\[\]＿－‐-―-"
 _PART = re.compile(rf"[^{_SEPARATORS}]+")
+_ANY_KEYWORD = re.compile("|".join([*PEOPLE, SHEET]))
 _NUMBER = re.compile(r"\d{1,3}")  # of a folder, as in writer_anna_2; a date has more digits
 _KEYWORD = re.compile(rf"({'|'.join([*PEOPLE, SHEET])})(.*)", re.IGNORECASE | re.DOTALL)
 _TOKEN = re.compile(rf"\d+|[^\d{_SEPARATORS}]+")
@@ -45,6 +46,7 @@ class Found(NamedTuple):
     before: str  # the folders, and words of the stem, in front of it
 
 
+@lru_cache(1 << 16)
 def plain_name(name: str) -> str:
     """A name as it is stored: NFC, without blanks around it."""
     return nfc(name).strip()
@@ -66,7 +68,7 @@ def _spelling(name: str) -> str:
 def look_alikes(names: Iterable[str], of_paths: bool = False) -> list[str]:
     """A problem for each name that looks like another: one person under two names."""
     problems, first = [], dict[str, str]()
-    for name in filter(None, dict.fromkeys(names)):
+    for name in sorted({*names} - {""}):
         other = first.setdefault(_spelling(name) if of_paths else look(name), name)
         if other != name:
             problems.append(f"{other!r} and {name!r} look alike{_code_points(other, name)}")
@@ -117,15 +119,19 @@ def named_in(path: str, character: str) -> tuple[Found, ...]:
     """
     if not path.isascii():
         path = nfc(path)
+    if not _ANY_KEYWORD.search(_plain(path).lower()):
+        return ()
     *folders, file = path.split("/")
     stem = file[: file.rindex(".")] if "." in file[1:] else file
-    found, before = list[Found](), ""
+    found = list[Found]()
     for i, component in enumerate((*folders, stem)):
         is_stem = i == len(folders)
-        for start, name, is_sheet in _in_component(component, character, is_stem):
-            words = _words(component[:start], character) if is_stem else component[:start]
-            found.append(Found(name, is_sheet, before + words))
-        before += f"{component}/"
+        shown = character if _may_show(component, character) else ""
+        for start, name, is_sheet in _in_component(component, shown, is_stem):
+            words = component[:start]
+            if is_sheet and is_stem:
+                words = _words(words, character)
+            found.append(Found(name, is_sheet, "/".join((*folders[:i], words))))
     people = tuple(one for one in found if not one.is_sheet)
     return people or tuple(found)
 
@@ -139,14 +145,14 @@ def _words(text: str, character: str) -> str:
 @lru_cache(1 << 16)
 def _in_component(text: str, character: str, is_stem: bool) -> tuple[tuple[int, str, bool], ...]:
     """Where names begin in a folder or a stem, the names, and whether they are sheets."""
-    if not _KEYWORD.search(text if text.isascii() else unicodedata.normalize("NFKC", text)):
+    if not _ANY_KEYWORD.search(_plain(text).lower()):
         return ()
     return tuple(_names(text, character, is_stem))
 
 
 def _names(text: str, character: str, is_stem: bool) -> Iterator[tuple[int, str, bool]]:
     spans = [match.span() for match in _PART.finditer(text)]
-    words = [unicodedata.normalize("NFKC", text[start:end]) for start, end in spans]
+    words = [_plain(text[start:end]) for start, end in spans]
 
     def is_name(i: int) -> bool:
         return i < len(words) and not _is_no_name(words[i])
@@ -189,12 +195,22 @@ def _keyword(word: str) -> tuple[str, str]:
     return (kind.casefold(), name) if is_name else ("", "")
 
 
+def _plain(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def _may_show(text: str, character: str) -> bool:
+    return not (text.isascii() and f"{ord(character):x}" not in text.lower()) or character.isascii()
+
+
 def _has_digit(word: str) -> bool:
     return any(c.isdecimal() for c in word)
 
 
 def _shows(word: str, character: str) -> bool:
-    """Whether a part is the character, in itself or as its code point."""
+    """Whether a part is the character, in itself or as its code point; never if that is ""."""
+    if not character:
+        return False
     if letter(word) == letter(character):
         return True
     return re.fullmatch(rf"(?:u\+?|0x)?0*{ord(character):x}", word, re.IGNORECASE) is not None
