@@ -23,7 +23,7 @@ from pathlib import Path
 import pipeline
 from generators import GENERATORS
 from handwriting.config import Config
-from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.corpus import open_corpus, require_test_writers
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
@@ -43,6 +43,8 @@ def main(config: Config) -> Path:
             raise InputError(f"evidence.{key}={arm}: not among evidence.arms")
     cells = [cell(config, seed, people) for seed in grid.seeds for people in grid.people]
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
+    for corpus in corpora:
+        require_test_writers(corpus)
     if grid.adaptation and any("cdiffusion" in c.pipeline.generators for c in cells):
         # The study of fonts and simulated hands alone, which nobody's handwriting is part of, is
         # shared by the jobs of a sweep: one trains it, the others wait.

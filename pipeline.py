@@ -16,7 +16,7 @@ from pathlib import Path
 from generators import Generator, Stage, chosen
 from handwriting.config import Config, StepType
 from handwriting.corpus.audit import audit
-from handwriting.corpus.corpus import open_corpus, record_study
+from handwriting.corpus.corpus import open_corpus, record_study, require_test_writers
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
@@ -41,6 +41,7 @@ def main(config: Config) -> Path:
         raise InputError("pipeline.generators=[]: nothing to compare, name at least one")
     generators = chosen(config)
     corpus = open_corpus(config)
+    require_test_writers(corpus)
     with lock_folder(run_folder(config)):
         report = compare(config, generators)
         record_study(config, corpus)

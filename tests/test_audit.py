@@ -129,9 +129,10 @@ def lines(study: Study) -> list[str]:
 
 
 def test_a_clean_study_passes_with_all_that_is_behind_its_recogniser(line: Study) -> None:
-    assert line.audit() == f"audit: {len(WEIGHTS)} weights, 1 manifests, no test writer seen"
+    clean = "no test writer seen; names from simulation"
+    assert line.audit() == f"audit: {len(WEIGHTS)} weights, 1 manifests, {clean}"
     weights = line.folder / CONTROL / "classifier.safetensors"
-    assert audit(line.config, [weights]) == "audit: 1 weights, 0 manifests, no test writer seen"
+    assert audit(line.config, [weights]) == f"audit: 1 weights, 0 manifests, {clean}"
 
 
 def test_every_stage_says_whom_it_saw(line: Study) -> None:
@@ -284,5 +285,5 @@ def test_test_images_of_nobody_known_are_not_called_unseen(
     assert writers_seen(open_corpus(config).train) == []
     assert audit(config, []) == (
         "audit: 0 weights, 0 manifests, no named test writer seen; test images without a writer: "
-        "no copy of one"
+        "no copy of one; names from one manifest per split (train -, validation -, test -)"
     )

@@ -1,5 +1,6 @@
 """The corpus: one set of characters, other people in every split, nothing unseen in training."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
 from hydra.errors import HydraException
 from hypothesis import given, strategies as st
 
+from handwriting.config import Config
 from handwriting.corpus import readers
 from handwriting.corpus.corpus import Corpus, open_corpus, record_study
 from handwriting.corpus.splits import divide
@@ -275,3 +277,38 @@ def test_the_real_katakana_open_split_by_writer(smoke: ComposeSmoke) -> None:
     assert [len(part) for part in parts(corpus).values()][:3] == [235, 47, 188]
     assert_different_hands(corpus)
     assert all(np.ptp(part.labels) == 46 for part in parts(corpus).values())
+
+
+def told(config: Config, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    open_corpus(config)
+    return [line for line in capsys.readouterr().out.splitlines() if "writer" in line]
+
+
+def test_people_and_their_images_are_told_once(
+    smoke: ComposeSmoke, write_images: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_images("木林", [f"person{i:02d}" for i in range(12)])
+    given = ["data=manifest", "data.characters=木林", f"data.manifest={path}",
+             "data.num_simulated_writers=0", "data.test_writers=1"]  # fmt: skip
+    train, validation, test = told(smoke(*given, "data.train_writers=9"), capsys)
+    assert "train: 9 writers, 18 images (" in train
+    assert train.endswith(", 2 to 2 images each); names from paths")
+    assert re.search(r"validation: 1 writer, 2 images \(person\d\d 2\)$", validation)
+    assert re.search(r"\(person\d\d 2\); 1 of 12 writers in no split$", test)
+    # Turned, they are other splits of the same people.
+    whole = [*given, "data.train_writers=10"]
+    assert len(told(smoke(*whole), capsys)) == 3
+    assert told(smoke(*whole, "data.rotation=1"), capsys) == []
+
+
+def test_one_persons_images_without_a_name_are_enough_where_nobody_is_tested(
+    smoke: ComposeSmoke, write_images: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = ["data.train_writers=1", "data.validation_writers=0", "data.test_writers=0"]
+    given = ["data=manifest", f"data.manifest={write_images(writers=['1', '2'])}", *alone]
+    (line,) = told(smoke(*given), capsys)
+    assert "1 writer, 12 images (nobody known 12); names from nowhere" in line
+    assert line.endswith("; nobody in validation and test")
+    for refused in ("data.test_writers=null", "data.test_writers=1", "data.validation_writers=1"):
+        with pytest.raises(InputError, match=r"no writer known(.|\n)*data\.test_writers=0"):
+            open_corpus(smoke(*given, refused))

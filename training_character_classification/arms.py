@@ -182,18 +182,32 @@ def judge_arm(config: Config) -> Config:
     return replace(config, classifier=settings, aug=True, use_gen="", gen_ratio=0.75)
 
 
+def judge_of(config: Config, corpus: Corpus) -> Config:
+    """The configuration of a recogniser; a judge does without people where nobody is held out."""
+    settings = config.classifier
+    if settings.name != JUDGE or any(corpus.splits[name] for name in settings.splits):
+        return config
+    print(f"  nobody in {' or '.join(settings.splits)}: the judge learns from nobody's handwriting")
+    return replace(config, classifier=replace(settings, use_real=False))
+
+
 def training_sources(
     config: Config, corpus: Corpus, manifests: list[Manifest]
 ) -> list[PackedImages]:
     """What an arm trains on, real images first.
 
     Raises:
-        InputError: nothing at all, or simulated writers where the study has none.
+        InputError: nothing at all, or people or simulated writers where the study has none.
     """
     settings = config.classifier
     sources = []
     if settings.use_real:
-        sources.append(concatenate([getattr(corpus, name) for name in settings.splits]))
+        sources.append(concatenate([corpus.splits[name] for name in settings.splits]))
+        if not sources[0]:
+            raise InputError(
+                f"classifier.splits={settings.splits}: nobody is in them. Set data.train_writers, "
+                "data.validation_writers or data.test_writers above 0, or classifier.use_real=false"
+            )
     if settings.use_fonts:
         sources.append(corpus.fonts)
     if settings.use_simulated:

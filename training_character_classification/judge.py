@@ -5,7 +5,8 @@
     python training_character_classification/judge.py
     python training_character_classification/judge.py use_gen=[PATH,PATH]
 
-The judge is trained first, on the writers that no generator sees (validation and test) and fonts.
+The judge is trained first, on the writers that no generator sees (validation and test) and fonts;
+where there are none, on fonts alone, and what compares with such people is left out.
 Its accuracy on the training writers, people whom it never met, says how far to trust it. Every
 source of images is measured by ``measures/table.py``; the training writers' own images are the
 reference row.
@@ -51,6 +52,8 @@ def main(config: Config) -> Path:
     runtime = Runtime(config.runtime)
     judge = runtime.freeze(build(Classifier, weights))
     yardstick = Yardstick(judge, corpus, runtime)
+    if not yardstick.reference:
+        print("  nobody validates or is tested: measures beside such people are left out")
 
     writers = "training writers (real)" if corpus.is_real else "training writers"
     names = {"writers": writers, "fonts": "font renders", "simulated": "simulated"}

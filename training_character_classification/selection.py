@@ -27,9 +27,14 @@ def read_control(config: Config, corpus: Corpus) -> Weights:
     """The weights of ``evidence.control`` in this study, of the same seed.
 
     Raises:
-        InputError: missing weights, of other characters, or that saw held-out people or, by the
-            name of their arm, generated images.
+        InputError: nobody validates; missing weights, of other characters, or that saw held-out
+            people or, by the name of their arm, generated images.
     """
+    if not corpus.validation:
+        raise InputError(
+            "recipe.by_confusion: what the control confuses is seen on validation writers; set "
+            "data.validation_writers above 0"
+        )
     home = run_folder(config) / "classifier" / config.evidence.control / f"seed_{config.seed}"
     weights = load_weights(
         home, "classifier", "training_character_classification/train.py", config.size_px

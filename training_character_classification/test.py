@@ -18,7 +18,7 @@ import pandas as pd
 
 from handwriting.config import Config
 from handwriting.corpus.audit import check_new
-from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.corpus import Corpus, open_corpus, require_test_writers
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, files_key, pack_manifest
@@ -126,9 +126,10 @@ def test_images(config: Config, corpus: Corpus) -> PackedImages:
     """The test writers' images, or those of the manifest that takes their place.
 
     Raises:
-        InputError: the manifest shows none of the study's characters.
+        InputError: nobody is tested, or the manifest shows none of the study's characters.
     """
     if not config.evaluation.manifest:
+        require_test_writers(corpus)
         return corpus.test
     manifest = read_manifest(config.evaluation.manifest)
     others = "".join(c for c in manifest.characters if c not in corpus.characters)

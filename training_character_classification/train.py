@@ -23,7 +23,7 @@ from handwriting.images.augment import Classical, to_float
 from handwriting.images.packed import files_key
 from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
-from handwriting.runs.inference import predict
+from handwriting.runs.inference import validation_top1
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
@@ -33,8 +33,9 @@ from training_character_classification import arms, selection
 
 
 def main(config: Config) -> Path:
-    settings = config.classifier
     corpus = open_corpus(config)
+    config = arms.judge_of(config, corpus)
+    settings = config.classifier
     manifests = arms.read_generated(config, corpus)
     is_weighted = bool(manifests) and config.recipe.by_confusion
     control = selection.read_control(config, corpus) if is_weighted else None
@@ -75,16 +76,14 @@ def main(config: Config) -> Path:
         schedule.step()
         run.log(loss=loss, gradient=gradient)
 
-    predicted = predict(network, corpus.validation, runtime)
-    top1 = float((predicted == corpus.validation.labels).mean())
+    metrics = validation_top1(network, corpus.validation, runtime)
     facts = {"characters": corpus.characters, "arm": str(arms.arm_of(config)), "seed": config.seed,
              "writers_seen": writers_seen(*sources, *([control] if control else []))}  # fmt: skip
     path = save_weights(
         run.folder / "classifier.safetensors", "classifier", network.arguments, facts,
         network.state_dict(),
     )  # fmt: skip
-    print(f"  accuracy on validation writers {top1:.3f}")
-    return run.finish({"validation_top1": top1}, [path])
+    return run.finish(metrics, [path])
 
 
 if __name__ == "__main__":

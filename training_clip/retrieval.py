@@ -82,7 +82,10 @@ class ImageTower(nn.Module):
 def retrieval(
     network: Clip, corpus: Corpus, texts: ClassTexts, runtime: Runtime
 ) -> Iterator[tuple[str, float]]:
-    """Retrieval over all classes on the validation writers, seen and unseen characters apart."""
+    """Retrieval over all classes on the validation writers, seen and unseen characters apart.
+
+    Nothing where nobody validates.
+    """
     by_class = class_embeddings(network, texts, runtime).cpu()
     seen_images = corpus.without_unseen(corpus.validation)
     yield from _scores("", network, seen_images, by_class, runtime)
@@ -98,6 +101,8 @@ def retrieval(
 def _scores(
     prefix: str, network: Clip, packed: PackedImages, by_class: Tensor, runtime: Runtime
 ) -> Iterator[tuple[str, float]]:
+    if not packed:
+        return
     labels = torch.from_numpy(packed.labels)
     nearest = torch.full((len(by_class),), -torch.inf)  # of all images to each class's text
     best = torch.zeros(len(by_class), dtype=torch.long)

@@ -90,7 +90,8 @@ def main(config: Config) -> Path:
         run.log(loss=loss, scale=scale, gradient=gradient)
 
     metrics = dict(retrieval(network, corpus, texts, runtime))
-    print("  " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    found = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+    print(f"  {found or 'nobody validates: no retrieval'}")
     facts = {"characters": corpus.characters, "vocabulary": list(texts.vocabulary.tokens),
              "writers_seen": seen}  # fmt: skip
     path = save_weights(

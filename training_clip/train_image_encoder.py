@@ -20,7 +20,7 @@ from handwriting.images.augment import Classical, to_float
 from handwriting.images.packed import concatenate
 from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
-from handwriting.runs.inference import predict
+from handwriting.runs.inference import validation_top1
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
@@ -59,16 +59,14 @@ def main(config: Config) -> Path:
         run.log(loss=loss, gradient=gradient)
 
     held_out = corpus.without_unseen(corpus.validation)
-    predicted = predict(network, held_out, runtime)
-    top1 = float((predicted == held_out.labels).mean())
-    print(f"  accuracy on validation writers {top1:.3f}")
+    metrics = validation_top1(network, held_out, runtime)
     seen = writers_seen(*corpus.sources.values())
     facts = {"characters": corpus.characters, "writers_seen": seen}
     path = save_weights(
         run.folder / "image_encoder.safetensors", "image_encoder", network.arguments, facts,
         network.state_dict(),
     )  # fmt: skip
-    return run.finish({"validation_top1": top1}, [path])
+    return run.finish(metrics, [path])
 
 
 if __name__ == "__main__":

@@ -125,8 +125,10 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     num_manifests = sum(path.name == MANIFEST for path in trail.files)
     line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"
     if UNKNOWN_WRITER in corpus.test.present_writers():
-        return f"{line}, no named test writer seen; test images without a writer: no copy of one"
-    return f"{line}, no test writer seen"
+        line += ", no named test writer seen; test images without a writer: no copy of one"
+    else:
+        line += ", no test writer seen"
+    return f"{line}; names from {corpus.names_from}"
 
 
 class _Trail:

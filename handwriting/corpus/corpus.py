@@ -1,6 +1,7 @@
 """The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
 
 import hashlib
+import multiprocessing
 import unicodedata
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from handwriting.config import Config, Data, Fonts
-from handwriting.corpus.splits import Reader
+from handwriting.corpus.splits import Reader, Splits, image_counts
 from handwriting.errors import InputError, report_problems
 from handwriting.images.packed import FORM, PackedImages, in_parts
 from handwriting.parallel.ranks import main_only
@@ -38,6 +39,7 @@ class Corpus:
     fonts: PackedImages
     simulated: PackedImages | None  # beside real ones
     is_real: bool  # whether people wrote it
+    names_from: str  # what says whose the images of the splits are
     key: str  # of the files behind it; the configuration is not part of it
 
     @property
@@ -63,6 +65,7 @@ class Corpus:
         return packed.select(np.flatnonzero(~np.isin(packed.labels, hidden)))
 
 
+_told: set[str] = set()
 _opened: dict[str, Corpus] = {}  # a pipeline opens the same corpus for each of its stages
 
 
@@ -85,6 +88,7 @@ def open_corpus(config: Config) -> Corpus:
 
 def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     splits = data.read(fonts, size_px, cache_dir)
+    _tell(splits)
     characters = splits.train.characters
     train = _limited(splits.train, data)
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
@@ -105,8 +109,18 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return Corpus(
         characters, unseen, train, splits.validation, splits.test, renders, simulated, data.is_real,
+        splits.names_from,
         key=content_key(FORM, simulated_writers.VERSION, splits.key, files),
     )  # fmt: skip
+
+
+def _tell(splits: Splits) -> None:
+    """Print whose images are in which split: for the first of several studies of these people."""
+    counts = [each for part in splits.parts.values() for each in image_counts(part).items()]
+    everyone = content_key(splits.names_from, sorted(counts))
+    if everyone not in _told and multiprocessing.parent_process() is None:  # workers are told
+        print("\n".join(splits.people()), flush=True)
+        _told.add(everyone)
 
 
 def _limited(train: PackedImages, data: Data) -> PackedImages:
@@ -142,6 +156,20 @@ def _choose_unseen(characters: tuple[str, ...], data: Data) -> tuple[str, ...]:
         )
     chosen = np.random.default_rng(data.split_seed).permutation(len(kanji))
     return tuple(kanji[i] for i in sorted(chosen[: data.unseen_characters]))
+
+
+def require_test_writers(corpus: Corpus) -> None:
+    """Check that there is somebody to test.
+
+    Raises:
+        InputError: nobody.
+    """
+    if not corpus.test:
+        raise InputError(
+            "nobody to test: recognisers are compared on writers whom nothing was trained on. Set "
+            "data.test_writers (data.etl.test_writers) to null, all who are left, or above 0, or "
+            "give a data.test_manifest. Encoders, generators, generation and the judge need none"
+        )
 
 
 def matching(packed: PackedImages, parts: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +12,9 @@ from handwriting.config import Data, Fonts, Natural
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
 
+NOBODY_TESTED = "data.train_writers=1 data.validation_writers=0 data.test_writers=0"
+MAX_NAMED = 8  # people of a split
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -20,7 +23,40 @@ class Splits:
     train: PackedImages
     validation: PackedImages
     test: PackedImages
+    _: KW_ONLY
     key: str = ""  # of the files behind the images, "" where there are none
+    names_from: str = "its reader"  # what says whose the images are
+    unused: str = ""  # who is in none of them
+
+    @property
+    def parts(self) -> dict[str, PackedImages]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def people(self) -> list[str]:
+        """Whose images are in which split, and what the names come from, in at most three lines."""
+        lines = [f"  {split}: {_people(part)}" for split, part in self.parts.items() if part]
+        lines[0] += f"; names from {self.names_from}"
+        absent = [split for split, part in self.parts.items() if not part]
+        lines[-1] += f"; nobody in {' and '.join(absent)}" if absent else ""
+        lines[-1] += f"; {self.unused} in no split" if self.unused else ""
+        return lines
+
+
+def image_counts(images: PackedImages) -> dict[str, int]:
+    """How many images each writer has."""
+    numbers, counts = np.unique(images.writers, return_counts=True)
+    names = (images.writer_names[i] for i in numbers)
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _people(images: PackedImages) -> str:
+    counts = image_counts(images)
+    names, few, many = [*counts], min(counts.values()), max(counts.values())
+    each = ", ".join(f"{name or 'nobody known'} {count}" for name, count in counts.items())
+    if len(names) > MAX_NAMED:
+        each = f"{names[0]} to {names[-1]}, {few:,} to {many:,} images each"
+    plural = "s" if len(names) > 1 else ""
+    return f"{len(names):,} writer{plural}, {len(images):,} images ({each})"
 
 
 @dataclass
@@ -54,41 +90,52 @@ class DividedReader(Reader):
     """People of one source, divided by counts; those that remain are tested."""
 
     train_writers: Natural = 3  # of all
-    validation_writers: Natural = 1  # of all; those that remain are tested
+    validation_writers: Natural = 1  # of all
+    test_writers: Natural | None = None  # of all; null: those that remain, 0: for generation alone
 
-    def divided(self, everyone: PackedImages, seed: int | None, where: str) -> Splits:
+    def divided(
+        self, everyone: PackedImages, seed: int | None, where: str, names_from: str
+    ) -> Splits:
         """The images of those who train, who validate and who are tested; see :func:`divide`."""
-        counts = self.train_writers, self.validation_writers
-        people = divide(everyone.present_writers(), *counts, seed, self.rotation, where)
+        names = everyone.present_writers()
+        people = divide(
+            names, self.train_writers, self.validation_writers, seed, self.rotation, where,
+            self.test_writers,
+        )  # fmt: skip
         train, validation, test = map(everyone.by, people)
-        return Splits(train, validation, test)
+        num_unused = len(names) - sum(map(len, people))
+        unused = f"{num_unused} of {len(names)} writers" if num_unused else ""
+        return Splits(train, validation, test, names_from=names_from, unused=unused)
 
 
 def divide(
     writers: Sequence[str], num_train: int, num_validation: int, seed: int | None, rotation: int,
-    where: str,
+    where: str, num_test: int | None = None,
 ) -> list[list[str]]:  # fmt: skip
-    """The people who train, who validate and, all others, who are tested.
+    """The people who train, who validate and who are tested.
 
     Args:
         seed: shuffles them; None leaves their order.
         rotation: turns their order by as many as are tested: rotations 0, 1, 2... test everyone in
             turn, some at most once more often than others.
         where: they come from, for the error.
+        num_test: None takes all others, one at least.
 
     Raises:
         InputError: too few writers for the counts.
     """
-    num_tested = len(writers) - num_train - num_validation
-    if num_train < 1 or num_tested < 1:
+    num_left = len(writers) - num_train - num_validation
+    num_tested = max(num_left, 1) if num_test is None else num_test
+    if num_train < 1 or num_left < num_tested:
         raise InputError(
             f"{where} has {len(writers)} writers: too few for {num_train} to train, "
-            f"{num_validation} to validate and at least one to test "
-            "(data.train_writers, data.validation_writers)"
+            f"{num_validation} to validate and {num_test or 'at least one'} to test "
+            "(data.train_writers, data.validation_writers, data.test_writers). To train generators "
+            f"and to generate, nobody need be tested: {NOBODY_TESTED}"
         )
     order = np.arange(len(writers))
     if seed is not None:
         order = np.random.default_rng(seed).permutation(order)
     turned = np.roll(order, -rotation * num_tested)
-    parts = np.split(turned, [num_train, num_train + num_validation])
-    return [[writers[i] for i in part] for part in parts]
+    ends = np.cumsum([num_train, num_validation, num_tested])
+    return [[writers[i] for i in part] for part in np.split(turned, ends)[:3]]

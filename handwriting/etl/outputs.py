@@ -70,8 +70,8 @@ def write_summary(output: Path, fates: pd.DataFrame, blank: dict[str, int]) -> N
             "images": len(packed),
             "classes": len(sizes),
             "writers": len(packed.writer_names),
-            "fewest of a class": int(sizes.min()),
-            "most": int(sizes.max()),
+            "fewest of a class": int(sizes.min(initial=len(packed))),
+            "most": int(sizes.max(initial=0)),
             "blank, left out": blank[split],
         }
     write_json(output / "summary.json", {"splits": splits, "sets": fates.to_dict("index")})

@@ -25,6 +25,7 @@ class Etl:
     """Which sets are taken, how their images are prepared, and who is in which split.
 
     A count of writers that is null is an equal share of the people whom the other splits leave.
+    With 0 to validate and 0 to test, encoders and generators can be trained, and nothing tested.
     """
 
     folder: str = "${workspace:}/data/ETL"  # the unpacked files lie in it, at any depth

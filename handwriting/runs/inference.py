@@ -28,7 +28,7 @@ def batch_outputs(
         Which images, and (B, D).
     """
     network.eval()
-    for start in range(0, len(packed), BATCH_SIZE):
+    for start in range(0, max(len(packed), 1), BATCH_SIZE):  # of no images, one batch of none
         batch = slice(start, start + BATCH_SIZE)
         images = torch.from_numpy(np.array(packed.images[batch]))
         with runtime.autocast():
@@ -38,6 +38,16 @@ def batch_outputs(
 def outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Tensor:
     """A network's outputs on all images, (N, D) float32 on the CPU."""
     return torch.cat([found for _, found in batch_outputs(network, packed, runtime)])
+
+
+def validation_top1(network: nn.Module, people: PackedImages, runtime: Runtime) -> dict[str, float]:
+    """The accuracy on the validation writers, printed; nothing where nobody validates."""
+    if not people:
+        print("  nobody validates: no accuracy on validation writers", flush=True)
+        return {}
+    top1 = float((predict(network, people, runtime) == people.labels).mean())
+    print(f"  accuracy on validation writers {top1:.3f}")
+    return {"validation_top1": top1}
 
 
 def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> npt.NDArray[np.int64]:

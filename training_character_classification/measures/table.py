@@ -33,14 +33,14 @@ class Yardstick:
         probe: tells the training writers from each other.
         reference: equally many of the people's images of each character, for distances; their
             coarse ``features`` are centred and have a variance of 1 in all, so that distances by
-            two judges can be compared.
+            two judges can be compared. Without people there is none, and what compares is None.
     """
 
     def __init__(self, judge: Classifier, corpus: Corpus, runtime: Runtime) -> None:
         self.judge, self.runtime = judge, runtime
         people = concatenate([corpus.validation, corpus.test])
-        tested = np.unique(people.labels)
-        self.labels: Int64 = np.random.default_rng(0).permutation(tested)[:MAX_CHARACTERS]
+        shown = np.unique(people.labels if people else corpus.train.labels)
+        self.labels: Int64 = np.random.default_rng(0).permutation(shown)[:MAX_CHARACTERS]
         people = quality.sampled(people, self.labels)
         self.people = self.outputs(judge.encoder, people)
         self.spread = quality.spread(self.people, people.labels, people.writers)
@@ -60,7 +60,8 @@ class Yardstick:
         few, _ = distances.match_class_counts(reference.labels, own.labels)
         if len(few) > coarse.shape[1]:
             reference, coarse = reference.select(few), coarse[few]
-        self._centre, self._scale = coarse.mean(axis=0), np.sqrt(coarse.var(axis=0).sum())
+        unit = coarse if reference else self.outputs(self._coarse, own)
+        self._centre, self._scale = unit.mean(axis=0), np.sqrt(unit.var(axis=0).sum())
         self.reference, self.features = reference, (coarse - self._centre) / self._scale
 
     @property

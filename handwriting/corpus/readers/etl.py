@@ -61,7 +61,8 @@ class EtlData(Reader):
         except InputError as error:
             raise InputError(f"{error}: {_COMMAND}") from error
         keys = [packed_key(Path(output, name)) for name in SPLITS]
-        return Splits(**splits, key=content_key(settings, keys))
+        key = content_key(settings, keys)
+        return Splits(*splits.values(), key=key, names_from="the ETL files' records")
 
     def settings(self, size_px: int) -> dict[str, Any]:
         """What the prepared arrays depend on, JSON-able."""

@@ -31,4 +31,4 @@ class HandwrittenFontsData(DividedReader):
             images, _ = font_images(faces, characters, size_px, cache_dir)
             name = f"hand:{Path(hand).stem}"
             hands.append(replace(images, writers=0 * images.writers, writer_names=(name,)))
-        return self.divided(concatenate(hands), self.split_seed, "data.hands")
+        return self.divided(concatenate(hands), self.split_seed, "data.hands", "data.hands")

@@ -6,7 +6,7 @@ from pathlib import Path
 from handwriting.characters.classes import class_list, letter, named
 from handwriting.config import Fonts, Natural
 from handwriting.corpus.audit import check_splits
-from handwriting.corpus.splits import DividedReader, Splits
+from handwriting.corpus.splits import NOBODY_TESTED, DividedReader, Splits
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import files_key, pack_manifest
@@ -27,7 +27,8 @@ class ManifestData(DividedReader):
 
     def files(self) -> list[Path]:
         paths = (self.manifest, self.validation_manifest, self.test_manifest)
-        return [Path(path) for path in paths if path]
+        manifests = [Path(path) for path in paths if path]
+        return [*manifests, *(path.with_name("writers.json") for path in manifests)]
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         if not self.manifest:
@@ -45,19 +46,27 @@ class ManifestData(DividedReader):
                 name: pack_manifest(manifest, size_px, cache_dir).of(characters)
                 for name, manifest in splits.items()
             }
-            return Splits(**packed, key=content_key([files_key(one) for one in splits.values()]))
+            whose = ", ".join(f"{name} {one.names_from or '-'}" for name, one in splits.items())
+            return Splits(
+                *packed.values(), key=content_key([files_key(one) for one in splits.values()]),
+                names_from=f"one manifest per split ({whose})",
+            )  # fmt: skip
         if self.validation_manifest or self.test_manifest:
             raise InputError(
                 "give both data.validation_manifest and data.test_manifest, or neither"
             )
-        report_problems(
-            self.manifest,
-            [f"no writer known for {e.file}" for e in first.entries if e.writer == UNKNOWN_WRITER],
-            "Put a writers.json beside the manifest, or give one manifest per split "
-            "(data.manifest, data.validation_manifest, data.test_manifest).",
-        )
+        unnamed = [e.file for e in first.entries if e.writer == UNKNOWN_WRITER]
+        if first.names_from or self.validation_writers or self.test_writers != 0:
+            report_problems(
+                self.manifest,
+                [f"no writer known for {file}" for file in unnamed],
+                "Put a writers.json beside the manifest, or give one manifest per split "
+                "(data.manifest, data.validation_manifest, data.test_manifest). If one person "
+                f"wrote everything and nobody is to be tested: {NOBODY_TESTED}",
+            )
         everyone = pack_manifest(first, size_px, cache_dir).of(characters)
-        divided = self.divided(everyone, self.split_seed, self.manifest)
+        names_from = first.names_from or "nowhere: all are taken to be by one person"
+        divided = self.divided(everyone, self.split_seed, self.manifest, names_from)
         return replace(divided, key=files_key(first))
 
 

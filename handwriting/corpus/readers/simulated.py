@@ -24,4 +24,4 @@ class SimulatedData(DividedReader):
             class_list(self.characters), self.num_writers, self.samples_per_writer,
             self.split_seed, size_px, cache_dir,
         )  # fmt: skip
-        return self.divided(everyone, None, "data.num_writers")
+        return self.divided(everyone, None, "data.num_writers", "simulation")
