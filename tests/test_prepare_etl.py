@@ -134,6 +134,17 @@ def test_fewshot_takes_one_image_of_each_class_by_each_of_n_writers(study: Study
     assert_disjoint(splits)
 
 
+def test_one_writer_is_enough_where_nobody_is_tested(study: Study) -> None:
+    config = study("data.etl.train_writers=1", "data.etl.validation_writers=0",
+                   "data.etl.test_writers=0", "data.etl.train_sets=[ETL5]",
+                   "data.etl.evaluation_sets=[ETL5]", "data.num_simulated_writers=0",
+                   data="etl_fewshot", characters="アイ")  # fmt: skip
+    splits = splits_in(prepare_etl.main(config))
+    assert [len(splits[split].present_writers()) for split in SPLITS] == [1, 0, 0]
+    corpus = open_corpus(config)
+    assert [len(part) for part in corpus.splits.values()] == [len(splits["train"]), 0, 0]
+
+
 def assert_disjoint(splits: dict[str, PackedImages]) -> None:
     names = [name for split in splits.values() for name in split.present_writers()]
     assert len(names) == len(set(names))
