@@ -15,6 +15,10 @@ run again, so a run that was killed goes on; seeds, people and arms can be added
 ``runs/<name>/report.html``, ``table.txt`` and ``metrics.json`` over all cells that are there.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 import math
 import time
 from dataclasses import asdict, replace
@@ -27,7 +31,6 @@ from handwriting.corpus.corpus import open_corpus, require_test_writers
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
-from handwriting.script import run_script
 from training_character_classification.arms import planned_arms
 from training_character_classification.report.sections import write_evidence_report
 

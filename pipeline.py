@@ -9,6 +9,10 @@ Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/
 ``metrics.json`` beside it.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +24,6 @@ from handwriting.corpus.corpus import open_corpus, record_study, require_test_wr
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
-from handwriting.script import run_script
 from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.arms import (
     Arm,

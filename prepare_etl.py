@@ -10,6 +10,10 @@ with manifests. Interrupted, it goes on; done, it is not done again until its fi
 ``pipeline.py data=etl_paper`` opens the arrays. Get the files from AIST, under its terms (README).
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 import shutil
 from pathlib import Path
 
@@ -22,7 +26,6 @@ from handwriting.etl.preparation import prepare
 from handwriting.etl.selection import select
 from handwriting.etl.settings import SPLITS
 from handwriting.parallel.ranks import main_only
-from handwriting.script import run_script
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import write_json

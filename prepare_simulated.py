@@ -7,6 +7,10 @@ KanjiVG's strokes: publish them under CC BY-SA 3.0, with its credit. The other s
 files: ``data=simulated`` draws the same images by itself.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 from handwriting.characters.classes import class_list
@@ -15,7 +19,6 @@ from handwriting.corpus.readers.simulated import SimulatedData
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.run import run_folder
-from handwriting.script import run_script
 from handwriting.sources.simulated_writers import simulated, write_corpus
 from handwriting.storage.locks import FolderLock
 

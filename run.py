@@ -33,6 +33,8 @@ STRAYS += ["PIP_USER"]
 
 
 def main(arguments: list[str]) -> None:
+    if arguments[:1] in (["--help"], ["-h"]):
+        sys.exit(print(__doc__))
     for name in STRAYS:
         os.environ.pop(name, None)
     set_up()

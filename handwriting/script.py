@@ -1,12 +1,18 @@
-"""How a script composes its configuration and runs."""
+"""How a script composes its configuration and runs.
+
+A script imports it first, so that ``--help`` and ``--version`` are answered before torch loads.
+"""
 
 import argparse
 import importlib
+import importlib.metadata
 import pkgutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
@@ -17,9 +23,8 @@ from handwriting.arguments import Key, checked, known_keys
 from handwriting.config import Config, Data
 from handwriting.corpus import readers
 from handwriting.errors import InputError, report_problems
-from handwriting.parallel import ranks
 from handwriting.ranges import problems
-from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, workspace
+from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, git_commit, workspace
 
 
 @cache
@@ -76,6 +81,9 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
         main: the stage.
         data: the choice of ``data=`` where the command line makes none; None: the study's.
     """
+    from handwriting.parallel import ranks  # torch: seconds, which help does not wait for
+
+    _answer(sys.modules[main.__module__])
     known = _register()
     if sys.version_info >= (3, 14):
         # argparse checks every help text when it is added, and Hydra 1.3's for --shell-completion
@@ -101,3 +109,37 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
             sys.exit(f"error: {error}")
 
     job()
+
+
+def _answer(script: ModuleType) -> None:
+    """Say what a script is for, or its version, and end, where that is asked for."""
+    command = f"python {_place(script)}"
+    if {"--help", "-h"} & {*sys.argv[1:]}:
+        print(f"""{(script.__doc__ or "").strip()}
+
+Settings are written key=value. conf/study.yaml and handwriting/config.py have all of them with
+their meaning, default and range; conf/experiment/ has whole studies.
+
+    {command} name=second seed=1      # another study, beside the first
+    {command} -m seed=0,1,2           # one run after the other
+    {command} --cfg job               # the settings, nothing runs""")
+        sys.exit()
+    if "--version" in sys.argv[1:]:
+        try:
+            version = importlib.metadata.version("handwriting-augmentation")
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(f"handwriting-augmentation {version}, commit {git_commit()}, {HOME}")
+        sys.exit()
+
+
+def _place(script: ModuleType) -> str:
+    """Where a script lies in the checkout, or beside the installed package."""
+    path = Path(getattr(script, "__file__", None) or "").resolve()
+    return path.relative_to(HOME).as_posix() if path.is_relative_to(HOME) else path.name
+
+
+HOME = Path(__file__).resolve().parents[1]
+_started = sys.modules["__main__"]
+if f"python {_place(_started)} " in f"{_started.__doc__} ".replace("\n", " "):
+    _answer(_started)

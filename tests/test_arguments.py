@@ -1,5 +1,12 @@
 """What is typed: text arrives as it is, and what is no setting is answered with the right one."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from handwriting.arguments import checked, known_keys, quote, quoted
@@ -8,6 +15,7 @@ from handwriting.corpus.readers.manifest import ManifestData
 from handwriting.errors import InputError
 from handwriting.script import compose
 
+ROOT = Path(__file__).resolve().parents[1]
 KNOWN = known_keys(Config) | known_keys(ManifestData, place="data.")
 TEXTS = [
     "/a b/(1).json", "a=b/c", "/scans, 2024/x", "it's", 'a "b"', "C:\\data\\", "#1", "山田 花子/あ",
@@ -77,3 +85,41 @@ def test_all_of_a_line_is_answered_at_once() -> None:
     with pytest.raises(InputError) as caught:
         checked(["--aug", "-mm", "AdaIN", "seed=2", "--clip_weight", "x", "model_mod=y"], KNOWN)
     assert "4 problem(s)" in str(caught.value)
+
+
+# Scripts ------------------------------------------------------------------------------------------
+
+
+def output(*command: str | Path, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """What Python says in an environment that was made from this checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("script", ["training_style_transfer/train.py", "evidence.py"])
+def test_help_says_what_a_script_is_for_before_torch_loads(script: str) -> None:
+    said = output("-X", "importtime", ROOT / script, "--help", "seed=3")
+    first = (ROOT / script).read_text(encoding="utf-8").splitlines()[0].strip('"')
+    assert said.stdout.startswith(first)
+    assert len(re.findall(rf"^ +python {script} ", said.stdout, re.MULTILINE)) >= 3
+    assert "handwriting" in said.stderr
+    assert not re.search(r"\| +torch$", said.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("place", ["training_vae", "."])
+def test_a_script_works_with_the_checkout_that_it_lies_in(place: str, tmp_path: Path) -> None:
+    other = tmp_path / "other clone"
+    for name in ("handwriting", "training_vae", "conf"):
+        shutil.copytree(ROOT / name, other / name, ignore=shutil.ignore_patterns("__pycache__"))
+    script = other / place / "script.py"
+    script.write_text(
+        "from handwriting.storage.places import workspace\n"
+        "import training_vae, handwriting.config\n"
+        "print(training_vae.__file__, handwriting.config.__file__, workspace() / 'runs', sep='\\n')\n"
+    )
+    said = output(script, cwd=tmp_path).stdout.splitlines()
+    assert len(said) == 3
+    assert all(line.startswith(f"{other}/") for line in said)

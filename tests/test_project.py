@@ -127,6 +127,8 @@ def test_a_script_has_a_main_and_a_docstring_with_a_command_that_composes(path: 
     assert [argument.arg for argument in main.args.args] == ["config"]
     found = commands(docstring(path))
     assert str(path) in {words[0] for words in found}
+    first = next(n for n in body if isinstance(n, ast.Import | ast.ImportFrom))
+    assert ast.unparse(first) == "from handwriting.script import run_script"  # answers --help
     for words in found:
         assert_composes(words)
 

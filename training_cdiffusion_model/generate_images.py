@@ -9,6 +9,10 @@ chosen by the seed, the character and the image's number alone. Writes canonical
 ``manifest.json`` with ``writers.json``, and a sheet to ``runs/<name>/generated/cdiffusion/``.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +37,6 @@ from handwriting.images.augment import to_float, to_uint8
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
-from handwriting.script import run_script
 from training_cdiffusion_model.flow import euler
 from training_cdiffusion_model.model import Denoiser
 

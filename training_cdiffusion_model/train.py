@@ -10,6 +10,10 @@ its condition is the character, and other images by the same hand. Writes
 generated image, the target, from top to bottom.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +34,6 @@ from handwriting.rng import Rng
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights, save_weights
-from handwriting.script import run_script
 from training_cdiffusion_model.flow import euler, flow_matching_loss
 from training_cdiffusion_model.model import STEM_PX, Denoiser
 from training_clip.retrieval import frozen_clip

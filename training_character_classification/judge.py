@@ -12,6 +12,10 @@ source of images is measured by ``measures/table.py``; the training writers' own
 reference row.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 from handwriting.config import Config
@@ -24,7 +28,6 @@ from handwriting.reports.page import number_text, text_table
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
-from handwriting.script import run_script
 from training_character_classification.arms import JUDGE, generated_manifests
 from training_character_classification.measures.table import MEASURES, Yardstick, measured
 

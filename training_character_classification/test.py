@@ -10,6 +10,10 @@ that reports read, ``table.txt``, ``metrics.json`` and ``per_character.png`` to
 only; with ``evaluation.manifest`` other images take their place, such as generated ones.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,7 +35,6 @@ from handwriting.runs.inference import predict
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
-from handwriting.script import run_script
 from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE, Arm

@@ -11,6 +11,10 @@ from what is not real (generated images, font renders, simulated writers, in equ
 ``runs/<name>/classifier/<arm>/seed_<seed>/classifier.safetensors``.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -27,7 +31,6 @@ from handwriting.runs.inference import validation_top1
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.script import run_script
 from handwriting.storage.keys import file_key
 from training_character_classification import arms, selection
 

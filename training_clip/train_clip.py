@@ -9,6 +9,10 @@ one character in a batch are all positives. Writes ``runs/<name>/clip/clip.safet
 retrieval on held-out writers and, with ``data.unseen_characters``, on held-out characters.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 from handwriting.config import Config
@@ -23,7 +27,6 @@ from handwriting.networks.whole_batch import gather
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, save_weights
-from handwriting.script import run_script
 from training_clip.model import (
     Clip,
     TextClassifier,

@@ -8,6 +8,10 @@ Half of each batch is handwriting of the training writers, half is font renders.
 augmentation out.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -24,7 +28,6 @@ from handwriting.runs.inference import validation_top1
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.script import run_script
 
 
 def main(config: Config) -> Path:

@@ -7,6 +7,10 @@ Every character has several sequences (its components at several depths); a batc
 of random characters. Writes ``runs/<name>/text_encoder/text_encoder.safetensors``.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 import torch
@@ -20,7 +24,6 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.script import run_script
 from training_clip.model import TextClassifier
 
 

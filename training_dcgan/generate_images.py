@@ -8,11 +8,14 @@ and nobody's hand. Writes canonical images, ``manifest.json`` with ``writers.jso
 ``runs/<name>/generated/dcgan/``.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 from handwriting.config import Config
 from handwriting.corpus.generation import generate_from_noise
-from handwriting.script import run_script
 from training_dcgan.networks import Generator
 
 

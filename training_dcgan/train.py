@@ -9,6 +9,10 @@ Real images are those of training writers, fonts and simulated writers (``shares
 time) and ``samples/evolution.gif``, the sheets one after the other.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 from torch import Tensor
@@ -25,7 +29,6 @@ from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.script import run_script
 from training_dcgan.model import DCGAN
 from training_dcgan.networks import GROUP
 

@@ -10,6 +10,10 @@ number alone. Writes canonical images, ``manifest.json`` and ``sheet.png`` to
 ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an image has.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +41,6 @@ from handwriting.images.packed import PackedImages
 from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
-from handwriting.script import run_script
 from training_style_transfer.model import Generator
 
 

@@ -10,6 +10,10 @@ the one before. Writes ``runs/<name>/style_transfer/<mode>/<step>/`` with ``gene
 ``discriminator.safetensors`` and sample sheets: content, style, output, target from top to bottom.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +34,6 @@ from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights, save_weights
-from handwriting.script import run_script
 from training_clip.retrieval import frozen_clip
 from training_style_transfer.feed import STEPS, Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator

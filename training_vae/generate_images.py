@@ -8,11 +8,14 @@ the image's number alone, and nobody's hand. Writes canonical images, ``manifest
 ``writers.json``, and a sheet to ``runs/<name>/generated/vae/``.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 from handwriting.config import Config
 from handwriting.corpus.generation import generate_from_noise
-from handwriting.script import run_script
 from training_vae.model import Vae
 
 

@@ -9,6 +9,10 @@ Images are those of training writers, fonts and simulated writers (``shares``). 
 samples from the prior; ``traversal``, a row per latent variable from -3 to 3.
 """
 
+from handwriting.script import run_script
+
+# isort: split
+
 from pathlib import Path
 
 import torch
@@ -26,7 +30,6 @@ from handwriting.rng import Rng
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.script import run_script
 from training_vae.model import Vae, check_size, kl_divergence, squared_error
 
 PRIOR_ROWS = 3  # samples from the prior on a sheet, beside each image shown
