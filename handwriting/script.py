@@ -83,7 +83,7 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
     """
     from handwriting.parallel import ranks  # torch: seconds, which help does not wait for
 
-    _answer(sys.modules[main.__module__])
+    _answer(sys.modules.get(main.__module__ or "", _started))  # of an installed command
     known = _register()
     if sys.version_info >= (3, 14):
         # argparse checks every help text when it is added, and Hydra 1.3's for --shell-completion

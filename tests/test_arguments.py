@@ -118,7 +118,8 @@ def test_a_script_works_with_the_checkout_that_it_lies_in(place: str, tmp_path: 
     script.write_text(
         "from handwriting.storage.places import workspace\n"
         "import training_vae, handwriting.config\n"
-        "print(training_vae.__file__, handwriting.config.__file__, workspace() / 'runs', sep='\\n')\n"
+        "places = training_vae.__file__, handwriting.config.__file__, workspace() / 'runs'\n"
+        "print(*places, sep='\\n')\n"
     )
     said = output(script, cwd=tmp_path).stdout.splitlines()
     assert len(said) == 3
