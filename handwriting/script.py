@@ -7,6 +7,7 @@ import argparse
 import importlib
 import importlib.metadata
 import pkgutil
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -48,12 +49,26 @@ def _register() -> dict[str, Key]:
     return known
 
 
-def typed(composed: DictConfig) -> Config:
+# What reads the environment, or text that may: a file of somebody else's could pass on secrets.
+_READS_ENVIRONMENT = re.compile(r"\$\{\s*oc\.(?:env|decode)\s*:[^}\n]*")
+
+
+def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
     """The composed configuration as dataclasses.
 
+    Args:
+        written: the overrides of the command line, which alone may read the environment.
+
     Raises:
-        InputError: values are missing or out of range; all of them are named.
+        InputError: values are missing or out of range; all of them are named. A file reads the
+            environment.
     """
+    for found in _READS_ENVIRONMENT.findall(OmegaConf.to_yaml(composed)):
+        if not any(found in override for override in written):
+            raise InputError(
+                f"a configuration file reads the environment: {found}}}. It may hold secrets, and "
+                "all settings are stored with the results: give the value on the command line"
+            )
     missing = OmegaConf.missing_keys(composed)
     if missing:
         raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
@@ -71,7 +86,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     """The study with overrides, as a script would see it."""
     written = checked(overrides, _register())
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return typed(hydra_compose("study", written))
+        return typed(hydra_compose("study", written), written)
 
 
 def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
@@ -100,7 +115,7 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:
         try:
-            config = typed(composed)
+            config = typed(composed, sys.argv[1:])
             ranks.join(config.runtime.device)
             main(config)
         except (InputError, FloatingPointError) as error:

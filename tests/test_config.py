@@ -1,6 +1,7 @@
 """The configuration: every file composes, every key is read, what is wrong is named."""
 
 import ast
+import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
@@ -9,13 +10,18 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from PIL import Image
 
 from handwriting import script
 from handwriting.config import Config, ModelMode, StepType
 from handwriting.errors import InputError
+from handwriting.images.manifest import read_manifest
 from handwriting.ranges import Within, comment_of, problems
+from handwriting.runs.weights import load_weights, save_weights
 from handwriting.script import compose, typed
+from handwriting.sources.fonts import find_fonts
 from handwriting.storage.places import CONFIG_DIR
+from training_character_classification.arms import Arm
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path.relative_to(CONFIG_DIR) for path in CONFIG_DIR.rglob("*.yaml"))
@@ -241,3 +247,36 @@ def test_run_script_ends_with_the_message_of_an_input_error(
     with pytest.raises(SystemExit) as caught:
         script.run_script(fails)
     assert caught.value.code == "error: the file is upside down"
+
+
+@pytest.mark.parametrize(
+    "value", ["${oc.env:TOKEN}", "a ${ oc.env:TOKEN,none }", "${oc.decode:${name}}"]
+)
+def test_a_file_does_not_read_the_environment(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "hf_7Q")
+    composed = OmegaConf.structured(compose(["experiment=smoke"]))
+    composed.gen_weight = value
+    with pytest.raises(InputError, match="reads the environment") as caught:
+        typed(composed)
+    assert "hf_7Q" not in str(caught.value)
+    if "decode" not in value:
+        assert "hf_7Q" in str(typed(composed, [f"gen_weight={value}"]).gen_weight)
+
+
+TOKEN = "${oc.env:TOKEN}"
+
+
+def test_what_other_files_hold_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "hf_7Q")
+    Image.new("L", (9, 9), 255).save(tmp_path / "a.png")
+    (tmp_path / "manifest.json").write_text('{"木": ["a.png"]}')
+    (tmp_path / "writers.json").write_text(json.dumps({"a.png": TOKEN}))
+    assert read_manifest(tmp_path / "manifest.json").writers == (TOKEN,)
+    path = save_weights(tmp_path / "a.safetensors", "a", {"name": TOKEN}, {"arm": TOKEN}, {})
+    weights = load_weights(path, "a", "")
+    assert (weights.arguments, weights.facts["arm"]) == ({"name": TOKEN}, TOKEN)
+    (tmp_path / "fonts.txt").write_text(f"{TOKEN}.ttf\n")
+    with pytest.raises(InputError) as caught:
+        find_fonts([], [], str(tmp_path / "fonts.txt"))
+    assert "hf_7Q" not in str(caught.value)
+    assert str(Arm.parse(f"real+vae@{TOKEN}")) == f"real+vae@{TOKEN}"

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -36,7 +37,7 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images
-from handwriting.storage import locks
+from handwriting.storage import locks, stamps
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.locks import LOCK_FILE, FolderLock
@@ -203,6 +204,16 @@ def test_no_content_of_its_own_files_keeps_a_run_from_ending(
     assert Toy(smoke).run.is_done
 
 
+@pytest.mark.parametrize("name", ["../outside.txt", "/etc/hostname", "a/../../outside.txt", "."])
+def test_names_that_lead_out_of_a_folder_are_not_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outside.txt").write_text("secret")
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(stamps, "is_whole", lambda *_: pytest.fail("it was read"))
+    assert "is missing" in stamps.damage(tmp_path / "run", {name: "6 0"})
+
+
 def test_a_run_leaves_its_facts_and_no_checkpoint(
     smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,7 +314,15 @@ def with_code(content: bytes) -> bytes:
     return changed.getvalue()
 
 
-@pytest.mark.parametrize("damage", [truncated, flipped, with_code, lambda _: b""])
+def bomb(content: bytes) -> bytes:
+    """An archive that grows a thousandfold when it is read, its pickle under another name."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/DATA.PKL", bytes(10**7))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, with_code, bomb, lambda _: b""])
 @pytest.mark.parametrize(("damaged", "goes_on_at"), [(1, 7), (2, 1)])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     damage: Callable[[bytes], bytes], damaged: int, goes_on_at: int, whole: Toy,

@@ -120,7 +120,7 @@ def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
 def _costs(cell: Path, name: str) -> dict[str, float]:
     """What a generator costs in training and in use; nothing for other sources."""
     generated = cell / "generated" / name / "metrics.json"
-    if not generated.is_file():
+    if Path(name).name != name or not generated.is_file():  # a source elsewhere has its path
         return {}
     training = [read_json(path)["duration_s"] for path in _left(cell, name, "metrics.json")]
     return {"images_per_s": read_json(generated)["images_per_s"], "training_s": sum(training)}
