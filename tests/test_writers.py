@@ -58,6 +58,9 @@ def manifest_of(folder: Path, files: Mapping[str, str], writers: object = None) 
         ("書き手_田中/あ.png", "書き手_田中"),
         ("author_鈴木_あ.png", "author_鈴木"),
         ("ｗｒｉｔｅｒ＿０１/あ.png", "ｗｒｉｔｅｒ＿０１"),
+        ("person_anna_ア_2.png", "person_anna_ア"),  # it shows あ
+        ("userID_7_あ.png", "userID_7"),
+        ("participant-P07_あ.png", "participant-P07"),
         ("sheet_0001/あ.png", "sheet_0001"),
         ("あ/sheet12_3.png", "sheet12"),
         # Nobody:
@@ -106,6 +109,12 @@ def test_who_cannot_be_told_apart_is_refused_with_both(
     assert [
         what for what in [*said, "manifest.json", "writers.json"] if what not in str(caught.value)
     ] == []
+
+
+def test_a_number_that_is_the_character_too_is_the_writers(tmp_path: Path) -> None:
+    files = {"writer_1.png": "1", "writer11_1.png": "1", "writer_2.png": "1"}
+    found = read_manifest(manifest_of(tmp_path, files))
+    assert found.writers == ("writer11", "writer_1", "writer_2")
 
 
 def test_a_sheet_is_a_person_only_where_nobody_is_named(tmp_path: Path) -> None:

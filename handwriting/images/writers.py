@@ -30,7 +30,7 @@ NOT_NAMES = frozenset(_NOT_NAMES.split())
 ONE_NAME = "Write a person's name in one way, and the names of two people so that they differ."
 NUMBER_WORDS = ("id", "no", "nr", "number")  # writer_id_07
 
-_SEPARATORS = r"\s_.,:=#()\[\]＿－‐-―-"
+_SEPARATORS = r"\s\\_.,:=#()\[\]＿－‐-―-"
 _PART = re.compile(rf"[^{_SEPARATORS}]+")
 _ANY_KEYWORD = re.compile("|".join([*PEOPLE, SHEET]))
 _NUMBER = re.compile(r"\d{1,3}")  # of a folder, as in writer_anna_2; a date has more digits
@@ -160,10 +160,13 @@ def _names(text: str, character: str, is_stem: bool) -> Iterator[tuple[int, str,
     for i, (start, _) in enumerate(spans):
         kind, first = _keyword(words[i])
         last = i
-        if kind and not first:  # the name is the next part
-            last += 1 + (is_name(i + 2) and words[i + 1].casefold() in NUMBER_WORDS)
+        if kind and first.casefold() in ("", *NUMBER_WORDS):  # the name is the next part
+            is_number_word = (
+                not first and is_name(i + 2) and words[i + 1].casefold() in NUMBER_WORDS
+            )
+            last += 1 + is_number_word
             first = words[last] if is_name(last) else ""
-            if is_stem and _shows(first, character):
+            if is_stem and not first[:1].isdecimal() and _shows(first, character):
                 continue
         if not first or _is_no_name(first):
             continue
@@ -175,7 +178,7 @@ def _names(text: str, character: str, is_stem: bool) -> Iterator[tuple[int, str,
             if not is_stem and last + 1 < len(words) and _NUMBER.fullmatch(words[last + 1]):
                 last += 1
         name = text[start : spans[last][1]]
-        if name[-2].isdecimal() and _shows(name[-1], character):
+        if name[-2].isdecimal() and not name[-1].isascii() and _shows(name[-1], character):
             name = name[:-1]  # person1あ.png
         yield start, name, kind == SHEET
 
