@@ -88,6 +88,16 @@ def draw_glyph() -> DrawGlyph:
     return draw
 
 
+def bent_by(writer: str, image: Image.Image) -> Image.Image:
+    """A drawing as this writer bends what everybody writes: other people's are no copies."""
+    far = 0.3 * max(image.size)
+    moved = np.random.default_rng(list(writer.encode())).uniform(-far, far, 8)
+    corners = np.array([[0, 0], [0, image.height], [*image.size], [image.width, 0]]).ravel()
+    quad = tuple((corners + moved).tolist())
+    method = Image.Transform.QUAD, quad, Image.Resampling.BILINEAR
+    return image.transform(image.size, *method, fillcolor=255)
+
+
 @pytest.fixture
 def write_images(tmp_path: Path, draw_glyph: DrawGlyph) -> Callable[..., Path]:
     """A function that draws a manifest's images and writes the manifest."""
@@ -101,7 +111,8 @@ def write_images(tmp_path: Path, draw_glyph: DrawGlyph) -> Callable[..., Path]:
             for i, writer in enumerate(writers):
                 file = f"U+{ord(character):04X}/{writer}.png"
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(draw_glyph(character, 40 + 5 * i)).save(folder / file)
+                glyph = Image.fromarray(draw_glyph(character, 40 + 5 * i))
+                bent_by(writer, glyph).save(folder / file)
                 listing.setdefault(character, []).append(file)
         path = folder / "manifest.json"
         path.write_text(json.dumps(listing, ensure_ascii=False), encoding="utf-8")

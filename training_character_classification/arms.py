@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from handwriting.config import Config, Evidence, Share
 from handwriting.corpus.audit import check_new, held_out
-from handwriting.corpus.corpus import Corpus
+from handwriting.corpus.corpus import Corpus, check_generated
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest, read_manifest
 from handwriting.images.packed import PackedImages, concatenate, pack_manifest
@@ -197,7 +197,8 @@ def training_sources(
     """What an arm trains on, real images first.
 
     Raises:
-        InputError: nothing at all, or people or simulated writers where the study has none.
+        InputError: nothing at all, people or simulated writers where the study has none, or
+            generated images that are copies of a test writer's.
     """
     settings = config.classifier
     sources = []
@@ -215,8 +216,10 @@ def training_sources(
             raise InputError("classifier.use_simulated: data.num_simulated_writers is 0")
         sources.append(corpus.simulated)
     for manifest in manifests:
-        packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
-        sources.append(packed.of(corpus.characters))
+        cache_dir = Path(config.cache_dir).absolute()
+        generated = pack_manifest(manifest, config.size_px, cache_dir).of(corpus.characters)
+        check_generated(config, corpus, generated, manifest)
+        sources.append(generated)
     if not sources:
         raise InputError("nothing to train on: use_real, use_fonts, use_simulated or use_gen")
     return sources

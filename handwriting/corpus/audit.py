@@ -7,7 +7,6 @@ images. A recogniser thus leads to the images and weights that it was made from,
 and so on to the encoders. What cannot be followed is a problem too.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -109,8 +108,7 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
 
     Raises:
         InputError: every file that has seen such a writer or does not say whom, every run that is
-            not finished or read what is not of this study, and every test image that is a training
-            image too.
+            not finished or read what is not of this study; or the corpus has copies.
     """
     corpus = open_corpus(config)
     start = config.cdiffusion.start  # weights of another study, which its runs must show too
@@ -120,7 +118,7 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
         path = Path(recogniser).absolute()
         trail.follow(path.parent if path.is_file() else path, reader="")
     people = {name: writers_seen(split) for name, split in corpus.splits.items()}
-    problems = [*_on_two_sides(people), *_copies(corpus), *trail.problems]
+    problems = [*_on_two_sides(people), *trail.problems]
     report_problems("audit", problems, NEW)
     num_manifests = sum(path.name == MANIFEST for path in trail.files)
     line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"
@@ -180,22 +178,3 @@ class _Trail:
                 if len(found) > MAX_NAMED:
                     found[MAX_NAMED:] = [f"{len(found) - MAX_NAMED} more"]
                 self.problems.append(f"{name}/{path.name}: has seen {', '.join(found)}{read_by}")
-
-
-def _copies(corpus: Corpus) -> Iterator[str]:
-    """Test images that are also training images, under whatever name; fonts are not looked at."""
-    sources = [images for kind, images in corpus.sources.items() if kind != "fonts"]
-    training = {digest: writer for part in sources for digest, _, writer in _digests(part)}
-    for digest, character, writer in _digests(corpus.test):
-        if digest in training:
-            yield (
-                f"test writers: {character} by {writer} is the same image as one by "
-                f"{training[digest]} in training"
-            )
-
-
-def _digests(images: PackedImages) -> Iterator[tuple[bytes, str, str]]:
-    """A digest of each image, its character and the name of its writer."""
-    for image, label, writer in zip(images.images, images.labels, images.writers, strict=True):
-        digest = hashlib.sha256(image.tobytes()).digest()
-        yield digest, images.characters[label], images.writer_names[writer] or "nobody known"

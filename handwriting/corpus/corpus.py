@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from handwriting.config import Config, Data, Fonts
+from handwriting.corpus.copies import check_copies
 from handwriting.corpus.splits import Reader, Splits, image_counts
 from handwriting.errors import InputError, report_problems
-from handwriting.images.packed import FORM, PackedImages, in_parts
+from handwriting.images.manifest import Manifest
+from handwriting.images.packed import FORM, PackedImages, files_key, in_parts
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.run import run_folder, versions
 from handwriting.sources import simulated_writers
@@ -73,7 +75,7 @@ def open_corpus(config: Config) -> Corpus:
     """The corpus that a configuration names, from the cache where it was made before.
 
     Raises:
-        InputError: unusable manifests, splits, class lists or fonts.
+        InputError: unusable manifests, splits, class lists or fonts; copies across the splits.
     """
     data = config.data
     assert isinstance(data, Reader)
@@ -107,10 +109,33 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     unseen = _choose_unseen(characters, data)
     stats = [(face.name, face.path.stat()) for face in faces]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return Corpus(
+    corpus = Corpus(
         characters, unseen, train, splits.validation, splits.test, renders, simulated, data.is_real,
         splits.names_from,
         key=content_key(FORM, simulated_writers.VERSION, splits.key, files),
+    )  # fmt: skip
+    parts = corpus.splits | ({"simulated": simulated} if simulated else {})
+    key = type(data).__name__, asdict(data), size_px, corpus.key
+    check_copies(parts, data.is_real, data.image_names, cache_dir, *key)
+    return corpus
+
+
+def check_generated(
+    config: Config, corpus: Corpus, generated: PackedImages, manifest: Manifest
+) -> None:
+    """Check that no generated image is a copy of one that validates or tests.
+
+    Raises:
+        InputError: naming the copies.
+    """
+    data = config.data
+    assert isinstance(data, Reader)
+    files = {"generated": [entry.file for entry in manifest.entries]}
+    check_copies(
+        {"validation": corpus.validation, "test": corpus.test, "generated": generated},
+        corpus.is_real, lambda part: files.get(part) or data.image_names(part),
+        Path(config.cache_dir).absolute(),
+        type(data).__name__, asdict(data), config.size_px, corpus.key, files_key(manifest),
     )  # fmt: skip
 
 

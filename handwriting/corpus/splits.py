@@ -84,6 +84,10 @@ class Reader(Data, ABC):
         """The files that say which images there are: when they change, they are read again."""
         return []
 
+    def image_names(self, split: str) -> Sequence[str]:
+        """Where each image of a split was found, as numbered when packed; empty: in no file."""
+        return []
+
 
 @dataclass
 class DividedReader(Reader):

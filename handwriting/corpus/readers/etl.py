@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from handwriting.characters.classes import class_list
 from handwriting.config import Fonts
 from handwriting.corpus.splits import Reader, Splits
@@ -63,6 +65,10 @@ class EtlData(Reader):
         keys = [packed_key(Path(output, name)) for name in SPLITS]
         key = content_key(settings, keys)
         return Splits(*splits.values(), key=key, names_from="the ETL files' records")
+
+    def image_names(self, split: str) -> list[str]:
+        records = pd.read_csv(Path(self.etl.output, split, "records.csv"))
+        return (records["file"] + ", record " + records["record"].astype(str)).to_list()
 
     def settings(self, size_px: int) -> dict[str, Any]:
         """What the prepared arrays depend on, JSON-able."""

@@ -33,14 +33,10 @@ class ManifestData(DividedReader):
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         if not self.manifest:
             raise InputError("data=manifest needs data.manifest=path/to/manifest.json")
-        wanted = class_list(self.characters) if self.characters else None
-        first = read_manifest(self.manifest, wanted)
-        characters = wanted or first.characters
-        if self.validation_manifest and self.test_manifest:
-            splits = {"train": first}
-            others = {"validation": self.validation_manifest, "test": self.test_manifest}
-            for name, path in others.items():
-                splits[name] = _within(read_manifest(path), characters, chosen=bool(wanted))
+        splits = self._manifests()
+        first = splits["train"]
+        characters = class_list(self.characters) if self.characters else first.characters
+        if len(splits) > 1:
             check_splits(splits)
             packed = {
                 name: pack_manifest(manifest, size_px, cache_dir).of(characters)
@@ -68,6 +64,22 @@ class ManifestData(DividedReader):
         names_from = first.names_from or "nowhere: all are taken to be by one person"
         divided = self.divided(everyone, self.split_seed, self.manifest, names_from)
         return replace(divided, key=files_key(first))
+
+    def image_names(self, split: str) -> list[str]:
+        splits = self._manifests()
+        return [entry.file for entry in splits.get(split, splits["train"]).entries]
+
+    def _manifests(self) -> dict[str, Manifest]:
+        """The manifest that is divided as train, or all three."""
+        assert self.manifest
+        wanted = class_list(self.characters) if self.characters else None
+        splits = {"train": read_manifest(self.manifest, wanted)}
+        if self.validation_manifest and self.test_manifest:
+            characters = wanted or splits["train"].characters
+            others = {"validation": self.validation_manifest, "test": self.test_manifest}
+            for name, path in others.items():
+                splits[name] = _within(read_manifest(path), characters, chosen=bool(wanted))
+        return splits
 
 
 def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:
