@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from omegaconf import II, MISSING
 
-from handwriting.ranges import Items, Keys, OneOf, Within
+from handwriting.ranges import FolderName, Items, Keys, OneOf, Within
 
 PACKAGED_FONTS = ("pylopdf-fonts-jp", "matplotlib-fontja", "noto-cjk-sans-jp-bold")
 Value = TypeVar("Value")
@@ -26,6 +26,7 @@ Count = Annotated[int, Within(1, 10**9)]
 Seed = Annotated[int, Within(0, 2**32 - 1)]
 Share = Annotated[float, Within(0, 1)]
 Weight = Annotated[float, Within(0, 10**6)]
+Name = Annotated[str, FolderName()]
 Names = Annotated[list[str], Items(0, 1000)]
 People = Annotated[list[Count], Items(0, 1000)]
 Seeds = Annotated[list[Seed], Items(1, 1000)]
@@ -278,7 +279,7 @@ class CharacterClassification(Training):
     width: Channels = 32  # channels of small_resnet's first stage
     weight_decay: Annotated[float, Within(0, 10)] = 0.05  # of AdamW
     label_smoothing: Share = 0.1  # of a target, spread over all classes
-    name: str | None = None  # of the arm; null: made from what it sees
+    name: Name | None = None  # of the arm; null: made from what it sees
     splits: Splits = default(["train"])  # whose handwriting; the judge takes others
     use_real: bool = True
     use_fonts: bool = False
@@ -340,7 +341,7 @@ class Runtime:
 class Config:
     """A whole study."""
 
-    name: str = MISSING  # runs go to runs_dir/name
+    name: Name = MISSING  # runs go to runs_dir/name
     seed: Seed = 0  # of all that is random
     size_px: Annotated[int, Within(8, 2048)] = MISSING  # side of every image
     runs_dir: str = MISSING

@@ -48,6 +48,18 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class FolderName:
+    """The name of a folder in another one, or of one in that: it leads nowhere else."""
+
+    def __contains__(self, value: str) -> bool:
+        parts = value.split("/")
+        return not {"", ".", ".."} & {part.strip() for part in parts} and value.isprintable()
+
+    def __str__(self) -> str:
+        return "a name, or names joined by /, none of them empty or .."
+
+
+@dataclass(frozen=True)
 class Items:
     """How many items a list has, and whether each may be there twice."""
 

@@ -19,6 +19,7 @@ from typing import Any
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from handwriting.arguments import Key, checked, known_keys
 from handwriting.config import Config, Data
@@ -60,8 +61,8 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
         written: the overrides of the command line, which alone may read the environment.
 
     Raises:
-        InputError: values are missing or out of range; all of them are named. A file reads the
-            environment.
+        InputError: values are missing or out of range; all of them are named. A value refers to a
+            key that is not there, or a file reads the environment.
     """
     for found in _READS_ENVIRONMENT.findall(OmegaConf.to_yaml(composed)):
         if not any(found in override for override in written):
@@ -69,10 +70,13 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
                 f"a configuration file reads the environment: {found}}}. It may hold secrets, and "
                 "all settings are stored with the results: give the value on the command line"
             )
-    missing = OmegaConf.missing_keys(composed)
+    try:
+        missing = OmegaConf.missing_keys(composed)
+        config = None if missing else OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:  # such as a reference to a key that is not there
+        raise InputError(" ".join(str(error).split())) from error
     if missing:
         raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
-    config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     report_problems(
         "settings",

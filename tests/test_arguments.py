@@ -31,10 +31,16 @@ def test_text_arrives_as_it_was_typed() -> None:
         )  # elsewhere quotes by hand tell where an item ends
         lists = [f"fonts.folders=[{text},/b (2)]", f"use_gen=[{text}]"] if in_lists else []
         by_hand = f"clip_weight={quote(text)}"
-        typed = ["data=manifest", f"name={text}", f"data.manifest={text}", by_hand, *lists]
+        typed = [
+            "data=manifest",
+            f"fonts.reference={text}",
+            f"data.manifest={text}",
+            by_hand,
+            *lists,
+        ]
         config = compose(typed)
         assert isinstance(config.data, ManifestData)
-        assert [config.name, config.data.manifest, config.clip_weight] == [text] * 3
+        assert [config.fonts.reference, config.data.manifest, config.clip_weight] == [text] * 3
         if in_lists:
             assert (config.fonts.folders, config.use_gen) == ([text, "/b (2)"], [text])
 

@@ -39,6 +39,7 @@ WRONG = [
     ("data=simulatd", "simulatd"),
     ("data.characters=null", "characters"),
     ("runtime=tpu", "tpu"),
+    ("seed=${sed}", "'sed' not found full_key: seed"),
 ]
 
 
@@ -129,6 +130,7 @@ def test_every_number_has_a_range_and_a_meaning(key: str) -> None:
      "runtime.precision=fp16", "runtime.device=tpu", "tracking=wandb", "classifier.splits=[tset]",
      "classifier.splits=[]", "generation.styles=[fronts]", "text_encoder.learning_rate=inf",
      "data.num_writers=0", "evidence.adaptation.num_steps=0", "text_encoder.heads=3",
+     "name=../x", "name=/x", "name=", "name=a/../b", "classifier.name=..",
      "style_transfer.dim=12", "style_transfer.discriminator_dim=6", "cdiffusion.dim=12"],
 )  # fmt: skip
 def test_a_value_out_of_range_is_named_with_its_range(override: str) -> None:
