@@ -139,8 +139,9 @@ IMAGES = {
     "deep.tif": encoded(Image.fromarray(np.asarray(glyph(), np.uint16) * 257), "TIFF"),
     "float.tif": encoded(glyph("F"), "TIFF"),
     "packed.tif": encoded(glyph("RGBA"), "TIFF", compression="tiff_lzw"),
-    "moving.gif": encoded(glyph(), "GIF", save_all=True, append_images=[glyph(), glyph()]),
-    "moving.webp": encoded(glyph("RGB"), "WEBP", save_all=True, append_images=[glyph("RGB")]),
+    "still.gif": encoded(glyph(), "GIF"),
+    "lossy.webp": encoded(glyph("RGB"), "WEBP"),
+    "preview.jpg": encoded(glyph("RGB"), "MPO", save_all=True, append_images=[glyph("RGB")]),
     "plain.bmp": encoded(glyph(), "BMP"),
     "plain.ppm": encoded(glyph(), "PPM"),
 }  # fmt: skip
@@ -351,6 +352,11 @@ def tiff_of(value: float) -> bytes:
     return encoded(Image.fromarray(values), "TIFF")
 
 
+def frames(suffix: str, count: int) -> bytes:
+    others = [Image.new("RGB", (40, 40), (50 * number, 0, 0)) for number in range(1, count)]
+    return encoded(glyph("RGB"), suffix, save_all=True, append_images=others)
+
+
 FAULTY: dict[str, list[bytes | str]] = {
     "manifest": [
         "9" * 5000, '["\\ud800"]', '{"\\udfff": ["a.png"]}', "[" * 99_999, '{"a": [], "a": []}',
@@ -361,6 +367,8 @@ FAULTY: dict[str, list[bytes | str]] = {
     "grey.png": [
         *itertools.starmap(png_that_claims, [(8001, 8000), (1 << 30, 1 << 30), (0x7FFFFFFF, 1)]),
         "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+        *(encoded(Image.new("1", (7000, 5000)), suffix, **options) for suffix, options in
+          (("WEBP", {"lossless": True}), ("TIFF", {"compression": "group4"}))),
     ],
     "float.tif": [tiff_of(value) for value in (np.nan, np.inf, -np.inf, 3e38)],
     "font": [whole_font(height=32_000)],
@@ -402,8 +410,19 @@ def test_an_image_of_any_kind_is_read(name: str, tmp_path: Path) -> None:
 def test_an_array_of_any_shape(size: tuple[int, int], ink: int) -> None:
     values = np.full(size, 255, np.uint8)
     values[: size[0] // 2] = ink
-    with works_or_names("blank"):
+    with works_or_names("image"):
         assert canonical(values, 16).max() == 255
+
+
+@pytest.mark.parametrize("suffix", ["TIFF", "GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_file_of_several_pages_or_frames_is_refused(
+    suffix: str, count: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "several"
+    path.write_bytes(frames(suffix, count))
+    with pytest.raises(InputError, match=f"several: it has {count} pages or frames.* save each"):
+        read_canonical(path, 16)
 
 
 def test_large_images_are_read_one_at_a_time(

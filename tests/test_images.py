@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SMOKE, DrawGlyph
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from PIL import Image, ImageDraw
 
 from handwriting.errors import InputError
-from handwriting.images.canonical import INK_FLOOR, Uint8, canonical, margin_px
+from handwriting.images.canonical import Uint8, canonical, margin_px
+from handwriting.images.ink import INK_FLOOR
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.images.sheets import sheet
 
@@ -18,7 +19,7 @@ from handwriting.images.sheets import sheet
 @st.composite
 def drawings(draw: st.DrawFn) -> Uint8:
     """Strokes on paper: either polarity, grey paper, noise, a slope of light, one bit."""
-    width, height = draw(st.integers(12, 140)), draw(st.integers(12, 140))
+    width, height = draw(st.integers(24, 140)), draw(st.integers(24, 140))
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     paper = draw(st.integers(150, 255))
@@ -42,7 +43,11 @@ def drawings(draw: st.DrawFn) -> Uint8:
 def test_canonical_form_is_idempotent_and_fills_the_square_up_to_its_margin(
     image: Uint8, size_px: int
 ) -> None:
-    ink = canonical(image, size_px)
+    try:
+        ink = canonical(image, size_px)
+    except InputError as error:
+        assume("cannot tell" not in str(error))
+        raise
     np.testing.assert_array_equal(canonical(ink, size_px), ink)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     margin = margin_px(size_px)
@@ -125,6 +130,46 @@ def test_a_transparent_palette_colour_is_paper(tmp_path: Path) -> None:
     grey = read_grey(tmp_path / "palette.png")
     assert grey[0, 0] == 255
     assert grey[10, 10] == 10
+
+
+@pytest.mark.parametrize("ink", [0, 60, 200, 255])
+@pytest.mark.parametrize("colour", ["LA", "RGBA"])
+def test_ink_on_transparency_stands_on_what_contrasts_with_it(
+    ink: int, colour: str, tmp_path: Path, draw_glyph: DrawGlyph
+) -> None:
+    image = draw_glyph("木")
+    drawn = Image.fromarray(np.full_like(image, ink))
+    drawn.putalpha(Image.fromarray(255 - image))
+    drawn.convert(colour).save(tmp_path / "clear.png")
+    difference = read_canonical(tmp_path / "clear.png", 64).astype(int) - canonical(image, 64)
+    assert np.abs(difference).mean() < 2
+
+
+@pytest.mark.parametrize("change", [lambda image: image, lambda image: 255 - image])
+def test_a_picture_with_transparent_corners_stands_on_its_own_paper(
+    change: Callable[[Uint8], Uint8], tmp_path: Path, draw_glyph: DrawGlyph
+) -> None:
+    image = draw_glyph("木")
+    board = Image.fromarray(change(np.clip(image, 40, 220)))
+    corners = Image.new("L", board.size)
+    ImageDraw.Draw(corners).ellipse((0, 0, *board.size), fill=255)
+    board.putalpha(corners)
+    board.save(tmp_path / "round.png")
+    difference = read_canonical(tmp_path / "round.png", 64).astype(int) - canonical(image, 64)
+    assert np.abs(difference).mean() < 2
+
+
+@pytest.mark.parametrize("kind", ["I;16", "F"])
+@pytest.mark.parametrize("stray", [[60_000], [60_000, 60_000, 0]])
+def test_hot_and_dead_pixels_of_deep_images_do_not_set_the_range(
+    kind: str, stray: list[int], tmp_path: Path, draw_glyph: DrawGlyph
+) -> None:
+    image = draw_glyph("木")
+    values = 2000 + image.astype(np.float32) * 8
+    values.ravel()[[13 * image.shape[1] + 7 + i for i in range(len(stray))]] = stray
+    path = tmp_path / "deep.tif"
+    Image.fromarray(values.astype(np.uint16) if kind == "I;16" else values).save(path)
+    assert np.abs(read_canonical(path, 64).astype(int) - canonical(image, 64)).mean() < 2
 
 
 @pytest.mark.parametrize(

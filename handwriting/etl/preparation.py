@@ -15,7 +15,8 @@ import pandas as pd
 from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.settings import SPLITS, Preparation
-from handwriting.images.canonical import MIN_CONTRAST, Uint8, canonical, resize, smooth
+from handwriting.images.canonical import Uint8, canonical, resize, smooth
+from handwriting.images.ink import MIN_CONTRAST
 from handwriting.images.packed import Int64, UnpackedImages, save_packed
 from handwriting.parallel.workers import run_parallel
 from handwriting.storage.atomic import write_atomically

@@ -1,23 +1,27 @@
 """The canonical image: one form for every source, real or generated.
 
-Grey, ink bright (255) on dark (0), levels stretched to the full range, faint paper set to zero, the
-tight box of the ink centred in a square with a fixed margin, resized by area averaging without
-stretching. Whatever differs between real and generated images after this, a classifier may use;
-whatever this removes, it cannot cheat on.
+Grey, ink bright (255) on dark (0), nothing but ink (:mod:`handwriting.images.ink`), levels
+stretched to the full range, the tight box of the ink centred in a square with a fixed margin,
+resized by area averaging without stretching. Whatever differs between real and generated images
+after this, a classifier may use; whatever this removes, it cannot cheat on.
 """
 
+import math
+
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import correlate1d
 
 from handwriting.errors import InputError
+from handwriting.images.ink import INK_FLOOR, MIN_CONTRAST, ink_of, stretched
 
 Uint8 = npt.NDArray[np.uint8]
 
-INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
-MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
 MAX_FITS = 17  # a speckled scan may lose its outermost specks several times
+MAX_LOST = 0.02  # of the pixels with ink, by averaging: more are strokes of too thin a pen
+MIN_PEN = 0.5  # pixels of the result to which such a pen is widened
 
 
 def margin_px(size_px: int) -> int:
@@ -27,18 +31,15 @@ def margin_px(size_px: int) -> int:
 
 def _levels(ink: Uint8) -> Uint8:
     """Stretch the brightest ink to 255 and set what is fainter than the floor to zero."""
-    peak = int(ink.max())
-    stretched = (ink.astype(np.uint16) * 255 + peak // 2) // max(peak, 1)
-    return np.where(stretched < INK_FLOOR, 0, stretched).astype(np.uint8)
+    return stretched(ink, int(ink.max()))
 
 
 def _tight(ink: Uint8) -> Uint8:
     """Cut the image to the box of its non-zero pixels."""
-    rows = np.flatnonzero(ink.any(axis=1))
-    if not len(rows):  # averaging made paper of specks that lie far apart
+    left, top, width, height = cv2.boundingRect(ink)
+    if not width:  # averaging made paper of specks that lie far apart
         raise InputError("the image is blank at this size")
-    columns = np.flatnonzero(ink.any(axis=0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return ink[top : top + height, left : left + width]
 
 
 def resize(ink: Uint8, long_side_px: int) -> Uint8:
@@ -66,33 +67,62 @@ def _fit(glyph: Uint8, inner_px: int) -> Uint8:
     return fitted
 
 
+def _widened(glyph: Uint8, inner_px: int) -> Uint8:
+    """A glyph whose strokes survive averaging: those of a thin pen beside a blot would not."""
+    scale = max(glyph.shape) / inner_px
+    if scale * INK_FLOOR <= 128:  # a pen of one pixel covers half of one of the result
+        return glyph
+    averaged = resize(glyph, inner_px)
+    kept = cv2.dilate(_levels(averaged), np.ones((3, 3), np.uint8))
+    lost = cv2.countNonZero(averaged) - cv2.countNonZero(cv2.min(averaged, kept))
+    if lost <= MAX_LOST * cv2.countNonZero(averaged):
+        return glyph
+    return cv2.dilate(glyph, np.ones((math.ceil(MIN_PEN * scale),) * 2, np.uint8))
+
+
 def canonical(image: Uint8, size_px: int) -> Uint8:
-    """The canonical form of a grey image.
+    """The canonical form of a scan.
 
     Args:
-        image: (H, W) uint8, dark ink on bright paper or the reverse; the border decides which.
+        image: (H, W) uint8, dark ink on bright paper or the reverse.
         size_px: side of the result.
 
     Returns:
         (size_px, size_px) uint8, ink 255 on 0. Applying the function again changes nothing.
 
     Raises:
-        InputError: the image is blank, or becomes so when it is resized.
+        InputError: the image is blank, or becomes so when it is resized, or ink and paper cannot be
+            told apart.
     """
     if not image.size:
         raise InputError("the image is blank: it has no pixels")
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    paper = int(np.median(border))
-    difference = image.astype(np.int16) - paper
-    ink = np.clip(-difference if paper > 127 else difference, 0, 255).astype(np.uint8)
+    bright = 255 - image if image[0, 0] > 127 else image
+    return bright if _is_canonical(bright, size_px) else canonical_ink(ink_of(image), size_px)
+
+
+def _is_canonical(ink: Uint8, size_px: int) -> bool:
+    """Whether an image is a result already: what was ink then stays ink."""
+    if ink.shape != (size_px, size_px) or ink.max() < 255 or ((ink > 0) & (ink < INK_FLOOR)).any():
+        return False
+    left, top, width, height = cv2.boundingRect(ink)
+    is_centred = left == (size_px - width) // 2 and top == (size_px - height) // 2
+    return is_centred and max(width, height) == size_px - 2 * margin_px(size_px)
+
+
+def canonical_ink(ink: Uint8, size_px: int) -> Uint8:
+    """The canonical form of what is nothing but ink (H, W), bright on 0: drawn or generated.
+
+    Raises:
+        InputError: the image is blank, or becomes so when it is resized.
+    """
     if ink.max() < MIN_CONTRAST:
         raise InputError("the image is blank")
-    glyph = _tight(_levels(ink))
+    inner_px = size_px - 2 * margin_px(size_px)
+    glyph = _widened(_tight(_levels(ink)), inner_px)
 
     # Averaging can push the outermost ink below the floor. The glyph is then enlarged a little, and
     # if need be again from what is left, until its ink reaches the margin exactly: that is what
     # makes the form idempotent.
-    inner_px = size_px - 2 * margin_px(size_px)
     for _ in range(MAX_FITS):
         glyph = _fit(glyph, inner_px)
         if max(glyph.shape) == inner_px:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handwriting.images.canonical import Uint8, canonical
+from handwriting.images.canonical import Uint8, canonical_ink
 from handwriting.images.manifest import Entry, Manifest, write_manifest
 from handwriting.images.packed import PackedImages, UnpackedImages, cached
 from handwriting.images.sheets import save_png
@@ -258,7 +258,8 @@ def simulate(
             for k in range(samples_per_writer):
                 sample = draw_deviation(np.random.default_rng([*key, k + 1]), drawing)
                 written = write(drawing, writer, _mixed(habit, sample))
-                images[k] = canonical(rasterise(*written, SUPERSAMPLING * size_px), size_px)
+                page = rasterise(*written, SUPERSAMPLING * size_px)
+                images[k] = canonical_ink(page, size_px)
             yield images
 
     labels = np.arange(len(characters)).repeat(samples_per_writer)
