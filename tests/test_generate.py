@@ -123,7 +123,7 @@ def test_an_image_comes_from_its_own_seed_in_any_batch(
         whole[4:12, 4:12] = 255
         return canonical(whole, size_px)
 
-    monkeypatch.setattr(generation, "canonical", noted)
+    monkeypatch.setattr(generation, "canonical_drawn", noted)
 
     def made(size: int, *more: str) -> dict[str, Uint8]:
         drawn.clear()

@@ -25,7 +25,7 @@ from handwriting.corpus.audit import FACTS, MANIFEST, writers_seen
 from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_uint8
-from handwriting.images.canonical import Uint8, canonical_ink
+from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.images.packed import Int64, PackedImages, concatenate
 from handwriting.images.reading import read_grey
@@ -284,7 +284,7 @@ def _make_own(
             for i, image, writer in zip(batch, made.images, made.writers, strict=True):
                 writers[i] = sys.intern(writer)  # one text for the millions of a hand
                 try:
-                    ink = canonical_ink(image, config.size_px)
+                    ink = canonical_drawn(image, config.size_px)
                 except InputError:
                     blank.append(i)
                     continue

@@ -97,7 +97,7 @@ def canonical(image: Uint8, size_px: int) -> Uint8:
     if not image.size:
         raise InputError("the image is blank: it has no pixels")
     bright = 255 - image if image[0, 0] > 127 else image
-    return bright if _is_canonical(bright, size_px) else canonical_ink(ink_of(image), size_px)
+    return bright if _is_canonical(bright, size_px) else _fitted(ink_of(image), size_px)
 
 
 def _is_canonical(ink: Uint8, size_px: int) -> bool:
@@ -109,12 +109,20 @@ def _is_canonical(ink: Uint8, size_px: int) -> bool:
     return is_centred and max(width, height) == size_px - 2 * margin_px(size_px)
 
 
-def canonical_ink(ink: Uint8, size_px: int) -> Uint8:
-    """The canonical form of what is nothing but ink (H, W), bright on 0: drawn or generated.
+def canonical_drawn(image: Uint8, size_px: int) -> Uint8:
+    """The canonical form of what was drawn or generated (H, W): all is ink but the border's level.
 
     Raises:
         InputError: the image is blank, or becomes so when it is resized.
     """
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    paper = int(np.median(border))
+    ink = cv2.subtract(paper, image) if paper > 127 else cv2.subtract(image, paper)
+    return _fitted(ink, size_px)
+
+
+def _fitted(ink: Uint8, size_px: int) -> Uint8:
+    """Ink (H, W), bright on 0, in its square."""
     if ink.max() < MIN_CONTRAST:
         raise InputError("the image is blank")
     inner_px = size_px - 2 * margin_px(size_px)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.errors import InputError, WriteError, report_problems
-from handwriting.images.canonical import Uint8, canonical_ink
+from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.packed import FORM, PackedImages, cached, concatenate
 from handwriting.parallel.progress import progress
 from handwriting.sources.fonts import NOT_A_CHARACTER, FontFace
@@ -52,7 +52,7 @@ def render_font(
                 reasons[i] = "not in the font"
                 continue
             try:
-                glyphs[i] = digest, canonical_ink(drawing, size_px)
+                glyphs[i] = digest, canonical_drawn(drawing, size_px)
             except InputError:
                 reasons[i] = "blank glyph"
     except Exception as error:  # as in _faces_of

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handwriting.images.canonical import Uint8, canonical_ink
+from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.manifest import Entry, Manifest, write_manifest
 from handwriting.images.packed import PackedImages, UnpackedImages, cached
 from handwriting.images.sheets import save_png
@@ -259,7 +259,7 @@ def simulate(
                 sample = draw_deviation(np.random.default_rng([*key, k + 1]), drawing)
                 written = write(drawing, writer, _mixed(habit, sample))
                 page = rasterise(*written, SUPERSAMPLING * size_px)
-                images[k] = canonical_ink(page, size_px)
+                images[k] = canonical_drawn(page, size_px)
             yield images
 
     labels = np.arange(len(characters)).repeat(samples_per_writer)
