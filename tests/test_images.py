@@ -46,7 +46,7 @@ def test_canonical_form_is_idempotent_and_fills_the_square_up_to_its_margin(
     try:
         ink = canonical(image, size_px)
     except InputError as error:
-        assume("cannot tell" not in str(error))
+        assume(not any(why in str(error) for why in ("cannot tell", "stands out")))
         raise
     np.testing.assert_array_equal(canonical(ink, size_px), ink)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
