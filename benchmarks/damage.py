@@ -25,7 +25,10 @@ from handwriting.storage.locks import LOCK_FILE
 
 STUDY = Stage(pipeline.main, "smoke", base=("experiment=smoke", "runtime.num_threads=1"))
 DAMAGES = ("deleted", "flipped")
-VARIABLE = re.compile(r"(?<=classifier/)[^/]+|U\+[0-9A-F]+|[0-9a-f]{16}|\d{3,}")
+VARIABLE = re.compile(
+    r"(?<=classifier/)[^/]+|(?<=generated/)[^/]+|(?<=style_transfer/)[^/]+/[^/]+"
+    r"|U\+[0-9A-F]+|[0-9a-f]{16}|\d{3,}"
+)
 
 
 def kinds(folder: Path) -> list[str]:
