@@ -27,16 +27,25 @@ from pathlib import Path
 import pipeline
 from generators import GENERATORS
 from handwriting.config import Config
+from handwriting.corpus.audit import check_given
 from handwriting.corpus.corpus import open_corpus, require_test_writers
 from handwriting.errors import InputError
+from handwriting.overrides import refuse_values
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.run import lock_folder, run_folder
 from training_character_classification.arms import planned_arms
 from training_character_classification.report.sections import write_evidence_report
 
+SET_HERE = {  # what the grid sets for each of its cells
+    "data.people": "evidence.people=[1,2] names the numbers of training people",
+    "data.rotation": "evidence.seeds turns who trains and who is tested",
+}
+GRID = "the grid sets it: evidence.{arms,control,people,seeds}"
+
 
 def main(config: Config) -> Path:
     started = time.perf_counter()
+    refuse_values(config, {**pipeline.SET_HERE, **SET_HERE})
     grid = config.evidence
     needed = {"control": grid.control}
     if grid.recipes and grid.recipe_people:
@@ -46,8 +55,9 @@ def main(config: Config) -> Path:
             raise InputError(f"evidence.{key}={arm}: not among evidence.arms")
     cells = [cell(config, seed, people) for seed in grid.seeds for people in grid.people]
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
-    for corpus in corpora:
+    for one, corpus in zip(cells, corpora, strict=True):
         require_test_writers(corpus)
+        check_given(one, corpus)
     if grid.adaptation and any("cdiffusion" in c.pipeline.generators for c in cells):
         # The study of fonts and simulated hands alone, which nobody's handwriting is part of, is
         # shared by the jobs of a sweep: one trains it, the others wait.
@@ -62,6 +72,22 @@ def main(config: Config) -> Path:
         report = write_evidence_report(config, corpora[0].is_real)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
+
+
+def ignored(config: Config) -> dict[str, str]:
+    """The keys that no cell honours, with what to do instead."""
+    grid = config.evidence
+    of_cells = [pipeline.ignored(cell(config, 0, people)) for people in grid.people] or [{}]
+    in_all = {key: why for key, why in of_cells[0].items() if all(key in one for one in of_cells)}
+    found = {key: why for key, why in in_all.items() if not key.startswith("evidence.")}
+    own = ("generators", "seeds", "arms", "control", "augmentations")
+    seed = {
+        "seed": "evidence.seeds=[3] names the cells' seeds, data.split_seed the order of people"
+    }
+    return {
+        **found, **SET_HERE, **seed,
+        **dict.fromkeys((f"pipeline.{key}" for key in own), GRID),
+    }  # fmt: skip
 
 
 def cell(config: Config, seed: int, people: int) -> Config:
@@ -79,7 +105,7 @@ def cell(config: Config, seed: int, people: int) -> Config:
 
 
 def cli() -> None:
-    run_script(main)
+    run_script(main, ignored=ignored, folder_keys=["evidence.seeds", "evidence.people"])
 
 
 if __name__ == "__main__":

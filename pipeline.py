@@ -5,7 +5,9 @@
     python pipeline.py experiment=paper runtime=gpu data=manifest data.manifest=PATH
     torchrun --nproc_per_node 8 pipeline.py experiment=paper runtime=gpu            # 8 GPUs
 
-Stages whose inputs have not changed are not run again. Ends with ``runs/<name>/report.html`` and
+Stages whose inputs have not changed are not run again. ``image_weight``, ``text_weight`` and
+``clip_weight`` take the place of encoders that would be trained. A key that a study sets itself, or
+that none of its stages reads, is refused (``ignored``). Ends with ``runs/<name>/report.html`` and
 ``metrics.json`` beside it.
 """
 
@@ -14,16 +16,19 @@ from handwriting.script import run_script
 # isort: split
 
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
-from generators import Generator, Stage, chosen
-from handwriting.config import Config, StepType
-from handwriting.corpus.audit import audit
+from generators import GENERATORS, Generator, Stage, chosen
+from handwriting.config import Config, Evidence
+from handwriting.corpus.audit import audit, check_given
 from handwriting.corpus.corpus import open_corpus, record_study, require_test_writers
 from handwriting.errors import InputError
+from handwriting.overrides import refuse_values
+from handwriting.parallel import ranks
 from handwriting.parallel.workers import run_parallel
-from handwriting.runs.run import lock_folder, run_folder
+from handwriting.runs.run import changes, date_of, lock_folder, run_folder
+from handwriting.storage.json_files import plain, read_or_empty
 from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.arms import (
     Arm,
@@ -36,37 +41,64 @@ from training_character_classification.report.sections import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 
 Job = tuple[Stage, Config]
+WEIGHTS = ("image_weight", "text_weight", "clip_weight")
+SET_HERE = {  # what single scripts take, and a study sets for each of its stages
+    "model_mode": "name the modes in pipeline.generators, such as [adain_clip]",
+    "step_type": "a study trains every step; training_style_transfer/train.py trains one",
+    "use_gen": "a study's recognisers see the images of pipeline.generators; "
+    "training_character_classification/train.py takes others",
+    "gen_weight": "a study trains its generators; generate_images.py of each takes weights",
+    "disc_weight": "a study trains its discriminators; training_style_transfer/train.py takes one",
+    "generation.output": "a study generates into generated/; generate_images.py takes a folder",
+    "evaluation.recognisers": "a study tests all its arms; "
+    "training_character_classification/test.py takes a list",
+    "evaluation.manifest": "a study reads its test writers; "
+    "training_character_classification/test.py takes a manifest",
+    **dict.fromkeys(
+        [f"classifier.{key}" for key in ("name", "splits", "use_real", "use_fonts",
+                                         "use_simulated")],
+        "arms say what a study's recognisers see: pipeline.arms=[real+fonts+classical]",
+    ),
+}  # fmt: skip
 
 
 def main(config: Config) -> Path:
     started = time.perf_counter()
     if not (config.pipeline.generators or config.pipeline.arms):
         raise InputError("pipeline.generators=[]: nothing to compare, name at least one")
+    refuse_values(config, SET_HERE)
     generators = chosen(config)
     corpus = open_corpus(config)
     require_test_writers(corpus)
+    check_given(config, corpus)
     with lock_folder(run_folder(config)):
+        tell_replaced(config)
         report = compare(config, generators)
         record_study(config, corpus)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
 
 
+def tell_replaced(config: Config) -> None:
+    """Say which settings differ from those of the study's report, which will be replaced."""
+    report, study = (run_folder(config) / name for name in ("report.html", "study.json"))
+    before, now = read_or_empty(study).get("config", {}), plain(config)
+    if ranks.is_main() and report.is_file() and before not in ({}, now):
+        differing = changes(before, now)
+        print(f"[{config.name}] {differing}: replaces the report of {date_of(report)}", flush=True)
+
+
 def compare(config: Config, generators: list[Generator]) -> Path:
     """Train all arms, test and report them; a second time only what has changed."""
-    # The study's own weights feed its own stages; weights from elsewhere belong to single scripts.
-    config = replace(
-        config, step_type=StepType.all, gen_weight=None, disc_weight=None, use_gen="", aug=True,
-        generation=replace(config.generation, output=None),
-    )  # fmt: skip
     arms = study_arms(config)
     num_workers = config.pipeline.num_workers
     generated = [arm for arm in arms if arm.use_gen]
     controls = [arm for arm in arms if not arm.use_gen]
     choose_control(config.pipeline.control, [arm_of(arm) for arm in arms])
-    if any(row.needs_clip(config) for row in generators):
-        encoders = (train_image_encoder, train_text_encoder)
-        run_parallel([(stage.main, config) for stage in encoders], num_workers)
+    trained = encoders(config, generators)
+    first: list[Stage] = [trained[name] for name in trained if name != "clip"]
+    run_parallel([(stage, config) for stage in first], num_workers)
+    if "clip" in trained:
         train_clip.main(config)
     jobs: list[Job] = [(row.train, row.configured(config)) for row in generators]
     # Where nothing is generated there is nothing to judge.
@@ -82,9 +114,50 @@ def compare(config: Config, generators: list[Generator]) -> Path:
         for arm in [*controls, *generated]
     ]
     print(audit(config, recognisers), flush=True)  # nothing is tested when something has leaked
-    evaluation = replace(config.evaluation, recognisers=recognisers, manifest=None)
+    evaluation = replace(config.evaluation, recognisers=recognisers)
     test.main(replace(config, evaluation=evaluation))
     return write_study_report(config, {row.name: row.caption for row in generators})
+
+
+def encoders(config: Config, generators: list[Generator]) -> dict[str, Stage]:
+    """The encoders that the generators need and no weights are given for, in order."""
+    needs_clip = any(row.needs_clip(config) for row in generators) and not config.clip_weight
+    needs_image = needs_clip or any(row.mode for row in generators)  # for the perceptual loss
+    needed = {
+        "image_encoder": (needs_image and not config.image_weight, train_image_encoder.main),
+        "text_encoder": (needs_clip and not config.text_weight, train_text_encoder.main),
+        "clip": (needs_clip, train_clip.main),
+    }
+    return {name: stage for name, (is_needed, stage) in needed.items() if is_needed}
+
+
+def ignored(config: Config) -> dict[str, str]:
+    """The keys that this study does not honour, with what to do instead."""
+    study, generators = config.pipeline, chosen(config)
+    trained = encoders(config, generators)
+    idle = f"no stage of this study reads it (pipeline.generators=[{','.join(study.generators)}]"
+    idle += "".join(f", {key}=..." for key in WEIGHTS if getattr(config, key)) + ")"
+    uses_text = any(row.needs_clip(config) for row in generators)
+    unread = {
+        **{row.name: row.name not in study.generators for row in GENERATORS.values()
+           if not row.mode},
+        "style_transfer": not any(row.mode for row in generators),
+        **{name: name not in trained for name in ("image_encoder", "text_encoder", "clip")},
+        "aug": not {"image_encoder", "clip"} & trained.keys(),
+        "structure": not uses_text,
+        "clip_weight": not uses_text,
+        "text_weight": "clip" not in trained,
+        "image_weight": "clip" not in trained and not any(row.mode for row in generators),
+        "generation": not generators,
+        "evaluation.judge_steps": not generators,
+    }  # fmt: skip
+    others = {key.name for key in fields(Evidence)} - {"recipes", "control"}
+    return {
+        **SET_HERE,
+        **{name: idle for name, is_unread in unread.items() if is_unread},
+        **({"pipeline.augmentations": "pipeline.arms names the arms"} if study.arms else {}),
+        **dict.fromkeys((f"evidence.{name}" for name in sorted(others)), "evidence.py reads it"),
+    }
 
 
 def study_arms(config: Config) -> list[Config]:
@@ -103,7 +176,7 @@ def study_arms(config: Config) -> list[Config]:
 
 
 def cli() -> None:
-    run_script(main)
+    run_script(main, ignored=ignored)
 
 
 if __name__ == "__main__":

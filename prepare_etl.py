@@ -79,4 +79,4 @@ def refuse_others(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, data="etl_paper")
+    run_script(main, data="etl_paper", reads=["pipeline.num_workers"])

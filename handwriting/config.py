@@ -351,7 +351,7 @@ class Config:
 
     model_mode: ModelMode = ModelMode.adain_clip
     step_type: StepType = StepType.all
-    aug: bool = True  # classical augmentation of encoder and classifier training
+    aug: bool = True  # classical augmentation of encoders, and of a classifier outside of a study
     use_gen: Any = ""  # or a manifest or a list of manifests of generated images
     gen_ratio: Share = 0.5  # share of a batch that is not real
     image_weight: str | None = None  # weights: null takes those of this study's run folders

@@ -10,7 +10,7 @@ import pkgutil
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,15 +18,19 @@ from typing import Any
 
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from handwriting import overrides
 from handwriting.arguments import Key, checked, known_keys
 from handwriting.config import Config, Data
 from handwriting.corpus import readers
 from handwriting.errors import InputError, report_problems
 from handwriting.ranges import problems
 from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, git_commit, workspace
+
+Ignored = Callable[[Config], Mapping[str, str]]
 
 
 @cache
@@ -61,8 +65,8 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
         written: the overrides of the command line, which alone may read the environment.
 
     Raises:
-        InputError: values are missing or out of range; all of them are named. A value refers to a
-            key that is not there, or a file reads the environment.
+        InputError: values are missing or out of range, or keys unknown; all of them are named. A
+            value refers to a key that is not there, or a file reads the environment.
     """
     for found in _READS_ENVIRONMENT.findall(OmegaConf.to_yaml(composed)):
         if not any(found in override for override in written):
@@ -77,6 +81,7 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
         raise InputError(" ".join(str(error).split())) from error
     if missing:
         raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
+    report_problems("settings", [*overrides.unknown_keys(composed)], "Leave them out.")
     assert isinstance(config, Config)
     report_problems(
         "settings",
@@ -86,19 +91,25 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
     return config
 
 
-def compose(overrides: Sequence[str] = ()) -> Config:
+def compose(typed_in: Sequence[str] = ()) -> Config:
     """The study with overrides, as a script would see it."""
-    written = checked(overrides, _register())
+    written = checked(typed_in, _register())
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         return typed(hydra_compose("study", written), written)
 
 
-def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
+def run_script(
+    main: Callable[[Config], Any], *, data: str | None = None, reads: Sequence[str] = (),
+    folder_keys: Sequence[str] = (), ignored: Ignored | None = None,
+) -> None:  # fmt: skip
     """Run a stage's ``main`` on the study composed from the command line.
 
     Args:
         main: the stage.
         data: the choice of ``data=`` where the command line makes none; None: the study's.
+        reads: the keys and sections that the stage reads, beside those that all do.
+        folder_keys: those that decide which folder it writes into, so that a sweep may vary them.
+        ignored: of a whole study: the keys that it does not honour, with what to do instead.
     """
     from handwriting.parallel import ranks  # torch: seconds, which help does not wait for
 
@@ -109,25 +120,38 @@ def run_script(main: Callable[[Config], Any], data: str | None = None) -> None:
         # is not a string: https://github.com/facebookresearch/hydra/issues/3121
         argparse.ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
     try:
-        overrides = checked(sys.argv[1:], known)
+        arguments = checked(sys.argv[1:], known)
+        overrides.check_sweep(arguments, folder_keys)
     except InputError as error:
         sys.exit(f"error: {error}")
-    if data and not any(override.startswith("data=") for override in overrides):
-        overrides.insert(0, f"data={data}")
-    sys.argv[1:] = overrides
+    if data and not any(argument.startswith("data=") for argument in arguments):
+        arguments.insert(0, f"data={data}")
+    sys.argv[1:] = arguments
 
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:
         try:
             config = typed(composed, sys.argv[1:])
+            keys = overrides.typed_keys(HydraConfig.get().overrides.task)
+            if ignored:
+                overrides.refuse(keys, ignored(config))
             ranks.join(config.runtime.device)
+            if not ignored and ranks.is_main():
+                overrides.note_unread(keys, reads)
             main(config)
         except (InputError, FloatingPointError) as error:
             if not ranks.is_main():
                 time.sleep(2)  # by then the first has said the same, and all are being ended
             sys.exit(f"error: {error}")
 
-    job()
+    try:
+        job()
+    except SystemExit as end:
+        if end.code == 1:  # of Hydra's composition
+            for key in overrides.typed_keys([a for a in arguments if a.startswith("data.")]):
+                if where := overrides.where_read(key, arguments):
+                    print(f"error: no {key} in the chosen data{where}", file=sys.stderr)
+        raise
 
 
 def _answer(script: ModuleType) -> None:
@@ -140,7 +164,7 @@ Settings are written key=value. conf/study.yaml and handwriting/config.py have a
 their meaning, default and range; conf/experiment/ has whole studies.
 
     {command} name=second seed=1      # another study, beside the first
-    {command} -m seed=0,1,2           # one run after the other
+    {command} -m seed=0,1 'name=study_${{seed}}'   # one run after the other
     {command} --cfg job               # the settings, nothing runs""")
         sys.exit()
     if "--version" in sys.argv[1:]:

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image
 
-from handwriting import script
+from handwriting import overrides, script
 from handwriting.config import Config, ModelMode, StepType
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
@@ -282,3 +282,63 @@ def test_what_other_files_hold_is_text(tmp_path: Path, monkeypatch: pytest.Monke
         find_fonts([], [], str(tmp_path / "fonts.txt"))
     assert "hf_7Q" not in str(caught.value)
     assert str(Arm.parse(f"real+vae@{TOKEN}")) == f"real+vae@{TOKEN}"
+
+
+# What would change nothing ------------------------------------------------------------------------
+
+
+def test_the_keys_that_were_typed_are_found_in_every_spelling() -> None:
+    typed_in = [
+        "experiment=demo", "data=manifest", "data.people=3", "+fonts.system=true", "seed=1,2",
+        "generation={output: a, styles: [b]}", "hydra.job.chdir=true",
+    ]  # fmt: skip
+    found = ["data.people", "fonts.system", "seed", "generation.output", "generation.styles"]
+    assert overrides.typed_keys(typed_in) == found
+    assert overrides.typed_keys(["what=(is no override"]) == []
+
+
+def test_a_stage_says_what_it_does_not_read(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides.note_unread(["vae.dim", "data.people", "dcgan.dim", "use_gen"], ["vae"])
+    assert capsys.readouterr().out == "  not read by this stage: dcgan.dim, use_gen\n"
+    overrides.note_unread(["vae.dim", "seed", "runtime.device"], ["vae"])
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "swept",
+    ["classifier.num_steps=5,10", "seed=range(3)", "data=simulated,smoke", "clip.num_steps=1,2",
+     "vae.dropout=choice(0,0.1)", "gen_weight=a,b"],
+)  # fmt: skip
+def test_jobs_of_a_sweep_have_folders_of_their_own(swept: str) -> None:
+    key = swept.partition("=")[0]
+    for flag in ("-m", "--multirun", "hydra.mode=MULTIRUN"):
+        with pytest.raises(InputError, match=rf"-m {key}.*name=NAME_\$\{{{key}"):
+            overrides.check_sweep([flag, "experiment=demo", swept], ["model_mode"])
+    overrides.check_sweep([swept], [])
+    for apart in ([swept, f"name=s_${{{key}}}"], ["name=a,b"], ["experiment=demo,smoke"],
+                  ["model_mode=adain,adain_mlp,adain_clip", "step_type=all"]):  # fmt: skip
+        overrides.check_sweep(["-m", *apart], ["model_mode"])
+    overrides.check_sweep(["-m", swept], [key])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+data.manifest=a", r"data\.manifest: no such key \(add data=manifest\)"),
+        ("++data.etl.folder=a", r"data\.etl: no such key \(add data=etl_fewshot or .*etl_paper\)"),
+        ("+clip.bogus=1", r"clip\.bogus"),
+        ("+bogus=1", "bogus"),
+    ],
+)
+def test_keys_that_are_added_to_the_schema_are_refused(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compose([override])
+
+
+def test_a_key_of_other_data_says_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["script.py", "data.manifest=x", "data.people=1"])
+    with pytest.raises(SystemExit):
+        script.run_script(lambda config: None)
+    assert "no data.manifest in the chosen data (add data=manifest)" in capfd.readouterr().err

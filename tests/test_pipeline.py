@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from conftest import SMOKE, WRITERS, ComposeSmoke, begun, edit_facts, smoke_overrides
 
+import evidence
 import pipeline
 from generators import GENERATORS
-from handwriting.config import Config, StepType
+from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
+from handwriting.overrides import refuse
 from handwriting.runs.run import run_folder
-from handwriting.runs.weights import load_weights
+from handwriting.runs.weights import load_weights, save_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json
 from pipeline import study_arms
@@ -152,7 +154,9 @@ def test_a_second_call_runs_nothing(study: Study) -> None:
     assert stamps(study.folder) == before
 
 
-def test_an_override_runs_only_what_depends_on_it(study: Study) -> None:
+def test_an_override_runs_only_what_depends_on_it(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
     pipeline.main(study.config)
     upstream = [*ENCODERS, *STEPS, "generated/adain"]
     before = stamps(study.folder, upstream)
@@ -160,6 +164,10 @@ def test_an_override_runs_only_what_depends_on_it(study: Study) -> None:
     with begun() as stages:
         pipeline.main(replace(study.config, classifier=settings))
     assert stages == [*CONTROLS, *GENERATED, "test"]
+    said = capsys.readouterr().out
+    assert "[smoke] classifier.num_steps 10 -> 4: replaces the report of 20" in said
+    for stage in [*CONTROLS, *GENERATED]:
+        assert f"[{stage}] made again, classifier.num_steps 10 -> 4: replaces the result" in said
     assert stamps(study.folder, upstream) == before
     confusions = replace(study.config.evaluation, num_confusions=9)
     with begun() as stages:
@@ -229,25 +237,83 @@ def test_nothing_to_compare_is_named_before_anything_runs(key: str, smoke: Compo
     assert not run_folder(config).exists()
 
 
-def test_what_belongs_to_single_scripts_does_not_reach_the_line(
-    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reached: list[Config] = []
-
-    def stop(config: Config) -> None:
-        reached.append(config)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train_image_encoder, "main", stop)
-    config = smoke(
+@pytest.mark.parametrize(
+    "override",
+    [
         "step_type=step2", "gen_weight=a", "disc_weight=b", "use_gen=c", "generation.output=d",
-        "aug=false",
-    )  # fmt: skip
-    with pytest.raises(KeyboardInterrupt):
+        "evaluation.recognisers=[e]", "evaluation.manifest=f", "classifier.use_fonts=true",
+        "classifier.name=g", "model_mode=adain",
+    ],
+)  # fmt: skip
+def test_what_a_study_sets_itself_is_refused_whoever_sets_it(
+    override: str, smoke: ComposeSmoke
+) -> None:
+    key = override.partition("=")[0]
+    for main in (pipeline.main, evidence.main):
+        with pytest.raises(InputError, match=f"would change nothing.*\n  {key}: "):
+            main(smoke(override))
+    assert not run_folder(smoke()).exists()
+
+
+IGNORED = [
+    (["pipeline.generators=[vae]"], ["cdiffusion", "dcgan", "clip", "aug", "clip_weight"]),
+    (["pipeline.generators=[adain]"], ["vae.dim"]),
+    (["pipeline.generators=[cdiffusion]"], ["style_transfer", "image_weight", "structure"]),
+    (["pipeline.generators=[]", "pipeline.arms=[real]"], ["generation", "pipeline.augmentations"]),
+    (["clip_weight=a"], ["text_weight", "text_encoder.num_steps", "clip.num_steps"]),
+    (["clip_weight=a", "image_weight=b"], ["image_encoder", "aug"]),
+    ([], ["evidence.people", "model_mode"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "idle"), IGNORED)
+def test_keys_that_no_stage_of_the_study_reads_are_known(
+    overrides: list[str], idle: list[str], smoke: ComposeSmoke
+) -> None:
+    found = pipeline.ignored(smoke(*overrides))
+    for key in idle:
+        with pytest.raises(InputError, match=rf"1 problem.*\n  {key}: "):
+            refuse([key], found)
+    refuse(["seed", "classifier.num_steps", "data.people", "recipe.by_confusion"], found)
+
+
+def test_what_a_grid_sets_for_its_cells_is_refused(smoke: ComposeSmoke) -> None:
+    config = smoke("evidence.people=[1]", "evidence.recipes={}")
+    keys = ["seed", "data.people", "data.rotation", "pipeline.seeds", "vae.dim"]
+    with pytest.raises(InputError, match="5 problem"):
+        refuse([*keys, "cdiffusion.dim", "evidence.people", "data.split_seed"],
+               evidence.ignored(config))  # fmt: skip
+    for override in ("data.people=2", "data.rotation=1"):
+        with pytest.raises(InputError, match=r"evidence\.(people|seeds)"):
+            evidence.main(smoke(override))
+
+
+def test_weights_from_elsewhere_take_the_place_of_encoders(
+    trained: Path, smoke: ComposeSmoke
+) -> None:
+    home, arms = trained / "smoke", "pipeline.arms=[real,real+adain]"
+    given = [f"{kind.split('_')[0]}_weight={home / kind}" for kind in ENCODERS]
+    for weights, stages in ((given[:2], ["clip"]), (given[::2], [])):
+        config = smoke(ONE_MODE, arms, f"name=given_{len(stages)}", *weights)
+        with begun() as begins:
+            pipeline.main(config)
+        assert [stage for stage in begins if stage in ENCODERS] == stages
+
+
+@pytest.mark.parametrize("key", ["image_weight", "text_weight", "clip_weight", "cdiffusion.start"])
+def test_weights_that_saw_a_test_writer_are_refused_before_anything_is_trained(
+    key: str, tmp_path: Path, smoke: ComposeSmoke
+) -> None:
+    kind = {"clip_weight": "clip", "cdiffusion.start": "cdiffusion"}.get(
+        key, key.replace("weight", "encoder")
+    )
+    config = smoke(f"{key}={tmp_path / kind}")
+    test_writer = open_corpus(config).test.present_writers()[0]
+    facts = {"characters": list(SMOKE), "writers_seen": [test_writer]}
+    save_weights(tmp_path / kind / f"{kind}.safetensors", kind, {"size_px": 16}, facts, {})
+    with begun() as stages, pytest.raises(InputError, match=f"has seen {test_writer}"):
         pipeline.main(config)
-    (found,) = reached
-    assert (found.step_type, found.gen_weight, found.disc_weight) == (StepType.all, None, None)
-    assert (found.use_gen, found.generation.output, found.aug) == ("", None, True)
+    assert stages == []
 
 
 def test_every_generator_is_trained_and_used(

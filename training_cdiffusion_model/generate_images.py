@@ -83,4 +83,6 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(
+        main, reads=["gen_weight", "generation", "cdiffusion"], folder_keys=["generation.output"]
+    )

@@ -182,4 +182,4 @@ def samples(network: Any, show: Batch, settings: CDiffusion, runtime: Runtime) -
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["cdiffusion", "clip_weight"])

@@ -81,4 +81,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["use_gen"])

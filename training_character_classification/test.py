@@ -148,4 +148,4 @@ def test_images(config: Config, corpus: Corpus) -> PackedImages:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["evaluation"])

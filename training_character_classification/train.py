@@ -90,4 +90,9 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    naming = ["name", "use_real", "use_fonts", "use_simulated"]
+    run_script(
+        main,
+        reads=["aug", "use_gen", "gen_ratio", "classifier", "recipe", "evidence.control"],
+        folder_keys=["seed", "aug", "use_gen", *(f"classifier.{key}" for key in naming)],
+    )

@@ -104,4 +104,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["aug", "clip", "image_weight", "text_weight"])

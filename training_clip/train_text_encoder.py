@@ -87,4 +87,4 @@ def accuracy(network: TextClassifier, tokens: Tensor, labels: Tensor, runtime: R
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["text_encoder"])

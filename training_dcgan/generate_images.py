@@ -24,4 +24,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["gen_weight", "generation"], folder_keys=["generation.output"])

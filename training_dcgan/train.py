@@ -107,4 +107,4 @@ def draw_labels(mixture: Mixture, settings: Dcgan, rng: Rng) -> Tensor:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["dcgan"])

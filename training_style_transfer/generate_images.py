@@ -134,4 +134,8 @@ def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(
+        main,
+        reads=["model_mode", "gen_weight", "generation"],
+        folder_keys=["model_mode", "generation.output"],
+    )

@@ -218,4 +218,16 @@ def samples(generator: Any, show: Batch, runtime: Runtime) -> Tensor:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(
+        main,
+        reads=[
+            "model_mode",
+            "step_type",
+            "style_transfer",
+            "clip_weight",
+            "image_weight",
+            "gen_weight",
+            "disc_weight",
+        ],
+        folder_keys=["model_mode", "step_type"],
+    )

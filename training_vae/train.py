@@ -115,4 +115,4 @@ def traversal(network: Vae, images: Tensor, labels: Tensor | None, runtime: Runt
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, reads=["vae"])

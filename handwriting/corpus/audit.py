@@ -111,9 +111,7 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
             not finished or read what is not of this study; or the corpus has copies.
     """
     corpus = open_corpus(config)
-    start = config.cdiffusion.start  # weights of another study, which its runs must show too
-    others = [Path(start).absolute().parent] if start else []
-    trail = _Trail(run_folder(config), others, corpus)
+    trail = _Trail(run_folder(config), given_weights(config), corpus)
     for recogniser in recognisers:
         path = Path(recogniser).absolute()
         trail.follow(path.parent if path.is_file() else path, reader="")
@@ -129,17 +127,48 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     return f"{line}; names from {corpus.names_from}"
 
 
+def given_weights(config: Config) -> list[Weights]:
+    """The weights from elsewhere that a study starts from.
+
+    They name all whose hands are behind them, so that nothing further has to be followed.
+
+    Raises:
+        InputError: missing, of another kind, or of another image size.
+    """
+    given = {
+        "image_encoder": config.image_weight, "text_encoder": config.text_weight,
+        "clip": config.clip_weight, "cdiffusion": config.cdiffusion.start,
+    }  # fmt: skip
+    sizes = {"text_encoder": None}
+    return [
+        load_weights(path, kind, "the stage that makes them", sizes.get(kind, config.size_px))
+        for kind, path in given.items() if path
+    ]  # fmt: skip
+
+
+def check_given(config: Config, corpus: Corpus) -> None:
+    """Check that a study can start from the weights from elsewhere that it is given.
+
+    Raises:
+        InputError: they are of other characters, have seen people who validate or test, and those
+            of :func:`given_weights`.
+    """
+    for weights in given_weights(config):
+        weights.require_characters(corpus.characters)
+        check_new(weights.path, weights.facts["writers_seen"], held_out(corpus))
+
+
 class _Trail:
     """What has been followed so far."""
 
-    def __init__(self, study: Path, others: list[Path], corpus: Corpus) -> None:
+    def __init__(self, study: Path, given: list[Weights], corpus: Corpus) -> None:
         self.files: list[Path] = []  # weights and manifests, sources before what they are behind
         self.problems: list[str] = []
         self._runs: set[Path] = set()
         self._study = study
         self._held_out = held_out(corpus)
-        weights = chain.from_iterable(folder.rglob(WEIGHTS) for folder in (study, *others))
-        self._run_of = {file_key(path): path.parent for path in weights}
+        self._given = {file_key(weights.path): weights for weights in given}
+        self._run_of = {file_key(path): path.parent for path in study.rglob(WEIGHTS)}
         for path in study.rglob(MANIFEST):
             self._run_of[files_key(read_manifest(path))] = path.parent
 
@@ -161,6 +190,11 @@ class _Trail:
             for key in _KEY.findall(json.dumps(value)):
                 if key in self._run_of:
                     self.follow(self._run_of[key], name)
+                elif key in self._given:
+                    weights = self._given[key]
+                    if weights.path not in self.files:
+                        self.files.append(weights.path)
+                        self._check(str(weights.path), weights, f"; {name} has read it")
                 elif what != "corpus":  # whose images these were, the facts tell
                     self.problems.append(f"{name}: read {what} {key}, which is not of this study")
         made = [*sorted(run.glob(WEIGHTS)), *run.glob(MANIFEST)]
@@ -169,12 +203,15 @@ class _Trail:
         for path in made:
             is_manifest = path.name == MANIFEST
             source = read_manifest(path) if is_manifest else load_weights(path, path.stem, name)
-            try:
-                seen = writers_seen(source)
-            except InputError as error:
-                self.problems.append(str(error))
-                continue
-            if found := [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]:
-                if len(found) > MAX_NAMED:
-                    found[MAX_NAMED:] = [f"{len(found) - MAX_NAMED} more"]
-                self.problems.append(f"{name}/{path.name}: has seen {', '.join(found)}{read_by}")
+            self._check(f"{name}/{path.name}", source, read_by)
+
+    def _check(self, what: str, source: Weights | Manifest, read_by: str) -> None:
+        try:
+            seen = writers_seen(source)
+        except InputError as error:
+            self.problems.append(str(error))
+            return
+        if found := [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]:
+            if len(found) > MAX_NAMED:
+                found[MAX_NAMED:] = [f"{len(found) - MAX_NAMED} more"]
+            self.problems.append(f"{what}: has seen {', '.join(found)}{read_by}")
