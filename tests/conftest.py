@@ -103,8 +103,9 @@ def write_images(tmp_path: Path, draw_glyph: DrawGlyph) -> Callable[..., Path]:
     """A function that draws a manifest's images and writes the manifest."""
 
     def write(
-        characters: Sequence[str] = SMOKE, writers: Sequence[str] = WRITERS, name: str = "own"
-    ) -> Path:
+        characters: Sequence[str] = SMOKE, writers: Sequence[str] = WRITERS, name: str = "own",
+        is_bent: bool = True,
+    ) -> Path:  # fmt: skip
         folder = tmp_path / name
         listing: dict[str, list[str]] = {}
         for character in characters:
@@ -112,7 +113,7 @@ def write_images(tmp_path: Path, draw_glyph: DrawGlyph) -> Callable[..., Path]:
                 file = f"U+{ord(character):04X}/{writer}.png"
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 glyph = Image.fromarray(draw_glyph(character, 40 + 5 * i))
-                bent_by(writer, glyph).save(folder / file)
+                (bent_by(writer, glyph) if is_bent else glyph).save(folder / file)
                 listing.setdefault(character, []).append(file)
         path = folder / "manifest.json"
         path.write_text(json.dumps(listing, ensure_ascii=False), encoding="utf-8")

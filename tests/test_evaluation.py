@@ -122,7 +122,8 @@ def test_a_recogniser_that_saw_test_writers_is_refused_by_name(study: ComposeSmo
 
 
 def test_a_manifest_replaces_the_test_writers(study: ComposeSmoke, write_images: Write) -> None:
-    path = write_images(characters=tuple(reversed(SMOKE[:4])), writers=["writer_1", "writer_2"])
+    writers = ["writer_1", "writer_2"]
+    path = write_images(tuple(reversed(SMOKE[:4])), writers, is_bent=False)
     leak = run_folder(study("name=leak")) / "classifier" / "real+classical" / "seed_0"
     fonts = run_folder(study()) / "classifier" / ARMS[2]
     config = study(
