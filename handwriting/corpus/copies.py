@@ -31,7 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from handwriting.errors import report_problems
-from handwriting.images.canonical import INK_FLOOR, Uint8
+from handwriting.images.canonical import Uint8
+from handwriting.images.ink import INK_FLOOR
 from handwriting.images.manifest import UNKNOWN_WRITER
 from handwriting.images.packed import Int64, LazyImages, PackedImages, concatenate, in_parts
 from handwriting.storage.json_files import read_or_empty, write_json

@@ -4,13 +4,15 @@ import hashlib
 import multiprocessing
 import unicodedata
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from handwriting.config import Config, Data, Fonts
 from handwriting.corpus.copies import check_copies
-from handwriting.corpus.splits import Reader, Splits, image_counts
+from handwriting.corpus.overview import write_overview
+from handwriting.corpus.splits import DividedReader, Reader, Splits, image_counts
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest
 from handwriting.images.packed import FORM, PackedImages, files_key, in_parts
@@ -106,6 +108,12 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
         # Other people than the writers of the same number in a simulated study.
         names = tuple(f"simulated:{name}" for name in simulated.writer_names)
         simulated = replace(simulated, writer_names=names)
+    if data.is_real and isinstance(data, DividedReader):  # ETL has its sheets from its preparation
+        for name, images in (
+            ("train", splits.train), ("validation", splits.validation), ("test", splits.test)
+        ):  # fmt: skip
+            sheet = cache_dir / "sheets" / content_key(FORM, splits.key, asdict(data), size_px)
+            write_overview(sheet / f"{name}.png", images, partial(data.image_names, name), renders)
     unseen = _choose_unseen(characters, data)
     stats = [(face.name, face.path.stat()) for face in faces]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
