@@ -330,26 +330,25 @@ def _face(index: int, size_px: int) -> ImageFont.FreeTypeFont:
 
 
 @cache
-def _drawn(character: str, person: int, width_px: int, height_px: int) -> Uint8:
-    """A glyph with a person's size, slant and place: (H, W) uint8, ink 255 on 0."""
-    habits = np.random.default_rng(person)
+def _drawn(character: str, person: int, of: str, width_px: int, height_px: int) -> Uint8:
+    """A glyph as a person of some sets bends it, in its place: (H, W) uint8, ink 255 on 0."""
+    habits = np.random.default_rng([*of.encode(), person, 1])
     size_px = round(height_px * habits.uniform(0.6, 0.75))
-    slant = habits.uniform(-0.2, 0.2)
     x, y = habits.uniform(-0.05, 0.05, 2) * height_px
     centre = (width_px / 2 + x, height_px / 2 + y)
     picture = Image.new("L", (width_px, height_px))
     font = _face(person % 2, size_px)
     ImageDraw.Draw(picture).text(centre, character, fill=255, font=font, anchor="mm")
-    shear = (1, slant, -slant * height_px / 2, 0, 1, 0)
-    sheared = picture.transform(
-        picture.size, Image.Transform.AFFINE, shear, Image.Resampling.BILINEAR
-    )
-    return np.asarray(sheared)
+    corners = np.array([0, 0, 0, height_px, width_px, height_px, width_px, 0])
+    bent = tuple((corners + habits.uniform(-0.35, 0.35, 8) * height_px).tolist())
+    method = Image.Transform.QUAD, bent, Image.Resampling.BILINEAR
+    return np.asarray(picture.transform(picture.size, *method))
 
 
-def _levels(sample: Sample, layout: Layout) -> Uint8:
+def _levels(sample: Sample, layout: Layout, set_name: str) -> Uint8:
     """A sample's pixels as they are stored; paper of 16 levels is not quite clean."""
-    ink = _drawn(sample.character or "+", sample.person, layout.width_px, layout.height_px)
+    size = layout.width_px, layout.height_px
+    ink = _drawn(sample.character or "+", sample.person, set_name[:4], *size)
     highest = 2**layout.bits - 1
     levels = np.rint(ink / 255 * highest).astype(np.uint8)
     if layout.bits != 4:
@@ -363,7 +362,7 @@ def _write_set(folder: Path, set_name: str) -> Iterator[DrawnFile]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{folder.name.rstrip('BG')}INFO").write_text("not a data file\n", encoding="ascii")
     for name, samples in DRAWN_SETS[set_name].items():
-        levels = np.stack([_levels(sample, layout) for sample in samples])
+        levels = np.stack([_levels(sample, layout, set_name) for sample in samples])
         fields = [{**sample.fields, "serial": 1 + i} for i, sample in enumerate(samples)]
         (folder / name).write_bytes(encode(set_name, fields, levels))
         yield DrawnFile(folder / name, set_name, tuple(samples))

@@ -190,7 +190,8 @@ def test_who_reads_the_judge_is_named(study: Study) -> None:
 
 def test_what_is_not_of_the_study_is_named(study: Study) -> None:
     (key,) = read_json(study.folder / FILTERED / "config.json")["inputs"]["generated"]
-    next((study.folder / GENERATED).glob("*/*.png")).touch()
+    first, second = sorted((study.folder / GENERATED).glob("*/*.png"))[:2]
+    shutil.copy(first, second)
     assert lines(study) == [f"{FILTERED}: read generated {key}, which is not of this study"]
 
 

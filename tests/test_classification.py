@@ -104,8 +104,9 @@ def test_generated_images_in_a_test_writers_hand_are_refused(
 def test_images_in_nobodys_hand_are_taken_where_the_tested_people_are_unknown_too(
     smoke: ComposeSmoke, write_images: Write
 ) -> None:
+    names = ("train", "validation", "test", "made")
     train_, validation, test, made = (
-        write_images(name=name, writers="abcde") for name in ("train", "validation", "test", "made")
+        write_images(name=name, writers=[f"{name}{i}" for i in range(3)]) for name in names
     )
     config = smoke(
         "data=manifest", "data.characters=null", "data.num_simulated_writers=0", f"use_gen={made}",

@@ -1,6 +1,7 @@
 """The corpus: one set of characters, other people in every split, nothing unseen in training."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
 from hydra.errors import HydraException
 from hypothesis import given, strategies as st
 
+from handwriting import arguments, script
 from handwriting.config import Config
 from handwriting.corpus import readers
 from handwriting.corpus.corpus import Corpus, open_corpus, record_study
@@ -20,6 +22,7 @@ from handwriting.images.packed import PackedImages
 from handwriting.runs.run import run_folder
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.json_files import plain, read_json
+from handwriting.storage.places import CONFIG_DIR
 
 Write = Callable[..., Path]
 
@@ -246,14 +249,19 @@ def test_a_new_reader_is_one_module(
     (tmp_path / "kuzushiji.py").write_text(KUZUSHIJI, encoding="utf-8")
     for i, split in enumerate(("train", "validation", "test")):
         np.save(tmp_path / f"{split}.npy", np.full((12, 16, 16), i + 1, np.uint8))
+    conf = shutil.copytree(CONFIG_DIR, tmp_path / "conf")
+    (conf / "data" / "kuzushiji.yaml").write_text("defaults: [kuzushiji_schema]\n")
+    for module in (script, arguments):
+        monkeypatch.setattr(module, "CONFIG_DIR", conf)
+    monkeypatch.setattr(script, "_register", script._register.__wrapped__)
     monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path)])
-    corpus = open_corpus(smoke("data=kuzushiji_schema", f"data.folder={tmp_path}"))
+    corpus = open_corpus(smoke("data=kuzushiji", f"data.folder={tmp_path}"))
     assert corpus.is_real
     assert writers(corpus) == [["train"], ["validation"], ["test"]]
     for i, part in enumerate(corpus.splits.values()):
         assert np.unique(np.asarray(part.images)).tolist() == [i + 1]
     with pytest.raises(HydraException, match="data.num_writers"):
-        smoke("data=kuzushiji_schema", "data.num_writers=3")
+        smoke("data=kuzushiji", "data.num_writers=3")
 
 
 def test_all_that_a_study_is_made_of_is_recorded(smoke: ComposeSmoke) -> None:

@@ -525,7 +525,7 @@ def test_the_report_warns_and_is_written_before_the_error(
         (["data.etl.train_writers=9"], "ETL5 has 4 writers .* data.etl.train_writers=9"),
         (["data.etl.test_writers=4"], "ETL1 has 4 writers .* data.etl.test_writers=4"),
         (["data.etl.train_sets=[ETL9G]"], "no image of ア .U.30A2.*\n.*no image of イ"),
-        (["data.etl.samples_per_class=0"], "6 problem"),
+        (["data.etl.samples_per_class=0"], "samples_per_class=0: expected 1 to"),
         (["data.etl.train_sets=[ETL9B]", "data.etl.max_quality=1"], "ETL9B records no quality"),
         (["data.etl.train_sets=[ETL2]"], "ETL2 needs its table"),
         (["data.characters=アイ", "data.etl.evaluation_sets=[ETL8G]"], "ETL8G: none of these"),

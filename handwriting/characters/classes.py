@@ -214,8 +214,8 @@ def class_list(name_or_path: str) -> tuple[str, ...]:
     else:
         fault = _record(name_or_path) if name_or_path and not name_or_path.isascii() else ""
         raise InputError(
-            f"no class list {name_or_path!r:.80} and no such file{fault and f' ({fault})'}: give a "
-            "text file with one character per line (digits and Latin letters need one), the "
+            f"no class list {name_or_path!r:.300} and no such file{fault and f' ({fault})'}: give "
+            "a text file with one character per line (digits and Latin letters need one), the "
             f"characters themselves without separators (あいう), or one of {', '.join(lists)}"
         )
     if not characters:

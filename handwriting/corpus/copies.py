@@ -129,6 +129,8 @@ def distances(first: Overlay, second: Overlay) -> Tensor:
     moves = torch.cat([torch.diag(torch.tensor(STEPS)), -torch.diag(torch.tensor(STEPS))])
     for i in range(NUM_ROUNDS):
         near = torch.nonzero(best > 0.5 + 0.05 * i)[:, 0]
+        if not len(near):
+            break
         ink, goal = first.rows(near), target[near]
         tries = pose[near, None] + step[near, None] * moves  # (n, 8, 4)
         found = torch.stack([(ink.laid(one) * goal).sum(1) for one in tries.unbind(1)], 1)
