@@ -3,11 +3,10 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from conftest import ROOT, SMOKE, ComposeSmoke, Write, encoders, smoke_overrides
 from fontTools.subset import Subsetter
 from fontTools.ttLib import TTFont
 
@@ -16,9 +15,6 @@ from handwriting.errors import InputError
 from handwriting.sources.fonts import find_fonts
 from training_clip import train_clip
 from training_style_transfer import generate_images, train
-
-ROOT = Path(__file__).resolve().parents[1]
-Write = Callable[..., Path]
 
 
 def of_manifest(path: Path) -> list[str]:
@@ -79,8 +75,7 @@ def test_a_reference_font_without_the_glyph(
 ) -> None:
     config = smoke(
         f"fonts.folders=[{partial_font}]", "fonts.min_coverage=0.5", "fonts.reference=Partial",
-        "step_type=step1", f"clip_weight={trained}/smoke/clip",
-        f"image_weight={trained}/smoke/image_encoder",
+        "step_type=step1", *encoders(trained),
     )  # fmt: skip
     with pytest.raises(InputError, match="reference: no image of 休"):
         train.main(config)
@@ -89,11 +84,7 @@ def test_a_reference_font_without_the_glyph(
 @pytest.fixture
 def step1(trained: Path, smoke: ComposeSmoke) -> Path:
     """The folder of a trained first step of the adain mode."""
-    return train.main(smoke("model_mode=adain", "step_type=step1", *given(trained)))
-
-
-def given(trained: Path) -> list[str]:
-    return [f"clip_weight={trained}/smoke/clip", f"image_weight={trained}/smoke/image_encoder"]
+    return train.main(smoke("model_mode=adain", "step_type=step1", *encoders(trained)))
 
 
 def test_a_content_font_without_the_glyph(
@@ -112,7 +103,7 @@ def test_clip_weights_of_another_vocabulary(
 ) -> None:
     path = tmp_path / "own.json"
     path.write_text(json.dumps({c: [c] for c in SMOKE}), encoding="utf-8")
-    config = smoke(f"structure.path={path}", "step_type=step1", *given(trained))
+    config = smoke(f"structure.path={path}", "step_type=step1", *encoders(trained))
     with pytest.raises(InputError) as caught:
         train.main(config)
     assert f"clip_weight {trained}/smoke/clip/clip.safetensors has another vocabulary" in str(
@@ -132,7 +123,7 @@ def test_generator_weights_of_another_network(
 ) -> None:
     config = smoke(
         f"model_mode={mode}", "step_type=step2", more, f"gen_weight={step1}",
-        f"disc_weight={step1}", *given(trained),
+        f"disc_weight={step1}", *encoders(trained),
     )  # fmt: skip
     file = rf"{step1}/generator\.safetensors"
     with pytest.raises(InputError, match=rf"{file} was trained with {message}"):
@@ -144,7 +135,7 @@ def test_a_step_without_its_predecessor(
     step: str, before: str, trained: Path, smoke: ComposeSmoke
 ) -> None:
     with pytest.raises(InputError) as caught:
-        train.main(smoke(f"step_type={step}", *given(trained)))
+        train.main(smoke(f"step_type={step}", *encoders(trained)))
     assert f"adain_clip/{before}" in str(caught.value)
     assert f"step_type={before}" in str(caught.value)
 

@@ -1,12 +1,11 @@
 """The corpus: one set of characters, other people in every split, nothing unseen in training."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
+from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke, Write
 from hydra.errors import HydraException
 from hypothesis import given, strategies as st
 
@@ -18,8 +17,6 @@ from handwriting.images.packed import PackedImages
 from handwriting.runs.run import run_folder
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.json_files import plain, read_json
-
-Write = Callable[..., Path]
 
 
 def parts(corpus: Corpus) -> dict[str, PackedImages]:

@@ -1,11 +1,10 @@
 """Manifests: read as written, checked whole, split by people."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE, WRITERS
+from conftest import SMOKE, WRITERS, Write
 
 from handwriting.corpus.audit import check_splits
 from handwriting.errors import InputError
@@ -16,8 +15,6 @@ from handwriting.images.manifest import (
     read_manifest,
     write_manifest,
 )
-
-Write = Callable[..., Path]
 
 
 def test_reading_gives_every_image_with_its_character_and_writer(write_images: Write) -> None:

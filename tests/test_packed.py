@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, WRITERS
+from conftest import SMOKE, WRITERS, Write
 from hypothesis import given, strategies as st
 
 from handwriting.corpus.bank import ImageBank
@@ -29,7 +29,6 @@ from handwriting.images.packed import (
 from handwriting.images.reading import read_canonical
 from handwriting.storage.keys import content_key, content_key_of
 
-Write = Callable[..., Path]
 Fact = tuple[str, str, int]
 
 
