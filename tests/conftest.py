@@ -32,11 +32,13 @@ NUM_THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 
 SMOKE = "あシツ木林休"
 WRITERS = tuple(f"writer_{number:02d}" for number in range(1, 6))
-KATAKANA = Path(__file__).resolve().parents[2] / "shared/data/omniglot_katakana/manifest.json"
+ROOT = Path(__file__).resolve().parents[1]
+KATAKANA = ROOT.parent / "shared/data/omniglot_katakana/manifest.json"
 
 ComposeSmoke = Callable[..., Config]
 DrawGlyph = Callable[..., Uint8]
 Interrupt = Callable[[str, int], list[str]]
+Write = Callable[..., Path]  # the fixture write_images
 
 
 @contextmanager
@@ -167,6 +169,12 @@ def trained(shared_dir: Path, cache_dir: Path) -> Path:
         for stage in (train_image_encoder, train_text_encoder, train_clip):
             stage.main(config)
     return runs_dir
+
+
+def encoders(runs_dir: Path) -> list[str]:
+    """Overrides that name the encoders and CLIP of a ``runs_dir``."""
+    kinds = {"image_weight": "image_encoder", "text_weight": "text_encoder", "clip_weight": "clip"}
+    return [f"{name}={runs_dir / 'smoke' / kind}" for name, kind in kinds.items()]
 
 
 @pytest.fixture

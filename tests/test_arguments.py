@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from handwriting.arguments import checked, known_keys, quote, quoted
 from handwriting.config import Config
@@ -15,7 +16,6 @@ from handwriting.corpus.readers.manifest import ManifestData
 from handwriting.errors import InputError
 from handwriting.script import compose
 
-ROOT = Path(__file__).resolve().parents[1]
 KNOWN = known_keys(Config) | known_keys(ManifestData, place="data.")
 TEXTS = [
     "/a b/(1).json", "a=b/c", "/scans, 2024/x", "it's", 'a "b"', "C:\\data\\", "#1", "山田 花子/あ",

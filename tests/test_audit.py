@@ -1,7 +1,7 @@
 """The audit finds a test writer wherever one is smuggled in, and what does not say whom it saw."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import SMOKE, ComposeSmoke, edit_facts, smoke_overrides
+from conftest import SMOKE, ComposeSmoke, Write, edit_facts, smoke_overrides
 
 from handwriting.config import Config
 from handwriting.corpus.audit import audit, writers_seen
@@ -28,7 +28,6 @@ from training_character_classification.arms import judge_arm
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import generate_images, train as train_style_transfer
 
-Write = Callable[..., Path]
 TRAIN, VALIDATES, TESTED = "simulated_0000", "simulated_0002", "simulated_0003"
 STEPS = [f"style_transfer/adain/{step}" for step in ("step1", "step2", "step3", "step_end")]
 GENERATED = "generated/adain"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from conftest import ROOT, SMOKE, ComposeSmoke, Write, encoders, smoke_overrides
 from fontTools.subset import Subsetter
 from fontTools.ttLib import TTFont
 
@@ -20,9 +20,6 @@ from training_cdiffusion_model import train as train_cdiffusion
 from training_character_classification import judge, test
 from training_clip import train_clip
 from training_style_transfer import generate_images, train
-
-ROOT = Path(__file__).resolve().parents[1]
-Write = Callable[..., Path]
 
 
 def of_manifest(path: Path) -> list[str]:
@@ -88,8 +85,7 @@ def test_a_reference_font_without_the_glyph(
 ) -> None:
     config = smoke(
         f"fonts.folders=[{partial_font}]", "fonts.min_coverage=0.5", "fonts.reference=Partial",
-        "step_type=step1", f"clip_weight={trained}/smoke/clip",
-        f"image_weight={trained}/smoke/image_encoder",
+        "step_type=step1", *encoders(trained),
     )  # fmt: skip
     with pytest.raises(InputError, match="reference: no image of 休"):
         train.main(config)
@@ -98,11 +94,7 @@ def test_a_reference_font_without_the_glyph(
 @pytest.fixture
 def step1(trained: Path, smoke: ComposeSmoke) -> Path:
     """The folder of a trained first step of the adain mode."""
-    return train.main(smoke("model_mode=adain", "step_type=step1", *given(trained)))
-
-
-def given(trained: Path) -> list[str]:
-    return [f"clip_weight={trained}/smoke/clip", f"image_weight={trained}/smoke/image_encoder"]
+    return train.main(smoke("model_mode=adain", "step_type=step1", *encoders(trained)))
 
 
 def test_a_content_font_without_the_glyph(
@@ -121,7 +113,7 @@ def test_clip_weights_of_another_vocabulary(
 ) -> None:
     path = tmp_path / "own.json"
     path.write_text(json.dumps({c: [c] for c in SMOKE}), encoding="utf-8")
-    config = smoke(f"structure.path={path}", "step_type=step1", *given(trained))
+    config = smoke(f"structure.path={path}", "step_type=step1", *encoders(trained))
     with pytest.raises(InputError) as caught:
         train.main(config)
     assert f"clip_weight {trained}/smoke/clip/clip.safetensors has another vocabulary" in str(
@@ -141,7 +133,7 @@ def test_generator_weights_of_another_network(
 ) -> None:
     config = smoke(
         f"model_mode={mode}", "step_type=step2", more, f"gen_weight={step1}",
-        f"disc_weight={step1}", *given(trained),
+        f"disc_weight={step1}", *encoders(trained),
     )  # fmt: skip
     file = rf"{step1}/generator\.safetensors"
     with pytest.raises(InputError, match=rf"{file} was trained with {message}"):
@@ -157,14 +149,14 @@ def test_weights_of_another_size_are_not_used(
         save_weights(tmp_path / f"{kind}.safetensors", kind, {}, facts, {})
     judge_folder = tmp_path / "runs" / "smoke" / "classifier" / "judge" / "seed_0"
     save_weights(judge_folder / "classifier.safetensors", "classifier", {"size_px": 16}, {}, {})
-    encoders = [f"image_weight={home}/image_encoder", f"text_weight={home}/text_encoder"]
+    given = [f"image_weight={home}/image_encoder", f"text_weight={home}/text_encoder"]
     steps = [f"gen_weight={tmp_path}", f"disc_weight={tmp_path}", "step_type=step2"]
     uses: list[tuple[Callable[[Config], object], list[str]]] = [
-        (train_clip.main, encoders),
-        (train.main, ["step_type=step1", *given(trained)]),
+        (train_clip.main, given),
+        (train.main, ["step_type=step1", *encoders(trained)]),
         (train.main, steps),
         (train_cdiffusion.main, [f"cdiffusion.start={tmp_path}"]),
-        (train_cdiffusion.main, ["cdiffusion.condition=text", *given(trained)]),
+        (train_cdiffusion.main, ["cdiffusion.condition=text", *encoders(trained)]),
         (test.main, [f"evaluation.recognisers=[{tmp_path}]"]),
         (judge.main, []),
     ]
@@ -178,7 +170,7 @@ def test_a_step_without_its_predecessor(
     step: str, before: str, trained: Path, smoke: ComposeSmoke
 ) -> None:
     with pytest.raises(InputError) as caught:
-        train.main(smoke(f"step_type={step}", *given(trained)))
+        train.main(smoke(f"step_type={step}", *encoders(trained)))
     assert f"adain_clip/{before}" in str(caught.value)
     assert f"step_type={before}" in str(caught.value)
 

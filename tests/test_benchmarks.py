@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMOKE
+from conftest import ROOT, SMOKE
 
 from handwriting.runs.runtime import Runtime
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_training_and_generation_are_timed_beside_a_plain_side(

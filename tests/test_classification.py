@@ -2,13 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, ComposeSmoke
+from conftest import SMOKE, ComposeSmoke, Write
 from PIL import Image
 
 from handwriting.corpus import bank
@@ -19,8 +17,6 @@ from handwriting.runs.weights import load_weights
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification import train
 from training_character_classification.arms import read_generated, training_sources
-
-Write = Callable[..., Path]
 
 
 def test_batches_have_the_shares_that_were_asked_for(

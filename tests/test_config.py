@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from conftest import ROOT
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from PIL import Image
@@ -23,7 +24,6 @@ from handwriting.sources.fonts import find_fonts
 from handwriting.storage.places import CONFIG_DIR
 from training_character_classification.arms import Arm
 
-ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path.relative_to(CONFIG_DIR) for path in CONFIG_DIR.rglob("*.yaml"))
 READERS = ("simulated", "manifest", "handwritten_fonts", "etl_paper")  # a choice of each
 WRONG = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import KATAKANA, ComposeSmoke
+from conftest import KATAKANA, ComposeSmoke, Write
 from PIL import Image, ImageFilter
 
 from handwriting.corpus import copies
@@ -24,7 +24,6 @@ from handwriting.sources.simulated_writers import simulated
 from training_character_classification import arms
 from training_clip import train_image_encoder
 
-Write = Callable[..., Path]
 Picture = Image.Image
 
 

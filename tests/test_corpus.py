@@ -2,13 +2,12 @@
 
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke
+from conftest import KATAKANA, SMOKE, WRITERS, ComposeSmoke, Write
 from hydra.errors import HydraException
 from hypothesis import given, strategies as st
 
@@ -23,8 +22,6 @@ from handwriting.runs.run import run_folder
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.json_files import plain, read_json
 from handwriting.storage.places import CONFIG_DIR
-
-Write = Callable[..., Path]
 
 
 def parts(corpus: Corpus) -> dict[str, PackedImages]:

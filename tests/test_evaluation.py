@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from conftest import SMOKE, ComposeSmoke, Write, smoke_overrides
 from PIL import Image
 
 from handwriting.config import Config
@@ -22,7 +22,6 @@ from handwriting.storage.json_files import read_json
 from training_character_classification import test, train
 from training_character_classification.arms import judge_arm
 
-Write = Callable[..., Path]
 ARMS = ("real/seed_0", "real/seed_1", "real+fonts+classical/seed_0")
 
 

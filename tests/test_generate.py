@@ -20,7 +20,7 @@ from generators import GENERATORS
 from handwriting.config import Config
 from handwriting.corpus import generation
 from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.corpus import matching, open_corpus
 from handwriting.corpus.generation import WriterIndex
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
@@ -237,6 +237,7 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
     assert {name for name in used if "Serif" not in name} == {"simulated_0001"}
     assert any("Serif" in name for name in used)
     assert "simulated_0001" in corpus.train.present_writers()
+    assert matching(corpus.fonts, []) == corpus.fonts.present_writers()
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1), st.data())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from conftest import SMOKE, ComposeSmoke, Write, smoke_overrides
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
@@ -26,8 +26,6 @@ from training_character_classification.measures import distances
 from training_character_classification.measures.distances import APPEARANCE
 from training_character_classification.measures.quality import writers_of
 from training_character_classification.measures.table import MEASURES
-
-Write = Callable[..., Path]
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE, WRITERS
+from conftest import SMOKE, WRITERS, Write
 
 from handwriting.corpus.audit import check_splits
 from handwriting.errors import InputError
@@ -18,8 +18,6 @@ from handwriting.images.manifest import (
     read_manifest,
     write_manifest,
 )
-
-Write = Callable[..., Path]
 
 
 def test_reading_gives_every_image_with_its_character_and_writer(write_images: Write) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, WRITERS, harm
+from conftest import SMOKE, WRITERS, Write, harm
 from hypothesis import given, strategies as st
 from PIL import Image
 
@@ -29,7 +29,6 @@ from handwriting.images.reading import read_canonical
 from handwriting.storage import stamps
 from handwriting.storage.json_files import write_json
 
-Write = Callable[..., Path]
 Fact = tuple[str, str, int]
 
 

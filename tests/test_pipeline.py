@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMOKE, WRITERS, ComposeSmoke, begun, edit_facts, smoke_overrides
+from conftest import SMOKE, WRITERS, ComposeSmoke, Write, begun, edit_facts, smoke_overrides
 
 import evidence
 import pipeline
@@ -27,7 +27,6 @@ from training_character_classification.arms import arm_of
 from training_clip import train_image_encoder
 from training_style_transfer import generate_images
 
-Write = Callable[..., Path]
 ONE_MODE = "pipeline.generators=[adain]"
 ENCODERS = ["image_encoder", "text_encoder", "clip"]
 STEPS = [f"style_transfer/adain/{step}" for step in ("step1", "step2", "step3", "step_end")]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import smoke_overrides
+from conftest import ROOT, smoke_overrides
 from PIL import Image
 from torch import Tensor, nn
 
@@ -34,7 +34,6 @@ from handwriting.script import compose
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
 NORMS: list[Callable[[], nn.Module]] = [
     lambda: nn.BatchNorm2d(3),
     lambda: nn.BatchNorm2d(3, affine=False),

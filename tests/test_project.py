@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from handwriting.script import compose
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = sorted(path.name for path in ROOT.glob("training_*") if path.is_dir())
 # A stage stands on the shared package and on these rooms of earlier stages.
 BELOW = {

@@ -2,13 +2,12 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, ComposeSmoke, smoke_overrides
+from conftest import SMOKE, ComposeSmoke, Write, edit_facts, smoke_overrides
 from torch import Tensor
 
 from handwriting.corpus.corpus import Corpus, open_corpus
@@ -23,7 +22,6 @@ from handwriting.script import compose
 from training_character_classification import train
 from training_character_classification.selection import ClassBank, class_weights, confusion
 
-Write = Callable[..., Path]
 CONTROL = "real+fonts+classical"
 BY_CONFUSION = "recipe.by_confusion=true"
 
@@ -104,8 +102,7 @@ def test_a_control_that_is_not_independent_is_refused(
     corpus = open_corpus(arm())
     assert corpus.validation.present_writers() == ["simulated_0002"]
     assert "simulated_0004" in corpus.test.present_writers()
-    own = load_weights(control, "classifier", "")
-    save_weights(control, "classifier", own.arguments, {**own.facts, **facts}, own.state)
+    edit_facts(control, **facts)
     with pytest.raises(InputError, match=message):
         train.main(arm(BY_CONFUSION))
 

@@ -12,12 +12,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import SMOKE, ComposeSmoke
+from conftest import SMOKE, ComposeSmoke, Write
 from matplotlib.figure import Figure
 from PIL import Image
 from test_results import PEOPLE, better, reader, recogniser
 
 from handwriting.config import Config, Evidence
+from handwriting.errors import InputError
 from handwriting.reports.page import Picture, Section, text_table, write_report
 from handwriting.runs.run import run_folder
 from handwriting.storage.json_files import read_json, write_json
@@ -38,7 +39,6 @@ from training_character_classification.report.sections import (
     write_study_report,
 )
 
-Write = Callable[..., Path]
 CONTROL, NAMED, OTHER = "real+fonts", "real+fonts+vae", "vae"
 EVIDENCE = Evidence(
     arms=["real", CONTROL, NAMED, OTHER], control=CONTROL, people=[1, 5], seeds=[0, 1],
@@ -470,6 +470,19 @@ def test_the_curve_has_a_line_per_arm_and_the_ceiling(
         assert np.all((low > 0) & (low < y) & (y < high) & (high < 1))
 
 
+def test_gains_are_drawn_on_both_sides_of_zero_a_column_per_people(figures: list[Figure]) -> None:
+    control, named, other = map(Arm.parse, (CONTROL, NAMED, "real"))
+    points = {(named, 1): (0.05, (0.01, 0.09)), (other, 1): (-0.3, None), (named, 5): (0.3, None)}
+    plots.arm_intervals(points, control, named, "gain", Path("unused"), are_gains=True)
+    one, five = figures[0].axes
+    assert (one.get_title(), five.get_title()) == ("1 person", "5 people")
+    assert labels(one.get_yticklabels()) == ["real", NAMED]  # the best is on top
+    drawn = [np.unique(line.get_xdata()).tolist() for axis in (one, five) for line in axis.lines]
+    assert sorted(drawn) == sorted([[-0.3], [-0.3], [0.01, 0.09], [0.05], [0.3], [0.3], [0], [0]])
+    low, high = five.get_xlim()
+    assert low < -0.3 < 0.3 < high
+
+
 def test_the_hardest_characters_come_first_a_row_per_arm(figures: list[Figure]) -> None:
     real, generated = Arm.parse("real"), Arm.parse("real+adain")
     found = [
@@ -500,3 +513,26 @@ def test_winners_and_losers_are_drawn_when_not_all_fit(figures: list[Figure]) ->
         [segment[:, 1] for segment in segments], [gains[c][1] for c in shown]
     )
     assert second.get_title(loc="left") == "one"
+
+
+def test_a_picture_is_a_png_and_one_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "gains.png"
+    gains = {"a → b": {"木": (0.5, None), "林": (-0.5, (-0.6, -0.4))}}
+    plots.gains_per_character(gains, path)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert np.asarray(picture.convert("L")).std() > 5
+    before = path.read_bytes()
+
+    def full(figure: Figure, file: Path, **options: Any) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(InputError, match=r"cannot write .*gains.png: No space left on device"):
+        plots.gains_per_character(gains, path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    assert plt.get_fignums() == []

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import ComposeSmoke, Interrupt, begun
+from conftest import ComposeSmoke, Interrupt, begun, encoders
 
 import training_cdiffusion_model.train as cdiffusion
 import training_character_classification.train as classifier
@@ -27,12 +27,6 @@ STAGES: dict[str, tuple[ModuleType, int]] = {  # its script and steps in the smo
     "cdiffusion": (cdiffusion, 10),
     "classifier/real+classical/seed_0": (classifier, 10),
 }
-
-
-def encoders(runs_dir: Path) -> list[str]:
-    """Overrides that name the encoders and CLIP of a ``runs_dir``."""
-    kinds = {"image_weight": "image_encoder", "text_weight": "text_encoder", "clip_weight": "clip"}
-    return [f"{name}={runs_dir / 'smoke' / kind}" for name, kind in kinds.items()]
 
 
 @pytest.mark.parametrize(("method", "call"), [("log", 3), ("finish", 1)])

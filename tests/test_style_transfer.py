@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMOKE, ComposeSmoke
+from conftest import SMOKE, ComposeSmoke, encoders
 from torch import Tensor
 
 from handwriting.config import StyleCharacter
@@ -366,14 +366,9 @@ def test_step1_keeps_every_place_and_the_others_do_not(
 # The stage ----------------------------------------------------------------------------------------
 
 
-def given(trained: Path) -> list[str]:
-    home = trained / "smoke"
-    return [f"clip_weight={home / 'clip'}", f"image_weight={home / 'image_encoder'}"]
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSmoke) -> None:
-    config = smoke(f"model_mode={mode}", *given(trained))
+    config = smoke(f"model_mode={mode}", *encoders(trained))
     last = train.main(config)
     assert last.name == "step_end"
     for step in STEPS:
@@ -383,7 +378,7 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
         assert list((last.parent / step / "samples").glob("*.png"))
     path = last.parent / "step2" / "generator.safetensors"
     before = path.stat().st_mtime_ns
-    train.main(smoke(f"model_mode={mode}", "step_type=step2", *given(trained)))
+    train.main(smoke(f"model_mode={mode}", "step_type=step2", *encoders(trained)))
     assert path.stat().st_mtime_ns == before
     if mode == "adain_clip":
         frozen = [
@@ -398,7 +393,7 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
 ) -> None:
     nothing_learnt = [
         "model_mode=adain", "style_transfer.learning_rate=0",
-        "style_transfer.discriminator_learning_rate=0", *given(trained),
+        "style_transfer.discriminator_learning_rate=0", *encoders(trained),
     ]  # fmt: skip
     first = train.main(smoke("step_type=step1", "seed=1", *nothing_learnt))
     second = train.main(smoke("step_type=step2", "seed=2", "data.split_seed=1", *nothing_learnt))

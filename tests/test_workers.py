@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.weights import load_weights
 
-ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 300.0  # a busy machine is slow, not wrong
 NUM_STEPS = 2000
 # Two jobs that add random numbers; also the main module of the workers.

@@ -106,11 +106,8 @@ class Sample:
         )
 
     def style_match(self) -> float | None:
-        claimed = self._some.select(np.isin(quality.writers_of(self._some), self.by.probe.names))
-        if not len(claimed):
-            return None
-        style = self.by.outputs(self.by.style, claimed)
-        return self.by.probe.match(style, claimed.labels, quality.writers_of(claimed))
+        style = self.by.outputs(self.by.style, self._some)
+        return self.by.probe.match(style, self._some.labels, quality.writers_of(self._some))
 
     def domain_auc(self) -> float | None:
         return quality.domain_auc(self.by.people[:MAX_COMPARED], self._features[:MAX_COMPARED])
