@@ -6,11 +6,13 @@ A script imports it first, so that ``--help`` and ``--version`` are answered bef
 import argparse
 import importlib
 import importlib.metadata
+import os
 import pkgutil
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,7 @@ from typing import Any
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,6 +30,7 @@ from handwriting.arguments import Key, checked, known_keys
 from handwriting.config import Config, Data
 from handwriting.corpus import readers
 from handwriting.errors import InputError, report_problems
+from handwriting.parallel.starter import following_starter
 from handwriting.ranges import problems
 from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, git_commit, workspace
 
@@ -131,27 +135,52 @@ def run_script(
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:
         try:
-            config = typed(composed, sys.argv[1:])
-            keys = overrides.typed_keys(HydraConfig.get().overrides.task)
-            if ignored:
-                overrides.refuse(keys, ignored(config))
-            ranks.join(config.runtime.device)
-            if not ignored and ranks.is_main():
-                overrides.note_unread(keys, reads)
-            main(config)
+            with following_starter():
+                config = typed(composed, sys.argv[1:])
+                keys = overrides.typed_keys(HydraConfig.get().overrides.task)
+                if ignored:
+                    overrides.refuse(keys, ignored(config))
+                ranks.join(config.runtime.device)
+                if not ignored and ranks.is_main():
+                    overrides.note_unread(keys, reads)
+                main(config)
         except (InputError, FloatingPointError) as error:
             if not ranks.is_main():
                 time.sleep(2)  # by then the first has said the same, and all are being ended
             sys.exit(f"error: {error}")
+        except RuntimeError as error:
+            if not ranks.is_loss(error):
+                raise
+            sys.exit(
+                f"error: another of the {ranks.world_size()} processes has ended: by an error that "
+                "it has printed, or killed, perhaps for want of memory; then run the same command "
+                "to resume"
+            )
 
     try:
-        job()
+        _run(job, is_joblib=any("launcher=joblib" in argument for argument in arguments))
     except SystemExit as end:
         if end.code == 1:  # of Hydra's composition
             for key in overrides.typed_keys([a for a in arguments if a.startswith("data.")]):
                 if where := overrides.where_read(key, arguments):
                     print(f"error: no {key} in the chosen data{where}", file=sys.stderr)
         raise
+
+
+def _run(job: Callable[[], None], is_joblib: bool) -> None:
+    """Run a job or a sweep; where joblib loses a worker, Hydra alone would print a traceback."""
+    if is_joblib:
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would print
+    try:
+        job()
+    except BrokenProcessPool:
+        sys.exit(
+            "error: a worker was killed, perhaps for want of memory: run the same command to "
+            "resume; hydra.launcher.n_jobs=1 needs less memory"
+        )
+    except CompactHydraException as error:
+        print(error, error.__cause__ or "", sep="\n", file=sys.stderr)
+        sys.exit(1)
 
 
 def _answer(script: ModuleType) -> None:

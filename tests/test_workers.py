@@ -9,10 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import joblib
 import pytest
 import torch
 from conftest import ROOT
 
+from handwriting import script
 from handwriting.errors import InputError
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.weights import load_weights
@@ -90,6 +92,40 @@ def test_workers_write_a_checkpoint_and_stop_with_their_parent(
         assert load_weights(folder / str(seed), "toy", "").state["weight"] == expected
 
 
+FOLLOWER = """
+import sys, time
+from handwriting.parallel.starter import following_starter
+with following_starter():
+    print("begun", flush=True)
+    time.sleep(float(sys.argv[1]))
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("by_torchrun", [True, False])
+def test_what_torchrun_started_stops_when_torchrun_was_killed(by_torchrun: bool) -> None:
+    sleep_s = 300 if by_torchrun else 2
+    starter = subprocess.Popen(
+        [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])",
+         sys.executable, "-c", FOLLOWER, str(sleep_s)],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, **({"TORCHELASTIC_RUN_ID": "none"} if by_torchrun else {})},
+    )  # fmt: skip
+    assert starter.stdout is not None
+    assert starter.stdout.readline() == "begun\n"
+    starter.kill()
+    said, _ = starter.communicate(timeout=DEADLINE_S)  # until what it started has closed it, too
+    assert said == ("" if by_torchrun else "ended\n")
+
+
+def test_a_worker_of_a_sweep_that_was_killed_is_told() -> None:
+    jobs = [
+        joblib.delayed(signal.raise_signal)(number) for number in (signal.SIGCHLD, signal.SIGKILL)
+    ]
+    with pytest.raises(SystemExit, match="a worker was killed.*run the same command to resume"):
+        script._run(lambda: joblib.Parallel(2)(jobs), is_joblib=False)
+
+
 def raise_end_of_file(what: str) -> None:
     raise EOFError(what)
 
@@ -110,8 +146,10 @@ def test_what_a_job_raises_is_raised_here() -> None:
     with pytest.raises(ValueError, match="invalid literal") as caught:
         run_parallel([(int, "1"), (int, "one")], 2)
     assert "_work" in str(caught.value.__cause__)  # the worker's traceback
-    with pytest.raises(InputError, match="a worker was killed.*run the same command to resume"):
-        run_parallel([(int, 1), (os._exit, 7)], 2)
+    with pytest.raises(
+        InputError, match=r"a worker was killed \(process \d+: SIGKILL\), .*to resume"
+    ):
+        run_parallel([(int, 1), (signal.raise_signal, signal.SIGKILL)], 2)
     with pytest.raises(EOFError, match="of a job"):
         run_parallel([(int, 1), (raise_end_of_file, "of a job")], 2)
 

@@ -2,12 +2,15 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from typing import TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed process leaves behind
 
 
 def progress(items: Iterable[T], total: int, description: str) -> Iterable[T]:

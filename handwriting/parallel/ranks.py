@@ -8,6 +8,7 @@ are of the whole batch. So the number of processes changes how long a run takes,
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 # For work that only the first process does. The end of a process is noticed at once.
 TIMEOUT = timedelta(days=1)
+# What gloo and NCCL say when another process has ended.
+_LOSS = r"gloo/transport[^\n]*(closed by|reset by|roken pipe)|remote process exited"
 _alone = False  # inside work that only the first process does
 
 
@@ -59,6 +62,11 @@ def rank() -> int:
 def is_main() -> bool:
     """Whether this is the first process: it alone writes."""
     return rank() == 0
+
+
+def is_loss(error: Exception) -> bool:
+    """Whether an error is that another process ended in the middle of a message."""
+    return world_size() > 1 and re.search(_LOSS, str(error)) is not None
 
 
 def main_only(work: Callable[P, T]) -> Callable[P, T]:

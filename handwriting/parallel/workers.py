@@ -7,10 +7,10 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 import torch
@@ -19,6 +19,7 @@ from handwriting.errors import InputError
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.signals import Stop
+from handwriting.parallel.starter import stop_after
 
 Argument = TypeVar("Argument")
 
@@ -63,8 +64,10 @@ def _ended(
     pool = ProcessPoolExecutor(num_workers, context, _begin, (num_threads,))
     with Stop() as stop:
         running: set[Future[None]] = set()
+        workers: list[BaseProcess] = []
         try:
             running |= {pool.submit(_work, function, argument) for function, argument in jobs}
+            workers += multiprocessing.active_children()
             while running and stop.signal is None:
                 ended, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in ended:
@@ -76,13 +79,24 @@ def _ended(
                 raise
             if stop.signal is None:
                 raise InputError(
-                    "a worker was killed, perhaps for want of memory: run the same command to "
-                    "resume; pipeline.num_workers=1 needs less memory"
+                    f"a worker was killed{_which(workers)}, perhaps for want of memory: run the "
+                    "same command to resume; pipeline.num_workers=1 needs less memory"
                 ) from error
         finally:
             _end(pool, is_done=not running)
     if stop.signal is not None:
         stop.now()
+
+
+def _which(workers: Sequence[BaseProcess]) -> str:
+    """The processes among some that a signal ended, but for those that were told to stop."""
+    ended = {worker.pid: -(worker.exitcode or 0) for worker in workers}
+    killed = [
+        f"process {pid}: {signal.Signals(number).name}"
+        for pid, number in ended.items()
+        if number > 0 and number != signal.SIGTERM
+    ]
+    return f" ({', '.join(killed)})" if killed else ""
 
 
 def _end(pool: ProcessPoolExecutor, is_done: bool) -> None:
@@ -102,15 +116,9 @@ def _begin(num_threads: int) -> None:
     """Set up a worker: its share of the threads, and who may stop it."""
     torch.set_num_threads(num_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; the parent tells us
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    """Stop this process when the one that started it has ended, however that happened."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+    stop_after(parent.join)
 
 
 def _work(function: Callable[[Argument], object], argument: Argument) -> None:
