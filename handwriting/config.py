@@ -109,7 +109,7 @@ class Data:
 
 @dataclass
 class Fonts:
-    """Where fonts come from; a font counts as one more writer."""
+    """Where fonts come from; a face, or a variable font's named instance, is one more writer."""
 
     packages: list[str] = default([*PACKAGED_FONTS])
     folders: list[str] = default([])

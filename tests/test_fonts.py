@@ -1,21 +1,30 @@
 """Fonts: found by every kind of name, used only for glyphs that they really have."""
 
+import itertools
 import os
+import re
+import signal
+import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from font_builder import build_font
+from font_builder import build_font, nested_subroutines, with_table
 from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.characters.classes import class_list
+from handwriting.config import Fonts
+from handwriting.corpus.readers.handwritten_fonts import HandwrittenFontsData
 from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
+from handwriting.parallel import limited
+from handwriting.parallel.limited import call_limited
 from handwriting.sources import fonts, glyphs
-from handwriting.sources.fonts import FontFace, find_fonts
+from handwriting.sources.font_files import FontFace
+from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import font_images, render_font
 from handwriting.storage.places import INFORMATION_DIR
 
@@ -152,6 +161,103 @@ def test_a_named_file_must_be_a_font_but_a_folder_may_hold_others(tmp_path: Path
     assert f"{broken}: not a readable font" in line
 
 
+def told(faces: Sequence[FontFace], cache: Path) -> str:
+    return "\n".join(font_images(faces, KANA, 16, cache)[1])
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["anna/font.ttf", "ben/font.ttf", "c/carl.ttf"], ["anna/font", "ben/font", "c/carl"]),
+        (["x/a.ttf", "x/b.ttf"], ["a", "b"]),
+        (["a/x/f.ttf", "b/x/f.ttf"], ["a/x/f", "b/x/f"]),
+        (["f.otf", "f.ttf"], ["f.otf", "f.ttf"]),
+    ],
+)
+def test_people_whose_fonts_have_one_name_are_told_apart(
+    files: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    for i, file in enumerate(files):
+        build_font(tmp_path / "f" / file, KANA, family="MyHand", height=705 + 10 * i)
+    (tmp_path / "f" / "z.ttf").write_bytes((tmp_path / "f" / files[0]).read_bytes())
+    faces = find_fonts(packages=(), folders=[str(tmp_path / "f")])
+    assert names(faces) == [f"MyHand Regular ({label})" for label in expected]
+    line = f"{len(files)} different fonts have this name: "
+    assert told(faces, tmp_path / "cache").count(line) == 1
+
+
+def test_a_packaged_font_keeps_its_name(tmp_path: Path) -> None:
+    build_font(tmp_path / "mine.ttf", KANA, family="Noto Sans JP")
+    found = names(find_fonts(folders=[str(tmp_path)]))
+    assert found == [*names(find_fonts()), "Noto Sans JP Regular (mine)"]
+
+
+@pytest.mark.parametrize("flavor", ["woff", "woff2"])
+def test_web_fonts_and_collections_are_read_whatever_their_suffix(
+    flavor: str, tmp_path: Path
+) -> None:
+    font = TTFont(build_font(tmp_path / "a.ttf", KANA), recalcTimestamp=False)
+    font.flavor = flavor
+    font.save(tmp_path / f"b.{flavor}")
+    font.flavor = None
+    collection = TTCollection()
+    collection.fonts = [font, TTFont(build_font(tmp_path / "c.ttf", KANA, family="Other"))]
+    collection.save(tmp_path / "c.ttf")
+    faces = find_fonts(packages=(), folders=[str(tmp_path)])
+    expected = ["Test Regular (a)", "Test Regular (b)", "Test Regular (c)", "Other Regular"]
+    assert names(faces) == expected
+    images = [render_font(face, KANA, 16)[0].tobytes() for face in faces]
+    assert len(set(images)) == 1
+
+
+def test_hands_are_named_by_their_paths_and_are_different_people(tmp_path: Path) -> None:
+    hands = [tmp_path / person / "font.ttf" for person in ("anna", "ben", "carl")]
+    for i, hand in enumerate(hands):
+        build_font(hand, KANA, family="MyHand", height=605 + 50 * i)
+    data = HandwrittenFontsData(
+        characters=KANA, hands=[*map(str, hands)], train_writers=1, split_seed=0
+    )
+    splits = data.read(Fonts(), 16, tmp_path / "cache")
+    found = {name for split in (splits.train, splits.validation, splits.test) for name in
+             split.present_writers()}  # fmt: skip
+    assert found == {"hand:anna/font", "hand:ben/font", "hand:carl/font"}
+    hands[2].write_bytes(hands[0].read_bytes())
+    with pytest.raises(InputError, match=r"a leak.*\n.*anna/font.ttf is in .*anna.* and in .*carl"):
+        data.read(Fonts(), 16, tmp_path / "cache")
+
+
+def test_each_named_instance_of_a_variable_font_is_a_face(tmp_path: Path) -> None:
+    path = build_font(tmp_path / "v.ttf", KANA, style="Thin", weights=["Thin", "Black", "Heavy"])
+    faces = find_fonts(packages=(), folders=[str(path)])
+    assert names(faces) == ["Test Thin", "Test Black", "Test Heavy"]
+    images = [render_font(face, KANA, 16)[0] for face in faces]
+    assert len({image.tobytes() for image in images}) == 3
+    line = "a variable font with 3 named instances; used: Thin, Black, Heavy"
+    assert told(faces, tmp_path / "cache").count(line) == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "region"),
+    [("Hand SC", "SC"), ("HandCN", "CN"), ("Hand CJK kr", "CJK kr"), ("Hand TW", "TW"),
+     ("Simplified Hand", "Simplified"), ("手書き简体", "简体"), ("Hand JP", ""), ("SCHOOL", "")],
+)  # fmt: skip
+def test_shapes_of_another_region_are_told(family: str, region: str, tmp_path: Path) -> None:
+    face = only_face(build_font(tmp_path / "f.ttf", KANA, family=family))
+    line = f"{region!r} in its name means Chinese or Korean shapes" if region else ""
+    assert line in told([face], tmp_path / "cache")
+    assert bool(face.note) == bool(region)
+
+
+@pytest.mark.parametrize("file", ["a.woff2", "a.PFB", "a.dfont", "a.eot", "wOF2.ttf", "empty.ttf"])
+def test_what_looks_like_a_font_and_is_not_read_is_told(file: str, tmp_path: Path) -> None:
+    build_font(tmp_path / "good.ttf", KANA)
+    (tmp_path / file).write_bytes(b"" if "empty" in file else b"wOF2" * ("2" in file) + bytes(99))
+    faces = find_fonts(packages=(), folders=[str(tmp_path)])
+    assert f"{file}: not a readable font" in told(faces, tmp_path / "cache")
+    with pytest.raises(InputError, match=f"{file}: not a readable font"):
+        find_fonts(packages=(), folders=[str(tmp_path / file)])
+
+
 # --- rendering -------------------------------------------------------------------------------
 
 
@@ -165,7 +271,7 @@ def test_glyphs_that_are_not_there_are_not_rendered(tmp_path: Path) -> None:
     assert skipped == [
         ("い", "blank glyph"),
         ("う", "not in the font"),
-        *((c, "same drawing as many others") for c in "えおかき"),
+        *((c, "drawn as a placeholder") for c in "えおかき"),
         ("け", "not in the font"),
     ]
 
@@ -177,6 +283,35 @@ def test_a_few_characters_may_look_the_same(tmp_path: Path) -> None:
     assert rendered == [0, 1, 2]
     assert (images[1] == images[2]).all()
     assert not skipped
+
+
+MANY = "".join(map(chr, range(0x4E00, 0x5E00)))
+
+
+@pytest.mark.parametrize(
+    ("font", "asked", "lacking"),
+    [
+        ({"characters": "あ鬱" + MANY, "shared": "鬱" + MANY}, "あ鬱", "鬱"),
+        ({"characters": "あ鬱" + MANY[:99], "copies": "鬱" + MANY[:99]}, "あ鬱", "鬱"),
+        ({"characters": "あ鬱麤", "copies": "鬱麤"}, "あ鬱麤", "鬱麤"),
+        ({"characters": "あ剥剝", "shared": "剥剝"}, "あ剥", ""),
+        ({"characters": "あアイ", "shared": "あア"}, "あアイ", "あア"),
+        ({"characters": "あ鬱〓", "copies": "鬱〓"}, "あ鬱", "鬱"),
+        ({"characters": "あ鬱\ufffd", "copies": "鬱\ufffd"}, "あ鬱", "鬱"),
+        ({"characters": "あ鬱□", "shared": "鬱□"}, "あ鬱", "鬱"),
+        ({"characters": "あ口□ロ", "copies": "口□ロ"}, "あ口□ロ", ""),
+        ({"characters": "あ口□ロ", "tofu": "口ロ"}, "あ口ロ", ""),
+        ({"characters": "あ口鬱", "tofu": "口鬱"}, "あ口鬱", "口鬱"),
+        ({"characters": "へヘ一ー八ハ神\ufa19", "shared": "一ー", "copies": "神\ufa19"},
+         "へヘ一ー八ハ神\ufa19", ""),
+        ({"characters": "あー一-‐–—―−", "shared": "ー一-‐–—―−"}, "あー", ""),
+    ],
+)  # fmt: skip
+def test_placeholders_are_not_glyphs_and_homographs_are(
+    font: dict[str, str], asked: str, lacking: str, tmp_path: Path
+) -> None:
+    path = build_font(tmp_path / "f.ttf", **font)
+    assert "".join(c for c, _ in render_font(only_face(path), asked, 16)[2]) == lacking
 
 
 def test_a_glyph_is_the_canonical_form_of_the_whole_drawing() -> None:
@@ -265,3 +400,87 @@ def test_a_font_damaged_after_it_was_found_is_skipped(tmp_path: Path) -> None:
     assert [line.split(": ")[0] for line in skipped] == [
         "skipped  font:Bad Regular", "skipped  font:Gone Regular",
     ]  # fmt: skip
+
+
+# --- within limits ---------------------------------------------------------------------------
+
+
+def overlapping_names(path: Path) -> Path:
+    records = b"".join(struct.pack(">6H", 3, 1, 0x409, 1, 65534, i % 9) for i in range(30_000))
+    content = struct.pack(">3H", 0, 30_000, 6) + records
+    return with_table(build_font(path, KANA), "name", content)
+
+
+def endless_character_map(path: Path) -> Path:
+    content = struct.pack(">4HI", 0, 1, 3, 10, 12)
+    content += struct.pack(">2H6I", 12, 0, 28, 0, 1, 0x20, 0x7FFF_FFFF, 1)
+    return with_table(build_font(path, KANA), "cmap", content)
+
+
+BOMBS: dict[str, Callable[[Path], Path]] = {
+    "nested composites": lambda path: build_font(path, KANA, nested=40),
+    "nested subroutines": lambda path: nested_subroutines(path, KANA),
+    "overlapping names": overlapping_names,
+    "an endless character map": endless_character_map,
+    "WOFF": lambda path: with_table(build_font(path, KANA), "junk", bytes(2**28), "woff"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_font_that_would_never_end_is_left_out_and_told(
+    bomb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limited, "MAX_CPU_S", 1)
+    monkeypatch.setattr(limited, "MAX_BYTES", 2**28)
+    path = BOMBS[bomb](tmp_path / "bomb.ttf")
+    assert path.stat().st_size < 2**20
+    build_font(tmp_path / "good.ttf", KANA, family="Good")
+    faces = find_fonts(packages=(), folders=[str(tmp_path)])
+    packed, skipped = font_images(faces, KANA, 32, tmp_path / "cache")
+    assert packed.writer_names == ("font:Good Regular",)
+    (line,) = skipped
+    assert f"{path}: " in line
+    assert re.search("takes more than 1 s of|needs more than 0.25 GB|broken file", line)
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "expected"),
+    [
+        (sum, itertools.repeat(1), "takes more than 1 s of processor time"),
+        (bytes, 2**33, "needs more than 1 GB of memory"),
+        (signal.raise_signal, signal.SIGSEGV, r"crashes the process that reads it \(SIGSEGV\)"),
+        (signal.raise_signal, signal.SIGKILL, "was killed, perhaps for want of memory"),
+        (os._exit, 3, "exit status 3"),
+        (int, "x", "invalid literal"),
+    ],
+)
+def test_whatever_a_call_does_is_told_and_the_next_is_answered(
+    function: Callable[..., object], argument: object, expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(limited, "MAX_CPU_S", 1)
+    with pytest.raises(InputError, match=expected):
+        call_limited(function, argument)
+    assert call_limited(print, "is no answer") is None
+    assert call_limited(divmod, 7, 2) == (3, 1)
+
+
+def test_what_is_in_the_cache_needs_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build_font(tmp_path / "f" / "a.ttf", KANA, weights=["Thin", "Black"])
+
+    def read() -> tuple[list[FontFace], bytes]:
+        fonts._described.cache_clear()  # as in another process
+        cache_dir = tmp_path / "cache"
+        faces = find_fonts(folders=[str(path.parent)], cache_dir=cache_dir)
+        return faces, font_images(faces, KANA, 16, cache_dir)[0].images[:].tobytes()
+
+    first = read()
+    with monkeypatch.context() as patch:
+        patch.setattr(fonts, "call", lambda is_packaged, *call: call[0](*call[1:]) if is_packaged
+                      else pytest.fail("it was read again"))  # fmt: skip
+        assert read() == first
+    (kept,) = (tmp_path / "cache" / "faces").iterdir()
+    kept.write_text(kept.read_text().replace("Test", "Tent"))
+    assert read() == first

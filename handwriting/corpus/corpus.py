@@ -19,8 +19,9 @@ from handwriting.images.packed import FORM, PackedImages, files_key, in_parts
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.run import run_folder, versions
 from handwriting.sources import simulated_writers
+from handwriting.sources.font_files import stamp
 from handwriting.sources.fonts import find_fonts
-from handwriting.sources.glyphs import font_images
+from handwriting.sources.glyphs import DRAWING, font_images
 from handwriting.storage.json_files import plain, write_json
 from handwriting.storage.keys import content_key
 from handwriting.storage.places import git_commit
@@ -95,7 +96,7 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     _tell(splits)
     characters = splits.train.characters
     train = _limited(splits.train, data)
-    faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
+    faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system, cache_dir)
     renders, skipped = font_images(faces, characters, size_px, cache_dir, fonts.min_coverage)
     if skipped:
         print("\n".join(skipped), flush=True)
@@ -115,12 +116,11 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
             sheet = cache_dir / "sheets" / content_key(FORM, splits.key, asdict(data), size_px)
             write_overview(sheet / f"{name}.png", images, partial(data.image_names, name), renders)
     unseen = _choose_unseen(characters, data)
-    stats = [(face.name, face.path.stat()) for face in faces]
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    files = [(face.name, face.path.is_file() and stamp(face.path)) for face in faces]
     corpus = Corpus(
         characters, unseen, train, splits.validation, splits.test, renders, simulated, data.is_real,
         splits.names_from,
-        key=content_key(FORM, simulated_writers.VERSION, splits.key, files),
+        key=content_key(FORM, DRAWING, simulated_writers.VERSION, splits.key, files),
     )  # fmt: skip
     parts = corpus.splits | ({"simulated": simulated} if simulated else {})
     key = type(data).__name__, asdict(data), size_px, corpus.key

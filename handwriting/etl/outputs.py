@@ -16,7 +16,7 @@ from handwriting.images.manifest import Entry, read_manifest, write_manifest
 from handwriting.images.packed import Int64, concatenate, files_key, open_packed
 from handwriting.images.sheets import save_png, sheet
 from handwriting.parallel.workers import run_parallel
-from handwriting.sources.fonts import FontFace
+from handwriting.sources.font_files import FontFace
 from handwriting.sources.glyphs import render_font
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_json, write_json

@@ -4,42 +4,28 @@ They come from Python packages, folders, a list file (``information/use_font.txt
 and the system.
 """
 
+import hashlib
 import importlib.util
 import os
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
-from fontTools.ttLib import TTCollection, TTFont
-from PIL import ImageFont
-
 from handwriting.config import PACKAGED_FONTS
 from handwriting.errors import InputError, report_problems
+from handwriting.sources.font_files import FontFace, call, read_faces, stamp
+from handwriting.storage.json_files import read_json, write_json
+from handwriting.storage.keys import content_key
 
-SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-_JAPANESE = "あア日"  # what a font must have to be found without being asked for by name
-_OTHER_REGION = re.compile(r"\b(SC|TC|HK|KR|MO)\b")  # Noto and Source: Chinese, Korean shapes
-NOT_A_CHARACTER = "\U0010fffe"  # no font has it: a font draws .notdef, as for all that it lacks
-
-
-@dataclass(frozen=True)
-class FontFace:
-    """One face of a font file.
-
-    Attributes:
-        index: its number within a collection (.ttc), else 0.
-        name: "font:" and family and style; unique among the faces found, and the writer's name.
-        family: the family's name, as a list file may give it.
-        problem: why it cannot be opened, "" if it can.
-    """
-
-    path: Path
-    index: int
-    name: str
-    family: str = ""
-    problem: str = ""
+SUFFIXES = (".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2")
+NOT_READ = (
+    ".dfont", ".pfb", ".pfa", ".eot", ".fon", ".fnt", ".bdf", ".pcf", ".otb", ".sfd", ".vfb",
+    ".glyphs",
+)  # fmt: skip
+VERSION = 1  # raise it when files are described otherwise: what is kept of them is made anew
 
 
 def find_fonts(
@@ -47,60 +33,107 @@ def find_fonts(
     folders: Sequence[str] = (),
     list_file: str | None = None,
     system: bool = False,
+    cache_dir: Path | None = None,
 ) -> list[FontFace]:
-    """The faces of every source, in this order; a family and style found again is used once.
+    """The faces of every source, in this order; one that is found again is used once.
+
+    Different faces of one family and style are named by their files, except a package's. Files
+    that look like fonts and cannot be read are faces with a problem.
 
     Args:
         packages: Python packages that carry fonts; they are not imported.
         folders: folders searched with all below them, or single font files.
         list_file: a text file with one font path, file name, family or package per line.
         system: also every Japanese font that is installed.
+        cache_dir: where it is kept what is in files of no package.
 
     Raises:
         InputError: a package, folder, file or line without a font, a named file that is
             not a font, or no font at all.
     """
     sources = [
-        (f"package {package}: not installed or without fonts", _faces(_package_files(package)))
+        (f"package {package}: not installed or without fonts", _packaged(package))
         for package in packages
     ]
-    sources += [
-        (f"{folder}: no such font or folder, or no fonts in it", _faces(_files_below(Path(folder))))
-        for folder in folders
-    ]
-    problems = [problem for problem, found in sources if not found]
-    for folder in filter(os.path.isfile, folders):
-        problems += _broken(_faces(_files_below(Path(folder))))
+    problems: list[str] = []
+    for folder in folders:
+        found = _faces(_files_below(Path(folder)), cache_dir)
+        sources.append((f"{folder}: no such font or folder, or no fonts in it", found))
+        problems += _broken(found) if os.path.isfile(folder) else []
+    problems = [problem for problem, found in sources if not found] + problems
     faces = [face for _, found in sources for face in found]
     if list_file is not None:
-        listed, wrong = _read_list(Path(list_file), folders)
+        listed, wrong = _read_list(Path(list_file), folders, cache_dir)
         faces += listed
         problems += wrong
     report_problems("fonts", problems, "Install the package, or correct fonts.* or the list file.")
     if system:
-        openable = (face for face in _faces(system_files()) if not face.problem)
-        faces += filter(_is_japanese, openable)
-    unique: dict[str, FontFace] = {}
-    for face in faces:
-        unique.setdefault(face.name, face)
-    if not unique:
+        faces += (face for face in _faces(system_files(), cache_dir) if face.is_japanese)
+    if not faces:
         raise InputError(
             "no fonts: pip install pylopdf-fonts-jp, or name folders, packages or a list file "
             "(fonts.folders, fonts.packages, fonts.list_file), or set fonts.system=true"
         )
-    return list(unique.values())
+    return _unique(faces)
+
+
+def _unique(faces: Iterable[FontFace]) -> list[FontFace]:
+    """Each face once, by its content, under a name that no other has."""
+    faces = list(dict.fromkeys(faces))
+    groups: dict[str, dict[object, FontFace]] = defaultdict(dict)
+    for face in faces:
+        groups[face.name].setdefault(face, face)
+    chosen: dict[FontFace, FontFace] = {}  # those that are used, as they are then named
+    for name, group in groups.items():
+        different = [*group.values()]
+        if len(group) > 1:  # equal faces have equal names: no others need be read
+            different = [*{_content(face): face for face in different[::-1]}.values()][::-1]
+        named = different
+        if len(different) > 1:
+            labels = short_paths([face.path for face in different])
+            named = [
+                replace(face, name=f"{name} ({label})")
+                for face, label in zip(different, labels, strict=True)
+            ]
+            if different[0].is_packaged:
+                named[0] = different[0]
+            files = ", ".join(f"{face.name} is {face.path}" for face in named)
+            told = f"{len(named)} different fonts have this name: {files}"
+            named[0] = replace(named[0], note="; ".join(filter(None, [named[0].note, told])))
+        chosen |= zip(different, named, strict=True)
+    found = [chosen[face] for face in faces if face in chosen]
+    return found if len({face.name for face in found}) == len(found) else _unique(found)
+
+
+def _content(face: FontFace) -> tuple[object, ...]:
+    """The same for the same face in another file."""
+    with suppress(OSError), face.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest(), face.index, face.axes
+    return face.path, face.index, face.axes
+
+
+def short_paths(paths: Sequence[Path]) -> list[str]:
+    """The ends of paths, without suffixes where these are not needed, that tell them apart."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        ends = [Path(*path.parts[-depth:]) for path in paths]
+        for labels in ([end.with_suffix("") for end in ends], ends):
+            if len(set(labels)) == len(paths):
+                return [label.as_posix() for label in labels]
+    return [f"{path.name}#{i}" for i, path in enumerate(paths, 1)]  # faces of one file
 
 
 def _broken(faces: Iterable[FontFace]) -> list[str]:
     return [f"{face.path}: {face.problem}" for face in faces if face.problem]
 
 
-def _package_files(package: str) -> list[Path]:
+def _packaged(package: str) -> list[FontFace]:
+    """The faces of an installed package, whose files are trusted like its code."""
     name = package.replace("-", "_")
     # Only top-level names: find_spec would import the parent of a dotted one.
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     places = (spec.submodule_search_locations or []) if spec else []
-    return [file for place in places for file in _files_below(Path(place))]
+    files = [file for place in places for file in _files_below(Path(place))]
+    return [face for file in files for face in _described(file, stamp(file), True, None)]
 
 
 def _files_below(path: Path) -> list[Path]:
@@ -117,7 +150,7 @@ def _files_below(path: Path) -> list[Path]:
             below.clear()
             continue
         walked.add(real)
-        files = (Path(folder, name) for name in names if name.lower().endswith(SUFFIXES))
+        files = (Path(folder, name) for name in names if name.lower().endswith(SUFFIXES + NOT_READ))
         found.update(file.resolve() for file in files if file.is_file())
     return sorted(found)
 
@@ -130,41 +163,49 @@ def system_files() -> list[Path]:
     return sorted({Path(file).resolve() for file in findSystemFonts()})
 
 
-def _is_japanese(face: FontFace) -> bool:
-    """Whether a face has kana and kanji, and not in the shapes of another region."""
-    if _OTHER_REGION.search(face.name):
-        return False
-    font = ImageFont.truetype(face.path, 16, face.index)
-    drawings = [(mask.size, bytes(mask)) for mask in map(font.getmask, _JAPANESE + NOT_A_CHARACTER)]
-    return drawings[-1] not in drawings[:-1]
+def _faces(files: Iterable[Path], cache_dir: Path | None) -> list[FontFace]:
+    found: list[FontFace] = []
+    for file in files:
+        try:
+            found += _described(file, stamp(file), False, cache_dir)
+        except OSError as error:
+            found.append(_unreadable(file, error))
+    return found
 
 
-def _faces(files: Iterable[Path]) -> list[FontFace]:
-    return [face for file in files for face in _faces_of(file)]
+def _unreadable(path: Path, error: Exception) -> FontFace:
+    return FontFace(path, 0, f"font:{path}", problem=f"not a readable font ({error})")
 
 
 @cache
-def _faces_of(path: Path) -> tuple[FontFace, ...]:
-    """The faces of a file; of a collection those that are Japanese, if any is."""
+def _described(
+    path: Path, stamped: str, is_packaged: bool, cache_dir: Path | None
+) -> tuple[FontFace, ...]:
+    """The faces of a file, from the cache if they were read before."""
+    if path.suffix.lower() in NOT_READ:
+        advice = f"{path.suffix} is not read: convert it to TTF or OTF, as with FontForge"
+        return (_unreadable(path, ValueError(advice)),)
+    key = content_key(VERSION, str(path), stamped)
+    kept = cache_dir / "faces" / f"{key}.json" if cache_dir and not is_packaged else None
+    if kept and kept.is_file():
+        with suppress(InputError, LookupError, TypeError):  # damaged
+            meta = read_json(kept)
+            if meta["key"] == content_key(meta["faces"]):
+                faces = [FontFace(path, **values) for values in meta["faces"]]
+                return tuple(replace(face, axes=tuple(face.axes)) for face in faces)
     try:
-        if path.suffix.lower() in (".ttc", ".otc"):
-            with TTCollection(path, lazy=True) as collection:
-                faces = [_face(path, i, font) for i, font in enumerate(collection.fonts)]
-            return tuple(filter(_is_japanese, faces)) or tuple(faces)
-        with TTFont(path, lazy=True) as font:
-            return (_face(path, 0, font),)
+        read = call(is_packaged, read_faces, path)
     except Exception as error:  # fontTools raises whatever the broken bytes lead to
-        return (FontFace(path, 0, f"font:{path}", problem=f"not a readable font ({error})"),)
+        return (_unreadable(path, error),)
+    if kept:
+        values = [{k: v for k, v in asdict(face).items() if k != "path"} for face in read]
+        write_json(kept, {"faces": values, "key": content_key(values)})
+    return tuple(replace(face, is_packaged=is_packaged) for face in read)
 
 
-def _face(path: Path, index: int, font: TTFont) -> FontFace:
-    family = font["name"].getBestFamilyName() or path.stem
-    style = font["name"].getBestSubFamilyName() or "Regular"
-    ImageFont.truetype(path, 16, index)  # FreeType must read it too
-    return FontFace(path, index, f"font:{family} {style}", family)
-
-
-def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list[str]]:
+def _read_list(
+    path: Path, folders: Sequence[str], cache_dir: Path | None
+) -> tuple[list[FontFace], list[str]]:
     """The faces that a list file names, and its lines that lead to none."""
     try:
         if path.exists() and not path.is_file():
@@ -178,7 +219,7 @@ def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list
         wanted = line.split("#")[0].strip()
         if not wanted:
             continue
-        found = _named(wanted, path.parent, folders)
+        found = _named(wanted, path.parent, folders, cache_dir)
         faces += found
         problems += [f"{path}:{number}: {problem}" for problem in _broken(found)]
         if not found:
@@ -186,19 +227,21 @@ def _read_list(path: Path, folders: Sequence[str]) -> tuple[list[FontFace], list
     return faces, problems
 
 
-def _named(wanted: str, beside: Path, folders: Sequence[str]) -> list[FontFace]:
-    """The faces of a path, file name, package or family, whichever is found first."""
+def _named(
+    wanted: str, beside: Path, folders: Sequence[str], cache_dir: Path | None
+) -> list[FontFace]:
+    """The faces of a path, package, file name or family, whichever is found first."""
     path = beside / os.path.expanduser(wanted)
     if os.path.isfile(path):
-        return _faces([path.resolve()])
-    if packaged := _package_files(wanted):
-        return _faces(packaged)
+        return _faces([path.resolve()], cache_dir)
+    if packaged := _packaged(wanted):
+        return packaged
     files = [file for folder in folders for file in _files_below(Path(folder))] + system_files()
     if wanted.lower().endswith(SUFFIXES):
-        return _faces([file for file in files if file.name == wanted][:1])
+        return _faces([file for file in files if file.name == wanted], cache_dir)
     name = wanted.casefold()
     return [
         face
-        for face in _faces(files)
+        for face in _faces(files, cache_dir)
         if name in (face.family.casefold(), face.name.removeprefix("font:").casefold())
     ]

@@ -1,28 +1,38 @@
 """Glyphs of fonts as canonical images. A font counts as a writer.
 
-A glyph is used only if the font really has it: not the drawing that stands for missing characters,
-not blank, not one drawing shared by many characters.
+A glyph is used only if the font really has it: not a drawing that stands for missing characters,
+not blank, not one drawing for different characters.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.errors import InputError, WriteError, report_problems
 from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.packed import FORM, PackedImages, cached, concatenate
 from handwriting.parallel.progress import progress
-from handwriting.sources.fonts import NOT_A_CHARACTER, FontFace
+from handwriting.sources.font_files import (
+    NOT_A_CHARACTER,
+    Drawing,
+    FontFace,
+    call,
+    differ,
+    draw,
+    stamp,
+    survey,
+)  # fmt: skip
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import content_key
 
 OVERSAMPLING = 4  # glyphs are drawn this much larger than they are stored
-MAX_SHARING = 3  # characters that may look the same: ヘ and へ, 口 and ロ, 一 and ー
-MAX_EMS = 8  # height and width of a drawing, in font sizes
+DRAWING = 2  # raise it when other glyphs are used, or drawn otherwise
+CHUNK_SIZE = 200  # characters drawn at a time, within the limits of a call
+_PLACEHOLDERS = "〓□▯☐■\ufffd"  # some fonts draw them for characters that they lack
+_SQUARES = "口ロ囗□"  # may be drawn like the box of a placeholder
 
 
 def render_font(
@@ -35,48 +45,63 @@ def render_font(
         (character, reason) for the others.
 
     Raises:
-        InputError: the file is gone, not a font, or damaged.
+        InputError: the file is gone, not a font, damaged, or takes too much time or memory.
     """
     if face.problem:
         raise InputError(f"{face.path}: {face.problem}")
-    glyphs: dict[int, tuple[bytes, Uint8]] = {}  # position: drawing, canonical image
-    reasons: dict[int, str] = {}
     try:
-        font = ImageFont.truetype(
-            face.path, OVERSAMPLING * size_px, face.index, layout_engine=ImageFont.Layout.BASIC
-        )
-        missing = _digest(_draw(font, NOT_A_CHARACTER))
-        for i, character in enumerate(characters):
-            drawing = _draw(font, character)
-            if (digest := _digest(drawing)) == missing:
-                reasons[i] = "not in the font"
-                continue
-            try:
-                glyphs[i] = digest, canonical_drawn(drawing, size_px)
-            except InputError:
-                reasons[i] = "blank glyph"
-    except Exception as error:  # as in _faces_of
+        return _render(face, characters, size_px)
+    except Exception as error:  # as of :func:`find_fonts`
         raise InputError(f"{face.path}: cannot be rendered ({error})") from error
-    sharing = Counter(digest for digest, _ in glyphs.values())
-    shared = {i for i, (digest, _) in glyphs.items() if sharing[digest] > MAX_SHARING}
-    reasons |= dict.fromkeys(shared, "same drawing as many others")
-    rendered = [i for i in glyphs if i not in shared]
+
+
+def _render(
+    face: FontFace, characters: Sequence[str], size_px: int
+) -> tuple[Uint8, list[int], list[tuple[str, str]]]:
+    glyphs: dict[int, tuple[bytes, Uint8]] = {}  # position: digest, canonical image
+    alike: dict[bytes, set[str]] = defaultdict(set)  # the characters of a drawing
+    reasons: dict[int, str] = {}
+    font = call(face.is_packaged, survey, face, characters)
+    others = NOT_A_CHARACTER + _PLACEHOLDERS
+    missing, *boxes = map(_digest, _draw(face, others, size_px))
+    probed = Counter(map(_digest, _draw(face, "".join(font.probes), size_px)))
+    placeholders = {*boxes, *(digest for digest, count in probed.items() if count > 1)}
+    for i, drawing in enumerate(_draw(face, characters, size_px)):
+        if drawing.problem:
+            raise ValueError(drawing.problem)
+        character, digest = characters[i], _digest(drawing)
+        is_mapped = character in font.mapped
+        if is_mapped or digest != missing:
+            alike[digest].add(character)
+        if digest == missing and not (is_mapped and character in _SQUARES):
+            reasons[i] = "not in the font"
+            continue
+        pixels = np.frombuffer(drawing.pixels, np.uint8).reshape(drawing.height, drawing.width)
+        try:
+            glyphs[i] = digest, canonical_drawn(pixels, size_px)
+        except InputError:
+            reasons[i] = "blank glyph"
+            continue
+        is_box = digest in placeholders and character not in _SQUARES + _PLACEHOLDERS
+        if is_box or character in font.shared:
+            reasons[i] = "drawn as a placeholder"
+    for i, (digest, _) in glyphs.items():
+        if differ(alike[digest]):
+            reasons.setdefault(i, "same drawing as other characters")
+    rendered = [i for i in glyphs if i not in reasons]
     images = np.array([glyphs[i][1] for i in rendered], np.uint8).reshape(-1, size_px, size_px)
     return images, rendered, [(characters[i], reasons[i]) for i in sorted(reasons)]
 
 
-def _draw(font: ImageFont.FreeTypeFont, character: str) -> Uint8:
-    """A glyph as (H, W) uint8, bright on dark, with an empty border of one pixel."""
-    left, top, right, bottom = (int(side) for side in font.getbbox(character))
-    if max(right - left, bottom - top) > MAX_EMS * font.size:
-        raise ValueError(f"a glyph of {right - left} x {bottom - top} px at size {font.size}")
-    picture = Image.new("L", (right - left + 2, bottom - top + 2))
-    ImageDraw.Draw(picture).text((1 - left, 1 - top), character, fill=255, font=font)
-    return np.asarray(picture)
+def _draw(face: FontFace, characters: Sequence[str], size_px: int) -> Iterator[Drawing]:
+    for start in range(0, len(characters), CHUNK_SIZE):
+        chunk = characters[start : start + CHUNK_SIZE]
+        yield from call(face.is_packaged, draw, face, chunk, OVERSAMPLING * size_px)
 
 
-def _digest(drawing: Uint8) -> bytes:
-    return hashlib.sha256(repr(drawing.shape).encode() + drawing.tobytes()).digest()
+def _digest(drawing: Drawing) -> bytes:
+    shape = f"{drawing.height} {drawing.width} ".encode()
+    return hashlib.sha256(shape + drawing.pixels).digest()
 
 
 def font_images(
@@ -92,13 +117,13 @@ def font_images(
         min_coverage: share of the characters that a font must have to be used at all.
 
     Returns:
-        The images, and a line for each font that is skipped or used in part, saying why.
+        The images, and a line for each font that is skipped, used in part, or has a note.
 
     Raises:
         InputError: no font is used, or a character that none of them has.
     """
     parts: list[PackedImages] = []
-    skipped: list[str] = []
+    skipped = [f"note  {face.name}: {face.note}" for face in faces if face.note]
     partly: list[str] = []
     for face in progress(faces, len(faces), "rendering fonts"):
         try:
@@ -126,14 +151,12 @@ def font_images(
 def _font_images(
     face: FontFace, characters: tuple[str, ...], size_px: int, cache_dir: Path
 ) -> tuple[PackedImages, list[tuple[str, str]]]:
-    """The images of one font, from the cache if the file has not changed."""
+    """The images of one font, from the cache if they were made of the same file."""
     try:
-        stat = face.path.stat()
+        file = (face.index, face.axes, face.name, stamp(face.path))
     except OSError as error:
         raise InputError(f"{face.path}: {error.strerror}") from error
-    file = (str(face.path), face.index, face.name, stat.st_size, stat.st_mtime_ns)
-    drawing = (OVERSAMPLING, MAX_SHARING)
-    folder = cache_dir / "fonts" / content_key(FORM, drawing, size_px, file, characters)
+    folder = cache_dir / "fonts" / content_key(FORM, DRAWING, size_px, file, characters)
 
     def make() -> PackedImages:
         images, rendered, missing = render_font(face, characters, size_px)

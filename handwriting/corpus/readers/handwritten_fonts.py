@@ -1,5 +1,6 @@
 """Fonts that look handwritten stand in for people: every file or folder of them is one person."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,13 +9,15 @@ from handwriting.config import Fonts, Natural
 from handwriting.corpus.audit import check_apart
 from handwriting.corpus.splits import DividedReader, Splits
 from handwriting.images.packed import concatenate
-from handwriting.sources.fonts import find_fonts
+from handwriting.sources.font_files import FontFace
+from handwriting.sources.fonts import find_fonts, short_paths
 from handwriting.sources.glyphs import font_images
+from handwriting.storage.keys import sampled_key
 
 
 @dataclass
 class HandwrittenFontsData(DividedReader):
-    """Font files, or folders of one person's fonts each."""
+    """Font files, or folders of one person's fonts each, named by their paths."""
 
     is_real = False
     characters: str = "kanji_300"
@@ -23,12 +26,26 @@ class HandwrittenFontsData(DividedReader):
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         characters = class_list(self.characters)
-        beside = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system)
+        beside = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system, cache_dir)
+        faces = [find_fonts([], [hand], cache_dir=cache_dir) for hand in self.hands]
+        sides = {f"hand {i} ({hand})": faces[i - 1] for i, hand in enumerate(self.hands, 1)}
+        check_apart(_files(sides | {"fonts": beside}))
+        names = short_paths([Path(hand).absolute() for hand in self.hands])
         hands = []
-        for hand in self.hands:
-            faces = find_fonts([], [hand])
-            check_apart({hand: (f.path for f in faces), "fonts": (f.path for f in beside)})
-            images, _ = font_images(faces, characters, size_px, cache_dir)
-            name = f"hand:{Path(hand).stem}"
-            hands.append(replace(images, writers=0 * images.writers, writer_names=(name,)))
+        for name, own in zip(names, faces, strict=True):
+            images, told = font_images(own, characters, size_px, cache_dir)
+            for line in told:
+                print(f"hand {name}: {line}", flush=True)
+            hand = (f"hand:{name}",)
+            hands.append(replace(images, writers=0 * images.writers, writer_names=hand))
         return self.divided(concatenate(hands), self.split_seed, "data.hands", "data.hands")
+
+
+def _files(sides: Mapping[str, Sequence[FontFace]]) -> dict[str, list[Path]]:
+    """The files of each side's fonts; those of equal content are all called like the first."""
+    first: dict[str, Path] = {}
+
+    def file(path: Path) -> Path:
+        return first.setdefault(sampled_key(path) if path.is_file() else str(path), path)
+
+    return {name: [file(face.path) for face in side] for name, side in sides.items()}

@@ -1,0 +1,123 @@
+"""A function called in another process, within limits of processor time and memory.
+
+For what reads files of unknown origin: a font of 2 kB can keep FreeType busy for ever.
+"""
+
+import atexit
+import logging
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ParamSpec, TypeVar
+
+from handwriting.errors import InputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_CPU_S = 20  # of a call; not wall-clock time, so a busy machine stops nothing
+MAX_BYTES = 2**30  # of the process
+OUT_OF_MEMORY = "out of memory"  # as FreeType says
+
+_lock = threading.Lock()
+_child: subprocess.Popen[bytes] | None = None  # serves all calls of this process
+
+
+def call_limited(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The value of a function, which its module's name and its own must lead to.
+
+    Raises:
+        InputError: whatever the function raised, or what ended the process that it ran in.
+    """
+    global _child
+    with _lock:
+        if _child is None or _child.poll() is not None:
+            _child = _start()
+        assert _child.stdin is not None
+        assert _child.stdout is not None
+        try:
+            pickle.dump((function, args, kwargs, MAX_CPU_S, MAX_BYTES), _child.stdin)
+            _child.stdin.flush()
+            answer = pickle.load(_child.stdout)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(_how_it_ended(_child.wait())) from error
+        except BaseException:  # the next call would get the answer to this one
+            _child.kill()
+            _child.wait()
+            raise
+    if isinstance(answer, InputError):
+        raise answer
+    return answer
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    # Ctrl-C is for this process, with which the other one ends.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
+
+
+@atexit.register
+def _end() -> None:
+    if _child is not None:
+        _child.kill()
+        _child.wait()
+
+
+def _how_it_ended(status: int) -> str:
+    name = signal.Signals(-status).name if status < 0 else ""
+    if name == "SIGXCPU":
+        return f"takes more than {MAX_CPU_S} s of processor time"
+    if name == "SIGKILL":
+        return "the process that read it was killed, perhaps for want of memory"
+    return f"crashes the process that reads it ({name or f'exit status {status}'})"
+
+
+def _serve() -> None:
+    """Answer calls until there are no more."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a function prints is no answer
+    logging.disable()  # fontTools warns of much that is harmless
+    with suppress(EOFError):
+        while True:
+            function, args, kwargs, max_cpu_s, max_bytes = pickle.load(sys.stdin.buffer)
+            _limit(max_cpu_s, max_bytes)
+            try:
+                answer: Any = function(*args, **kwargs)
+            except Exception as error:  # parsers raise whatever broken bytes lead to
+                answer = InputError(str(error) or type(error).__name__)
+                if isinstance(error, MemoryError) or str(error) == OUT_OF_MEMORY:
+                    answer = InputError(f"needs more than {max_bytes / 2**30:.2g} GB of memory")
+            pickle.dump(answer, answers)
+            answers.flush()
+
+
+def _limit(max_cpu_s: int, max_bytes: int) -> None:
+    if sys.platform == "win32":  # has no such limits; a crash at least ends only this process
+        return
+    import resource
+
+    until_s = math.ceil(time.process_time()) + max_cpu_s
+    limits = {"RLIMIT_CPU": until_s, "RLIMIT_AS": max_bytes, "RLIMIT_CORE": 0}
+    for name, limit in limits.items():
+        kind = getattr(resource, name)
+        _, hard = resource.getrlimit(kind)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        with suppress(ValueError):  # macOS does not limit memory
+            resource.setrlimit(kind, (limit, hard))
+
+
+if __name__ == "__main__":
+    _serve()
