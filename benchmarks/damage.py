@@ -61,7 +61,7 @@ def outcome(name: str, damage: str, whole: Path, side: Path) -> str:
     harmed = harm(path, damage)
     if name.startswith("cache/packed"):  # read only when something is made of it
         (side / "runs" / "smoke" / "judge" / "done.json").unlink()
-    code = attempt(STUDY, side, None)
+    code, _ = attempt(STUDY, side)
     told = log.read_text(encoding="utf-8")
     if code:
         last = told.strip().rpartition("\n")[2]
@@ -92,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole, side = Path(folder, "whole"), Path(folder, "side")
         side.mkdir()
-        if attempt(STUDY, side, None):
+        if attempt(STUDY, side)[0]:
             sys.exit((side / "log.txt").read_text())
         shutil.copytree(side, whole)
         names = [name for name in kinds(whole) if any(part in name for part in arguments.names)]

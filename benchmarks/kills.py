@@ -7,15 +7,18 @@
 Each stage runs to its end once, 120 tiny steps of ``experiment=smoke``. Then it is
 started elsewhere, killed (SIGKILL) and started again until it ends; what it wrote must be the same,
 byte for byte, but for durations and for keys made of files' times. It is removed and made again
-until it has been killed often enough. Three kills of four in a stage that trains come some time
-after it has written a checkpoint, the fourth at any time; elsewhere all come at any time.
+until it has been killed often enough. Three kills of four come some time after the stage has
+written a file of some kind, where its row names one: a checkpoint, a part of a preparation, or the
+``done.json`` of one of its own stages, to hit what is between two of them. All others come at any
+time. Where there are worker processes every other kill hits one of them, or what starts them.
 
 After every kill each file with a final name is read; after every end no other name may be there.
-A table counts, for each stage: kills; those with a checkpoint to go on from; those that left a file
-half written under a temporary name (writing); resumes, the starts that went on from a checkpoint (a
-start may be killed again before it does); ends; files that differ, are missing or are too many;
-half files. Exits with 1 if there is a difference, a half file or an error. Stages are forks of one
-process that has imported everything; when a stage has workers only their parent is killed.
+What is printed after the kill of a worker must say so, and how to go on, without a traceback. A
+table counts, for each stage: kills; those of a worker; those with a checkpoint to go on from; those
+that left a file half written under a temporary name (writing); resumes, the starts that went on
+from a checkpoint (a start may be killed again before it does); ends; files that differ, are missing
+or are too many; half files; starts that ended in other words than that. Exits with 1 if there is
+one of these three or an error. Stages are forks of one process that has imported everything.
 """
 
 import argparse
@@ -23,6 +26,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -34,9 +38,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import psutil
 import safetensors.torch
 import torch._dynamo  # noqa: F401  the first optimizer imports it: here once for all forks
 from PIL import Image
@@ -47,7 +53,7 @@ import prepare_etl
 import prepare_simulated
 from handwriting.config import Config
 from handwriting.etl import SETS
-from handwriting.script import compose
+from handwriting.script import run_script
 from handwriting.storage.locks import LOCK_FILE
 from training_cdiffusion_model import generate_images as cdiffusion_images, train as cdiffusion
 from training_character_classification import judge, test, train as classifier
@@ -60,6 +66,7 @@ from training_style_transfer import (
 from training_style_transfer.feed import STEPS
 from training_vae import generate_images as vae_images, train as vae
 
+ROOT = Path(__file__).resolve().parents[1]
 NUM_STEPS = 120
 OVERRIDES = [
     "experiment=smoke", "name=study", "runtime.num_threads=1", "runtime.checkpoint_every_s=0.1",
@@ -79,12 +86,15 @@ GRID = [
     "evidence.people=[1]", "evidence.recipe_arm=real+fonts+vae+classical",
     "evidence.recipe_people=[]", *FEWER,
 ]  # fmt: skip
-LONGEST_IN_LOOP_S = 1.0  # between a checkpoint and a kill
+LONGEST_IN_LOOP_S = 1.0  # between a checkpoint, or a part of a preparation, and a kill
+LONGEST_BETWEEN_S = 0.05  # between the end of a stage and a kill
 OF_THE_MOMENT = {
     "commit", "duration_s", "images_per_s", "inputs", "key", "records", "training_s"
 }  # fmt: skip
 LAST_BYTES = {"png": b"IEND\xaeB`\x82", "gif": b";"}
 TEMPORARY = ("unfinished", "checkpoint", "lock")
+TOLD = re.compile(r"^error: .* killed.*run the same command to resume", re.MULTILINE)
+OF_TORCHRUN = re.compile(r"^Traceback(?:\n .*)+\ntorch\S+ChildFailedError: $", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -97,8 +107,10 @@ class Stage:
         needs: stages that must have run before.
         overrides: of the configuration, beside ``base``.
         fresh_cache: whether the cache is removed too when the stage is made again.
-        trains: whether it writes checkpoints.
+        marks: patterns of the files after which most kills come; empty: kills come at any time.
         base: what all stages have in common.
+        with_workers: whether every other kill hits a worker.
+        script: started by torchrun with two processes, in place of ``main``.
     """
 
     main: Callable[[Config], Path]
@@ -106,33 +118,58 @@ class Stage:
     needs: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     fresh_cache: bool = False
-    trains: bool = True
+    marks: tuple[str, ...] = ("checkpoint.pt*",)
     base: tuple[str, ...] = tuple(OVERRIDES)
+    with_workers: bool = False
+    script: str = ""
 
 
+@dataclass(frozen=True)
+class Kill:
+    """When and whom to kill.
+
+    Attributes:
+        after_s: seconds after the start, or after ``mark``.
+        mark: pattern of files of which one must have been written first; empty: none.
+        which: of the workers, from 0 to 1; None: the stage itself.
+    """
+
+    after_s: float
+    mark: str = ""
+    which: float | None = None
+
+
+ETL = (
+    "data=etl_paper", "data.characters=あい亜哀アイ", "data.etl.png=true",
+    "data.etl.folder=${runs_dir}/../../ETL",
+)  # fmt: skip
+PARTS = ("*.npz", "images.npy", "U+*/*.png")  # of prepared files, in the order of their making
 STAGES = {
     "prepare_simulated": Stage(
-        prepare_simulated.main, "study/simulated", (), ("data.num_writers=100",), True, False
+        prepare_simulated.main, "study/simulated", (), ("data.num_writers=100",), True, ()
     ),
     "prepare_etl": Stage(
-        prepare_etl.main, "etl", (),
-        ("data=etl_paper", "data.characters=あい亜哀アイ", "data.etl.png=true",
-         "data.etl.folder=${runs_dir}/../../ETL", "data.etl.output=${runs_dir}/etl"), True, False,
+        prepare_etl.main, "etl", (), (*ETL, "data.etl.output=${runs_dir}/etl"), True, PARTS
+    ),
+    "prepare_etl, 2 workers": Stage(
+        prepare_etl.main, "etl2", (),
+        (*ETL, "data.etl.output=${runs_dir}/etl2", "pipeline.num_workers=2"), True, PARTS,
+        with_workers=True,
     ),
     "image_encoder": Stage(train_image_encoder.main, "study/image_encoder"),
     "text_encoder": Stage(train_text_encoder.main, "study/text_encoder"),
     "clip": Stage(train_clip.main, "study/clip", ("image_encoder", "text_encoder")),
     "style_transfer": Stage(style_transfer.main, "study/style_transfer", ("clip",)),
     "style_transfer_images": Stage(
-        style_transfer_images.main, "study/generated/adain_clip", ("style_transfer",), trains=False
+        style_transfer_images.main, "study/generated/adain_clip", ("style_transfer",), marks=()
     ),
     "dcgan": Stage(dcgan.main, "study/dcgan"),
-    "dcgan_images": Stage(dcgan_images.main, "study/generated/dcgan", ("dcgan",), trains=False),
+    "dcgan_images": Stage(dcgan_images.main, "study/generated/dcgan", ("dcgan",), marks=()),
     "vae": Stage(vae.main, "study/vae"),
-    "vae_images": Stage(vae_images.main, "study/generated/vae", ("vae",), trains=False),
+    "vae_images": Stage(vae_images.main, "study/generated/vae", ("vae",), marks=()),
     "cdiffusion": Stage(cdiffusion.main, "study/cdiffusion"),
     "cdiffusion_images": Stage(
-        cdiffusion_images.main, "study/generated/cdiffusion", ("cdiffusion",), trains=False
+        cdiffusion_images.main, "study/generated/cdiffusion", ("cdiffusion",), marks=()
     ),
     "classifier": Stage(classifier.main, "study/classifier/real+classical"),
     "judge_classifier": Stage(
@@ -140,13 +177,26 @@ STAGES = {
         ("classifier.name=judge", "classifier.splits=[validation,test]",
          "classifier.use_fonts=true"),
     ),
-    "judge": Stage(judge.main, "study/judge", ("judge_classifier", "vae_images"), trains=False),
-    "test": Stage(test.main, "study/test", ("classifier",), trains=False),
+    "judge": Stage(judge.main, "study/judge", ("judge_classifier", "vae_images"), marks=()),
+    "test": Stage(test.main, "study/test", ("classifier",), marks=()),
     "pipeline": Stage(pipeline.main, "whole", (), ("name=whole", *WHOLE_LINE), True),
+    "pipeline, between stages": Stage(
+        pipeline.main, "between", (), ("name=between", *WHOLE_LINE), True, ("done.json",)
+    ),
     "pipeline, 2 workers": Stage(
-        pipeline.main, "workers", (), ("name=workers", *WHOLE_LINE, "pipeline.num_workers=2"), True
+        pipeline.main, "workers", (), ("name=workers", *WHOLE_LINE, "pipeline.num_workers=2"), True,
+        ("checkpoint.pt*", "done.json"), with_workers=True,
     ),
     "evidence": Stage(evidence.main, "grid", (), ("name=grid", *GRID), True),
+    "sweep, 2 workers": Stage(
+        vae.main, "sweep", (),
+        ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1",
+         "name=sweep/${seed}", "hydra.sweep.dir=${runs_dir}/hydra"), with_workers=True,
+    ),
+    "torchrun, 2 processes": Stage(
+        classifier.main, "ranks", (), ("name=ranks",), with_workers=True,
+        script="training_character_classification/train.py",
+    ),
 }  # fmt: skip
 
 
@@ -155,26 +205,26 @@ class Outcome:
     """What the kills of a stage showed."""
 
     kills: int = 0
+    of_workers: int = 0
     with_checkpoint: int = 0
     writing: int = 0
     resumes: int = 0
     ends: int = 0
     differences: list[str] = field(default_factory=list)
     half_files: list[str] = field(default_factory=list)
+    other_words: list[str] = field(default_factory=list)
     whole_s: float = 0.0
     error: str = ""
 
 
-def attempt(stage: Stage, side: Path, kill_after_s: float | None, in_loop: bool = False) -> int:
-    """Start a stage; kill it after so many seconds. Returns its exit code, negative if killed.
+def attempt(stage: Stage, side: Path, kill: Kill | None = None) -> tuple[int, bool]:
+    """Start a stage and kill it or a worker; it may end before.
 
-    Args:
-        stage: to start.
-        side: its folder.
-        kill_after_s: None: it may end.
-        in_loop: the seconds count from when it has written a checkpoint.
+    Returns:
+        Its exit code, negative if killed, and whether anything was killed.
     """
-    began = time.time()
+    began, killed = time.time(), False
+    mark, of_worker = (kill.mark, kill.which is not None) if kill else ("", False)
     sys.stdout.flush()
     process = os.fork()
     if process == 0:
@@ -182,17 +232,43 @@ def attempt(stage: Stage, side: Path, kill_after_s: float | None, in_loop: bool 
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status)
-        if in_loop and any(newer(path, began) for path in checkpoints(stage, side)):
-            in_loop, began = False, time.time()
-        if kill_after_s is not None and not in_loop and time.time() - began > kill_after_s:
-            os.kill(process, signal.SIGKILL)
-            kill_after_s = None
-        time.sleep(0.01)
+            code = os.waitstatus_to_exitcode(status)
+            return code, killed and (of_worker or code == -signal.SIGKILL)
+        if mark and any(newer(path, began) for path in written(stage, side, mark)):
+            mark, began = "", time.time()
+        if kill and not (mark or killed) and time.time() - began > kill.after_s:
+            killed = kill_one(process, kill.which)
+        time.sleep(0.005)
+
+
+def kill_one(process: int, which: float | None) -> bool:
+    """Kill a process, or one of its workers; false if there is none."""
+    victims = [process]
+    if which is not None:
+        below = psutil.Process(process).children(recursive=True)
+        victims = [one.pid for one in below if is_worker(one)]
+    try:
+        os.kill(victims[int((which or 0) * len(victims))], signal.SIGKILL)
+    except (IndexError, ProcessLookupError):
+        return False
+    return True
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process works or starts workers; Python's own trackers do not."""
+    try:
+        words = " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return False
+    return bool(words) and "resource_tracker" not in words
+
+
+def written(stage: Stage, side: Path, mark: str) -> Iterator[Path]:
+    return (side / "runs" / stage.folder).rglob(mark)
 
 
 def checkpoints(stage: Stage, side: Path) -> list[Path]:
-    return list((side / "runs" / stage.folder).rglob("checkpoint.pt*"))
+    return list(written(stage, side, "checkpoint.pt*"))
 
 
 def newer(path: Path, than: float) -> bool:
@@ -201,53 +277,91 @@ def newer(path: Path, than: float) -> bool:
 
 def work(stage: Stage, side: Path) -> None:
     """The stage's own process; what it prints goes to a log."""
-    code = 1
+    code: int | str | None = 1
     try:
         sys.stdout = sys.stderr = log = (side / "log.txt").open("a")
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         places = [f"runs_dir={side / 'runs'}", f"cache_dir={side / 'cache'}"]
-        stage.main(compose([*stage.base, *places, *stage.overrides]))
+        sys.argv = ["", *stage.base, *places, *stage.overrides]
+        if stage.script:
+            torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+            command = [sys.executable, *torchrun, str(ROOT / stage.script), *sys.argv[1:]]
+            os.execv(sys.executable, command)
+        started = sys.modules["__main__"] = ModuleType("__main__")  # what workers import, too
+        started.__file__ = sys.modules[stage.main.__module__].__file__
+        run_script(stage.main)
         code = 0
+    except SystemExit as end:
+        code = end.code
     except Exception:
         traceback.print_exc()
     finally:
+        if isinstance(code, str):  # as Python would
+            print(code, file=sys.stderr)
         sys.stdout.flush()
-        os._exit(code)
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def kill_stage(stage: Stage, whole: Path, side: Path, kills: int, rng: random.Random) -> Outcome:
     """Kill a stage so many times, and compare what it writes with a run that nobody killed."""
     outcome = Outcome()
     started = time.perf_counter()
-    if attempt(stage, whole, None) != 0:
+    if attempt(stage, whole)[0] != 0:
         outcome.error = last_line(whole)
         return outcome
     outcome.whole_s = round(time.perf_counter() - started, 2)
+    log = side / "log.txt"
     while outcome.kills < kills or not outcome.ends:
         shutil.rmtree(side / "runs" / stage.folder, ignore_errors=True)
         if stage.fresh_cache:
             shutil.rmtree(side / "cache", ignore_errors=True)
-        (side / "log.txt").unlink(missing_ok=True)
-        while True:
-            in_loop = stage.trains and outcome.kills % 4 != 3
-            after_s = rng.uniform(0, LONGEST_IN_LOOP_S if in_loop else outcome.whole_s)
-            enough = outcome.kills >= kills
-            code = attempt(stage, side, None if enough else after_s, in_loop and not enough)
-            if code != -signal.SIGKILL:
-                break
-            outcome.kills += 1
-            outcome.with_checkpoint += bool(checkpoints(stage, side))
-            outcome.writing += any("unfinished-" in name for name in files_in(side))
-            outcome.half_files += half_files(side, ended=False)
-        if code != 0:
-            outcome.error = last_line(side)
-            return outcome
+        log.write_bytes(b"")
+        code = -1
+        while code != 0:
+            kill = next_kill(stage, outcome, rng) if outcome.kills < kills else None
+            size = log.stat().st_size
+            code, was_killed = attempt(stage, side, kill)
+            told = log.read_bytes()[size:].decode(errors="replace")
+            of_worker = was_killed and kill is not None and kill.which is not None
+            if code != 0 and not was_killed:
+                outcome.error = last_line(side)
+                return outcome
+            if code != 0:
+                outcome.other_words += other_words(told, is_told=of_worker)
+                outcome.with_checkpoint += bool(checkpoints(stage, side))
+                outcome.writing += any("unfinished-" in name for name in files_in(side))
+                outcome.half_files += half_files(side, ended=False)
+            outcome.kills += was_killed
+            outcome.of_workers += of_worker
         outcome.ends += 1
-        outcome.resumes += (side / "log.txt").read_text().count("resumed at step")
+        outcome.resumes += log.read_text().count("resumed at step")
         outcome.differences += differences(whole, side, f"runs/{stage.folder}")
         outcome.half_files += half_files(side, ended=True)
     return outcome
+
+
+def next_kill(stage: Stage, outcome: Outcome, rng: random.Random) -> Kill:
+    is_marked = bool(stage.marks) and outcome.kills % 4 != 3
+    mark = rng.choice(stage.marks) if is_marked else ""
+    longest_s = LONGEST_BETWEEN_S if mark == "done.json" else LONGEST_IN_LOOP_S
+    of_worker = stage.with_workers and outcome.kills % 8 < 4
+    return Kill(
+        rng.uniform(0, longest_s if mark else outcome.whole_s), mark,
+        rng.random() if of_worker else None,
+    )  # fmt: skip
+
+
+def other_words(told: str, is_told: bool) -> list[str]:
+    """What a start printed after a kill, if it does not say what happened and how to go on.
+
+    Args:
+        is_told: whether it should; a process that was killed itself says nothing.
+    """
+    without = OF_TORCHRUN.sub("", told)
+    if "Traceback" in without or (is_told and not TOLD.search(told)):
+        return [told.strip()[-2000:]]
+    return []
 
 
 def last_line(side: Path) -> str:
@@ -335,7 +449,7 @@ def in_order(names: list[str]) -> Iterator[str]:
 
 def draw_etl(folder: Path) -> None:
     """Small ETL files as the tests draw them; all sets are as small as they are from now on."""
-    path = Path(__file__).resolve().parents[1] / "tests" / "etl_encoder.py"
+    path = ROOT / "tests" / "etl_encoder.py"
     spec = importlib.util.spec_from_file_location("etl_encoder", path)
     assert spec is not None
     assert spec.loader is not None
@@ -371,13 +485,14 @@ def main() -> None:
             wanted = arguments.kills if stage in arguments.stages else 0
             found[stage] = outcome = kill_stage(STAGES[stage], *sides, wanted, rng)
             print(row(stage, outcome), flush=True)
-            for path in [*outcome.differences, *outcome.half_files][:5]:
+            for path in [*outcome.differences, *outcome.half_files, *outcome.other_words][:5]:
                 print(f"    {path}", flush=True)
     if arguments.out:
         counts_of = {stage: vars(outcome) for stage, outcome in found.items()}
         text = json.dumps({"seed": arguments.seed, "stages": counts_of}, indent=1)
         arguments.out.write_text(text + "\n", encoding="utf-8")
-    sys.exit(any(o.differences or o.half_files or o.error for o in found.values()))
+    wrong = [o.differences or o.half_files or o.other_words or o.error for o in found.values()]
+    sys.exit(any(wrong))
 
 
 if __name__ == "__main__":
