@@ -3,7 +3,6 @@
 For what reads files of unknown origin: a font of 2 kB can keep FreeType busy for ever.
 """
 
-import atexit
 import logging
 import math
 import os
@@ -11,7 +10,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,8 +24,7 @@ MAX_CPU_S = 20  # of a call; not wall-clock time, so a busy machine stops nothin
 MAX_BYTES = 2**30  # of the process
 OUT_OF_MEMORY = "out of memory"  # as FreeType says
 
-_lock = threading.Lock()
-_child: subprocess.Popen[bytes] | None = None  # serves all calls of this process
+_child: subprocess.Popen[bytes] | None = None  # serves all calls; it ends when its input does
 
 
 def call_limited(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,51 +34,36 @@ def call_limited(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
         InputError: whatever the function raised, or what ended the process that it ran in.
     """
     global _child
-    with _lock:
-        if _child is None or _child.poll() is not None:
-            _child = _start()
-        assert _child.stdin is not None
-        assert _child.stdout is not None
-        try:
-            pickle.dump((function, args, kwargs, MAX_CPU_S, MAX_BYTES), _child.stdin)
-            _child.stdin.flush()
-            answer = pickle.load(_child.stdout)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(_how_it_ended(_child.wait())) from error
-        except BaseException:  # the next call would get the answer to this one
-            _child.kill()
-            _child.wait()
-            raise
+    if _child is None or _child.poll() is not None:
+        _child = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,  # Ctrl-C is for this process
+        )
+    assert _child.stdin is not None
+    assert _child.stdout is not None
+    try:
+        pickle.dump((function, args, kwargs, MAX_CPU_S, MAX_BYTES), _child.stdin)
+        _child.stdin.flush()
+        answer = pickle.load(_child.stdout)
+    except (OSError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(_how_it_ended(_child.wait())) from error
+    except BaseException:  # the next call would get the answer to this one
+        _child.kill()
+        _child.wait()
+        raise
     if isinstance(answer, InputError):
         raise answer
     return answer
 
 
-def _start() -> "subprocess.Popen[bytes]":
-    # Ctrl-C is for this process, with which the other one ends.
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        start_new_session=True,
-    )
-
-
-@atexit.register
-def _end() -> None:
-    if _child is not None:
-        _child.kill()
-        _child.wait()
-
-
 def _how_it_ended(status: int) -> str:
-    name = signal.Signals(-status).name if status < 0 else ""
+    name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
     if name == "SIGXCPU":
         return f"takes more than {MAX_CPU_S} s of processor time"
-    if name == "SIGKILL":
-        return "the process that read it was killed, perhaps for want of memory"
-    return f"crashes the process that reads it ({name or f'exit status {status}'})"
+    return f"ends the process that reads it ({name})"
 
 
 def _serve() -> None:
@@ -110,13 +92,10 @@ def _limit(max_cpu_s: int, max_bytes: int) -> None:
 
     until_s = math.ceil(time.process_time()) + max_cpu_s
     limits = {"RLIMIT_CPU": until_s, "RLIMIT_AS": max_bytes, "RLIMIT_CORE": 0}
-    for name, limit in limits.items():
-        kind = getattr(resource, name)
-        _, hard = resource.getrlimit(kind)
-        if hard != resource.RLIM_INFINITY:
-            limit = min(limit, hard)
+    for kind, limit in ((getattr(resource, name), limit) for name, limit in limits.items()):
+        _, most = resource.getrlimit(kind)
         with suppress(ValueError):  # macOS does not limit memory
-            resource.setrlimit(kind, (limit, hard))
+            resource.setrlimit(kind, (min(limit, most if most >= 0 else limit), most))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from fontTools.ttLib import TTCollection, TTFont
+from fontTools.ttLib import TTCollection, TTFont, newTable
 from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.characters.classes import letter
@@ -92,7 +92,7 @@ def read_faces(path: Path) -> tuple[FontFace, ...]:
 
 def _faces(path: Path, index: int, font: TTFont) -> list[FontFace]:
     """A font as a face; a variable font as one for each of its named instances."""
-    names = font["name"]
+    names = font["name"] if "name" in font else newTable("name")
     family = _clean(names.getBestFamilyName()) or path.stem
     style = _clean(names.getBestSubFamilyName()) or "Regular"
     places: dict[tuple[float, ...], str] = {(): style}
@@ -112,10 +112,11 @@ def _faces(path: Path, index: int, font: TTFont) -> list[FontFace]:
         notes.append(f"{region[0]!r} in its name means Chinese or Korean shapes; used all the same")
     opened = _opened(path, index, (), 16, stamp(path))  # FreeType must read it too
     *drawings, missing = (_draw(opened, character) for character in _JAPANESE + NOT_A_CHARACTER)
-    has_all = missing not in drawings and not any(drawing.problem for drawing in drawings)
-    is_japanese = has_all and not region
+    is_whole = missing not in drawings and not any(drawing.problem for drawing in drawings)
     faces = [
-        FontFace(path, index, f"font:{family} {label}", family, "", place, "", is_japanese)
+        FontFace(
+            path, index, f"font:{family} {label}", family, "", place, "", is_whole and not region
+        )
         for place, label in places.items()
     ]
     return [replace(faces[0], note="; ".join(notes)), *faces[1:]]
@@ -138,17 +139,12 @@ def _opened(
 
 
 class Drawing(NamedTuple):
-    """A glyph, bright on dark, with an empty border of one pixel.
-
-    Attributes:
-        pixels: (height, width) uint8; empty if it cannot be drawn.
-        problem: why it cannot.
-    """
+    """A glyph, bright on dark, with an empty border of one pixel."""
 
     height: int
     width: int
-    pixels: bytes
-    problem: str = ""
+    pixels: bytes  # (height, width) uint8
+    problem: str = ""  # why it cannot be drawn
 
 
 def draw(face: FontFace, characters: Iterable[str], size_px: int) -> list[Drawing]:
@@ -173,17 +169,11 @@ def _draw(font: ImageFont.FreeTypeFont, character: str) -> Drawing:
 
 
 class Survey(NamedTuple):
-    """What a font's character map says of characters.
+    """What a font's character map says of the characters that are asked for."""
 
-    Attributes:
-        mapped: those that it has a glyph for.
-        shared: those whose glyph stands for many others: a placeholder.
-        probes: some kanji that it has beside them.
-    """
-
-    mapped: set[str]
-    shared: set[str]
-    probes: list[str]
+    mapped: set[str]  # those that have a glyph
+    shared: set[str]  # those whose glyph stands for many others, too
+    probes: list[str]  # some other kanji
 
 
 def survey(face: FontFace, characters: Iterable[str]) -> Survey:

@@ -77,31 +77,26 @@ def find_fonts(
     return _unique(faces)
 
 
-def _unique(faces: Iterable[FontFace]) -> list[FontFace]:
+def _unique(faces: Sequence[FontFace]) -> list[FontFace]:
     """Each face once, by its content, under a name that no other has."""
-    faces = list(dict.fromkeys(faces))
-    groups: dict[str, dict[object, FontFace]] = defaultdict(dict)
-    for face in faces:
-        groups[face.name].setdefault(face, face)
+    groups: dict[str, list[FontFace]] = defaultdict(list)
+    for face in dict.fromkeys(faces):
+        groups[face.name].append(face)
     chosen: dict[FontFace, FontFace] = {}  # those that are used, as they are then named
     for name, group in groups.items():
-        different = [*group.values()]
-        if len(group) > 1:  # equal faces have equal names: no others need be read
-            different = [*{_content(face): face for face in different[::-1]}.values()][::-1]
-        named = different
-        if len(different) > 1:
-            labels = short_paths([face.path for face in different])
-            named = [
-                replace(face, name=f"{name} ({label})")
-                for face, label in zip(different, labels, strict=True)
-            ]
-            if different[0].is_packaged:
-                named[0] = different[0]
-            files = ", ".join(f"{face.name} is {face.path}" for face in named)
-            told = f"{len(named)} different fonts have this name: {files}"
-            named[0] = replace(named[0], note="; ".join(filter(None, [named[0].note, told])))
-        chosen |= zip(different, named, strict=True)
-    found = [chosen[face] for face in faces if face in chosen]
+        first: dict[object, FontFace] = {}  # of each content
+        for face in group:  # equal faces have equal names: no others need be read
+            first.setdefault(len(group) > 1 and _content(face), face)
+        labels = short_paths([face.path for face in first.values()])
+        for i, (face, label) in enumerate(zip(first.values(), labels, strict=True)):
+            keeps_name = len(first) == 1 or (face.is_packaged and i == 0)
+            chosen[face] = face if keeps_name else replace(face, name=f"{name} ({label})")
+        if len(first) > 1:
+            files = ", ".join(f"{chosen[face].name} is {face.path}" for face in first.values())
+            told = f"{len(first)} different fonts have this name: {files}"
+            known = chosen[group[0]]
+            chosen[group[0]] = replace(known, note="; ".join(filter(None, [known.note, told])))
+    found = [chosen[face] for face in dict.fromkeys(faces) if face in chosen]
     return found if len({face.name for face in found}) == len(found) else _unique(found)
 
 
@@ -133,7 +128,7 @@ def _packaged(package: str) -> list[FontFace]:
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     places = (spec.submodule_search_locations or []) if spec else []
     files = [file for place in places for file in _files_below(Path(place))]
-    return [face for file in files for face in _described(file, stamp(file), True, None)]
+    return [face for file in files for face in _described(file, "", True, None)]
 
 
 def _files_below(path: Path) -> list[Path]:

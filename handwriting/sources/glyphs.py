@@ -49,42 +49,35 @@ def render_font(
     """
     if face.problem:
         raise InputError(f"{face.path}: {face.problem}")
-    try:
-        return _render(face, characters, size_px)
-    except Exception as error:  # as of :func:`find_fonts`
-        raise InputError(f"{face.path}: cannot be rendered ({error})") from error
-
-
-def _render(
-    face: FontFace, characters: Sequence[str], size_px: int
-) -> tuple[Uint8, list[int], list[tuple[str, str]]]:
     glyphs: dict[int, tuple[bytes, Uint8]] = {}  # position: digest, canonical image
     alike: dict[bytes, set[str]] = defaultdict(set)  # the characters of a drawing
     reasons: dict[int, str] = {}
-    font = call(face.is_packaged, survey, face, characters)
-    others = NOT_A_CHARACTER + _PLACEHOLDERS
-    missing, *boxes = map(_digest, _draw(face, others, size_px))
-    probed = Counter(map(_digest, _draw(face, "".join(font.probes), size_px)))
-    placeholders = {*boxes, *(digest for digest, count in probed.items() if count > 1)}
-    for i, drawing in enumerate(_draw(face, characters, size_px)):
-        if drawing.problem:
-            raise ValueError(drawing.problem)
-        character, digest = characters[i], _digest(drawing)
-        is_mapped = character in font.mapped
-        if is_mapped or digest != missing:
-            alike[digest].add(character)
-        if digest == missing and not (is_mapped and character in _SQUARES):
-            reasons[i] = "not in the font"
-            continue
-        pixels = np.frombuffer(drawing.pixels, np.uint8).reshape(drawing.height, drawing.width)
-        try:
-            glyphs[i] = digest, canonical_drawn(pixels, size_px)
-        except InputError:
-            reasons[i] = "blank glyph"
-            continue
-        is_box = digest in placeholders and character not in _SQUARES + _PLACEHOLDERS
-        if is_box or character in font.shared:
-            reasons[i] = "drawn as a placeholder"
+    try:
+        font = call(face.is_packaged, survey, face, characters)
+        missing, *boxes = map(_digest, _draw(face, NOT_A_CHARACTER + _PLACEHOLDERS, size_px))
+        probed = Counter(map(_digest, _draw(face, font.probes, size_px)))
+        placeholders = {*boxes, *(digest for digest, count in probed.items() if count > 1)}
+        for i, drawing in enumerate(_draw(face, characters, size_px)):
+            if drawing.problem:
+                raise ValueError(drawing.problem)
+            character, digest = characters[i], _digest(drawing)
+            is_mapped = character in font.mapped
+            if is_mapped or digest != missing:
+                alike[digest].add(character)
+            if digest == missing and not (is_mapped and character in _SQUARES):
+                reasons[i] = "not in the font"
+                continue
+            pixels = np.frombuffer(drawing.pixels, np.uint8).reshape(drawing.height, drawing.width)
+            try:
+                glyphs[i] = digest, canonical_drawn(pixels, size_px)
+            except InputError:
+                reasons[i] = "blank glyph"
+                continue
+            is_box = digest in placeholders and character not in _SQUARES + _PLACEHOLDERS
+            if is_box or character in font.shared:
+                reasons[i] = "drawn as a placeholder"
+    except Exception as error:  # as of :func:`find_fonts`
+        raise InputError(f"{face.path}: cannot be rendered ({error})") from error
     for i, (digest, _) in glyphs.items():
         if differ(alike[digest]):
             reasons.setdefault(i, "same drawing as other characters")

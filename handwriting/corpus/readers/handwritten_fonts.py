@@ -1,6 +1,5 @@
 """Fonts that look handwritten stand in for people: every file or folder of them is one person."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from handwriting.config import Fonts, Natural
 from handwriting.corpus.audit import check_apart
 from handwriting.corpus.splits import DividedReader, Splits
 from handwriting.images.packed import concatenate
-from handwriting.sources.font_files import FontFace
 from handwriting.sources.fonts import find_fonts, short_paths
 from handwriting.sources.glyphs import font_images
 from handwriting.storage.keys import sampled_key
@@ -29,7 +27,13 @@ class HandwrittenFontsData(DividedReader):
         beside = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system, cache_dir)
         faces = [find_fonts([], [hand], cache_dir=cache_dir) for hand in self.hands]
         sides = {f"hand {i} ({hand})": faces[i - 1] for i, hand in enumerate(self.hands, 1)}
-        check_apart(_files(sides | {"fonts": beside}))
+        first: dict[str, Path] = {}  # of the files of equal content; all are called like it
+        check_apart(
+            {
+                side: [first.setdefault(_content(face.path), face.path) for face in fonts_of]
+                for side, fonts_of in [*sides.items(), ("fonts", beside)]
+            }
+        )
         names = short_paths([Path(hand).absolute() for hand in self.hands])
         hands = []
         for name, own in zip(names, faces, strict=True):
@@ -41,11 +45,5 @@ class HandwrittenFontsData(DividedReader):
         return self.divided(concatenate(hands), self.split_seed, "data.hands", "data.hands")
 
 
-def _files(sides: Mapping[str, Sequence[FontFace]]) -> dict[str, list[Path]]:
-    """The files of each side's fonts; those of equal content are all called like the first."""
-    first: dict[str, Path] = {}
-
-    def file(path: Path) -> Path:
-        return first.setdefault(sampled_key(path) if path.is_file() else str(path), path)
-
-    return {name: [file(face.path) for face in side] for name, side in sides.items()}
+def _content(path: Path) -> str:
+    return sampled_key(path) if path.is_file() else str(path)
