@@ -65,11 +65,13 @@ def framed(inset_px: int, thickness_px: int, sides: str = "lrtb", dark: float = 
     return scan
 
 
-def lit(light: Callable[[Cover, Cover], Cover]) -> Scan:
+def lit(
+    light: Callable[[Cover, Cover], Cover], paper: float = 235, ink: float = 40, noise: float = 2
+) -> Scan:
     """In a light that depends on the place (y, x from -1 to 1)."""
 
     def scan(cover: Cover, rng: np.random.Generator) -> Cover:
-        page = on(235, 40, noise=2)(cover, rng)
+        page = on(paper, ink, noise=noise)(cover, rng)
         y, x = np.mgrid[-1 : 1 : len(page) * 1j, -1 : 1 : len(page) * 1j]
         return page * light(y, x)
 
@@ -159,7 +161,35 @@ def test_only_the_ink_of_a_scan_is_kept(kind: str, is_inverted: bool) -> None:
         image = grey(scan(cover, rng))
         clean = canonical(grey(255 - 255 * cover), 64)
         found[character] = overlap(canonical(255 - image if is_inverted else image, 64), clean)
-    assert min(found.values()) > least, found
+    assert min(found.values()) > least - 0.04 * is_inverted, found
+
+
+LIGHTS: dict[str, Callable[[Cover, Cover], Cover]] = {
+    "slope": lambda y, x: 0.6 + 0.4 * (x + y) / 2,
+    "steep slope": lambda y, x: 0.6 - 0.4 * x,
+    "vignette": lambda y, x: 1 - 0.25 * (x * x + y * y),
+    "shadow's edge": lambda y, x: 1 - 0.35 / (1 + np.exp(-12 * (x - 0.3 * y))),
+    "lamp": lambda y, x: 0.4 + 0.6 * np.exp(-((x - 0.5) ** 2 + (y + 0.5) ** 2)),
+}
+
+
+@pytest.mark.parametrize("light", LIGHTS)
+@pytest.mark.parametrize(("paper", "ink"), [(230, 40), (200, 90), (40, 220)])
+def test_dense_kanji_in_bad_light_are_found_and_seldom_refused(
+    light: str, paper: float, ink: float
+) -> None:
+    rng = np.random.default_rng(0)
+    characters, num_refused = "愛国語議", 0
+    covers = np.concatenate([*simulate(characters, 1, 1, 7, 112).images]) / 255
+    for character, cover in zip(characters, covers, strict=True):
+        image = grey(lit(LIGHTS[light], paper, ink, noise=4)(cover, rng))
+        try:
+            found = canonical(image, 64)
+        except InputError:
+            num_refused += 1
+            continue
+        assert overlap(found, canonical(grey(255 - 255 * cover), 64)) > 0.6, character
+    assert num_refused <= 1
 
 
 @pytest.mark.parametrize("noise", [0, 5])
