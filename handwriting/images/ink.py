@@ -7,18 +7,17 @@ lines) is set to zero. In both cases the straight lines of frames, scanner edges
 """
 
 from functools import cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from handwriting.errors import InputError
+from handwriting.images.frames import border_of, stroke_widths_px, without_frames, without_specks
 
 cv2.setNumThreads(1)  # images are read in a pool of threads
 
 Uint8 = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
 MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
@@ -36,16 +35,9 @@ THIN_KERNEL = 0.15  # of the shorter side: a usual pen is narrower, a usual gap 
 MARGIN = 0.12  # of the shorter side, where paper is more likely than ink
 MIN_THIN = 0.01  # of the pixels, at full contrast: where nothing is thin there is no stroke
 MIN_CERTAINTY = 0.8  # in logits, for polarity: about 70 %
-FAINT_LIGHT = 16  # grey levels of the paper
+FAINT_LIGHT = 16  # grey levels of paper: where it is darker, noise is more than light
 NUM_SIGMAS = 4.5  # ink differs from paper by so many deviations of the paper's noise
 BIMODAL = 0.8  # share of the ink's variance between two layers; a pencil's pressure has .75
-
-MIN_LINE = 0.85  # of the ink's box: a frame's line is at least so long
-SLACK = 0.02  # of the longer side, by which a frame may be turned or end early
-THIN = 0.75  # of the pen's width or darkness: a frame's line is thinner or fainter
-THICK = 1.4  # of the pen's width: a scanner's edge is thicker
-MAX_FRAMES = 4  # inside of one another
-SPECK = 0.4  # of the pen's width squared: a dot that was written is at least as large
 
 
 def ink_of(image: Uint8) -> Uint8:
@@ -57,7 +49,7 @@ def ink_of(image: Uint8) -> Uint8:
     ink = _against_border(image)
     if ink is None:
         ink = _against_local_paper(_at_most(image, MAX_SIDE_PX))
-    return _without_specks(_without_frames(ink))
+    return without_specks(without_frames(ink))
 
 
 def stretched(ink: Uint8, peak: int) -> Uint8:
@@ -75,7 +67,7 @@ def _levels(peak: int) -> Uint8:
 
 def _against_border(image: Uint8) -> Uint8 | None:
     """The ink of a clean image, whose paper has the border's level; None if it is not clean."""
-    border = np.sort(_border(image))
+    border = np.sort(border_of(image))
     paper = (int(border[(len(border) - 1) // 2]) + int(border[len(border) // 2])) // 2
     low, high, _, _ = cv2.minMaxLoc(image)
     darker, brighter = paper - int(low), int(high) - paper
@@ -86,13 +78,11 @@ def _against_border(image: Uint8) -> Uint8 | None:
     difference = cv2.subtract(paper, image) if darker >= brighter else cv2.subtract(image, paper)
     ink = stretched(difference, max(darker, brighter))
     num_ink = cv2.countNonZero(ink)
-    if num_ink > MAX_INK * ink.size or np.count_nonzero(_border(ink)) > MAX_TOUCHING * len(border):
+    if num_ink > MAX_INK * ink.size or np.count_nonzero(border_of(ink)) > MAX_TOUCHING * len(
+        border
+    ):
         return None
     return ink if _num_faint(ink) <= MAX_FAINT * num_ink else None
-
-
-def _border(image: Uint8) -> Uint8:
-    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 
 def _num_faint(ink: Uint8) -> int:
@@ -215,7 +205,7 @@ def _is_dark_ink(image: Uint8) -> bool:
     elif thinness * local > 0 or _is_shaded(small):
         certainty = 1.7 * thinness + local
     else:
-        border, area = _border(bright).mean(), bright.mean()
+        border, area = border_of(bright).mean(), bright.mean()
         if (border >= 0.7 and area >= 0.5) or (border <= 0.3 and area <= 0.5):
             return bool(border > 0.5)
         widths, margin = _looks(bright) - _looks(1 - bright)
@@ -241,7 +231,7 @@ def _looks(mask: Uint8) -> npt.NDArray[np.float64]:
     Returns:
         (2,) the log of the variation of its widths, and the share of the margin that it covers.
     """
-    widths = _widths(mask)
+    widths = stroke_widths_px(mask)
     is_margin = np.ones(mask.shape, np.bool_)
     zone = max(1, round(MARGIN * min(mask.shape)))
     is_margin[zone:-zone, zone:-zone] = False
@@ -291,168 +281,8 @@ def _without_faint_layer(ink: Uint8) -> Uint8:
 def _without_vignette(ink: Uint8) -> Uint8:
     """Set to zero what touches the border and is nowhere dark: where light falls off quickly."""
     _, numbers = cv2.connectedComponents(cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY)[1])
-    for number in np.unique(_border(numbers)):
+    for number in np.unique(border_of(numbers)):
         is_own = numbers == number
         if number and ink[is_own].max() < STRONG:
             ink = np.where(is_own, 0, ink).astype(np.uint8)
     return ink
-
-
-# Frames and specks --------------------------------------------------------------------------------
-
-
-class Line(NamedTuple):
-    """A straight line parallel to the border.
-
-    Attributes:
-        ends: its first column or row, and the one after its last.
-        thickness_px: the usual one.
-        pixels: (H, W) its ink, and what crosses it.
-    """
-
-    is_row: bool
-    ends: tuple[int, int]
-    thickness_px: float
-    pixels: Mask
-
-
-def _without_frames(ink: Uint8) -> Uint8:
-    """Remove cell frames, lines of neighbouring cells, ruled lines and a scanner's black edges."""
-    slack = max(1, round(SLACK * max(ink.shape)))
-    for _ in range(MAX_FRAMES):
-        frame = _frame(ink, slack) if _may_have_frame(ink, slack) else []
-        if not frame:
-            break
-        ink = ink.copy()
-        for line in frame:
-            ink[line.pixels] = 0
-    return ink
-
-
-def _may_have_frame(ink: Uint8, slack: int) -> bool:
-    """Whether ink reaches from border to border, or runs along all sides of its box: quickly."""
-    left, top, width, height = cv2.boundingRect(ink)
-    if width >= ink.shape[1] - 2 * slack - 2 or height >= ink.shape[0] - 2 * slack - 2:
-        return True
-    box, depth = ink[top : top + height, left : left + width], 2 * slack + 1
-    sides = ((box[:depth], 0), (box[:, :depth], 1), (box[-depth:], 0), (box[:, -depth:], 1))
-    return all(np.count_nonzero(s.any(axis)) >= MIN_LINE * s.shape[1 - axis] for s, axis in sides)
-
-
-def _bar(slack: int) -> Uint8:
-    return np.ones((2 * slack + 1, 1), np.uint8)
-
-
-def _frame(ink: Uint8, slack: int) -> list[Line]:
-    """The lines that are not the character's.
-
-    They run from border to border or to one another, and are thinner or fainter than the strokes.
-    As thick as these, they must lie at the border and apart from the strokes, which have a margin:
-    the outer strokes of 国 in a tight image remain. So does all if nothing else would.
-    """
-    _, mask = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY)
-    lines = _lines(mask, slack)
-    while True:
-        attached = [line for line in lines if _is_attached(line, lines, mask.shape, slack + 1)]
-        if len(attached) == len(lines):
-            break
-        lines = attached
-    if not lines:
-        return []
-    rest = mask.copy()
-    rest[np.logical_or.reduce([line.pixels for line in lines])] = 0
-    num_rest, pen = cv2.countNonZero(rest), pen_width_px(rest)
-    thinnest, thickest = (f(line.thickness_px for line in _outermost(lines)) for f in (min, max))
-    if num_rest < 2 * min(pen, thinnest) ** 2 + 4:
-        return []
-    darkness = float(np.percentile(ink[rest > 0], 75))
-    left, top, width, height = cv2.boundingRect(rest)
-    right, bottom = mask.shape[1] - left - width, mask.shape[0] - top - height
-    is_tight = min(left, top, right, bottom) <= 1
-    is_small = num_rest < 0.5 * (cv2.countNonZero(mask) - num_rest)
-    is_closed = min(sum(line.is_row == is_row for line in lines) for is_row in (True, False)) >= 2
-    near = cv2.dilate(rest, np.ones((5, 5), np.uint8)) > 0
-    frame = []
-    for line in lines:
-        own = line.pixels & (mask > 0)
-        is_apart = not (near & own).any()
-        thickness = max(line.thickness_px, thickest if is_closed else 0)
-        if thickness <= THIN * pen or float(np.median(ink[own])) <= THIN * darkness:
-            is_frame = is_apart or not is_tight
-        else:
-            is_frame = is_apart and not is_tight and bool(_border(own.astype(np.uint8)).any())
-            is_frame &= min(thinnest, thickness) > THICK * pen or not (is_closed or is_small)
-        if is_frame:
-            frame.append(line)
-    return frame
-
-
-def _outermost(lines: list[Line]) -> list[Line]:
-    """The first and the last row and column of lines: a closed frame is as thick on all sides."""
-    found = []
-    for is_row in (True, False):
-        own = [line for line in lines if line.is_row == is_row]
-        own.sort(key=lambda line: int(line.pixels.any(axis=1 if line.is_row else 0).argmax()))
-        found += own[:1] + own[-1:]
-    return found
-
-
-def _lines(mask: Uint8, slack: int) -> list[Line]:
-    """The straight rows and columns of a mask, nearly as long as the box of its ink."""
-    _, _, width, height = cv2.boundingRect(mask)
-    lines = []
-    for is_row in (True, False):
-        upright = mask if is_row else np.ascontiguousarray(mask.T)
-        length = max(MIN_LINE * (width if is_row else height), MIN_LINE / 2 * max(width, height))
-        turned = cv2.dilate(upright, _bar(slack))
-        bands = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((1, int(length) | 1), np.uint8))
-        num_bands, numbers, stats, _ = cv2.connectedComponentsWithStats(bands, connectivity=4)
-        for number in range(1, num_bands):
-            pixels = numbers == number
-            first, extent = stats[number, cv2.CC_STAT_LEFT], stats[number, cv2.CC_STAT_WIDTH]
-            thickness = (upright.astype(np.bool_) & pixels).sum(axis=0)
-            if not thickness.any():
-                continue
-            usual = float(np.median(thickness[thickness > 0]))
-            ends = int(first), int(first + extent)
-            lines.append(Line(is_row, ends, usual, pixels if is_row else pixels.T))
-    return lines
-
-
-def _is_attached(line: Line, lines: list[Line], shape: tuple[int, ...], slack: int) -> bool:
-    """Whether both ends of a line are at the image's border or at a line across."""
-    stops = [0, shape[1 if line.is_row else 0]]
-    for other in lines:
-        if other.is_row != line.is_row:
-            across = np.flatnonzero(other.pixels.any(axis=0 if line.is_row else 1))
-            stops += [int(across[0]), int(across[-1]) + 1]
-    return all(min(abs(end - stop) for stop in stops) <= slack for end in line.ends)
-
-
-def _without_specks(ink: Uint8) -> Uint8:
-    """Remove what is smaller than the dot of a pen."""
-    half = cv2.resize(ink, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    outlines, _ = cv2.findContours(half, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    usual = 0.03 * max(ink.shape)  # in the half: a pen as wide as that is the boldest
-    if len(outlines) < 2 or all(max(cv2.boundingRect(one)[2:]) > usual for one in outlines):
-        return ink
-    _, mask = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY)
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    areas[0] = 0  # paper
-    pen = pen_width_px((areas >= 0.1 * areas.max())[numbers].astype(np.uint8))
-    is_written = areas >= max(1.0, SPECK * pen**2)
-    return ink if is_written[1:].all() else np.where(is_written[numbers], ink, 0).astype(np.uint8)
-
-
-def pen_width_px(mask: Uint8) -> float:
-    """The usual width of the strokes of a mask (H, W)."""
-    return float(np.median(_widths(mask)))
-
-
-def _widths(mask: Uint8) -> npt.NDArray[np.float32]:
-    """The widths of strokes at each pixel of their middle (n,); one 0 where there are none."""
-    doubled = cv2.resize(mask, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    depth = cv2.distanceTransform(np.pad(doubled, 1), cv2.DIST_L2, 3)
-    ridge = depth[(depth > 0) & (depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8)))]
-    return ridge if len(ridge) else np.zeros(1, np.float32)
