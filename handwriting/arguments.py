@@ -4,14 +4,15 @@ In Hydra's grammar a path with a space, ``(``, ``=`` or a Japanese character is 
 ``2024_11`` a number. Where a key takes text, its value is text here, and quoted for Hydra.
 """
 
-import difflib
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -22,83 +23,87 @@ from handwriting.storage.places import CONFIG_DIR
 
 # Hydra's own options: alone, with a value behind them.
 ALONE = ["--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m"]
-ALONE += ["--shell-completion", "-sc"]
 VALUED = ["--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"]
-VALUED += ["--config-dir", "-cd", "--experimental-rerun", "--info", "-i"]
-OTHERS = re.compile(r"~|hydra\b|[^=]*@")  # overrides that are left to Hydra
-CALL = re.compile(
-    r"(choice|range|interval|glob|shuffle|sort|tag|str|int|float|bool|json_str)\(.*\)"
+VALUED += ["--config-dir", "-cd", "--info", "-i"]
+OTHERS = re.compile(r"~|\+*hydra\b|[^=]*@")  # overrides that are left to Hydra
+AS_TYPED = re.compile(  # values that are left to Hydra: quoted, escaped, or calls of its functions
+    r"""\s*(['"]).*\1\s*|.*\\[,=()\[\]{}: ].*"""
+    r"|(choice|range|interval|glob|shuffle|sort|tag|str|int|float|bool|json_str)\(.*\)"
 )
-ESCAPED = re.compile(r"\\[,=()\[\]{}: ]")  # by a user who knows the grammar
-QUOTED = re.compile(r"""\s*(['"]).*\1\s*""")
+parser = cache(OverridesParser.create)
 
 
 @dataclass(frozen=True)
 class Key:
     """What a key takes: its type, and the words to choose from where there are some."""
 
-    kind: Any
+    kind: Any = None
     choices: tuple[str, ...] = ()
 
 
-def known_keys(*shapes: type, place: str = "") -> dict[str, Key]:
-    """The keys of dataclasses and of those in them, and the groups of ``conf/``."""
+def known_keys(shape: type, place: str = "") -> dict[str, Key]:
+    """The keys of a dataclass and of those in it by their dotted names."""
     found: dict[str, Key] = {}
-    for shape in shapes:
-        for name, annotated in get_type_hints(shape, include_extras=True).items():
-            kind = annotated
-            choices: tuple[str, ...] = ()
-            if get_origin(kind) is Annotated:
-                kind, *ranges = get_args(kind)
-                choices = tuple(w for r in ranges if isinstance(r, OneOf) for w in r.words.split())
-            parts = [part for part in get_args(kind) if part is not type(None)]
-            kind = parts[0] if parts and type(None) in get_args(kind) else kind
-            if isinstance(kind, type) and issubclass(kind, Enum):
-                choices = tuple(kind.__members__)
-            found[place + name] = Key(kind, choices)
-            if is_dataclass(kind) and isinstance(kind, type):
-                found |= known_keys(kind, place=f"{place}{name}.")
-    if not place:
-        for folder in CONFIG_DIR.iterdir():
-            if folder.is_dir():
-                choices = tuple(sorted(path.stem for path in folder.glob("*.yaml")))
-                found[folder.name] = Key(None, (*choices, "null"))
+    kinds = get_type_hints(shape)
+    for name, annotated in get_type_hints(shape, include_extras=True).items():
+        kind = kinds[name]
+        if type(None) in get_args(kind):
+            kind = get_args(kind)[0]
+        ranges = getattr(annotated, "__metadata__", ())
+        choices = tuple(w for r in ranges if isinstance(r, OneOf) for w in r.words.split())
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            choices = tuple(kind.__members__)
+        found[place + name] = Key(kind, choices)
+        if is_dataclass(kind) and isinstance(kind, type):
+            found |= known_keys(kind, place=f"{place}{name}.")
     return found
 
 
-def checked(words: Sequence[str], known: dict[str, Key]) -> list[str]:
+def known_groups() -> dict[str, Key]:
+    """The groups of ``conf/``: of their files one is chosen."""
+    folders = [path for path in CONFIG_DIR.iterdir() if path.is_dir()]
+    found = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folders}
+    found["experiment"].append("null")
+    return {name: Key(choices=tuple(choices)) for name, choices in found.items()}
+
+
+def checked(words: Sequence[str], known: dict[str, Key]) -> tuple[list[str], list[str]]:
     """The words behind a script's name as Hydra reads them, text in quotes.
 
     Args:
-        known: see :func:`known_keys`.
+        known: see :func:`known_keys` and :func:`known_groups`.
+
+    Returns:
+        Hydra's options, overrides.
 
     Raises:
         InputError: options that Hydra does not have, unknown keys or choices, values that cannot be
             read: each of them with what to type instead.
     """
-    found, problems, left = [], [], list(words)
+    options: list[str] = []
+    overrides, problems, left = [], [], list(words)
     sweeps = "-m" in left or "--multirun" in left
     while left:
         word = left.pop(0)
         option, equals, own = word.partition("=")
         if option in ALONE or option in VALUED:
-            found += [word, *([left.pop(0)] if word in VALUED and left else [])]
+            options += [word, *([left.pop(0)] if word in VALUED and left else [])]
         elif word.startswith("-"):
-            if not equals and left and not _is_setting(left[0], known):
+            following = left[0].lstrip("+").partition("=")[0] if left else "-"
+            if not equals and not following.startswith("-") and following not in known:
                 own = left.pop(0)
                 word = f"{word} {own}"
-            name = option.lstrip("-").replace("-", "_")
-            meant = _meant("", name, own, known) or "key=value"
+            meant = _meant(option.lstrip("-").replace("-", "_"), own, known) or "key=value"
             problems.append(f"{word}: not an option here; type {meant}")
         elif OTHERS.match(word):
-            found.append(word)
+            overrides.append(word)
         else:
             try:
-                found.append(_checked(word, known, sweeps))
+                overrides.append(_checked(word, known, sweeps))
             except InputError as error:
                 problems.append(f"{word}: {error}")
     report_problems("what was typed", problems, "--help shows how this script is used.")
-    return found
+    return options, overrides
 
 
 def quoted(override: str, kind: Any = None, sweeps: bool = False) -> str:
@@ -110,15 +115,15 @@ def quoted(override: str, kind: Any = None, sweeps: bool = False) -> str:
     """
     key, equals, value = override.partition("=")
     text = value.strip()
-    if not text or QUOTED.fullmatch(text) or CALL.fullmatch(text) or ESCAPED.search(text):
+    if not text or AS_TYPED.fullmatch(text):
         return override
-    if text.startswith("[") and (kind is Any or _is_list(kind, str)):
+    if kind in (list[str], Any) and text.startswith("["):
         pieces = r"[^,\[\]]+"
     elif kind in (str, Any):
         is_path = re.search(r"[/\\ ]", text)  # may have commas
         pieces = "[^,]+" if "," in text and (sweeps or not is_path) else ".+"
     else:
-        pieces = r"[^,\[\]{}]*[^\x00-\x7f,\[\]{}][^,\[\]{}]*"
+        pieces = r"[^,:\[\]{}]*[^\x00-\x7f,:\[\]{}][^,:\[\]{}]*"
     if pieces != ".+" and ("'" in text or '"' in text):
         return override
     return key + equals + re.sub(pieces, lambda found: quote(found[0].strip()), text)
@@ -131,28 +136,21 @@ def quote(text: str) -> str:
     return "'" + re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", r"\'") + "'"
 
 
-def _is_setting(word: str, known: dict[str, Key]) -> bool:
-    return word.startswith("-") or word.lstrip("+").partition("=")[0] in known
-
-
-def _is_list(kind: Any, item: type) -> bool:
-    parts = get_args(kind)
-    return get_origin(kind) is list and (parts[0] is item or item in get_args(parts[0]))
-
-
 def _checked(override: str, known: dict[str, Key], sweeps: bool) -> str:
     """One override for Hydra."""
     name, equals, value = override.lstrip("+").partition("=")
     if not equals:
         raise InputError("expected key=value")
-    above = [name.rsplit(".", depth)[0] for depth in (1, 2)]
-    is_below = any(get_origin(known[k].kind) in (dict, list) for k in above if k in known)
-    if name not in known and not is_below:
-        raise InputError(f"there is no key {name}{_meant('; type ', name, value, known)}")
-    key = known.get(name, Key(None))
-    is_plain = not (QUOTED.fullmatch(value) or CALL.fullmatch(value) or "${" in value)
-    if is_plain and value != "null":
-        if get_origin(key.kind) in (list, tuple) and not value.startswith("["):
+    above = [known.get(name.rsplit(".", depth)[0], Key()).kind for depth in range(3)]
+    if not any(get_origin(kind) in (dict, list) for kind in above):
+        if name not in known:
+            meant = _meant(name, value, known)
+            raise InputError(f"there is no key {name}" + (f"; type {meant}" if meant else ""))
+        override = f"{name}={value}"  # there is nothing that + could add to
+    key = known.get(name, Key())
+    is_list = get_origin(key.kind) in (list, tuple)
+    if not AS_TYPED.fullmatch(value) and "${" not in value:
+        if is_list and not value.startswith("[") and value != "null":
             raise InputError(f"expected a list; type {shlex.quote(f'{name}=[{value}]')}")
         for word in value.split(",") if key.choices else ():
             if word.strip(" []") not in key.choices:
@@ -161,39 +159,30 @@ def _checked(override: str, known: dict[str, Key], sweeps: bool) -> str:
                 raise InputError(f"expected one of {', '.join(key.choices)}{advice}")
     written = quoted(override, key.kind, sweeps)
     try:
-        _parser().parse_override(written)
+        parser().parse_override(written)
     except HydraException:
-        quotes = shlex.quote(f"{name}={quote(value)}")
-        raise InputError(f"Hydra cannot read this value; as text: {quotes}") from None
+        kind = "a list such as [a,'b, c']" if is_list else getattr(key.kind, "__name__", "text")
+        raise InputError(f"Hydra cannot read this value: expected {kind}") from None
     return written
 
 
-_parser = cache(OverridesParser.create)
-
-
-def _meant(start: str, name: str, value: str, known: dict[str, Key]) -> str:
+def _meant(name: str, value: str, known: dict[str, Key]) -> str:
     """The settings that a misspelt key, or an option of another program, may stand for."""
-    last = {key: key.rpartition(".")[2] for key in known}
-    initials = {key: "".join(word[0] for word in key.split("_")) for key in known if "." not in key}
-    if name.startswith("no_") and known.get(name[3:], Key(None)).kind is bool:
+    if name.startswith("no_") and known.get(name[3:], Key()).kind is bool:
         name, value = name[3:], "false"
-    near = difflib.get_close_matches(name, known, 3, 0.75)
-    near_last = difflib.get_close_matches(name.rpartition(".")[2], last.values(), 1, 0.75)
-    keys = (
-        [name]
-        if name in known
-        else []
-        or [key for key in known if last[key] == name]
-        or [key for key in initials if initials[key] == name and len(name) > 1]
-        or near
-        or [key for key in known if last[key] in near_last]
-    )
-    settings = [shlex.quote(f"{key}={_near(value, known[key])}") for key in keys[:6]]
-    return start + " or ".join(settings) if settings else ""
+    names = defaultdict(list)  # what a key may be called -> keys
+    for key in known:
+        initials = "".join(word[0] for word in key.split("_")) if "_" in key else key
+        for called in {key, key.rpartition(".")[2], key if "." in key else initials}:
+            names[called].append(key)
+    near = [name] if name in known or name in names else get_close_matches(name, names, 3, 0.75)
+    keys = dict.fromkeys(key for called in near for key in names[called])
+    settings = [shlex.quote(f"{key}={_near(value, known[key])}") for key in keys]
+    return " or ".join(settings[:6])
 
 
 def _near(value: str, key: Key) -> str:
     """The choice that a value comes nearest to, or the value where there is nothing to choose."""
     if not value:
         return "true" if key.kind is bool else "VALUE"
-    return next(iter(difflib.get_close_matches(value.lower(), key.choices, 1, 0.5)), value)
+    return next(iter(get_close_matches(value.lower(), key.choices, 1, 0.5)), value)

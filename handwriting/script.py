@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
+from itertools import product
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,12 +23,12 @@ from typing import Any
 from hydra import compose as hydra_compose, initialize_config_dir, main as hydra_main
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from handwriting import overrides
-from handwriting.arguments import Key, checked, known_keys
+from handwriting.arguments import Key, checked, known_groups, known_keys, parser
 from handwriting.config import Config, Data
 from handwriting.corpus import readers
 from handwriting.errors import InputError, report_problems
@@ -46,7 +48,7 @@ def _register() -> dict[str, Key]:
     """
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    known = known_keys(Config)
+    known = known_keys(Config) | known_groups()
     for _, name, _ in pkgutil.iter_modules(readers.__path__):
         module = importlib.import_module(f"{readers.__name__}.{name}")
         classes = [item for item in vars(module).values() if isinstance(item, type)]
@@ -69,8 +71,8 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
         written: the overrides of the command line, which alone may read the environment.
 
     Raises:
-        InputError: values are missing or out of range, or keys unknown; all of them are named. A
-            value refers to a key that is not there, or a file reads the environment.
+        InputError: values are missing or out of range; all of them are named. A value refers to a
+            key that is not there, or a file reads the environment.
     """
     for found in _READS_ENVIRONMENT.findall(OmegaConf.to_yaml(composed)):
         if not any(found in override for override in written):
@@ -85,7 +87,6 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
         raise InputError(" ".join(str(error).split())) from error
     if missing:
         raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
-    report_problems("settings", [*overrides.unknown_keys(composed)], "Leave them out.")
     assert isinstance(config, Config)
     report_problems(
         "settings",
@@ -97,9 +98,55 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
 
 def compose(typed_in: Sequence[str] = ()) -> Config:
     """The study with overrides, as a script would see it."""
-    written = checked(typed_in, _register())
+    _, settings = checked(typed_in, _register())
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return typed(hydra_compose("study", written), written)
+        return typed(hydra_compose("study", settings), settings)
+
+
+def check_sweep(settings: Sequence[str], folder_keys: Sequence[str]) -> None:
+    """Check that each job of a sweep (``-m``) writes into a folder of its own.
+
+    Args:
+        settings: overrides, of which some have several values.
+        folder_keys: keys that decide which folder the script writes into, beside name and runs_dir.
+
+    Raises:
+        InputError: two jobs would write into one folder, or Hydra into one of somebody else's.
+    """
+    parsed = parser().parse_overrides(list(settings))
+    swept = [one for one in parsed if one.is_sweep_override()]
+    fixed = [str(one.input_line) for one in parsed if one not in swept]
+    choices = [[f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
+               for one in swept]  # fmt: skip
+    jobs = sorted({*product(*choices)})
+    folders = set()
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        for number, job in enumerate(jobs):
+            own = [*fixed, *job, f"hydra.job.num={number}", f"hydra.job.id={number}"]
+            composed = hydra_compose("study", own, return_hydra_config=True)
+            HydraConfig.instance().set_config(composed)  # for names such as ${hydra:job.num}
+            records = Path(composed.hydra.sweep.dir)
+            with open_dict(composed):
+                del composed["hydra"]
+            config = typed(composed, own)
+            folders.add(
+                str([attrgetter(key)(config) for key in ("runs_dir", "name", *folder_keys)])
+            )
+    if len(folders) < len(jobs):
+        name = "_".join(f"${{{_reference(one.key_or_group)}}}" for one in swept)
+        raise InputError(
+            f"-m {' '.join(str(one.input_line) for one in swept)}: its jobs would write into one "
+            f"folder, each over the last: add 'name=NAME_{name}' (in single quotes) for a folder "
+            "of each"
+        )
+    is_own = not records.exists() or (records / "multirun.yaml").is_file()
+    if not is_own and not (records.is_dir() and all(p.name.isdigit() for p in records.iterdir())):
+        raise InputError(f"hydra.sweep.dir={records}: expected a folder that is new or a sweep's")
+
+
+def _reference(key: str) -> str:
+    """How another value refers to a key, or to the choice of a group."""
+    return f"hydra:runtime.choices.{key}" if _register()[key].kind is None else key
 
 
 def run_script(
@@ -118,22 +165,16 @@ def run_script(
     from handwriting.parallel import ranks  # torch: seconds, which help does not wait for
 
     _answer(sys.modules.get(main.__module__ or "", _started))  # of an installed command
-    known = _register()
     if sys.version_info >= (3, 14):
         # argparse checks every help text when it is added, and Hydra 1.3's for --shell-completion
         # is not a string: https://github.com/facebookresearch/hydra/issues/3121
         argparse.ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
-    try:
-        arguments = checked(sys.argv[1:], known)
-        overrides.check_sweep(arguments, folder_keys)
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    if data and not any(argument.startswith("data=") for argument in arguments):
-        arguments.insert(0, f"data={data}")
-    sys.argv[1:] = arguments
+    is_begun = False
 
     @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
     def job(composed: DictConfig) -> None:
+        nonlocal is_begun
+        is_begun = True
         try:
             with following_starter():
                 config = typed(composed, sys.argv[1:])
@@ -157,20 +198,26 @@ def run_script(
                 "to resume"
             )
 
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would print
     try:
-        _run(job, is_joblib=any("launcher=joblib" in argument for argument in arguments))
-    except SystemExit as end:
-        if end.code == 1:  # of Hydra's composition
-            for key in overrides.typed_keys([a for a in arguments if a.startswith("data.")]):
-                if where := overrides.where_read(key, arguments):
-                    print(f"error: no {key} in the chosen data{where}", file=sys.stderr)
-        raise
+        options, settings = checked(sys.argv[1:], _register())
+        if data and not any(setting.startswith("data=") for setting in settings):
+            settings.insert(0, f"data={data}")
+        if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*options, *settings}:
+            check_sweep(settings, folder_keys)
+        sys.argv[1:] = [*options, *settings]
+        _run(job)
+    except (InputError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_in_words(error)}")
+    except (AssertionError, AttributeError, ValueError) as error:
+        if is_begun or error.__cause__:  # in a job, here or in a worker
+            raise
+        advice = "; parts of what is null: in a file of conf/" if "NoneType" in str(error) else ""
+        sys.exit(f"error: Hydra cannot compose this: {error}{advice}")
 
 
-def _run(job: Callable[[], None], is_joblib: bool) -> None:
-    """Run a job or a sweep; where joblib loses a worker, Hydra alone would print a traceback."""
-    if is_joblib:
-        os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would print
+def _run(job: Callable[[], None]) -> None:
+    """Run a job or a sweep, whose workers may be killed."""
     try:
         job()
     except BrokenProcessPool:
@@ -178,9 +225,20 @@ def _run(job: Callable[[], None], is_joblib: bool) -> None:
             "error: a worker was killed, perhaps for want of memory: run the same command to "
             "resume; hydra.launcher.n_jobs=1 needs less memory"
         )
-    except CompactHydraException as error:
-        print(error, error.__cause__ or "", sep="\n", file=sys.stderr)
-        sys.exit(1)
+
+
+def _in_words(error: Exception) -> str:
+    """What an error of composition says; for a key of other data, the choice that has it."""
+    readers = ConfigStore.instance().repo["data"]
+    for key, name in re.findall(r"Could not override '(data\.(\w+).*)'", str(error)):
+        schemas = [
+            schema.removesuffix(".yaml") for schema in readers if name in readers[schema].node
+        ]
+        files = {path.stem: path.read_text("utf-8") for path in CONFIG_DIR.glob("data/*.yaml")}
+        choices = [name for name in sorted(files) if any(one in files[name] for one in schemas)]
+        if choices:
+            return f"no {key} in the chosen data: add data={' or data='.join(choices)}"
+    return f"{error}\n{error.__cause__ or ''}".strip()
 
 
 def _answer(script: ModuleType) -> None:

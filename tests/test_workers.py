@@ -123,7 +123,7 @@ def test_a_worker_of_a_sweep_that_was_killed_is_told() -> None:
         joblib.delayed(signal.raise_signal)(number) for number in (signal.SIGCHLD, signal.SIGKILL)
     ]
     with pytest.raises(SystemExit, match="a worker was killed.*run the same command to resume"):
-        script._run(lambda: joblib.Parallel(2)(jobs), is_joblib=False)
+        script._run(lambda: joblib.Parallel(2)(jobs))
 
 
 def raise_end_of_file(what: str) -> None:

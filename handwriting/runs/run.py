@@ -34,7 +34,7 @@ from handwriting.runs.checkpoint import Checkpoints, read_checkpoint
 from handwriting.runs.metrics_log import MetricsLog
 from handwriting.runs.runtime import precision_of
 from handwriting.runs.tracking import Tracker
-from handwriting.storage.json_files import plain, read_or_empty, write_json
+from handwriting.storage.json_files import leaves, plain, read_or_empty, write_json
 from handwriting.storage.keys import content_key, file_key
 from handwriting.storage.locks import LOCK_FILE, FolderLock
 from handwriting.storage.places import git_commit
@@ -353,8 +353,13 @@ def _images_key(folder: Path) -> str | None:
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """What differs between two configurations, in a line: ``clip.num_steps 10 -> 20``."""
-    old, new = _leaves(before), _leaves(after)
-    names = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    old, new = leaves(before), leaves(after)
+    names = [
+        name
+        for name in {**new, **old}
+        if old.get(name) != new.get(name)
+        and name.split(".")[0] not in ("key", "versions", "commit")
+    ]  # of no setting
     found = [
         f"another {name.removeprefix('inputs.')}" if name.startswith("inputs.")
         else f"{name} {_short(old.get(name))} -> {_short(new.get(name))}" for name in names
@@ -367,15 +372,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 def date_of(path: Path) -> str:
     """When a file was written."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
-
-
-def _leaves(value: Any, place: str = "") -> dict[str, Any]:
-    """The values of nested settings by their dotted names; not those that decide no result."""
-    if not isinstance(value, Mapping):
-        return {place: value}
-    parts = [(f"{place}.{key}".lstrip("."), item) for key, item in value.items()]
-    kept = [part for part in parts if part[0] not in ("key", "versions", "commit")]
-    return {name: leaf for part, item in kept for name, leaf in _leaves(item, part).items()}
 
 
 def _short(value: Any) -> str:

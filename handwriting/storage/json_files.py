@@ -25,6 +25,14 @@ def plain(value: Any) -> Any:
     return value
 
 
+def leaves(value: Any, place: str = "") -> dict[str, Any]:
+    """The values of nested mappings by their dotted names."""
+    if not isinstance(value, Mapping) or not value:
+        return {place: value}
+    parts = [leaves(item, f"{place}.{key}".lstrip(".")) for key, item in value.items()]
+    return {name: leaf for part in parts for name, leaf in part.items()}
+
+
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
