@@ -27,7 +27,7 @@ def plain(value: Any) -> Any:
 
 def leaves(value: Any, place: str = "") -> dict[str, Any]:
     """The values of nested mappings by their dotted names."""
-    if not isinstance(value, Mapping) or not value:
+    if not isinstance(value, Mapping) or (place and not value):
         return {place: value}
     parts = [leaves(item, f"{place}.{key}".lstrip(".")) for key, item in value.items()]
     return {name: leaf for part in parts for name, leaf in part.items()}
