@@ -40,7 +40,6 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import flop_registry
@@ -54,6 +53,7 @@ from handwriting.corpus.generation import GenerateFn, ImageRequest, Prepare
 from handwriting.images.augment import Classical
 from handwriting.images.canonical import canonical
 from handwriting.images.sheets import save_png
+from handwriting.networks.optimizer import MovingAverage
 from handwriting.rng import Rng
 from handwriting.runs import runtime as runtime_module
 from handwriting.runs.run import Run
@@ -411,7 +411,7 @@ def shares(bench: Bench, stage: str, config: Config) -> dict[str, float]:
         ("data", Mixture, "draw_labels"), ("data", ImageBank, "draw"), ("data", ImageBank, "take"),
         ("augmentation", Classical, "__call__"),
         ("backward", torch.autograd, "backward"), ("backward", torch.autograd, "grad"),
-        ("optimizer", AveragedModel, "update_parameters"),
+        ("optimizer", MovingAverage, "update_parameters"),
     ]  # fmt: skip
 
     def begin(*_: object) -> None:

@@ -13,7 +13,7 @@ from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.networks.encoders import Classifier, build_encoder, fold_batch_norms
-from handwriting.networks.optimizer import moving_average, one_cycle
+from handwriting.networks.optimizer import MovingAverage, one_cycle
 from handwriting.rng import Rng
 from handwriting.runs import inference as evaluate
 from handwriting.runs.inference import outputs, predict
@@ -92,7 +92,7 @@ def test_norms_and_biases_do_not_decay_and_frozen_weights_are_left_out() -> None
 @pytest.mark.parametrize("decay", [0.0, 0.5])
 def test_the_average_follows_its_formula_and_has_the_network_s_buffers(decay: float) -> None:
     network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    averaged = moving_average(network, decay)
+    averaged = MovingAverage(network, decay)
     expected = 0.0
     for t, value in enumerate(torch.randn(30).tolist()):
         nn.init.constant_(network[0].weight, value)

@@ -29,7 +29,7 @@ from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import float_sheet
-from handwriting.networks.optimizer import moving_average, one_cycle
+from handwriting.networks.optimizer import MovingAverage, one_cycle
 from handwriting.rng import Rng
 from handwriting.runs.run import Run, run_folder
 from handwriting.runs.runtime import Runtime
@@ -102,7 +102,7 @@ def main(config: Config) -> Path:
     if start:
         start.start(network, corpus.characters)
     runtime.to_device(network)
-    averaged = moving_average(network, settings.ema_decay)
+    averaged = MovingAverage(network, settings.ema_decay)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.01)
 
     run.begin()

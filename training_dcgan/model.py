@@ -15,7 +15,7 @@ from torch.optim import Adam
 
 from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
-from handwriting.networks.optimizer import moving_average
+from handwriting.networks.optimizer import MovingAverage
 from handwriting.rng import Rng
 from handwriting.runs.runtime import Runtime
 from training_dcgan.augment import shift
@@ -59,7 +59,7 @@ class DCGAN:
         self.discriminator = Discriminator(self.size_px, self.num_classes, self.discriminator_dim)
         self._runtime.to_device(self.generator)
         self._runtime.to_device(self.discriminator)
-        self.averaged = moving_average(self.generator, self.ema_decay).eval()
+        self.averaged = MovingAverage(self.generator, self.ema_decay).eval()
         adam = partial(Adam, betas=self.betas, fused=True)
         self.generator_optimizer = adam(self.generator.parameters(), self.learning_rate)
         self.discriminator_optimizer = adam(

@@ -28,7 +28,7 @@ from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images.sheets import float_sheet
 from handwriting.networks.encoders import Classifier
-from handwriting.networks.optimizer import moving_average
+from handwriting.networks.optimizer import MovingAverage
 from handwriting.rng import Rng
 from handwriting.runs.collapse import check_variety
 from handwriting.runs.run import Run, run_folder
@@ -81,7 +81,7 @@ def train_step(config: Config, step_type: str) -> Path:
         weights.start(network, corpus.characters)
     runtime.to_device(generator)
     runtime.to_device(discriminator)
-    averaged = moving_average(generator, settings.ema_decay)
+    averaged = MovingAverage(generator, settings.ema_decay)
     adam = partial(Adam, betas=settings.betas, fused=True)
     generator_optimizer = adam(generator.parameters(), settings.learning_rate)
     discriminator_optimizer = adam(discriminator.parameters(), settings.discriminator_learning_rate)

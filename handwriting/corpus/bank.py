@@ -107,6 +107,7 @@ class Mixture:
     ) -> None:
         parts = [corpus.without_unseen(source) for source in sources.values()]
         self.names = tuple(sources)
+        self._weights: dict[tuple[float, ...], Tensor] = {}  # of the sources, on the device
         self.bank = ImageBank(concatenate(parts), device)
         self._num_classes = len(corpus.characters)
         self._seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=device)
@@ -131,8 +132,10 @@ class Mixture:
         Raises:
             InputError: no source that is here has a share.
         """
-        weights = torch.tensor([float(shares.get(name, 0)) for name in self.names])
-        if not bool((weights > 0).any()):
+        weights = tuple(float(shares.get(name, 0)) for name in self.names)
+        if not any(weight > 0 for weight in weights):
             raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
-        source = rng.choice(weights.to(labels.device), len(labels))
+        if weights not in self._weights:  # sent once: the host waits for what it sends
+            self._weights[weights] = torch.tensor(weights, device=labels.device)
+        source = rng.choice(self._weights[weights], len(labels))
         return self._groups.pick(source * self._num_classes + labels, rng.rand(len(labels)))

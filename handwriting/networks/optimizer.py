@@ -29,19 +29,26 @@ def one_cycle(
     return optimizer, schedule
 
 
-def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+class MovingAverage(AveragedModel):
     """An exponential moving average of a network's weights, the first ones to begin with.
 
     The decay grows to its value as (1 + t) / (10 + t), so that a short training is not averaged
-    with its start.
+    with its start. Updates are counted on the host: torch's own way sends the count to the weights'
+    device, and the host waits until it has arrived, behind all the work of the step.
     """
 
-    @torch.no_grad()
-    def update(means: Any, weights: Any, num_updates: Tensor | int) -> None:
-        # A tensor on the weights' device: as a number it would make the host wait at each step.
-        count = torch.as_tensor(num_updates).float()
-        keep = ((1 + count) / (10 + count)).clamp(max=decay)
-        torch._foreach_mul_(means, keep)
-        torch._foreach_add_(means, torch._foreach_mul(weights, 1 - keep))
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network)
+        self._decay = decay
 
-    return AveragedModel(network, multi_avg_fn=update)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        count = self.n_averaged.float()
+        keep = ((1 + count) / (10 + count)).clamp(max=self._decay) if count else torch.zeros(())
+        means: list[Tensor] = list(self.module.parameters())
+        weights: list[Tensor] = list(model.parameters())
+        torch._foreach_mul_(means, float(keep))
+        torch._foreach_add_(means, list(torch._foreach_mul(weights, float(1 - keep))))
+        for kept, new in zip(self.module.buffers(), model.buffers(), strict=True):
+            kept.copy_(new)
+        self.n_averaged += 1

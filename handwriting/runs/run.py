@@ -196,7 +196,7 @@ class Run:
             num_steps: where training ends.
             stateful: networks, optimizers and averages, anything with ``state_dict`` and
                 ``load_state_dict``, saved and restored by name.
-            rng: that draws the data; torch's own is saved beside it.
+            rng: that draws the data; torch's own are saved beside it.
 
         Ctrl-C and SIGTERM let the step end and a checkpoint be written, then stop the process.
 
@@ -274,6 +274,8 @@ class Run:
             "waiting": {name: torch.stack(values) for name, values in self._log.waiting.items()},
             "states": {name: item.state_dict() for name, item in self._stateful.items()},
         }
+        if self._rng.device.type == "cuda":  # dropout draws there
+            state["cuda_rng"] = torch.cuda.get_rng_state(self._rng.device)
         if ranks.is_main():
             self._checkpoints.save(state)
         self._saved_step = step
@@ -288,6 +290,8 @@ class Run:
             for name, item in self._stateful.items():
                 item.load_state_dict(state["states"][name])
             torch.set_rng_state(state["torch_rng"])
+            if self._rng.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda_rng"], self._rng.device)
             self._rng.set_state(state["data_rng"])
             waiting = {k: list(v.to(self._rng.device)) for k, v in state["waiting"].items()}
             self._log.waiting = waiting
