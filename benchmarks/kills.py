@@ -94,7 +94,7 @@ OF_THE_MOMENT = {
 LAST_BYTES = {"png": b"IEND\xaeB`\x82", "gif": b";"}
 TEMPORARY = ("unfinished", "checkpoint", "lock")
 TOLD = re.compile(r"^error: .* killed.*run the same command to resume", re.MULTILINE)
-OF_TORCHRUN = re.compile(r"^Traceback(?:\n .*)+\ntorch\S+ChildFailedError: $", re.MULTILINE)
+OF_TORCHRUN = re.compile(r"^Traceback.*(?:\n .*)+\ntorch\S+ChildFailedError: $", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,9 @@ STAGES = {
     "evidence": Stage(evidence.main, "grid", (), ("name=grid", *GRID), True),
     "sweep, 2 workers": Stage(
         vae.main, "sweep", (),
-        ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1",
-         "name=sweep/${seed}", "hydra.sweep.dir=${runs_dir}/hydra"), with_workers=True,
+        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1",
+         "name=sweep/${seed}", "hydra.sweep.dir=${runs_dir}/hydra"),
+        base=("-m", *OVERRIDES), with_workers=True,
     ),
     "torchrun, 2 processes": Stage(
         classifier.main, "ranks", (), ("name=ranks",), with_workers=True,
