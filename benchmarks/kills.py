@@ -86,8 +86,8 @@ GRID = [
     "evidence.people=[1]", "evidence.recipe_arm=real+fonts+vae+classical",
     "evidence.recipe_people=[]", *FEWER,
 ]  # fmt: skip
-LONGEST_IN_LOOP_S = 1.0  # between a checkpoint, or a part of a preparation, and a kill
-LONGEST_BETWEEN_S = 0.05  # between the end of a stage and a kill
+LONGEST_IN_LOOP_S = 1.0  # between a checkpoint and a kill
+LONGEST_BETWEEN_S = 0.1  # between the end of a stage, or a part of a preparation, and a kill
 OF_THE_MOMENT = {
     "commit", "duration_s", "images_per_s", "inputs", "key", "records", "training_s"
 }  # fmt: skip
@@ -345,7 +345,7 @@ def kill_stage(stage: Stage, whole: Path, side: Path, kills: int, rng: random.Ra
 def next_kill(stage: Stage, outcome: Outcome, rng: random.Random) -> Kill:
     is_marked = bool(stage.marks) and outcome.kills % 4 != 3
     mark = rng.choice(stage.marks) if is_marked else ""
-    longest_s = LONGEST_BETWEEN_S if mark == "done.json" else LONGEST_IN_LOOP_S
+    longest_s = LONGEST_IN_LOOP_S if "checkpoint" in mark else LONGEST_BETWEEN_S
     of_worker = stage.with_workers and outcome.kills % 8 < 4
     return Kill(
         rng.uniform(0, longest_s if mark else outcome.whole_s), mark,
