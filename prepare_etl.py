@@ -29,7 +29,7 @@ from handwriting.parallel.ranks import main_only
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import write_json
-from handwriting.storage.locks import LOCK_FILE, FolderLock
+from handwriting.storage.locks import FolderLock, is_vacant
 from handwriting.storage.stamps import stamps
 
 
@@ -73,8 +73,10 @@ def main(config: Config) -> Path:
 
 def refuse_others(output: Path) -> None:
     """Check that a folder is empty or holds what this script wrote."""
-    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if names - {LOCK_FILE} and not names & {"integrity.txt", "prepared.json", "unfinished"}:
+    if not output.is_dir() or is_vacant(output):
+        return
+    names = {path.name for path in output.iterdir()}
+    if not names & {"integrity.txt", "prepared.json", "unfinished"}:
         raise InputError(f"{output} holds other files: give data.etl.output a folder of its own")
 
 

@@ -86,15 +86,15 @@ GRID = [
     "evidence.people=[1]", "evidence.recipe_arm=real+fonts+vae+classical",
     "evidence.recipe_people=[]", *FEWER,
 ]  # fmt: skip
-LONGEST_IN_LOOP_S = 1.0  # between a checkpoint, or a part of a preparation, and a kill
-LONGEST_BETWEEN_S = 0.05  # between the end of a stage and a kill
+LONGEST_IN_LOOP_S = 1.0  # between a checkpoint and a kill
+LONGEST_BETWEEN_S = 0.1  # between the end of a stage, or a part of a preparation, and a kill
 OF_THE_MOMENT = {
     "commit", "duration_s", "images_per_s", "inputs", "key", "records", "training_s"
 }  # fmt: skip
 LAST_BYTES = {"png": b"IEND\xaeB`\x82", "gif": b";"}
 TEMPORARY = ("unfinished", "checkpoint", "lock")
 TOLD = re.compile(r"^error: .* killed.*run the same command to resume", re.MULTILINE)
-OF_TORCHRUN = re.compile(r"^Traceback(?:\n .*)+\ntorch\S+ChildFailedError: $", re.MULTILINE)
+OF_TORCHRUN = re.compile(r"^Traceback.*(?:\n .*)+\ntorch\S+ChildFailedError: $", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,9 @@ STAGES = {
     "evidence": Stage(evidence.main, "grid", (), ("name=grid", *GRID), True),
     "sweep, 2 workers": Stage(
         vae.main, "sweep", (),
-        ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1",
-         "name=sweep/${seed}", "hydra.sweep.dir=${runs_dir}/hydra"), with_workers=True,
+        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1",
+         "name=sweep/${seed}", "hydra.sweep.dir=${runs_dir}/hydra"),
+        base=("-m", *OVERRIDES), with_workers=True,
     ),
     "torchrun, 2 processes": Stage(
         classifier.main, "ranks", (), ("name=ranks",), with_workers=True,
@@ -344,7 +345,7 @@ def kill_stage(stage: Stage, whole: Path, side: Path, kills: int, rng: random.Ra
 def next_kill(stage: Stage, outcome: Outcome, rng: random.Random) -> Kill:
     is_marked = bool(stage.marks) and outcome.kills % 4 != 3
     mark = rng.choice(stage.marks) if is_marked else ""
-    longest_s = LONGEST_BETWEEN_S if mark == "done.json" else LONGEST_IN_LOOP_S
+    longest_s = LONGEST_IN_LOOP_S if "checkpoint" in mark else LONGEST_BETWEEN_S
     of_worker = stage.with_workers and outcome.kills % 8 < 4
     return Kill(
         rng.uniform(0, longest_s if mark else outcome.whole_s), mark,

@@ -307,6 +307,8 @@ def test_what_is_prepared_is_not_made_again(study: Study, etl_folder: Path) -> N
 @pytest.mark.parametrize(
     ("module", "name", "call"),
     [
+        (prepare_etl, "inspect", 1),
+        (prepare_etl, "write_text", 1),
         (preparation, "prepare_images", 1),
         (preparation, "prepare_images", 4),
         (preparation, "_save_split", 2),
@@ -326,6 +328,8 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
         patch.setattr(module, name, Mock(wraps=getattr(module, name), side_effect=outcomes))
         with pytest.raises(KeyboardInterrupt):
             prepare_etl.main(config)
+    for left in ("lock", ".integrity.unfinished-12345678.txt"):  # by SIGKILL
+        Path(config.data.etl.output, left).touch()
     with pytest.raises(InputError, match="nothing was prepared"):
         open_corpus(config)
     assert contents(prepare_etl.main(config)) == whole

@@ -709,11 +709,12 @@ def test_a_run_is_not_written_over_another_kind(
 
 
 def test_new_empty_and_own_folders_are_written_into(smoke: ComposeSmoke, tmp_path: Path) -> None:
-    for kept in (None, LOCK_FILE, ".DS_Store", ".a.unfinished-1.png"):
+    killed = (LOCK_FILE, "lock", ".config.unfinished-1.json")
+    for kept in ((), (LOCK_FILE,), (".DS_Store",), (".a.unfinished-1.png",), killed):
         folder = tmp_path / f"of {kept}"
-        if kept:
-            folder.mkdir()
-            (folder / kept).touch()
+        for name in kept:
+            folder.mkdir(exist_ok=True)
+            (folder / name).touch()
         Run(smoke(), str(folder), ("seed",), {}).begin()
     study = tmp_path / "runs" / "smoke"
     (study / "classifier" / "real" / "seed_0").mkdir(parents=True)

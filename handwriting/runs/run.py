@@ -36,7 +36,7 @@ from handwriting.runs.runtime import precision_of
 from handwriting.runs.tracking import Tracker
 from handwriting.storage.json_files import leaves, plain, read_or_empty, write_json
 from handwriting.storage.keys import content_key, file_key
-from handwriting.storage.locks import LOCK_FILE, FolderLock
+from handwriting.storage.locks import LOCK_FILE, FolderLock, is_vacant
 from handwriting.storage.places import git_commit
 from handwriting.storage.stamps import damage, stamps
 
@@ -342,8 +342,7 @@ def _require_kind(folder: Path, kind: str) -> None:
         return  # whose it is, the lock looks at
     config = read_or_empty(folder / "config.json")
     is_run = (folder / "config.json").exists() or (folder / "done.json").exists()
-    is_empty = all(path.name in (LOCK_FILE, "lock") for path in folder.iterdir())
-    if not (is_empty or is_run) or ("inputs" in config and kind not in config):
+    if not (is_run or is_vacant(folder)) or ("inputs" in config and kind not in config):
         raise InputError(f"{folder} holds results of another kind: name a folder of its own")
 
 

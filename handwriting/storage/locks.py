@@ -75,12 +75,20 @@ class FolderLock:
 _CLAIMS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
 
 
+def is_vacant(folder: Path) -> bool:
+    """Whether a folder holds nothing but a claim, and what a killed process left half written."""
+    return all(path.name == LOCK_FILE or _is_incidental(path) for path in folder.iterdir())
+
+
+def _is_incidental(path: Path) -> bool:
+    return path.name in _INCIDENTAL or ".unfinished-" in path.name
+
+
 def _require_own(folder: Path) -> None:
     if (folder / LOCK_FILE).exists():
         return
     for path in folder.iterdir():
-        is_own = path.name in _INCIDENTAL or ".unfinished-" in path.name
-        if not (is_own or any(any(path.glob(pattern)) for pattern in _BELOW)):
+        if not (_is_incidental(path) or any(any(path.glob(pattern)) for pattern in _BELOW)):
             raise InputError(
                 f"{folder} holds {path.name}, which no run of this project has written: name a "
                 "folder that is new or empty"
