@@ -142,6 +142,13 @@ def test_the_commands_of_a_readme_compose(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", READMES, ids=str)
+def test_the_code_of_a_readme_runs(path: Path) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(re.sub(r"\d{4}\b|(?<=\()64\b", "4", code), {})  # numbers of images and steps
+
+
+@pytest.mark.parametrize("path", READMES, ids=str)
 def test_what_a_readme_links_to_is_there(path: Path) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#:]+)\)", text)

@@ -120,6 +120,18 @@ def study_page(config: Config) -> tuple[Page, dict[str, Any]]:
     return Page(path), read_json(path.with_name("metrics.json"))
 
 
+def test_a_damaged_file_of_an_earlier_stage_is_named_with_what_to_delete(
+    study: Callable[..., Config],
+) -> None:
+    config = study(*arms(real_adain=0.1))
+    old = run_folder(config) / "vae" / "metrics.json"
+    write_json(old, {})
+    study_page(config)
+    old.write_bytes(b"{")
+    with pytest.raises(InputError, match=rf"{re.escape(str(old))}.*Delete {old.parent}, then run"):
+        study_page(config)
+
+
 def test_gains_are_over_the_control_that_was_named_not_over_the_best(
     study: Callable[..., Config],
 ) -> None:

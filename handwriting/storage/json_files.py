@@ -64,6 +64,20 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
+def read_own(path: Path) -> Any:
+    """The value in a file that this project wrote.
+
+    Raises:
+        InputError: it is missing or damaged; with what makes it again.
+    """
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise InputError(
+            f"{error}. Delete {path.parent}, then run the same command: what it needs is made again"
+        ) from error
+
+
 def read_or_empty(path: Path) -> dict[str, Any]:
     """The object in a file that this project wrote; empty where it is missing or damaged."""
     try:

@@ -18,7 +18,7 @@ from handwriting.reports.page import Picture, Row, Section, number_text, text_ta
 from handwriting.reports.statistics import Bounds, interval_text, sign_flip_p, verdict
 from handwriting.runs.run import run_folder
 from handwriting.storage.atomic import write_text
-from handwriting.storage.json_files import read_json, write_json
+from handwriting.storage.json_files import read_own, write_json
 from training_character_classification.arms import Arm, choose_control, planned_arms
 from training_character_classification.measures.table import MEASURES, TITLES
 from training_character_classification.report import plots
@@ -103,7 +103,7 @@ def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
     found: dict[str, list[dict[str, float | None]]] = {}
     for cell in cells:
         judged = cell / "judge" / "metrics.json"
-        for name, measures in read_json(judged)["sources"].items() if judged.is_file() else ():
+        for name, measures in read_own(judged)["sources"].items() if judged.is_file() else ():
             found.setdefault(name, []).append({**measures, **_costs(cell, name)})
     sources: Sources = {}
     for name, values in found.items():
@@ -122,8 +122,8 @@ def _costs(cell: Path, name: str) -> dict[str, float]:
     generated = cell / "generated" / name / "metrics.json"
     if Path(name).name != name or not generated.is_file():  # a source elsewhere has its path
         return {}
-    training = [read_json(path)["duration_s"] for path in _left(cell, name, "metrics.json")]
-    return {"images_per_s": read_json(generated)["images_per_s"], "training_s": sum(training)}
+    training = [read_own(path)["duration_s"] for path in _left(cell, name, "metrics.json")]
+    return {"images_per_s": read_own(generated)["images_per_s"], "training_s": sum(training)}
 
 
 def _left(study: Path, generator: str, pattern: str) -> list[Path]:
@@ -139,7 +139,7 @@ def _left(study: Path, generator: str, pattern: str) -> list[Path]:
 def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
     """Gather the study's results; captions say what rows of generators' sample sheets show."""
     folder, corpus = run_folder(config), open_corpus(config)
-    results = results_of(read_json(folder / "test" / "results.json"))
+    results = results_of(read_own(folder / "test" / "results.json"))
     arms = [arm for arm, _ in results.places]
     (people,) = {number for _, number in results.places}
     control = choose_control(config.pipeline.control, arms)
@@ -147,10 +147,10 @@ def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
     controls = [f for f in found.findings if f.arm.is_control]
     best = found.best.get(people)
     stages = {
-        path.parent.relative_to(folder).as_posix(): read_json(path)
+        path.parent.relative_to(folder).as_posix(): read_own(path)
         for path in sorted(folder.glob("*/**/metrics.json"))
     }
-    durations = {stage: metrics.pop("duration_s") for stage, metrics in stages.items()}
+    durations = {stage: metrics.pop("duration_s", 0.0) for stage, metrics in stages.items()}
     warnings = {name: each["warnings"] for name, each in stages.items() if "warnings" in each}
     retrieval = stages.get("clip", {})
     judge = stages.get("judge", {}).get("judge")
@@ -275,7 +275,7 @@ def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], 
     """The planned recognisers that were tested, earlier seeds and people too; what is missing."""
     tested = {}
     for path in folder.glob("seed_*/people_*/test/results.json"):
-        for each in read_json(path):
+        for each in read_own(path):
             # Other recognisers and other folders were put there by hand.
             if path.parts[-4:-2] == (f"seed_{each['seed']}", f"people_{each['people']}"):
                 tested[each["people"], each["seed"], Arm.parse(each["arm"])] = each
