@@ -247,12 +247,12 @@ def _answer(script: ModuleType) -> None:
     if {"--help", "-h"} & {*sys.argv[1:]}:
         print(f"""{(script.__doc__ or "").strip()}
 
-Settings are written key=value. conf/study.yaml and handwriting/config.py have all of them with
-their meaning, default and range; conf/experiment/ has whole studies.
+Settings are written key=value; with -m, key=a,b runs a job for each. conf/study.yaml and
+handwriting/config.py have all of them with their meaning, default and range; conf/experiment/ has
+whole studies.
 
-    {command} name=second seed=1      # another study, beside the first
-    {command} -m seed=0,1 'name=study_${{seed}}'   # one run after the other
-    {command} --cfg job               # the settings, nothing runs""")
+    {command} --cfg job                     # the settings, nothing runs
+    {command} --cfg job experiment=paper    # those of another study""")
         sys.exit()
     if "--version" in sys.argv[1:]:
         try:
