@@ -264,16 +264,20 @@ def is_worker(process: psutil.Process) -> bool:
     return bool(words) and "resource_tracker" not in words
 
 
-def written(stage: Stage, side: Path, mark: str) -> Iterator[Path]:
-    return (side / "runs" / stage.folder).rglob(mark)
+def written(stage: Stage, side: Path, mark: str) -> list[Path]:
+    paths = files_in(side / "runs" / stage.folder).values()
+    return [path for path in paths if path.match(mark)]
 
 
 def checkpoints(stage: Stage, side: Path) -> list[Path]:
-    return list(written(stage, side, "checkpoint.pt*"))
+    return written(stage, side, "checkpoint.pt*")
 
 
 def newer(path: Path, than: float) -> bool:
-    return path.exists() and path.stat().st_mtime > than
+    try:
+        return path.stat().st_mtime > than
+    except FileNotFoundError:
+        return False
 
 
 def work(stage: Stage, side: Path) -> None:
@@ -370,8 +374,9 @@ def last_line(side: Path) -> str:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    """All files below a folder, while others may write there, which ``rglob`` does not bear."""
+    paths = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+    return {path.relative_to(folder).as_posix(): path for path in sorted(paths)}
 
 
 def differences(whole: Path, side: Path, folder: str) -> list[str]:
@@ -408,8 +413,11 @@ def half_files(side: Path, ended: bool) -> list[str]:
 
 def is_half(path: Path) -> bool:
     """Whether a file is there and cannot be read to its end."""
-    stat = path.stat() if path.exists() else None
-    return stat is not None and not is_whole(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return False
+    return not is_whole(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @cache
