@@ -67,7 +67,9 @@ class Items:
     high: int
     twice: bool = False
 
-    def __contains__(self, value: list[Any]) -> bool:
+    def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, list | tuple):  # by a reference to another key
+            return False
         differ = self.twice or not any(item in value[:i] for i, item in enumerate(value))
         return self.low <= len(value) <= self.high and differ
 
@@ -83,8 +85,9 @@ class Keys:
     names: tuple[str, ...]
     all_zero: bool = True
 
-    def __contains__(self, value: dict[str, float]) -> bool:
-        return {*value} == {*self.names} and (self.all_zero or any(value.values()))
+    def __contains__(self, value: Any) -> bool:
+        is_dict = isinstance(value, dict)
+        return is_dict and {*value} == {*self.names} and (self.all_zero or any(value.values()))
 
     def __str__(self) -> str:
         return f"the keys {', '.join(self.names)}{'' if self.all_zero else ', not all of them 0'}"
