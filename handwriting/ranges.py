@@ -67,9 +67,7 @@ class Items:
     high: int
     twice: bool = False
 
-    def __contains__(self, value: Any) -> bool:
-        if not isinstance(value, list | tuple):  # by a reference to another key
-            return False
+    def __contains__(self, value: list[Any]) -> bool:
         differ = self.twice or not any(item in value[:i] for i, item in enumerate(value))
         return self.low <= len(value) <= self.high and differ
 
@@ -85,9 +83,8 @@ class Keys:
     names: tuple[str, ...]
     all_zero: bool = True
 
-    def __contains__(self, value: Any) -> bool:
-        is_dict = isinstance(value, dict)
-        return is_dict and {*value} == {*self.names} and (self.all_zero or any(value.values()))
+    def __contains__(self, value: dict[str, float]) -> bool:
+        return {*value} == {*self.names} and (self.all_zero or any(value.values()))
 
     def __str__(self) -> str:
         return f"the keys {', '.join(self.names)}{'' if self.all_zero else ', not all of them 0'}"
@@ -102,13 +99,18 @@ def problems(
         kind: the type, ``Annotated`` with ranges.
         key, meaning: the place in the configuration, and what it is.
     """
-    if get_origin(kind) is Annotated:
-        kind, *ranges = get_args(kind)
-        for within in ranges:
-            if value not in within:
-                shown = str(value).replace("'", "")
-                yield f"{key}={shown}: expected {within}" + (f" ({meaning()})" if meaning() else "")
-                return
+    kind, *ranges = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    shape = get_origin(kind) or kind
+    if shape in (list, tuple, dict) or is_dataclass(shape):  # ${...} may refer to anything
+        shapes = (list, tuple) if shape in (list, tuple) else shape
+        if not isinstance(value, shapes):
+            yield f"{key}={value}: expected a {shape.__name__}"
+            return
+    for within in ranges:
+        if value not in within:
+            shown = str(value).replace("'", "")
+            yield f"{key}={shown}: expected {within}" + (f" ({meaning()})" if meaning() else "")
+            return
     parts = get_args(kind) or (Any,)
     if is_dataclass(value):
         found: list[str] = []

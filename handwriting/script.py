@@ -209,7 +209,7 @@ def run_script(
         _run(job)
     except (InputError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_in_words(error)}")
-    except (AssertionError, AttributeError, ValueError) as error:
+    except Exception as error:  # of many kinds where Hydra does not expect a value
         if is_begun or error.__cause__:  # in a job, here or in a worker
             raise
         advice = "; parts of what is null: in a file of conf/" if "NoneType" in str(error) else ""
