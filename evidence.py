@@ -32,7 +32,7 @@ from handwriting.corpus.corpus import open_corpus, require_test_writers
 from handwriting.errors import InputError
 from handwriting.overrides import refuse_values
 from handwriting.parallel.workers import run_parallel
-from handwriting.runs.run import lock_folder, run_folder
+from handwriting.runs.folder import lock_folder, run_folder
 from training_character_classification.arms import planned_arms
 from training_character_classification.report.sections import write_evidence_report
 

@@ -27,7 +27,7 @@ from handwriting.errors import InputError
 from handwriting.overrides import refuse_values
 from handwriting.parallel import ranks
 from handwriting.parallel.workers import run_parallel
-from handwriting.runs.run import changes, date_of, lock_folder, run_folder
+from handwriting.runs.folder import changes, date_of, lock_folder, run_folder
 from handwriting.storage.json_files import plain, read_or_empty
 from training_character_classification import judge, test, train as train_classifier
 from training_character_classification.arms import (

@@ -18,7 +18,7 @@ from handwriting.config import Config
 from handwriting.corpus.readers.simulated import SimulatedData
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.sources.simulated_writers import simulated, write_corpus
 from handwriting.storage.locks import FolderLock
 

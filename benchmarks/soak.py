@@ -29,7 +29,7 @@ import torch
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.script import compose
 from training_cdiffusion_model import train as cdiffusion
 from training_clip import train_clip, train_image_encoder, train_text_encoder

@@ -18,7 +18,8 @@ from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.images.canonical import Uint8
 from handwriting.rng import Rng
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import load_weights, save_weights
 from handwriting.script import compose

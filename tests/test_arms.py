@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from generators import GENERATORS
 from handwriting.config import Config, Recipe
 from handwriting.errors import InputError
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.script import compose
 from training_character_classification.arms import (
     CONTROL_SOURCES,

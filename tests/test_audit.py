@@ -18,7 +18,7 @@ from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import files_key
 from handwriting.images.sheets import save_png
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json, write_json

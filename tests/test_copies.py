@@ -19,7 +19,7 @@ from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages
 from handwriting.images.reading import read_grey
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.sources.simulated_writers import simulated
 from training_character_classification import arms
 from training_clip import train_image_encoder

@@ -18,7 +18,7 @@ from handwriting.corpus.corpus import Corpus, open_corpus, record_study
 from handwriting.corpus.splits import divide
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.json_files import plain, read_json
 from handwriting.storage.places import CONFIG_DIR

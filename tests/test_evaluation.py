@@ -15,7 +15,7 @@ from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.networks.encoders import Classifier
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import build, load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json

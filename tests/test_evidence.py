@@ -10,7 +10,7 @@ import evidence
 from handwriting.config import Config, Training
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json

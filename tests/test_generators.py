@@ -17,7 +17,8 @@ from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.corpus.generation import GeneratedBatch, ImageRequest, Prepared, generate
 from handwriting.errors import InputError
 from handwriting.images.manifest import UNKNOWN_WRITER
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import load_weights, save_weights
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import pipeline
 from handwriting.rng import Rng
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.storage.json_files import read_json
 from training_cdiffusion_model.model import Denoiser

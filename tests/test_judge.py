@@ -14,8 +14,8 @@ from handwriting.images.manifest import Entry, write_manifest
 from handwriting.images.packed import PackedImages, concatenate
 from handwriting.images.sheets import save_png
 from handwriting.networks.encoders import Classifier
+from handwriting.runs.folder import run_folder
 from handwriting.runs.inference import predict
-from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from handwriting.script import compose

@@ -17,7 +17,7 @@ from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.overrides import refuse
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import load_weights, save_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json, write_json

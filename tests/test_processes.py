@@ -29,7 +29,7 @@ from handwriting.parallel import ranks
 from handwriting.parallel.ranks import all_gather_object, all_reduce_mean_, main_only
 from handwriting.rng import Rng
 from handwriting.runs import run as run_module
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.script import compose
 
 pytestmark = pytest.mark.slow

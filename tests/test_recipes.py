@@ -15,7 +15,7 @@ from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.networks.encoders import Classifier
 from handwriting.rng import Rng
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, save_weights
 from handwriting.script import compose

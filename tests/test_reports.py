@@ -20,7 +20,7 @@ from test_results import PEOPLE, better, reader, recogniser
 from handwriting.config import Config, Evidence
 from handwriting.errors import InputError
 from handwriting.reports.page import Picture, Section, text_table, write_report
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification.arms import Arm
 from training_character_classification.measures.table import TITLES

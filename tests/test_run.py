@@ -30,9 +30,10 @@ from handwriting.errors import InputError, WriteError
 from handwriting.images.manifest import Entry, write_manifest
 from handwriting.images.packed import PackedImages, cached
 from handwriting.images.sheets import save_png
-from handwriting.runs import run as run_module
+from handwriting.runs import folder as folders, run as run_module
 from handwriting.runs.checkpoint import Checkpoints
-from handwriting.runs.run import Run, changes, lock_folder, run_folder
+from handwriting.runs.folder import changes, lock_folder, run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.sources.fonts import find_fonts
@@ -178,7 +179,7 @@ def test_whatever_a_run_left_is_made_again_when_it_is_lost(
 def test_what_took_long_is_not_made_again_for_a_record_without_being_asked(
     name: str, finished: Toy, smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "MAX_REPEATED_S", -1.0)
+    monkeypatch.setattr(folders, "MAX_REPEATED_S", -1.0)
     harm(finished.folder / name, "flipped")
     if name == "done.json":
         (finished.folder / name).write_text("{")

@@ -34,7 +34,7 @@ from handwriting.corpus.generation import (
 )
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float, to_uint8
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from training_cdiffusion_model.flow import euler

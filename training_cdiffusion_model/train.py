@@ -31,7 +31,8 @@ from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import float_sheet
 from handwriting.networks.optimizer import MovingAverage, one_cycle
 from handwriting.rng import Rng
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights, save_weights
 from training_cdiffusion_model.flow import euler, flow_matching_loss

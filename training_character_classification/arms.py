@@ -15,7 +15,7 @@ from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest, read_manifest
 from handwriting.images.packed import PackedImages, concatenate, pack_manifest
 from handwriting.ranges import problems
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 
 JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
 CONTROL_SOURCES = ("real", "fonts", "simulated")  # what no trained generator makes

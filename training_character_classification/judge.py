@@ -25,7 +25,8 @@ from handwriting.images.packed import files_key, pack_manifest
 from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import number_text, text_table
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from training_character_classification.arms import JUDGE, generated_manifests

@@ -16,8 +16,8 @@ from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
 from handwriting.networks.encoders import Classifier
 from handwriting.reports.statistics import Float64
+from handwriting.runs.folder import run_folder
 from handwriting.runs.inference import outputs
-from handwriting.runs.run import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
 from training_character_classification.arms import CONTROL_SOURCES, Arm

@@ -31,8 +31,9 @@ from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
 from handwriting.reports.statistics import interval, interval_text
+from handwriting.runs.folder import run_folder
 from handwriting.runs.inference import predict
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
 from handwriting.storage.atomic import write_text

@@ -24,7 +24,8 @@ from handwriting.images.packed import concatenate
 from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import one_cycle
 from handwriting.networks.whole_batch import gather
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, save_weights
 from training_clip.model import (

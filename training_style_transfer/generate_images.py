@@ -38,7 +38,7 @@ from handwriting.corpus.generation import (
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.packed import PackedImages
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from training_style_transfer.model import Generator

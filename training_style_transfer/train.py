@@ -31,7 +31,8 @@ from handwriting.networks.encoders import Classifier
 from handwriting.networks.optimizer import MovingAverage
 from handwriting.rng import Rng
 from handwriting.runs.collapse import check_variety
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights, save_weights
 from training_clip.retrieval import frozen_clip

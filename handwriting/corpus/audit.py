@@ -20,7 +20,7 @@ from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import PackedImages, files_key
 from handwriting.images.writers import ONE_NAME, look, look_alikes
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import Facts, Weights, load_weights
 from handwriting.storage.json_files import read_json
 from handwriting.storage.keys import file_key

@@ -17,7 +17,7 @@ from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest
 from handwriting.images.packed import FORM, PackedImages, files_key, in_parts
 from handwriting.parallel.ranks import main_only
-from handwriting.runs.run import run_folder, versions
+from handwriting.runs.folder import run_folder, versions
 from handwriting.sources import simulated_writers
 from handwriting.sources.font_files import stamp
 from handwriting.sources.fonts import find_fonts

@@ -33,7 +33,8 @@ from handwriting.images.sheets import save_png, sheet
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.ranks import main_only
-from handwriting.runs.run import Run, run_folder
+from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
 from handwriting.storage.json_files import write_json

@@ -10,10 +10,8 @@ writes; they begin, stop and end together.
 
 import importlib.metadata
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +21,31 @@ from torch import Tensor, nn
 from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
-from handwriting.images.manifest import read_manifest
-from handwriting.images.packed import files_key
 from handwriting.images.sheets import save_animation, save_png
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.ranks import main_only
 from handwriting.parallel.signals import Stop
 from handwriting.runs.checkpoint import Checkpoints, read_checkpoint
+from handwriting.runs.folder import (
+    changes,
+    damage_of,
+    date_of,
+    images_key,
+    require_kind,
+    run_folder,
+    versions,
+)
 from handwriting.runs.metrics_log import MetricsLog
 from handwriting.runs.runtime import precision_of
 from handwriting.runs.tracking import Tracker
-from handwriting.storage.json_files import leaves, plain, read_or_empty, write_json
+from handwriting.storage.json_files import plain, read_or_empty, write_json
 from handwriting.storage.keys import content_key, file_key
-from handwriting.storage.locks import LOCK_FILE, FolderLock, is_vacant
+from handwriting.storage.locks import FolderLock
 from handwriting.storage.places import git_commit
-from handwriting.storage.stamps import damage, stamps
+from handwriting.storage.stamps import stamps
 
 FORMAT = 3  # of what a run writes: folders of an earlier one are remade, not misread
-MAX_REPEATED_S = 600.0  # what took longer is not run again for a record's sake without being asked
-MAX_CHANGES = 5  # named where a result is replaced
 LOG_EVERY = 50  # steps: losses stay on the device until then
 AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
 
@@ -99,38 +102,13 @@ class Run:
         done = read_or_empty(path)
         if done.get("key", self.key) != self.key:
             return False
-        if problem := self._damage(done):
+        if problem := damage_of(self.folder, done):
             print(f"  {problem}: this stage is run again", flush=True)
             return False
         if self._checkpoints or (self.folder / "lock").is_file():
             with FolderLock(self.folder):
                 self._checkpoints.remove()
         return True
-
-    def _damage(self, done: Mapping[str, Any]) -> str:
-        """What of a finished run is missing or damaged, in words; "" if all is whole.
-
-        Raises:
-            InputError: a record, without which nothing later is wrong, but which took long to make.
-        """
-        outputs, records = done.get("outputs"), done.get("records")
-        if not isinstance(outputs, dict) or not isinstance(records, dict):
-            problem = f"{self.folder / 'done.json'} is damaged"
-        elif lost := damage(self.folder, outputs):
-            return lost
-        elif done.get("images") != _images_key(self.folder):
-            return f"an image in {self.folder} is missing or damaged"
-        else:
-            problem = damage(self.folder, records)
-        metrics = read_or_empty(self.folder / "metrics.json")
-        times = [found.get("duration_s") for found in (done, metrics)]
-        took_s = max((time for time in times if isinstance(time, int | float)), default=0.0)
-        if problem and took_s > MAX_REPEATED_S:
-            raise InputError(
-                f"{problem}. Put it back as it was, or delete {self.folder / 'done.json'} to run "
-                f"this stage again, which took {took_s:.0f} s"
-            )
-        return problem
 
     def begin(self) -> "Run":
         """Open the folder for writing; checkpoints of other inputs are removed.
@@ -143,7 +121,7 @@ class Run:
 
     @main_only
     def _open(self) -> None:
-        _require_kind(self.folder, self._kind)
+        require_kind(self.folder, self._kind)
         self._lock = FolderLock(self.folder)
         done, facts = self.folder / "done.json", self.folder / "config.json"
         name = os.path.relpath(self.folder, run_folder(self._config))
@@ -177,7 +155,7 @@ class Run:
             "duration_s": results["duration_s"],
             "outputs": stamps(self.folder, outputs),
             "records": stamps(self.folder, filter(Path.is_file, records)),
-            "images": _images_key(self.folder),
+            "images": images_key(self.folder),
         }
         write_json(self.folder / "done.json", done)
         self._checkpoints.remove()
@@ -325,79 +303,3 @@ class Run:
     def _check_folder(self) -> None:
         if self._lock is not None:
             self._lock.check()
-
-
-def run_folder(config: Config) -> Path:
-    """The folder of the study."""
-    return Path(config.runs_dir).absolute() / config.name
-
-
-def _require_kind(folder: Path, kind: str) -> None:
-    """Check that a folder is empty but for locks, or that of a stage that has this section.
-
-    Raises:
-        InputError: it is the folder of another stage, of a study, or of something else.
-    """
-    if not (folder / LOCK_FILE).exists():
-        return  # whose it is, the lock looks at
-    config = read_or_empty(folder / "config.json")
-    is_run = (folder / "config.json").exists() or (folder / "done.json").exists()
-    if not (is_run or is_vacant(folder)) or ("inputs" in config and kind not in config):
-        raise InputError(f"{folder} holds results of another kind: name a folder of its own")
-
-
-def _images_key(folder: Path) -> str | None:
-    """The content of a run's images; None if it makes none, or if one is missing."""
-    try:
-        return files_key(read_manifest(folder / "manifest.json"))
-    except (InputError, OSError):
-        return None
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """What differs between two configurations, in a line: ``clip.num_steps 10 -> 20``."""
-    old, new = leaves(before), leaves(after)
-    names = [
-        name
-        for name in {**new, **old}
-        if old.get(name) != new.get(name)
-        and name.split(".")[0] not in ("key", "versions", "commit")
-    ]  # of no setting
-    found = [
-        f"another {name.removeprefix('inputs.')}" if name.startswith("inputs.")
-        else f"{name} {_short(old.get(name))} -> {_short(new.get(name))}" for name in names
-    ]  # fmt: skip
-    if len(found) > MAX_CHANGES:
-        found[MAX_CHANGES:] = [f"{len(found) - MAX_CHANGES} more"]
-    return ", ".join(found) or "another version of this project"
-
-
-def date_of(path: Path) -> str:
-    """When a file was written."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:20]}..."
-
-
-def lock_folder(folder: Path, timeout_s: float | None = None) -> AbstractContextManager[object]:
-    """The first process's :class:`FolderLock` on a study's folder; others may write below it.
-
-    Raises:
-        InputError: it is the folder of a stage, and those of :class:`FolderLock`.
-    """
-    if ranks.is_main():
-        if (folder / "config.json").exists():
-            raise InputError(
-                f"{folder} is the folder of a stage: choose another name= or runs_dir="
-            )
-        return FolderLock(folder, timeout_s, below=False)
-    return nullcontext()
-
-
-def versions() -> dict[str, str]:
-    names = ("torch", "timm", "open_clip_torch", "numpy", "pillow", "kanjivg", "hydra-core")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"python": platform.python_version(), **found}

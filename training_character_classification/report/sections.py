@@ -16,7 +16,7 @@ from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import Picture, Row, Section, number_text, text_table, write_report
 from handwriting.reports.statistics import Bounds, interval_text, sign_flip_p, verdict
-from handwriting.runs.run import run_folder
+from handwriting.runs.folder import run_folder
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_own, write_json
 from training_character_classification.arms import Arm, choose_control, planned_arms
