@@ -111,11 +111,40 @@ def test_of_real_katakana_98_percent_of_copies_are_found(size_px: int) -> None:
     assert everybodys_copies(images, labels, writers, size_px) >= 0.98
 
 
-@pytest.mark.parametrize("characters", ["ノ一ーヘ", "しくつレト", "ニ二三川ハ"])
-def test_what_is_simple_is_alike_and_no_copy(characters: str, cache_dir: Path) -> None:
-    drawn = simulated(characters, 60, 1, 7, 32, cache_dir)
-    nobody = np.zeros(len(drawn), bool)
-    assert not find_copies(drawn, drawn.writers, nobody, ~nobody)[1].any()
+def of_many(characters: str, cache_dir: Path) -> tuple[PackedImages, Any]:
+    """200 people, as many as wrote a character of ETL9; none of them a person known by name."""
+    drawn = simulated(characters, 200, 1, 7, 32, cache_dir)
+    return drawn, np.zeros(len(drawn), bool)
+
+
+@pytest.mark.parametrize("characters", ["ノ一く", "ソ十日"])
+def test_of_many_people_no_two_are_taken_for_copies(characters: str, cache_dir: Path) -> None:
+    drawn, nobody = of_many(characters, cache_dir)
+    found, is_sure = find_copies(drawn, drawn.writers, nobody, ~nobody)
+    assert not is_sure.any()
+    assert len(found) < 0.02 * len(drawn)  # are told
+
+
+def test_a_copy_is_found_among_many_people_and_once_is_enough(cache_dir: Path) -> None:
+    drawn, _ = of_many("く日木", cache_dir)
+    people = [np.flatnonzero(drawn.labels == label)[label] for label in range(3)]
+    images = [255 - drawn.images[row] for row in people]
+    copies = [canonical(np.asarray(turned(Image.fromarray(image), 1)), 32) for image in images]
+    packed = PackedImages(
+        np.concatenate([drawn.images, copies, copies]),
+        np.concatenate([drawn.labels, [0, 1, 2] * 2]),
+        np.concatenate([drawn.writers, [200] * 3, [201] * 3]),
+        drawn.characters, (*drawn.writer_names, "b", "c"),
+    )  # fmt: skip
+    nobody = np.zeros(len(packed), bool)
+    found, is_sure = find_copies(packed, packed.writers, nobody, nobody)
+    stops = {tuple(pair) for pair in found[is_sure]}
+    new = len(drawn)
+    assert {(row, new + i + k) for i, row in enumerate(people) if i for k in (0, 3)} <= stops
+    assert (people[0], new) in {tuple(pair) for pair in found}
+    # Two people of whom each character is there twice are one, also where all are simple.
+    is_sure = find_copies(packed, packed.writers, nobody, ~nobody)[1]
+    assert (new, new + 3) in {tuple(pair) for pair in found[is_sure]}
 
 
 # In a study ---------------------------------------------------------------------------------------
