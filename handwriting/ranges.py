@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import partial
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ def problems(
         kind: the type, ``Annotated`` with ranges.
         key, meaning: the place in the configuration, and what it is.
     """
+    if get_origin(kind) in (Union, UnionType):  # an optional type
+        if value is not None:
+            yield from problems(value, get_args(kind)[0], key, meaning)
+        return
     kind, *ranges = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     shape = get_origin(kind) or kind
     if shape in (list, tuple, dict) or is_dataclass(shape):  # ${...} may refer to anything
@@ -126,8 +131,6 @@ def problems(
     elif isinstance(value, dict):
         for name, item in value.items():
             yield from problems(item, parts[-1], f"{key}.{name}", meaning)
-    elif get_args(kind) and value is not None:  # an optional type
-        yield from problems(value, parts[0], key, meaning)
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{key}={value}: expected a finite number"
 
