@@ -21,7 +21,8 @@ from handwriting.images.packed import PackedImages
 from handwriting.images.reading import read_grey
 from handwriting.runs.folder import run_folder
 from handwriting.sources.simulated_writers import simulated
-from training_character_classification import arms
+from handwriting.storage.json_files import write_json
+from training_character_classification import arms, test as evaluation
 from training_clip import train_image_encoder
 
 Picture = Image.Image
@@ -191,6 +192,25 @@ def test_a_copy_in_another_split_stops_before_any_training(
     assert "1 problem(s)" in str(caught.value)
     assert "take one of each two out" in str(caught.value)
     assert not run_folder(of_manifest).exists()
+
+
+def test_images_of_another_manifest_are_new_to_the_study(
+    manifest: Path, of_manifest: Any, tmp_path: Path
+) -> None:
+    corpus, somebody = open_corpus(of_manifest), people(of_manifest)
+    other = tmp_path / "other"
+    for split in ("train", "test"):
+        (other / split).mkdir(parents=True)
+        source = manifest.parent / f"U+4F11/{somebody[split]}.png"
+        turned(Image.open(source), 1).save(other / split / "x.png")
+    of_manifest.evaluation.manifest = str(other / "manifest.json")
+    write_json(other / "manifest.json", {"休": ["test/x.png"]})
+    assert len(evaluation.test_images(of_manifest, corpus)) == 1
+    write_json(other / "manifest.json", {"休": ["test/x.png", "train/x.png"]})
+    with pytest.raises(InputError, match=r"1 problem(?s:.*)train/x\.png.* is the same picture as"):
+        evaluation.test_images(of_manifest, corpus)
+    write_json(other / "facts.json", {})  # generated images may be like anybody's
+    assert len(evaluation.test_images(of_manifest, corpus)) == 2
 
 
 @pytest.mark.parametrize("target", ["U+4F11/{}.png", "U+6728/{}.png"])  # 休, 木

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from handwriting.config import Config, Evidence, Share
 from handwriting.corpus.audit import check_new, held_out
-from handwriting.corpus.corpus import Corpus, check_generated
+from handwriting.corpus.corpus import Corpus, check_new_images
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest, read_manifest
 from handwriting.images.packed import PackedImages, concatenate, pack_manifest
@@ -218,7 +218,7 @@ def training_sources(
     for manifest in manifests:
         cache_dir = Path(config.cache_dir).absolute()
         generated = pack_manifest(manifest, config.size_px, cache_dir).of(corpus.characters)
-        check_generated(config, corpus, generated, manifest)
+        check_new_images(config, corpus, "generated", generated, manifest)
         sources.append(generated)
     if not sources:
         raise InputError("nothing to train on: use_real, use_fonts, use_simulated or use_gen")

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from handwriting.config import Config
-from handwriting.corpus.audit import check_new
-from handwriting.corpus.corpus import Corpus, open_corpus, require_test_writers
+from handwriting.corpus.audit import FACTS, check_new
+from handwriting.corpus.corpus import Corpus, check_new_images, open_corpus, require_test_writers
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, files_key, pack_manifest
@@ -130,7 +130,8 @@ def test_images(config: Config, corpus: Corpus) -> PackedImages:
     """The test writers' images, or those of the manifest that takes their place.
 
     Raises:
-        InputError: nobody is tested, or the manifest shows none of the study's characters.
+        InputError: nobody is tested, the manifest shows none of the study's characters, or copies
+            of images that the study trains on.
     """
     if not config.evaluation.manifest:
         require_test_writers(corpus)
@@ -145,7 +146,10 @@ def test_images(config: Config, corpus: Corpus) -> PackedImages:
     if others:
         print(f"  left out, unknown to the study: {others}", flush=True)
     packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
-    return packed.of(corpus.characters)
+    images = packed.of(corpus.characters)
+    if not manifest.path.with_name(FACTS).is_file():  # what is generated may resemble anybody's
+        check_new_images(config, corpus, "evaluation", images, manifest)
+    return images
 
 
 if __name__ == "__main__":

@@ -135,7 +135,8 @@ def check_copies(
     """Check that no image of a part is a copy of one in another; what is less sure is told.
 
     Args:
-        parts: the splits by name; ``simulated`` hands and ``generated`` images beside them.
+        parts: the splits by name; ``simulated`` hands, or images of another manifest
+            (``generated``, ``evaluation``) beside them.
         is_real: whether people wrote the splits; what was drawn is compared pixel by pixel.
         names_of: the files of a part, by the numbers that its images were packed with.
         key: of all images; what was found is kept in the cache.
@@ -192,12 +193,13 @@ def _between(parts: Mapping[str, PackedImages], is_real: bool) -> list[Any]:
     is_drawn = np.array([name == "simulated" or not is_real for name in names])[part_of]
     owners = part_of * len(everything.writer_names) + everything.writers * ~is_made
     is_known = np.array([*everything.writer_names])[everything.writers] != UNKNOWN_WRITER
+    is_other = not {"generated", "evaluation"}.isdisjoint(parts)  # the splits are known then
     found = []
     for pair, is_sure in zip(
         *find_copies(everything, owners, is_drawn, is_known & ~is_made), strict=True
     ):
         images = [(names[part_of[i]], int(i - starts[part_of[i]])) for i in pair]
         is_leak = _side(images[0][0]) != _side(images[1][0])
-        if (is_sure and is_leak) if "generated" in parts else (is_sure or is_leak):
+        if (is_sure and is_leak) if is_other else (is_sure or is_leak):
             found.append([*images, bool(is_sure)])
     return found

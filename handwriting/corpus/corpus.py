@@ -128,22 +128,27 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     return corpus
 
 
-def check_generated(
-    config: Config, corpus: Corpus, generated: PackedImages, manifest: Manifest
+def check_new_images(
+    config: Config, corpus: Corpus, name: str, images: PackedImages, manifest: Manifest
 ) -> None:
-    """Check that no generated image is a copy of one that validates or tests.
+    """Check that no image of a manifest is a copy of one in the study.
+
+    Args:
+        name: ``generated`` images must be new to what validates and tests, ``evaluation``'s to what
+            is trained on and validates.
 
     Raises:
         InputError: naming the copies.
     """
     data = config.data
     assert isinstance(data, Reader)
-    files = {"generated": [entry.file for entry in manifest.entries]}
+    others = ("validation", "test") if name == "generated" else ("train", "validation")
+    files = {name: [entry.file for entry in manifest.entries]}
     check_copies(
-        {"validation": corpus.validation, "test": corpus.test, "generated": generated},
+        {other: corpus.splits[other] for other in others} | {name: images},
         corpus.is_real, lambda part: files.get(part) or data.image_names(part),
         Path(config.cache_dir).absolute(),
-        type(data).__name__, asdict(data), config.size_px, corpus.key, files_key(manifest),
+        name, type(data).__name__, asdict(data), config.size_px, corpus.key, files_key(manifest),
     )  # fmt: skip
 
 
