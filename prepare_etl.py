@@ -17,14 +17,13 @@ from handwriting.script import run_script
 import shutil
 from pathlib import Path
 
-from handwriting.config import Config
+from handwriting.config import SPLITS, Config
 from handwriting.corpus.readers.etl import EtlData
 from handwriting.errors import InputError
 from handwriting.etl.integrity import inspect, integrity_report, require_whole, source_stamps
 from handwriting.etl.outputs import has_originals, write_originals, write_sheets, write_summary
 from handwriting.etl.preparation import prepare
 from handwriting.etl.selection import select
-from handwriting.etl.settings import SPLITS
 from handwriting.parallel.ranks import main_only
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.atomic import write_text

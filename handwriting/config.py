@@ -42,11 +42,11 @@ BelowOne = Annotated[float, Within(0, 1, but_not=1)]
 Betas = Annotated[tuple[BelowOne, BelowOne], Items(2, 2, twice=True)]
 SheetSize = Annotated[int, Within(1, 1000)]
 
-STEPS = ("step1", "step2", "step3", "step_end")
 TERMS = ("reconstruction", "perceptual", "style", "clip", "adversarial")
 SOURCES = ("writers", "fonts", "simulated")
 Sources = Annotated[list[Annotated[str, OneOf(" ".join(SOURCES))]], Items(1, 3)]
-Splits = Annotated[list[Annotated[str, OneOf("train validation test")]], Items(1, 3)]
+SPLITS = ("train", "validation", "test")
+Splits = Annotated[list[Annotated[str, OneOf(" ".join(SPLITS))]], Items(1, 3)]
 
 
 def default(value: Value) -> Value:
@@ -70,6 +70,9 @@ class StepType(Enum):
     step3 = "step3"
     step_end = "step_end"
     all = "all"  # the four in order
+
+
+STEPS = tuple(step.value for step in StepType if step is not StepType.all)
 
 
 class ClipTargets(StrEnum):

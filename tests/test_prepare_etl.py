@@ -17,13 +17,13 @@ from etl_encoder import DrawnFile, drawn_files, small_sets
 
 import prepare_etl
 from handwriting.characters.classes import class_list
-from handwriting.config import Config
+from handwriting.config import SPLITS, Config
 from handwriting.corpus.audit import check_splits
 from handwriting.corpus.corpus import _opened, open_corpus
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile, preparation
 from handwriting.etl.preparation import prepare_images
-from handwriting.etl.settings import SPLITS, Preparation
+from handwriting.etl.settings import Preparation
 from handwriting.images.canonical import canonical, margin_px, smooth
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, open_packed, pack_manifest

@@ -19,12 +19,12 @@ from handwriting.images.packed import FORM, PackedImages, files_key, in_parts
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.folder import run_folder, versions
 from handwriting.sources import simulated_writers
-from handwriting.sources.font_files import stamp
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import DRAWING, font_images
 from handwriting.storage.json_files import plain, write_json
 from handwriting.storage.keys import content_key
 from handwriting.storage.places import git_commit
+from handwriting.storage.stamps import quick_stamp
 
 SIMULATED_SEED = 1_000_003  # other people than those of any simulated split
 
@@ -110,13 +110,11 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
         names = tuple(f"simulated:{name}" for name in simulated.writer_names)
         simulated = replace(simulated, writer_names=names)
     if data.is_real and isinstance(data, DividedReader):  # ETL has its sheets from its preparation
-        for name, images in (
-            ("train", splits.train), ("validation", splits.validation), ("test", splits.test)
-        ):  # fmt: skip
+        for name, images in splits.parts.items():
             sheet = cache_dir / "sheets" / content_key(FORM, splits.key, asdict(data), size_px)
             write_overview(sheet / f"{name}.png", images, partial(data.image_names, name), renders)
     unseen = _choose_unseen(characters, data)
-    files = [(face.name, face.path.is_file() and stamp(face.path)) for face in faces]
+    files = [(face.name, face.path.is_file() and quick_stamp(face.path)) for face in faces]
     corpus = Corpus(
         characters, unseen, train, splits.validation, splits.test, renders, simulated, data.is_real,
         splits.names_from,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from handwriting.config import SPLITS
 from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
-from handwriting.etl.settings import SPLITS
 from handwriting.images.manifest import Entry, read_manifest, write_manifest
 from handwriting.images.packed import Int64, concatenate, files_key, open_packed
 from handwriting.images.sheets import save_png, sheet

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from handwriting.config import SPLITS
 from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
-from handwriting.etl.settings import SPLITS, Preparation
+from handwriting.etl.settings import Preparation
 from handwriting.images.canonical import Uint8, canonical, resize, smooth
 from handwriting.images.ink import MIN_CONTRAST
 from handwriting.images.packed import Int64, UnpackedImages, save_packed

@@ -9,12 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from handwriting.characters.classes import letter
+from handwriting.config import SPLITS
 from handwriting.errors import InputError, report_problems
 from handwriting.etl.codes import read_co59
 from handwriting.etl.integrity import DataFile
 from handwriting.etl.layouts import SETS
 from handwriting.etl.records import EtlFile
-from handwriting.etl.settings import SPLITS, Etl
+from handwriting.etl.settings import Etl
 from handwriting.images.packed import Int64
 from handwriting.parallel.progress import progress
 

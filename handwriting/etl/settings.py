@@ -9,8 +9,6 @@ from omegaconf import MISSING
 from handwriting.config import Count, Natural
 from handwriting.ranges import Within
 
-SPLITS = ("train", "validation", "test")
-
 
 class Preparation(StrEnum):
     """What becomes of the images."""

@@ -26,7 +26,7 @@ from handwriting.images.manifest import CHUNK_SIZE, Manifest, read_images
 from handwriting.storage.atomic import write_atomically
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import content_key, sampled_key
-from handwriting.storage.locks import LOCK_FILE, FolderLock
+from handwriting.storage.locks import HOLDER_FILE, LOCK_FILE, FolderLock
 from handwriting.storage.stamps import contents, damage, stamps
 
 Int64 = npt.NDArray[np.int64]
@@ -189,7 +189,7 @@ def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
     for name in ("labels", "writers"):
         write_atomically(folder / f"{name}.npy", partial(np.save, arr=getattr(made, name)))
     names = {"characters": made.characters, "writer_names": made.writer_names}
-    beside = {LOCK_FILE, "lock", "meta.json"}
+    beside = {LOCK_FILE, HOLDER_FILE, "meta.json"}
     files = stamps(folder, (path for path in sorted(folder.iterdir()) if path.name not in beside))
     write_json(folder / "meta.json", {**names, "files": files, "key": content_key(names, files)})
 

@@ -41,7 +41,7 @@ from handwriting.runs.runtime import precision_of
 from handwriting.runs.tracking import Tracker
 from handwriting.storage.json_files import plain, read_or_empty, write_json
 from handwriting.storage.keys import content_key, file_key
-from handwriting.storage.locks import FolderLock
+from handwriting.storage.locks import HOLDER_FILE, FolderLock
 from handwriting.storage.places import git_commit
 from handwriting.storage.stamps import stamps
 
@@ -105,7 +105,7 @@ class Run:
         if problem := damage_of(self.folder, done):
             print(f"  {problem}: this stage is run again", flush=True)
             return False
-        if self._checkpoints or (self.folder / "lock").is_file():
+        if self._checkpoints or (self.folder / HOLDER_FILE).is_file():
             with FolderLock(self.folder):
                 self._checkpoints.remove()
         return True

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.characters.classes import letter
 from handwriting.parallel.limited import OUT_OF_MEMORY, call_limited
-from handwriting.storage.keys import sampled_key
+from handwriting.storage.stamps import quick_stamp
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,12 +67,6 @@ class FontFace:
     is_packaged: bool = False
 
 
-def stamp(path: Path) -> str:
-    """What changes with a file: its size, time of change, and a sampled hash."""
-    stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns} {sampled_key(path)}"
-
-
 def call(is_trusted: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The value of a function that reads a font, within limits if it may be anybody's."""
     return function(*args, **kwargs) if is_trusted else call_limited(function, *args, **kwargs)
@@ -110,7 +104,7 @@ def _faces(path: Path, index: int, font: TTFont) -> list[FontFace]:
     region = _OTHER_REGION.search(f"{family} {style}")
     if region:
         notes.append(f"{region[0]!r} in its name means Chinese or Korean shapes; used all the same")
-    opened = _opened(path, index, (), 16, stamp(path))  # FreeType must read it too
+    opened = _opened(path, index, (), 16, quick_stamp(path))  # FreeType must read it too
     *drawings, missing = (_draw(opened, character) for character in _JAPANESE + NOT_A_CHARACTER)
     is_whole = missing not in drawings and not any(drawing.problem for drawing in drawings)
     faces = [
@@ -149,7 +143,7 @@ class Drawing(NamedTuple):
 
 def draw(face: FontFace, characters: Iterable[str], size_px: int) -> list[Drawing]:
     """Characters as a face draws them, at a font size."""
-    font = _opened(face.path, face.index, face.axes, size_px, stamp(face.path))
+    font = _opened(face.path, face.index, face.axes, size_px, quick_stamp(face.path))
     return [_draw(font, character) for character in characters]
 
 

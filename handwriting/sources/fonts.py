@@ -16,9 +16,10 @@ from pathlib import Path
 
 from handwriting.config import PACKAGED_FONTS
 from handwriting.errors import InputError, report_problems
-from handwriting.sources.font_files import FontFace, call, read_faces, stamp
+from handwriting.sources.font_files import FontFace, call, read_faces
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import content_key
+from handwriting.storage.stamps import quick_stamp
 
 SUFFIXES = (".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2")
 NOT_READ = (
@@ -162,7 +163,7 @@ def _faces(files: Iterable[Path], cache_dir: Path | None) -> list[FontFace]:
     found: list[FontFace] = []
     for file in files:
         try:
-            found += _described(file, stamp(file), False, cache_dir)
+            found += _described(file, quick_stamp(file), False, cache_dir)
         except OSError as error:
             found.append(_unreadable(file, error))
     return found

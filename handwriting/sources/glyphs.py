@@ -22,11 +22,11 @@ from handwriting.sources.font_files import (
     call,
     differ,
     draw,
-    stamp,
     survey,
 )  # fmt: skip
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import content_key
+from handwriting.storage.stamps import quick_stamp
 
 OVERSAMPLING = 4  # glyphs are drawn this much larger than they are stored
 DRAWING = 2  # raise it when other glyphs are used, or drawn otherwise
@@ -146,7 +146,7 @@ def _font_images(
 ) -> tuple[PackedImages, list[tuple[str, str]]]:
     """The images of one font, from the cache if they were made of the same file."""
     try:
-        file = (face.index, face.axes, face.name, stamp(face.path))
+        file = (face.index, face.axes, face.name, quick_stamp(face.path))
     except OSError as error:
         raise InputError(f"{face.path}: {error.strerror}") from error
     folder = cache_dir / "fonts" / content_key(FORM, DRAWING, size_px, file, characters)

@@ -11,9 +11,10 @@ from filelock import FileLock, Timeout
 
 from handwriting.errors import InputError, cannot_write
 
+HOLDER_FILE = "lock"  # names the process that holds the claim
 LOCK_FILE = ".lock"  # empty, and stays: to remove it would let two processes in
 # What does not make a folder somebody else's: of this project, of Hydra, of file managers.
-_INCIDENTAL = ("lock", "sweep", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found")
+_INCIDENTAL = (HOLDER_FILE, "sweep", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found")
 _BELOW = (LOCK_FILE, f"*/{LOCK_FILE}", f"*/*/{LOCK_FILE}")  # of a study's folders
 LOCK_TIMEOUT_S = 10.0  # for another process that writes into the same folder: a step of training
 
@@ -37,7 +38,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path, timeout_s: float | None = None, below: bool = True) -> None:
-        self._holder = folder / "lock"
+        self._holder = folder / HOLDER_FILE
         if (earlier := _CLAIMS.get(folder)) is not None:
             earlier.release()
         try:

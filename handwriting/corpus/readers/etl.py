@@ -14,11 +14,11 @@ from typing import Any
 import pandas as pd
 
 from handwriting.characters.classes import class_list
-from handwriting.config import Fonts
+from handwriting.config import SPLITS, Fonts
 from handwriting.corpus.splits import Reader, Splits
 from handwriting.errors import InputError
 from handwriting.etl.integrity import changed, inspect
-from handwriting.etl.settings import SPLITS, Etl
+from handwriting.etl.settings import Etl
 from handwriting.images.packed import FORM, PackedImages, open_packed, packed_key
 from handwriting.storage.json_files import read_or_empty
 from handwriting.storage.keys import content_key
