@@ -261,6 +261,22 @@ class Vae(GeneratorTraining):
 
 
 @dataclass
+class StrokeReader(Training):
+    """The network that tells where strokes lie in an image; it learns from simulated writers."""
+
+    num_steps: Count = 10000
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 2e-3
+    characters: str = "all"
+    num_samples: Annotated[int, Within(16, 10**8)] = 120_000  # written characters to learn from
+    channels: GroupedChannels = 24  # of features at half the image's side
+    dim: Annotated[int, Within(4, 2**14, multiple_of=4)] = 64  # of what is known of a point
+    num_iterations: Layers = 3  # how often the strokes are moved
+    num_shown: SheetSize = 20  # characters on a sample sheet
+    sample_every: Count = 1000  # steps
+
+
+@dataclass
 class Generation:
     num_per_character: Count = 100  # images
     characters: str | None = None  # null: the study's
@@ -373,6 +389,7 @@ class Config:
     dcgan: Dcgan = field(default_factory=Dcgan)
     vae: Vae = field(default_factory=Vae)
     cdiffusion: CDiffusion = field(default_factory=CDiffusion)
+    stroke_reader: StrokeReader = field(default_factory=StrokeReader)
     generation: Generation = field(default_factory=Generation)
     classifier: CharacterClassification = field(default_factory=CharacterClassification)
     recipe: Recipe = field(default_factory=Recipe)

@@ -18,6 +18,7 @@ from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
 from handwriting.storage.atomic import write_bytes
 from handwriting.storage.json_files import plain
+from handwriting.storage.places import WEIGHTS_DIR
 
 METADATA = "handwriting"  # one entry of JSON: the library writes several in random order
 Network = TypeVar("Network", bound=nn.Module)
@@ -156,6 +157,11 @@ def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None 
     if size_px is not None:
         weights.require_size(size_px)
     return weights
+
+
+def shipped(kind: str) -> Path:
+    """The weights of a kind that come with the project."""
+    return WEIGHTS_DIR / f"{kind}.safetensors"
 
 
 def build(network_class: Callable[..., Network], weights: Weights) -> Network:

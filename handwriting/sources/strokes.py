@@ -105,6 +105,28 @@ def sample_path(path_data: str) -> Float64:
     return even / kanjivg.CANVAS - 0.5
 
 
+def evenly(strokes: Float64, num_points: int) -> Float64:
+    """Strokes (S, P, 2) with their points at equal arc length, (S, num_points, 2)."""
+    travelled = np.cumsum(np.hypot(*np.moveaxis(np.diff(strokes, axis=1), -1, 0)), axis=1)
+    travelled = np.pad(travelled, ((0, 0), (1, 0)))
+    offsets = 2.0 * np.arange(len(strokes))[:, None]  # all strokes in one table, one after another
+    have = travelled / (travelled[:, -1:] + 1e-12) + offsets
+    want = np.linspace(0, 1, num_points) + offsets
+    even = [np.interp(want.ravel(), have.ravel(), strokes[..., i].ravel()) for i in (0, 1)]
+    return np.stack(even, axis=-1).reshape(len(strokes), num_points, 2)
+
+
+def in_ink_units(strokes: Float64, radii: Float64 | float) -> tuple[Float64, Float64 | float]:
+    """Centre lines (S, P, 2) and radii of the pen as their canonical image shows them.
+
+    The centre of the ink's box is 0 and its longer side 1, whatever the size of the image.
+    """
+    reach = radii[..., None] if isinstance(radii, np.ndarray) else radii
+    low, high = (strokes - reach).min(axis=(0, 1)), (strokes + reach).max(axis=(0, 1))
+    side = (high - low).max()
+    return (strokes - (low + high) / 2) / side, radii / side
+
+
 def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
     """Draw centre lines (S, P, 2) with a pen of radii (S, P) as large as a square allows.
 

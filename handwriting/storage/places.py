@@ -16,6 +16,7 @@ def _shipped(name: str) -> Path:
 
 CONFIG_DIR = _shipped("conf")
 INFORMATION_DIR = _shipped("information")
+WEIGHTS_DIR = _PACKAGE / "weights"
 
 
 def workspace() -> Path:

@@ -1,0 +1,183 @@
+"""Strokes read out of images of handwriting.
+
+We know which character an image shows and how KanjiVG draws it. A network that has seen simulated
+writers tells where in the image these strokes are (``networks/stroke_reader.py``), a few steps of
+descent through a soft drawing bring them onto the ink (``stroke_fitting.py``), and a score tells
+whether the drawing is the image. What is not is refused: another character, a stroke too many or
+too few, a blot.
+
+Strokes have ``NUM_POINTS`` points at about equal arc length, in units of the ink's longer side
+from the centre of its box, x to the right and y down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from handwriting.characters import kanjivg
+from handwriting.images.canonical import Uint8, canonical_drawn, margin_px
+from handwriting.images.packed import PackedImages
+from handwriting.networks.stroke_reader import StrokeReader
+from handwriting.parallel.progress import progress
+from handwriting.sources import soft_raster
+from handwriting.sources.stroke_fitting import fit, start_radii
+from handwriting.sources.strokes import evenly, in_ink_units, rasterise, read_drawing
+from handwriting.storage.arrays import Arrays, cached_arrays
+from handwriting.storage.keys import content_key
+
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+VERSION = 1  # raise it when the same image gives other strokes: cached ones are then made anew
+NUM_POINTS = 11
+MAX_STROKES = 30  # of a character
+SIZE_PX = 64  # of the images that are read
+MODEL_RADIUS = 0.02  # em, of the pen that draws the model for the network
+MIN_SCORE = 0.5
+CHUNK_SIZE = 512  # images of a cached file
+BATCH_SIZE = 32  # images fitted together: their passes over pixels stay in the processor's cache
+SIDE = 1 - 2 * margin_px(SIZE_PX) / SIZE_PX  # share of the image's side that the ink has
+
+
+class Model(NamedTuple):
+    """A character as KanjiVG draws it: strokes (S, P, 2) and image (SIZE_PX, SIZE_PX)."""
+
+    strokes: Float32
+    image: Uint8
+
+
+@cache
+def model_of(character: str, regular_script: bool = False) -> Model:
+    """How KanjiVG draws a character.
+
+    Raises:
+        InputError: it has no drawing of it.
+    """
+    strokes = read_drawing(character, regular_script).strokes
+    radii = np.full(strokes.shape[:2], MODEL_RADIUS)
+    image = canonical_drawn(rasterise(strokes, radii, 4 * SIZE_PX), SIZE_PX)
+    points, _ = in_ink_units(evenly(strokes, NUM_POINTS), MODEL_RADIUS)
+    return Model(points.astype(np.float32), image)
+
+
+@cache
+def is_readable(character: str) -> bool:
+    """Whether KanjiVG has a drawing of a character, and of no more than ``MAX_STROKES``."""
+    return kanjivg.has_drawing(character) and len(model_of(character).strokes) <= MAX_STROKES
+
+
+@dataclass(frozen=True)
+class HandwrittenStrokes:
+    """What was read out of N images.
+
+    Attributes:
+        strokes: (N, S, P, 2), zeros behind an image's last stroke.
+        num_strokes: (N,), 0 where the character cannot be read.
+        radii: (N,) of the pens, in units of the ink's longer side.
+        scores: (N,) in [0, 1]; what is below ``MIN_SCORE`` is refused.
+    """
+
+    strokes: Float32
+    num_strokes: Int64
+    radii: Float32
+    scores: Float32
+
+    @property
+    def accepted(self) -> npt.NDArray[np.bool_]:
+        return self.scores >= MIN_SCORE
+
+
+def read_strokes(
+    packed: PackedImages, reader: StrokeReader, reader_key: str, cache_dir: Path
+) -> HandwrittenStrokes:
+    """Read the strokes out of images, once for each content: in chunks, so that a kill costs one.
+
+    Args:
+        packed: N images of known characters; one that :func:`is_readable` denies is refused.
+        reader_key: of the reader's weights.
+    """
+    counts = np.array(
+        [len(model_of(c).strokes) if is_readable(c) else 0 for c in packed.characters]
+    )
+    found = empty(counts[packed.labels])
+    # Alike images are fitted together: they lie in one chunk, and in it one after another.
+    order = np.argsort(found.num_strokes, kind="stable")
+    order = order[found.num_strokes[order] > 0]
+    starts = range(0, len(order), CHUNK_SIZE)
+    for first in progress(starts, len(starts), "reading strokes"):
+        rows = order[first : first + CHUNK_SIZE]
+        images = packed.images[rows]
+        characters = [packed.characters[label] for label in packed.labels[rows]]
+        key = content_key(VERSION, reader_key, characters, sha256(images.tobytes()).hexdigest())
+        path = cache_dir / "handwritten_strokes" / f"{key}.npz"
+        arrays = cached_arrays(path, partial(_read_chunk, images, characters, reader))
+        found.strokes[rows, : arrays["strokes"].shape[1]] = arrays["strokes"]
+        found.radii[rows], found.scores[rows] = arrays["radii"], arrays["scores"]
+    return found
+
+
+def empty(num_strokes: Int64) -> HandwrittenStrokes:
+    shape = (len(num_strokes), int(num_strokes.max(initial=1)), NUM_POINTS, 2)
+    radii, scores = np.zeros((2, len(num_strokes)), np.float32)
+    return HandwrittenStrokes(np.zeros(shape, np.float32), num_strokes, radii, scores)
+
+
+def _read_chunk(images: Uint8, characters: Sequence[str], reader: StrokeReader) -> Arrays:
+    models = [model_of(character) for character in characters]
+    found = empty(np.array([len(model.strokes) for model in models]))
+    for first in range(0, len(images), BATCH_SIZE):
+        rows = slice(first, first + BATCH_SIZE)
+        batch = np.stack([at_reading_size(image) for image in images[rows]])
+        strokes, radii, scores = _read_batch(batch, models[rows], reader)
+        found.strokes[rows, : strokes.shape[1]] = strokes
+        found.radii[rows], found.scores[rows] = radii, scores
+    return {"strokes": found.strokes, "radii": found.radii, "scores": found.scores}
+
+
+def at_reading_size(image: Uint8) -> Uint8:
+    """A canonical image of any size in the size that is read."""
+    own, margin = margin_px(len(image)), margin_px(SIZE_PX)
+    inner = image[own : len(image) - own, own : len(image) - own]
+    side = SIZE_PX - 2 * margin
+    method = cv2.INTER_AREA if len(inner) > side else cv2.INTER_LINEAR
+    return np.pad(cv2.resize(inner, (side, side), interpolation=method), margin).astype(np.uint8)
+
+
+def _read_batch(
+    images: Uint8, models: Sequence[Model], reader: StrokeReader
+) -> tuple[Float32, Float32, Float32]:
+    """Strokes, radii of pens and scores of images (B, SIZE_PX, SIZE_PX)."""
+    model, mask = padded([model.strokes for model in models])
+    ink = torch.from_numpy(images).float() / 255
+    drawings = torch.from_numpy(np.stack([model.image for model in models])).float() / 255
+    with torch.no_grad():
+        found, known = reader(ink[:, None], drawings[:, None], model, mask, SIDE)
+        drawn = drawing_of(found[-1], mask, ink[:, None])
+        judged = reader.judge(ink[:, None], drawings[:, None], drawn, known, mask).sigmoid()
+    strokes, radii = fit(ink, found[-1], mask)
+    strokes = strokes * mask[..., None, None]
+    covered = soft_raster.iou(soft_raster.ink(strokes, mask, radii, SIZE_PX), ink > 0.5)
+    return strokes.numpy(), radii.numpy(), torch.minimum(judged, covered).numpy()
+
+
+def drawing_of(strokes: Tensor, mask: Tensor, images: Tensor) -> Tensor:
+    """Strokes drawn by a pen of the width that images (B, 1, SIZE_PX, SIZE_PX) have, alike."""
+    radii = start_radii(images[:, 0], strokes, mask)
+    return soft_raster.ink(strokes, mask, radii, SIZE_PX)[:, None].to(images.dtype)
+
+
+def padded(strokes: Sequence[Float32]) -> tuple[Tensor, Tensor]:
+    """Strokes of B characters as (B, S, P, 2), and which of them are there, (B, S)."""
+    counts = torch.tensor(list(map(len, strokes)))
+    mask = torch.arange(int(counts.max())) < counts[:, None]
+    together = torch.zeros(*mask.shape, NUM_POINTS, 2)
+    together[mask] = torch.from_numpy(np.concatenate(strokes))
+    return together, mask

@@ -1,0 +1,82 @@
+"""Drawings of strokes through which gradients flow: a distance field and a soft pen.
+
+A pixel is as bright as the pen's radius exceeds its distance to the nearest segment of a stroke:
+sigmoid((radius - distance) / softness), as in T.-M. Li et al., Differentiable Vector Graphics
+Rasterization for Editing and Learning, 2020. Which segment is nearest is found without gradients;
+the distance to that one carries them.
+
+Coordinates are those of a canonical image's ink: its centre is 0, its longer side 1, x to the
+right and y down. So they do not depend on the size of the image.
+"""
+
+import torch
+from torch import Tensor
+
+from handwriting.images.canonical import margin_px
+
+FAR = 1e3  # added to the squared distance from strokes that are not there
+
+
+def pixel_centres(size_px: int) -> Tensor:
+    """The middles of a canonical image's pixels, row by row, (size_px^2, 2)."""
+    side = size_px - 2 * margin_px(size_px)
+    along = (torch.arange(size_px) + 0.5 - size_px / 2) / side
+    return torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
+    """Which segment is nearest to each pixel.
+
+    Segments are compared by their points at a quarter and at three quarters: two products of
+    matrices, where the exact distances would be a pass over all pixels for each segment.
+
+    Args:
+        strokes: (B, S, P, 2).
+        mask: (B, S), False where an image has no such stroke.
+        pixels: (N, 2).
+
+    Returns:
+        (B, N) indices into the S * (P - 1) segments.
+    """
+    starts, ends = strokes[:, :, :-1], strokes[:, :, 1:]
+    quarters = torch.stack([0.75 * starts + 0.25 * ends, 0.25 * starts + 0.75 * ends], dim=3)
+    absent = torch.where(mask, 0.0, FAR)[:, :, None, None].expand(quarters.shape[:-1])
+    points = quarters.flatten(1, 3)  # (B, 2 S (P - 1), 2)
+    # |pixel - point|^2 but for the pixel's own part, which is common to all points
+    own = points.square().sum(dim=-1) + absent.flatten(1)
+    products = pixels.expand(len(points), -1, -1) @ points.mT
+    return (own[:, None] - 2 * products).argmin(dim=-1) // 2
+
+
+def draw(
+    strokes: Tensor, radii: Tensor, nearest: Tensor, pixels: Tensor, softness: float
+) -> Tensor:
+    """Drawings (B, N) in [0, 1] with a pen of radii (B,).
+
+    Args:
+        strokes: (B, S, P, 2).
+        nearest: (B, N) from :func:`nearest_segments`.
+        softness: how far from its edge the pen's ink has faded, in the strokes' unit.
+    """
+    starts = strokes[:, :, :-1]
+    segments = torch.cat([starts, strokes[:, :, 1:] - starts], dim=-1).flatten(1, 2)
+    start, along = segments.gather(1, nearest[..., None].expand(-1, -1, 4)).split(2, dim=-1)
+    to_pixel = pixels - start
+    at = (to_pixel * along).sum(dim=-1) / (along.square().sum(dim=-1) + 1e-9)
+    away = to_pixel - at.clamp(0, 1)[..., None] * along
+    distances = (away.square().sum(dim=-1) + 1e-10).sqrt()
+    return torch.sigmoid((radii[:, None] - distances) / softness)
+
+
+@torch.no_grad()
+def ink(strokes: Tensor, mask: Tensor, radii: Tensor, size_px: int) -> Tensor:
+    """Whether a pen of radii (B,) covers the middle of each pixel, (B, size_px, size_px)."""
+    pixels = pixel_centres(size_px)
+    drawn = draw(strokes, radii, nearest_segments(strokes, mask, pixels), pixels, 1e-3)
+    return (drawn > 0.5).reshape(-1, size_px, size_px)
+
+
+def iou(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Intersection over union of ink (B, H, W) with ink, (B,)."""
+    common = (ours & theirs).sum(dim=(1, 2))
+    return common / (ours | theirs).sum(dim=(1, 2)).clamp(min=1)
