@@ -14,6 +14,7 @@ from torch import Tensor
 
 from handwriting.images.canonical import margin_px
 
+PLACES = (1 / 6, 1 / 2, 5 / 6)  # on a segment
 FAR = 1e3  # added to the squared distance from strokes that are not there
 
 
@@ -27,8 +28,8 @@ def pixel_centres(size_px: int) -> Tensor:
 def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
     """Which segment is nearest to each pixel.
 
-    Segments are compared by their points at a quarter and at three quarters: two products of
-    matrices, where the exact distances would be a pass over all pixels for each segment.
+    Segments are compared by three of their points: one product of matrices, where the exact
+    distances would be a pass over all pixels for each segment.
 
     Args:
         strokes: (B, S, P, 2).
@@ -39,13 +40,13 @@ def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
         (B, N) indices into the S * (P - 1) segments.
     """
     starts, ends = strokes[:, :, :-1], strokes[:, :, 1:]
-    quarters = torch.stack([0.75 * starts + 0.25 * ends, 0.25 * starts + 0.75 * ends], dim=3)
-    absent = torch.where(mask, 0.0, FAR)[:, :, None, None].expand(quarters.shape[:-1])
-    points = quarters.flatten(1, 3)  # (B, 2 S (P - 1), 2)
+    inner = torch.stack([starts + at * (ends - starts) for at in PLACES], dim=3)
+    absent = torch.where(mask, 0.0, FAR)[:, :, None, None].expand(inner.shape[:-1])
+    points = inner.flatten(1, 3)  # (B, 3 S (P - 1), 2)
     # |pixel - point|^2 but for the pixel's own part, which is common to all points
     own = points.square().sum(dim=-1) + absent.flatten(1)
     products = pixels.expand(len(points), -1, -1) @ points.mT
-    return (own[:, None] - 2 * products).argmin(dim=-1) // 2
+    return (own[:, None] - 2 * products).argmin(dim=-1) // len(PLACES)
 
 
 def draw(
