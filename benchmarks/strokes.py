@@ -37,6 +37,7 @@ from handwriting.images.sheets import save_png, sheet
 from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.runs.weights import build, load_weights, shipped
 from handwriting.sources import soft_raster
+from handwriting.sources.hands import boxed
 from handwriting.sources.handwritten_strokes import (
     NUM_POINTS,
     SIZE_PX,
@@ -49,14 +50,6 @@ from handwriting.sources.handwritten_strokes import (
 from handwriting.sources.strokes import Float64, evenly
 from handwriting.storage.json_files import read_json
 from handwriting.storage.keys import file_key
-
-BOX = 1.72  # side of the box in which distances are measured
-
-
-def boxed(strokes: Float64 | Float32) -> Float64:
-    """Strokes (S, P, 2), the longer side of the box of their points ``BOX``, centred."""
-    low, high = strokes.min(axis=(0, 1)), strokes.max(axis=(0, 1))
-    return (strokes - (low + high) / 2) * (BOX / max(1e-6, (high - low).max()))
 
 
 def distance(ours: Float64 | Float32, theirs: Float64 | Float32) -> float:
@@ -99,8 +92,10 @@ def ious(packed: PackedImages, strokes: HandwrittenStrokes) -> Float32:
         line = torch.from_numpy(strokes.strokes[i : i + 1, :number])
         mask = torch.ones(1, number, dtype=torch.bool)
         radius = torch.from_numpy(strokes.radii[i : i + 1])
-        drawn = soft_raster.ink(line, mask, radius, packed.size_px)
-        found[i] = soft_raster.iou(drawn, torch.from_numpy(packed.images[i : i + 1] > 127))[0]
+        image = torch.from_numpy(packed.images[i : i + 1])
+        centre = soft_raster.box_centres(image)
+        drawn = soft_raster.ink(line, mask, radius, packed.size_px, centre)
+        found[i] = soft_raster.iou(drawn, image > 127)[0]
     return found
 
 

@@ -19,10 +19,27 @@ FAR = 1e3  # added to the squared distance from strokes that are not there
 
 
 def pixel_centres(size_px: int) -> Tensor:
-    """The middles of a canonical image's pixels, row by row, (size_px^2, 2)."""
+    """The middles of a canonical image's pixels from its centre, row by row, (size_px^2, 2)."""
     side = size_px - 2 * margin_px(size_px)
     along = (torch.arange(size_px) + 0.5 - size_px / 2) / side
     return torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def box_centres(images: Tensor) -> Tensor:
+    """Where the ink's box has its centre, from the image's, (B, 2).
+
+    A box of an odd number of pixels lies half a pixel to the left, or above.
+
+    Args:
+        images: (B, size_px, size_px), 0 where there is no ink.
+    """
+    size_px = images.shape[-1]
+    centres = []
+    for axis in (1, 2):  # over rows: the columns with ink, x; over columns: y
+        has_ink = (images > 0).any(dim=axis).int()
+        first, behind = has_ink.argmax(dim=1), size_px - has_ink.flip(1).argmax(dim=1)
+        centres.append((first + behind - size_px) / 2)
+    return torch.stack(centres, dim=1) / (size_px - 2 * margin_px(size_px))
 
 
 def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
@@ -34,7 +51,7 @@ def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
     Args:
         strokes: (B, S, P, 2).
         mask: (B, S), False where an image has no such stroke.
-        pixels: (N, 2).
+        pixels: (N, 2), or (B, N, 2).
 
     Returns:
         (B, N) indices into the S * (P - 1) segments.
@@ -70,9 +87,17 @@ def draw(
 
 
 @torch.no_grad()
-def ink(strokes: Tensor, mask: Tensor, radii: Tensor, size_px: int) -> Tensor:
-    """Whether a pen of radii (B,) covers the middle of each pixel, (B, size_px, size_px)."""
+def ink(
+    strokes: Tensor, mask: Tensor, radii: Tensor, size_px: int, centres: Tensor | None = None
+) -> Tensor:
+    """Whether a pen of radii (B,) covers the middle of each pixel, (B, size_px, size_px).
+
+    Args:
+        centres: of the ink's boxes, (B, 2); None: of the images.
+    """
     pixels = pixel_centres(size_px)
+    if centres is not None:
+        pixels = pixels - centres[:, None]
     drawn = draw(strokes, radii, nearest_segments(strokes, mask, pixels), pixels, 1e-3)
     return (drawn > 0.5).reshape(-1, size_px, size_px)
 

@@ -40,14 +40,14 @@ def fit(images: Tensor, start: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         images: (B, size_px, size_px) ink in [0, 1], canonical.
-        start: (B, S, P, 2), near where the strokes are.
+        start: (B, S, P, 2), near where the strokes are, from the centre of the ink's box.
         mask: (B, S), False where an image has no such stroke.
 
     Returns:
         strokes (B, S, P, 2) and the radius of each image's pen (B,).
     """
     size_px = images.shape[-1]
-    pixels = soft_raster.pixel_centres(size_px)
+    pixels = soft_raster.pixel_centres(size_px) - soft_raster.box_centres(images)[:, None]
     moved = torch.zeros_like(start).requires_grad_()
     log_radii = start_radii(images, start, mask).log().requires_grad_()
     for stage in STAGES:

@@ -1,0 +1,212 @@
+"""Are characters that somebody did not write drawn as they would?
+
+    python -m benchmarks.hands data/omniglot_katakana/manifest.json --num-known 23
+    python -m benchmarks.hands data/tomoe/manifest.json --num-known 100 \\
+        --truth data/tomoe/strokes.json
+
+Of each person's characters so many are known: their strokes are read out of the images and make
+up the hand. The others are drawn by it and compared with what the person did write. Means over five
+random sets of known characters, the same for all people; ends in one line of JSON.
+
+``distance`` is to the true pen strokes, else to those that were read, as in
+``benchmarks.strokes``; ``distance_model`` is that of KanjiVG's drawing. ``author_found_images`` is
+the share of images whose nearest drawing of their character, among all people's, is their own;
+``author_found_hands`` that of people by all of their images. Drawings are compared by how the pen
+moves from each point of a stroke to the next and by its width: ``MOVES`` times the squared
+difference of the moves over its mean, plus that of the logarithms of the widths over what it is
+within a hand. Slant, width and proportion are correlated over people with those of what was read
+out of the images that are not known.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.strokes import distance, reader_of, truths
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import PackedImages, pack_manifest
+from handwriting.networks.stroke_reader import StrokeReader
+from handwriting.runs.weights import shipped
+from handwriting.sources.hands import Hand, boxed, hand_of, predict, scale_to_box
+from handwriting.sources.handwritten_strokes import (
+    SIZE_PX,
+    HandwrittenStrokes,
+    is_readable,
+    model_of,
+    read_strokes,
+)
+from handwriting.sources.strokes import Float64
+
+MOVES = 6.0  # weight of the pen's moves beside its width
+NUM_SETS = 5
+
+
+def moves(strokes: Float64) -> Float64:
+    """From each point to the next, (S, P - 1, 2)."""
+    return np.diff(boxed(strokes), axis=1)
+
+
+def style(strokes: list[Float64], models: list[Float64]) -> tuple[float, float]:
+    """Slant, and logarithm of width over height, of the map that makes models these drawings."""
+    theirs, ours = (
+        np.concatenate([(part - part.mean(axis=(0, 1))).reshape(-1, 2) for part in parts])
+        for parts in (models, strokes)
+    )
+    matrix = np.linalg.lstsq(theirs, ours, rcond=None)[0]
+    return matrix[1, 0] / matrix[1, 1], np.log(abs(matrix[0, 0] / matrix[1, 1]))
+
+
+def found(apart: npt.NDArray[Any]) -> tuple[float, float]:
+    """Shares of images and of people that are nearest to their own of hands.
+
+    Args:
+        apart: (people, hands, characters); NaN where an image could not be read.
+    """
+    own = np.arange(len(apart))[:, None]
+    readable = np.isfinite(apart).all(axis=1)  # (people, characters)
+    nearest = np.where(np.isfinite(apart), apart, np.inf).argmin(axis=1)
+    images = ((nearest == own) & readable).mean()  # what is refused is not found
+    hands = (np.nansum(apart, axis=2).argmin(axis=1) == own[:, 0]).mean()
+    return float(images), float(hands)
+
+
+class Written:
+    """What several people wrote, by person and label: the first image of each.
+
+    Attributes:
+        labels: of the characters that all of them wrote.
+    """
+
+    def __init__(self, packed: PackedImages, truth: list[Float64 | None] | None) -> None:
+        self.packed, self.truth = packed, truth
+        self.people = range(len(packed.writer_names))
+        self.rows: dict[tuple[int, int], int] = {}
+        keys = zip(packed.writers.tolist(), packed.labels.tolist(), strict=True)
+        for row, (person, label) in enumerate(keys):
+            has_truth = truth is None or truth[row] is not None
+            if has_truth and is_readable(packed.characters[label]):
+                self.rows.setdefault((person, label), row)
+        everything = range(len(packed.characters))
+        self.labels = [i for i in everything if all((p, i) in self.rows for p in self.people)]
+
+    def read(self, labels: set[int], reader: StrokeReader, key: str, cache: Path) -> None:
+        rows = sorted(self.rows[person, label] for person in self.people for label in labels)
+        self.chosen = self.packed.select(rows)
+        self.found = read_strokes(self.chosen, reader, key, cache)
+        self.place = {row: i for i, row in enumerate(rows)}
+
+    def hand(self, person: int, known: list[int]) -> Hand:
+        rows = [self.place[self.rows[person, label]] for label in known]
+        found = HandwrittenStrokes(
+            *(getattr(self.found, f.name)[rows] for f in dataclasses.fields(self.found))
+        )
+        return hand_of(self.chosen.select(rows), found, self.packed.writer_names[person])
+
+    def strokes(self, person: int, label: int) -> tuple[Float64, float] | None:
+        """What was read out of an image, in a box, and its pen's radius; None if refused."""
+        i = self.place[self.rows[person, label]]
+        if not self.found.accepted[i]:
+            return None
+        own = self.found.strokes[i, : self.found.num_strokes[i]]
+        return boxed(own), float(self.found.radii[i]) * scale_to_box(own)
+
+    def written(self, person: int, label: int) -> Float64 | None:
+        """The truth, or else what was read."""
+        if self.truth is not None:
+            return self.truth[self.rows[person, label]]
+        own = self.strokes(person, label)
+        return None if own is None else own[0]
+
+
+def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str, float | None]:
+    """Of one set of known characters."""
+    characters = [written.packed.characters[label] for label in unseen]
+    hands = [written.hand(person, known) for person in written.people]
+    drawn = [predict(hand, characters) for hand in hands]
+    apart, apart_model = list[float](), list[float]()
+    for person in written.people:
+        for label, character in zip(unseen, characters, strict=True):
+            truth = written.written(person, label)
+            if truth is not None:
+                apart.append(distance(drawn[person][character], truth))
+                apart_model.append(distance(model_of(character).strokes, truth))
+    result: dict[str, float | None] = {
+        "distance": float(np.mean(apart)), "distance_model": float(np.mean(apart_model)),
+        "author_found_images": None, "author_found_hands": None,
+        "slant": None, "width": None, "proportion": None,
+    }  # fmt: skip
+    if len(hands) == 1:
+        return result
+
+    shape = (len(hands), len(hands), len(unseen))
+    of_moves, of_width = np.full(shape, np.nan), np.full(shape, np.nan)
+    read = [[written.strokes(person, label) for label in unseen] for person in written.people]
+    for person, i in itertools.product(written.people, range(len(unseen))):
+        if (own := read[person][i]) is not None:
+            for other, hand in enumerate(hands):
+                difference = moves(drawn[other][characters[i]]) - moves(own[0])
+                of_moves[person, other, i] = np.square(difference).sum(axis=-1).mean()
+                of_width[person, other, i] = np.log(own[1] / hand.radius) ** 2
+    within = np.nanmean(np.diagonal(of_width))  # about a hand's own width
+    apart_all = MOVES * of_moves / np.nanmean(of_moves) + of_width / within
+    images, people = found(apart_all)
+    result |= {"author_found_images": images, "author_found_hands": people}
+
+    styles = []
+    for person, hand in enumerate(hands):
+        seen = [i for i in range(len(unseen)) if read[person][i] is not None]
+        models = [boxed(model_of(characters[i]).strokes) for i in seen]
+        own = [read[person][i] for i in seen]
+        theirs = style([part[0] for part in own if part], models)
+        ours = style([drawn[person][characters[i]] for i in seen], models)
+        width = float(np.median([part[1] for part in own if part]))
+        styles.append([*theirs, np.log(width), *ours, np.log(hand.radius)])
+    correlations = np.corrcoef(np.array(styles).T)
+    for i, name in enumerate(("slant", "proportion", "width")):
+        result[name] = float(correlations[i, i + 3])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--num-known", type=int, required=True)
+    parser.add_argument("--truth", type=Path, help="pen strokes of each image, JSON")
+    parser.add_argument("--limit", type=int, default=400, help="unseen characters, at random")
+    parser.add_argument("--weights", type=Path, default=shipped("stroke_reader"))
+    parser.add_argument("--cache", type=Path, default=Path("cache"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    packed = pack_manifest(read_manifest(arguments.manifest), SIZE_PX, arguments.cache)
+    written = Written(packed, truths(packed, arguments.truth) if arguments.truth else None)
+    num_known, num_labels = arguments.num_known, len(written.labels)
+    if not 0 < num_known < num_labels:
+        raise SystemExit(f"--num-known {num_known}: everybody wrote {num_labels} characters")
+    orders = [
+        np.random.default_rng(i).permutation(written.labels).tolist() for i in range(NUM_SETS)
+    ]
+    sets = [(order[:num_known], order[num_known:][: arguments.limit]) for order in orders]
+    # With the truth of one person at hand, nothing but what is known needs to be read.
+    all_needed = len(written.people) > 1 or not arguments.truth
+    needed = {label for known, unseen in sets for label in known + all_needed * unseen}
+    written.read(needed, *reader_of(arguments.weights), arguments.cache)
+
+    results = [measures(written, *chosen) for chosen in sets]
+    means = {
+        key: None if results[0][key] is None else float(np.mean([r[key] for r in results]))  # type: ignore[arg-type]
+        for key in results[0]
+    }
+    print(json.dumps({"num_people": len(written.people), "num_known": num_known, **means}))
+
+
+if __name__ == "__main__":
+    main()
