@@ -29,13 +29,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.strokes import distance, reader_of, truths
+from benchmarks.strokes import distance, truths
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
+from handwriting.images.sheets import save_png, sheet
 from handwriting.networks.stroke_reader import StrokeReader
-from handwriting.runs.weights import shipped
-from handwriting.sources.hands import Hand, boxed, hand_of, predict, scale_to_box
+from handwriting.runs.inference import stroke_reader
+from handwriting.sources.hands import Hand, boxed, draw, hand_of, predict, scale_to_box
 from handwriting.sources.handwritten_strokes import (
+    MODEL_RADIUS,
     SIZE_PX,
     HandwrittenStrokes,
     is_readable,
@@ -153,7 +155,7 @@ def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str,
             for other, hand in enumerate(hands):
                 difference = moves(drawn[other][characters[i]]) - moves(own[0])
                 of_moves[person, other, i] = np.square(difference).sum(axis=-1).mean()
-                of_width[person, other, i] = np.log(own[1] / hand.radius) ** 2
+                of_width[person, other, i] = np.log(own[1] / hand.radius_of(characters[i])) ** 2
     within = np.nanmean(np.diagonal(of_width))  # about a hand's own width
     apart_all = MOVES * of_moves / np.nanmean(of_moves) + of_width / within
     images, people = found(apart_all)
@@ -167,7 +169,8 @@ def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str,
         theirs = style([part[0] for part in own if part], models)
         ours = style([drawn[person][characters[i]] for i in seen], models)
         width = float(np.median([part[1] for part in own if part]))
-        styles.append([*theirs, np.log(width), *ours, np.log(hand.radius)])
+        own_width = float(np.median([hand.radius_of(characters[i]) for i in seen]))
+        styles.append([*theirs, np.log(width), *ours, np.log(own_width)])
     correlations = np.corrcoef(np.array(styles).T)
     for i, name in enumerate(("slant", "proportion", "width")):
         result[name] = float(correlations[i, i + 3])
@@ -182,8 +185,14 @@ def main() -> None:
     parser.add_argument("--num-known", type=int, required=True)
     parser.add_argument("--truth", type=Path, help="pen strokes of each image, JSON")
     parser.add_argument("--limit", type=int, default=400, help="unseen characters, at random")
-    parser.add_argument("--weights", type=Path, default=shipped("stroke_reader"))
+    parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
+    parser.add_argument(
+        "--sheet", type=Path, help="PNG: characters by KanjiVG, then by each person"
+    )
+    parser.add_argument(
+        "--characters", default="摂働娯帯悪剤焔嚢愛書永海河湖語", help="on the sheet"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     packed = pack_manifest(read_manifest(arguments.manifest), SIZE_PX, arguments.cache)
@@ -198,13 +207,18 @@ def main() -> None:
     # With the truth of one person at hand, nothing but what is known needs to be read.
     all_needed = len(written.people) > 1 or not arguments.truth
     needed = {label for known, unseen in sets for label in known + all_needed * unseen}
-    written.read(needed, *reader_of(arguments.weights), arguments.cache)
+    written.read(needed, *stroke_reader(arguments.weights), arguments.cache)
 
     results = [measures(written, *chosen) for chosen in sets]
     means = {
         key: None if results[0][key] is None else float(np.mean([r[key] for r in results]))  # type: ignore[arg-type]
         for key in results[0]
     }
+    if arguments.sheet:
+        models = {c: boxed(model_of(c).strokes) for c in arguments.characters}
+        hands = [written.hand(person, sets[0][0]) for person in written.people]
+        rows = [Hand("KanjiVG", models, MODEL_RADIUS), *hands]
+        save_png(arguments.sheet, sheet([draw(hand, arguments.characters, 96) for hand in rows]))
     print(json.dumps({"num_people": len(written.people), "num_known": num_known, **means}))
 
 

@@ -6,13 +6,13 @@
 Reads the strokes out of every image of a manifest on one core, draws them, and compares; ends in
 one line of JSON. What is refused counts as an IoU of 0, and as if the model had been read.
 
-IoU is that of drawing and image over half ink, at 40 px for kana and 56 px for the others, one
-radius of the pen for an image. Distances are means over strokes, matched one to one such that their
-sum is least (an image does not tell the order), of 11 points at equal arc length, in a box of side
-1.72; only characters that were written with as many strokes as KanjiVG has count.
-``author_found_images`` is the share of images for which the nearest drawing of their character, of
-all people's, is their own person's; ``author_found_hands`` the share of people by all of their
-images together.
+IoU is that of drawing and image over half ink, at 40 px for kana and 56 px for the others, with one
+radius of the pen for an image, the one that covers it best at this size. Distances are means over
+strokes, matched one to one such that their sum is least (an image does not tell the order), of 11
+points at equal arc length, in a box of side 1.72; only characters that were written with as many
+strokes as KanjiVG has count. ``author_found_images`` is the share of images for which the nearest
+drawing of their character, of all people's, is their own person's; ``author_found_hands`` the share
+of people by all of their images together.
 """
 
 import argparse
@@ -34,8 +34,7 @@ from handwriting.images.canonical import margin_px
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.sheets import save_png, sheet
-from handwriting.networks.stroke_reader import StrokeReader
-from handwriting.runs.weights import build, load_weights, shipped
+from handwriting.runs.inference import stroke_reader
 from handwriting.sources import soft_raster
 from handwriting.sources.hands import boxed
 from handwriting.sources.handwritten_strokes import (
@@ -47,9 +46,9 @@ from handwriting.sources.handwritten_strokes import (
     model_of,
     read_strokes,
 )
+from handwriting.sources.stroke_fitting import covering_radii
 from handwriting.sources.strokes import Float64, evenly
 from handwriting.storage.json_files import read_json
-from handwriting.storage.keys import file_key
 
 
 def distance(ours: Float64 | Float32, theirs: Float64 | Float32) -> float:
@@ -85,17 +84,20 @@ def _stroke(points: Any) -> Float64:
 
 
 def ious(packed: PackedImages, strokes: HandwrittenStrokes) -> Float32:
-    """(N,) IoU of images and drawings at the size of the images."""
+    """(N,) IoU of images and drawings at the size of the images, with the pen that fits there."""
     found = np.zeros(len(packed), np.float32)
     for i in np.flatnonzero(strokes.num_strokes):
         number = strokes.num_strokes[i]
         line = torch.from_numpy(strokes.strokes[i : i + 1, :number])
         mask = torch.ones(1, number, dtype=torch.bool)
-        radius = torch.from_numpy(strokes.radii[i : i + 1])
         image = torch.from_numpy(packed.images[i : i + 1])
         centre = soft_raster.box_centres(image)
-        drawn = soft_raster.ink(line, mask, radius, packed.size_px, centre)
-        found[i] = soft_raster.iou(drawn, image > 127)[0]
+        pixels = soft_raster.pixel_centres(packed.size_px) - centre[:, None]
+        away = soft_raster.distances(line, soft_raster.nearest_segments(line, mask, pixels), pixels)
+        ink = image.flatten(1) > 127
+        radius = covering_radii(away, torch.from_numpy(strokes.radii[i : i + 1]), ink)
+        drawn = away < radius[:, None]
+        found[i] = float((drawn & ink).sum() / (drawn | ink).sum())
     return found
 
 
@@ -140,24 +142,19 @@ def authors_found(packed: PackedImages, drawn: npt.NDArray[np.uint8]) -> dict[st
     return {"author_found_images": float(np.mean(right)), "author_found_hands": float(hands.mean())}
 
 
-def reader_of(path: Path) -> tuple[StrokeReader, str]:
-    weights = load_weights(path, "stroke_reader", "training_stroke_reader/train.py")
-    return build(StrokeReader, weights).eval(), file_key(weights.path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--truth", type=Path, help="pen strokes of each image, JSON")
-    parser.add_argument("--weights", type=Path, default=shipped("stroke_reader"))
+    parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="of packed images")
     parser.add_argument("--limit", type=int, help="so many images, drawn at random")
     parser.add_argument("--sheet", type=Path, help="PNG: the worst over what was read")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    reader, reader_key = reader_of(arguments.weights)
+    reader, reader_key = stroke_reader(arguments.weights)
 
     manifest = read_manifest(arguments.manifest)
     rows = np.arange(len(manifest.entries))

@@ -12,7 +12,8 @@ from benchmarks import strokes as benchmark
 from handwriting.images.canonical import canonical_drawn
 from handwriting.images.packed import PackedImages
 from handwriting.networks.stroke_reader import StrokeReader
-from handwriting.runs.weights import build, load_weights, shipped
+from handwriting.runs.inference import stroke_reader
+from handwriting.runs.weights import load_weights, shipped
 from handwriting.sources import hands, handwritten_strokes, soft_raster
 from handwriting.sources.handwritten_strokes import SIZE_PX, model_of, padded
 from handwriting.sources.simulated_writers import simulate
@@ -196,7 +197,7 @@ def test_the_truth_of_practice_is_where_the_ink_is() -> None:
 
 @pytest.fixture(scope="module")
 def reader() -> StrokeReader:
-    return build(StrokeReader, load_weights(shipped("stroke_reader"), "stroke_reader", "")).eval()
+    return stroke_reader()[0]
 
 
 @pytest.fixture(scope="module")

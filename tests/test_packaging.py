@@ -39,6 +39,11 @@ def test_wheel_holds_every_module_config_and_class_list(wheel: Path) -> None:
     for data, pattern in [("conf", "*.yaml"), ("information", "*.*")]:
         files = {path.relative_to(ROOT) for path in (ROOT / data).rglob(pattern)}
         expected |= {"handwriting" / path for path in files}
+    weights = {
+        path.relative_to(ROOT) for path in (ROOT / "handwriting/weights").glob("*.safetensors")
+    }
+    expected |= weights
+    assert weights
     assert len(expected) > 40
     assert [str(path) for path in sorted(expected) if not (wheel / path).is_file()] == []
 

@@ -56,6 +56,7 @@ TRAINED = {
     "dcgan": ("training_dcgan.train", ""),
     "vae": ("training_vae.train", ""),
     "cdiffusion": ("training_cdiffusion_model.train", ""),
+    "stroke_reader": ("training_stroke_reader.train", ""),
 }  # fmt: skip
 GENERATED = {
     f"generated/{name}": (f"training_{folder}.generate_images", f"gen_weight={{one}}/{weights}")

@@ -9,6 +9,7 @@ from conftest import ComposeSmoke, Interrupt, begun, encoders
 import training_cdiffusion_model.train as cdiffusion
 import training_character_classification.train as classifier
 import training_dcgan.train as dcgan
+import training_stroke_reader.train as stroke_reader
 import training_style_transfer.train as style_transfer
 import training_vae.train as vae
 from handwriting.corpus.audit import writers_seen
@@ -25,6 +26,7 @@ STAGES: dict[str, tuple[ModuleType, int]] = {  # its script and steps in the smo
     "dcgan": (dcgan, 10),
     "vae": (vae, 10),
     "cdiffusion": (cdiffusion, 10),
+    "stroke_reader": (stroke_reader, 10),
     "classifier/real+classical/seed_0": (classifier, 10),
 }
 

@@ -1,6 +1,7 @@
 """Networks over whole packed sets, in batches."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +10,19 @@ from torch import Tensor, nn
 
 from handwriting.images.augment import to_float
 from handwriting.images.packed import PackedImages
+from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import build, load_weights, shipped
+from handwriting.storage.keys import file_key
 
 BATCH_SIZE = 512
+
+
+def stroke_reader(path: Path | None = None) -> tuple[StrokeReader, str]:
+    """The reader of strokes that ships, or that of a weight file, and the key of its weights."""
+    trained_by = "training_stroke_reader/train.py"
+    weights = load_weights(path or shipped("stroke_reader"), "stroke_reader", trained_by)
+    return build(StrokeReader, weights).eval(), file_key(weights.path)
 
 
 @torch.no_grad()

@@ -28,13 +28,23 @@ from scipy.linalg import cho_factor, cho_solve
 from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
 from handwriting.errors import InputError
+from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.packed import PackedImages
 from handwriting.sources.handwritten_strokes import NUM_POINTS, HandwrittenStrokes, model_of
-from handwriting.sources.strokes import Float64
+from handwriting.sources.simulated_writers import SUPERSAMPLING
+from handwriting.sources.strokes import (
+    NUM_POINTS as PEN_POINTS,
+    Float64,
+    evenly,
+    rasterise,
+    read_drawing,
+)
 from handwriting.storage.atomic import write_bytes
 
 BOX = 1.72  # side of the box that strokes are compared in
 NESTED = 3  # components that a stroke belongs to, the smallest ones and the character itself
+# Of more strokes than these, characters are written larger, by this power of their number.
+FEW_STROKES, CROWDING = 8, 0.35
 METADATA = "hand"  # one entry of JSON
 
 
@@ -59,7 +69,7 @@ class Hand:
     Attributes:
         name: of the person, or of the source of their handwriting.
         strokes: of each written character, (S, P, 2), in a box, in KanjiVG's order.
-        radius: of the pen, in the same unit.
+        radius: of the pen, in em of KanjiVG's drawing, where a character has few strokes.
         licence, credit: of the handwriting, for what is drawn from it.
     """
 
@@ -68,6 +78,10 @@ class Hand:
     radius: float
     licence: str = ""
     credit: str = ""
+
+    def radius_of(self, character: str) -> float:
+        """The radius of the pen where a character is drawn in a box."""
+        return self.radius * _pen_scale(character)
 
     def save(self, path: Path) -> Path:
         facts = {
@@ -129,8 +143,14 @@ def hand_of(
         row = best[character]
         own = read.strokes[row, : read.num_strokes[row]]
         strokes[character] = boxed(own)
-        radii.append(float(read.radii[row]) * scale_to_box(own))
+        radii.append(float(read.radii[row]) * scale_to_box(own) / _pen_scale(character))
     return Hand(writer, strokes, float(np.median(radii)), licence, credit)
+
+
+def _pen_scale(character: str) -> float:
+    """How wide a pen of one em is in the box of a character, which people write so large."""
+    strokes = read_drawing(character).strokes
+    return scale_to_box(strokes) * min(1.0, (FEW_STROKES / len(strokes)) ** CROWDING)
 
 
 # Characters that they did not write ---------------------------------------------------------------
@@ -239,6 +259,21 @@ def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
         parts = np.split(drawn, ends[:-1])
         found |= {c: boxed(part) for c, part in zip(unknown, parts, strict=True)}
     return {character: found[character] for character in characters}
+
+
+def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
+    """Canonical images (N, size_px, size_px) of characters in a person's hand.
+
+    Raises:
+        InputError: KanjiVG has no drawing of a character.
+    """
+    drawn = predict(hand, characters)
+    images = np.empty((len(characters), size_px, size_px), np.uint8)
+    for i, character in enumerate(characters):
+        lines = evenly(drawn[character], PEN_POINTS)
+        radii = np.full(lines.shape[:2], hand.radius_of(character))
+        images[i] = canonical_drawn(rasterise(lines, radii, SUPERSAMPLING * size_px), size_px)
+    return images
 
 
 def _carried(process: Process, known: _Features, values: Float64, asked: _Features) -> Float64:

@@ -36,7 +36,7 @@ from handwriting.storage.keys import content_key
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
-VERSION = 1  # raise it when the same image gives other strokes: cached ones are then made anew
+VERSION = 2  # raise it when the same image gives other strokes: cached ones are then made anew
 NUM_POINTS = 11
 MAX_STROKES = 30  # of a character
 SIZE_PX = 64  # of the images that are read

@@ -66,15 +66,12 @@ def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
     return (own[:, None] - 2 * products).argmin(dim=-1) // len(PLACES)
 
 
-def draw(
-    strokes: Tensor, radii: Tensor, nearest: Tensor, pixels: Tensor, softness: float
-) -> Tensor:
-    """Drawings (B, N) in [0, 1] with a pen of radii (B,).
+def distances(strokes: Tensor, nearest: Tensor, pixels: Tensor) -> Tensor:
+    """How far pixels are from strokes, (B, N).
 
     Args:
         strokes: (B, S, P, 2).
         nearest: (B, N) from :func:`nearest_segments`.
-        softness: how far from its edge the pen's ink has faded, in the strokes' unit.
     """
     starts = strokes[:, :, :-1]
     segments = torch.cat([starts, strokes[:, :, 1:] - starts], dim=-1).flatten(1, 2)
@@ -82,8 +79,18 @@ def draw(
     to_pixel = pixels - start
     at = (to_pixel * along).sum(dim=-1) / (along.square().sum(dim=-1) + 1e-9)
     away = to_pixel - at.clamp(0, 1)[..., None] * along
-    distances = (away.square().sum(dim=-1) + 1e-10).sqrt()
-    return torch.sigmoid((radii[:, None] - distances) / softness)
+    return (away.square().sum(dim=-1) + 1e-10).sqrt()
+
+
+def draw(
+    strokes: Tensor, radii: Tensor, nearest: Tensor, pixels: Tensor, softness: float
+) -> Tensor:
+    """Drawings (B, N) in [0, 1] with a pen of radii (B,).
+
+    Args:
+        softness: how far from its edge the pen's ink has faded, in the strokes' unit.
+    """
+    return torch.sigmoid((radii[:, None] - distances(strokes, nearest, pixels)) / softness)
 
 
 @torch.no_grad()
@@ -98,8 +105,8 @@ def ink(
     pixels = pixel_centres(size_px)
     if centres is not None:
         pixels = pixels - centres[:, None]
-    drawn = draw(strokes, radii, nearest_segments(strokes, mask, pixels), pixels, 1e-3)
-    return (drawn > 0.5).reshape(-1, size_px, size_px)
+    away = distances(strokes, nearest_segments(strokes, mask, pixels), pixels)
+    return (away < radii[:, None]).view(-1, size_px, size_px)
 
 
 def iou(ours: Tensor, theirs: Tensor) -> Tensor:

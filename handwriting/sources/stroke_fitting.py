@@ -71,7 +71,28 @@ def fit(images: Tensor, start: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
             (error + (restraint * mask).sum(dim=1)).sum().backward()
             optimizer.step()
             schedule.step()
-    return (start + moved).detach(), log_radii.detach().exp().clamp(*RADII)
+    strokes = (start + moved).detach()
+    nearest = soft_raster.nearest_segments(strokes, mask, pixels)
+    away = soft_raster.distances(strokes, nearest, pixels)
+    return strokes, covering_radii(away, log_radii.detach().exp(), images.flatten(1) > 0.5)
+
+
+def covering_radii(away: Tensor, radii: Tensor, ink: Tensor) -> Tensor:
+    """Radii (B,) near those given whose pens cover ink and nothing else best.
+
+    The grey of an edge tells where strokes lie, but not where a pixel counts as ink: in thin
+    strokes' images levels are stretched.
+
+    Args:
+        away: (B, N) distances of pixels from the strokes.
+        ink: (B, N).
+    """
+    tried = radii[:, None] * torch.linspace(0.8, 1.3, 26)
+    covered = away[:, None] < tried[..., None]  # (B, tried, N)
+    common = (covered & ink[:, None]).sum(dim=2)
+    overlap = common / (covered | ink[:, None]).sum(dim=2)
+    best = tried.gather(1, overlap.argmax(dim=1, keepdim=True))[:, 0]
+    return best.clamp(*RADII)
 
 
 def start_radii(images: Tensor, strokes: Tensor, mask: Tensor) -> Tensor:
