@@ -48,6 +48,7 @@ from handwriting.sources.strokes import Float64
 
 MOVES = 6.0  # weight of the pen's moves beside its width
 NUM_SETS = 5
+SHOWN = "摂働娯帯悪剤焔嚢愛書永海河湖語"
 
 
 def moves(strokes: Float64) -> Float64:
@@ -187,9 +188,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=400, help="unseen characters, at random")
     parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
-    parser.add_argument(
-        "--sheet", type=Path, help="PNG: characters by KanjiVG, then by each person"
-    )
+    parser.add_argument("--sheet", type=Path, help="PNG: KanjiVG, then each person")
     parser.add_argument(
         "--characters", default="摂働娯帯悪剤焔嚢愛書永海河湖語", help="on the sheet"
     )

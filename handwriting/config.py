@@ -264,11 +264,11 @@ class Vae(GeneratorTraining):
 class StrokeReader(Training):
     """The network that tells where strokes lie in an image; it learns from simulated writers."""
 
-    num_steps: Count = 10000
+    num_steps: Count = 7000
     batch_size: BatchSize = 64
     learning_rate: LearningRate = 2e-3
     characters: str = "all"
-    num_samples: Annotated[int, Within(16, 10**8)] = 120_000  # written characters to learn from
+    num_samples: Annotated[int, Within(16, 10**8)] = 80_000  # written characters to learn from
     channels: GroupedChannels = 24  # of features at half the image's side
     dim: Annotated[int, Within(4, 2**14, multiple_of=4)] = 64  # of what is known of a point
     num_iterations: Layers = 3  # how often the strokes are moved

@@ -228,7 +228,7 @@ def test_strokes_are_read_once_and_damage_is_repaired(
     few = people.select([0, 1, 2])
     first = handwritten_strokes.read_strokes(few, reader, "", tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(handwritten_strokes, "_read_chunk", None)
+        patch.setattr(handwritten_strokes, "_read_batch", None)
         again = handwritten_strokes.read_strokes(few, reader, "", tmp_path)
     (path,) = tmp_path.rglob("*.npz")
     harm(path, "flipped")

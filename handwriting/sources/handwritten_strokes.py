@@ -36,15 +36,15 @@ from handwriting.storage.keys import content_key
 
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
-VERSION = 2  # raise it when the same image gives other strokes: cached ones are then made anew
+VERSION = 1  # raise it when the same image gives other strokes: cached ones are then made anew
 NUM_POINTS = 11
 MAX_STROKES = 30  # of a character
 SIZE_PX = 64  # of the images that are read
 MODEL_RADIUS = 0.02  # em, of the pen that draws the model for the network
 MIN_SCORE = 0.5
-# In practice three images of ten are wrong; of a hundred of somebody's handwriting, one: so much
+# In practice three images of ten are wrong, of somebody's handwriting one in three hundred: so much
 # higher are the odds that an image is right.
-LOG_ODDS = math.log(0.99 / 0.01) - math.log(0.7 / 0.3)
+LOG_ODDS = math.log(299) - math.log(0.7 / 0.3)
 CHUNK_SIZE = 512  # images of a cached file
 BATCH_SIZE = 32  # images fitted together: their passes over pixels stay in the processor's cache
 SIDE = 1 - 2 * margin_px(SIZE_PX) / SIZE_PX  # share of the image's side that the ink has
