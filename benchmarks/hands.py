@@ -13,9 +13,9 @@ random sets of known characters, the same for all people; ends in one line of JS
 the share of images whose nearest drawing of their character, among all people's, is their own;
 ``author_found_hands`` that of people by all of their images. Drawings are compared by how the pen
 moves from each point of a stroke to the next and by its width: ``MOVES`` times the squared
-difference of the moves over its mean, plus that of the logarithms of the widths over what it is
-within a hand. Slant, width and proportion are correlated over people with those of what was read
-out of the images that are not known.
+difference of the moves over its mean for the character, plus that of the logarithms of the widths
+over what it is within a hand. Slant, width and proportion are correlated over people with those of
+what was read out of the images that are not known.
 """
 
 import argparse
@@ -158,7 +158,7 @@ def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str,
                 of_moves[person, other, i] = np.square(difference).sum(axis=-1).mean()
                 of_width[person, other, i] = np.log(own[1] / hand.radius_of(characters[i])) ** 2
     within = np.nanmean(np.diagonal(of_width))  # about a hand's own width
-    apart_all = MOVES * of_moves / np.nanmean(of_moves) + of_width / within
+    apart_all = MOVES * of_moves / np.nanmean(of_moves, axis=(0, 1)) + of_width / within
     images, people = found(apart_all)
     result |= {"author_found_images": images, "author_found_hands": people}
 
