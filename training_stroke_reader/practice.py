@@ -25,7 +25,7 @@ from handwriting.sources.handwritten_strokes import (
 )
 from handwriting.sources.simulated_writers import (
     SUPERSAMPLING,
-    VERSION,
+    VERSION as SIMULATOR_VERSION,
     Writer,
     draw_deviation,
     make_writer,
@@ -43,7 +43,9 @@ from handwriting.sources.strokes import (
 from handwriting.storage.arrays import Arrays, cached_arrays
 from handwriting.storage.keys import content_key
 
+VERSION = 1  # raise it when the same seed gives other samples: cached ones are then made anew
 CHUNK_SIZE = 4000  # samples of a cached file
+VERSIONS = (VERSION, SIMULATOR_VERSION)
 KANA_SHARE = 0.15  # of the samples, beside those that are among all characters anyway
 WRONG_SHARE, CUT_SHARE = 0.25, 0.05  # of the images
 
@@ -177,7 +179,7 @@ def practice(characters: Sequence[str], num_samples: int, seed: int, cache_dir: 
             raise InputError(
                 f"{character} has {num_strokes} strokes: at most {MAX_STROKES} are read"
             )
-    folder = cache_dir / "practice" / content_key(VERSION, list(characters), seed)
+    folder = cache_dir / "practice" / content_key(VERSIONS, list(characters), seed)
     chunks = []
     numbers = range(0, num_samples, CHUNK_SIZE)
     for first in progress(numbers, len(numbers), "practising"):

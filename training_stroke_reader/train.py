@@ -6,7 +6,7 @@
 No handwriting is needed, and none is seen. Writes ``runs/<name>/stroke_reader/`` with
 ``stroke_reader.safetensors`` in float16 and pictures: images over the strokes read out of them. The
 weights that ship, ``handwriting/weights/stroke_reader.safetensors``, were made by the first command
-in 60 minutes on two CPU cores.
+in 80 minutes on two CPU cores beside other work.
 """
 
 from handwriting.script import run_script
@@ -42,8 +42,7 @@ from handwriting.sources.handwritten_strokes import (
     model_of,
     padded,
 )
-from handwriting.sources.simulated_writers import VERSION
-from training_stroke_reader.practice import Practice, practice
+from training_stroke_reader.practice import VERSIONS, Practice, practice
 
 ALIKE = 16  # a batch is taken from so small a part of the samples, ordered by number of strokes
 EARLIER = 0.4  # weight of each iteration's error beside the last one's
@@ -122,7 +121,7 @@ def error(strokes: Tensor, batch: Batch) -> Tensor:
 
 def main(config: Config) -> Path:
     settings = config.stroke_reader
-    run = Run(config, "stroke_reader", ("seed", "stroke_reader"), {"simulator": VERSION})
+    run = Run(config, "stroke_reader", ("seed", "stroke_reader"), {"practice": VERSIONS})
     if run.is_done:
         return run.folder
     runtime = Runtime(config.runtime)

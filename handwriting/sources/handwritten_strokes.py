@@ -45,7 +45,7 @@ MIN_SCORE = 0.5
 # In practice three images of ten are wrong, of somebody's handwriting one in three hundred: so much
 # higher are the odds that an image is right.
 LOG_ODDS = math.log(299) - math.log(0.7 / 0.3)
-CHUNK_SIZE = 512  # images of a cached file
+CHUNK_SIZE = 128  # images of a cached file, half a minute of dense kanji
 BATCH_SIZE = 32  # images fitted together: their passes over pixels stay in the processor's cache
 SIDE = 1 - 2 * margin_px(SIZE_PX) / SIZE_PX  # share of the image's side that the ink has
 
@@ -58,13 +58,13 @@ class Model(NamedTuple):
 
 
 @cache
-def model_of(character: str, regular_script: bool = False) -> Model:
+def model_of(character: str) -> Model:
     """How KanjiVG draws a character.
 
     Raises:
         InputError: it has no drawing of it.
     """
-    strokes = read_drawing(character, regular_script).strokes
+    strokes = read_drawing(character).strokes
     radii = np.full(strokes.shape[:2], MODEL_RADIUS)
     image = canonical_drawn(rasterise(strokes, radii, 4 * SIZE_PX), SIZE_PX)
     points, _ = in_ink_units(evenly(strokes, NUM_POINTS), MODEL_RADIUS)
