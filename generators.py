@@ -13,6 +13,7 @@ from handwriting.errors import InputError
 from training_cdiffusion_model import generate_images as cdiffusion_images, train as cdiffusion
 from training_dcgan import generate_images as dcgan_images, train as dcgan
 from training_dcgan.model import DCGAN
+from training_redrawn import generate_images as redrawn_images, train as redrawn
 from training_style_transfer import generate_images as style_images, train as style_transfer
 from training_vae import generate_images as vae_images, train as vae
 from training_vae.model import check_size
@@ -67,6 +68,10 @@ _ROWS = (
         "cdiffusion", cdiffusion.main, cdiffusion_images.main, lambda c: c.cdiffusion.condition,
         "an image by the hand, output, target from top to bottom",
         check_size=cdiffusion.check_size,
+    ),
+    Generator(
+        "redrawn", redrawn.main, redrawn_images.main, lambda _: None,
+        "a row per training writer, written or predicted",
     ),
 )  # fmt: skip
 GENERATORS = {row.name: row for row in _ROWS}

@@ -277,6 +277,14 @@ class StrokeReader(Training):
 
 
 @dataclass
+class Redrawn:
+    """Training writers' own letter forms, written again."""
+
+    spread: Annotated[float, Within(0, 10)] = 1.0  # of how writings differ; 1: as one person's do
+    morphing: Share = 0.0  # of the images, half-way to another writer's form or to KanjiVG's
+
+
+@dataclass
 class Generation:
     num_per_character: Count = 100  # images
     characters: str | None = None  # null: the study's
@@ -390,6 +398,7 @@ class Config:
     vae: Vae = field(default_factory=Vae)
     cdiffusion: CDiffusion = field(default_factory=CDiffusion)
     stroke_reader: StrokeReader = field(default_factory=StrokeReader)
+    redrawn: Redrawn = field(default_factory=Redrawn)
     generation: Generation = field(default_factory=Generation)
     classifier: CharacterClassification = field(default_factory=CharacterClassification)
     recipe: Recipe = field(default_factory=Recipe)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import training_cdiffusion_model.generate_images as generate_cdiffusion
 import training_dcgan.generate_images as generate_dcgan
+import training_redrawn.generate_images as generate_redrawn
 import training_vae.generate_images as generate_vae
 from generators import GENERATORS
 from handwriting.config import Config
@@ -27,6 +28,8 @@ from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.runs.weights import save_weights
+from handwriting.sources.hands import boxed
+from handwriting.sources.handwritten_strokes import model_of
 from handwriting.storage.json_files import read_json
 from training_cdiffusion_model.model import Denoiser
 from training_dcgan.networks import Generator as DcganGenerator
@@ -54,6 +57,22 @@ def dcgan() -> nn.Module:
     return generator
 
 
+class Hands(nn.Module):
+    """Two writers who write as KanjiVG does, with pens of their own."""
+
+    arguments: ClassVar[dict[str, Any]] = {}
+    facts: ClassVar[dict[str, Any]] = {
+        "hands": [{"name": name, "radius": radius, "characters": SMOKE}
+                  for name, radius in (("anna", 0.02), ("ben", 0.03))]
+    }  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        strokes = [torch.from_numpy(boxed(model_of(character).strokes)) for character in 2 * SMOKE]
+        self.register_buffer("strokes", torch.cat(strokes))
+        self.register_buffer("num_strokes", torch.tensor([len(part) for part in strokes]))
+
+
 # Name -> script, kind of weights, an untrained network.
 UNTRAINED: dict[str, tuple[ModuleType, str, Callable[[], nn.Module]]] = {
     **{mode: (generate_images, "generator", style_transfer(mode))
@@ -61,6 +80,7 @@ UNTRAINED: dict[str, tuple[ModuleType, str, Callable[[], nn.Module]]] = {
     "cdiffusion": (generate_cdiffusion, "cdiffusion", denoiser),
     "dcgan": (generate_dcgan, "dcgan", dcgan),
     "vae": (generate_vae, "vae", lambda: Vae(16, 5, len(SMOKE), 8, 0.1)),
+    "redrawn": (generate_redrawn, "redrawn", Hands),
 }  # fmt: skip
 ALL = pytest.mark.parametrize("name", GENERATORS)
 
@@ -75,6 +95,7 @@ def weights(tmp_path: Path) -> Callable[[str], Path]:
         network: Any = untrained()
         facts = {"characters": list(SMOKE), "drawable": list(SMOKE), "size_px": 16,
                  "num_style_images": 2, "writers_seen": []}  # fmt: skip
+        facts |= getattr(network, "facts", {})
         path = tmp_path / "generators" / name / f"{kind}.safetensors"
         return save_weights(path, kind, network.arguments, facts, network.state_dict())
 

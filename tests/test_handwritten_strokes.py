@@ -16,10 +16,10 @@ from handwriting.runs.inference import stroke_reader
 from handwriting.runs.weights import load_weights, shipped
 from handwriting.sources import hands, handwritten_strokes, soft_raster
 from handwriting.sources.handwritten_strokes import SIZE_PX, model_of, padded
+from handwriting.sources.practice import practise
 from handwriting.sources.simulated_writers import simulate
 from handwriting.sources.stroke_fitting import fit
 from handwriting.sources.strokes import Float64, evenly, in_ink_units, rasterise
-from training_stroke_reader.practice import practise
 
 RADIUS = 0.03
 

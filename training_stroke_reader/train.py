@@ -29,6 +29,7 @@ from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import sheet
 from handwriting.networks.optimizer import one_cycle
 from handwriting.networks.stroke_reader import StrokeReader
+from handwriting.networks.whole_batch import batch_mean
 from handwriting.rng import Rng
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
@@ -42,7 +43,7 @@ from handwriting.sources.handwritten_strokes import (
     model_of,
     padded,
 )
-from training_stroke_reader.practice import VERSIONS, Practice, practice
+from handwriting.sources.practice import VERSIONS, Practice, practice
 
 ALIKE = 16  # a batch is taken from so small a part of the samples, ordered by number of strokes
 EARLIER = 0.4  # weight of each iteration's error beside the last one's
@@ -101,7 +102,7 @@ class Batches:
         width = max(1, len(self.num_strokes) // ALIKE)
         # Parts follow one another by the golden ratio, which covers all of them evenly.
         first = int(step * 0.618034 % 1 * (len(self.num_strokes) - width + 1))
-        rows = first + rng.randint(width, batch_size)
+        rows = first + rng.randint(width, rng.num_rows(batch_size))
         return self.take(rows, int(self.num_strokes[first + width - 1]))
 
     def parts(self, size: int) -> Iterator[Batch]:
@@ -116,7 +117,7 @@ def error(strokes: Tensor, batch: Batch) -> Tensor:
     squared = (strokes - batch.strokes).square().sum(dim=-1)
     distances = (squared + EDGE**2).sqrt().mean(dim=-1)
     counted = batch.mask & batch.is_right[:, None]
-    return (distances * counted).sum() / counted.sum().clamp(min=1)
+    return batch_mean(distances * counted) / batch_mean(counted.float()).clamp(min=1e-6)
 
 
 def main(config: Config) -> Path:

@@ -14,7 +14,7 @@ Strokes have ``NUM_POINTS`` points, in a box of side ``BOX`` about its centre (:
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.packed import PackedImages
 from handwriting.sources.handwritten_strokes import NUM_POINTS, HandwrittenStrokes, model_of
-from handwriting.sources.simulated_writers import SUPERSAMPLING
+from handwriting.sources.simulated_writers import SUPERSAMPLING, Writer, draw_deviation, write
 from handwriting.sources.strokes import (
+    NUM_HABITS,
     NUM_POINTS as PEN_POINTS,
     Float64,
     evenly,
@@ -274,6 +275,46 @@ def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
         radii = np.full(lines.shape[:2], hand.radius_of(character))
         images[i] = canonical_drawn(rasterise(lines, radii, SUPERSAMPLING * size_px), size_px)
     return images
+
+
+# How the writings of one character by one person differ: a quarter of a simulated writer's habits.
+SAMPLE = Writer(
+    slant=0.0, rise=0.0, aspect=0.0, regular_script=False, pen_width=0.0, pen_spread=0.05,
+    pressure=0.1, rounding=0.0, curl=0.0, tremor=0.003, flick=0.006, overshoot=0.03, reach=0.0,
+    lifting=np.inf, stroke_shift=0.008, stroke_turn=0.03, stroke_bow=0.025, component_shift=0.008,
+    component_scale=0.03, warp=0.01, component_habits=np.zeros((NUM_HABITS, 4)),
+)  # fmt: skip
+SPREADS = (
+    "pen_spread", "tremor", "flick", "overshoot", "stroke_shift", "stroke_turn", "stroke_bow",
+    "component_shift", "component_scale", "warp",
+)  # fmt: skip
+
+
+def redraw(
+    character: str, strokes: Float64, radius: float, spread: float, rng: np.random.Generator,
+    size_px: int,
+) -> Uint8:  # fmt: skip
+    """Write strokes again, a little otherwise.
+
+    Args:
+        strokes: (S, P, 2), in a box, in the order of the character's in KanjiVG.
+        radius: of the pen, in the same unit.
+        spread: how much writings differ, 1 as those of one person do.
+
+    Returns:
+        A canonical image (size_px, size_px).
+    """
+    model = read_drawing(character)
+    em = scale_to_box(model.strokes)
+    lines = evenly(strokes, PEN_POINTS) / em
+    centres = model.membership.T @ lines.mean(axis=1) / model.membership.sum(axis=0)[:, None]
+    habits = {name: spread * getattr(SAMPLE, name) for name in SPREADS}
+    writer = replace(SAMPLE, **habits, pen_width=2 * radius / em)
+    drawing = replace(model, strokes=lines, centres=centres)
+    # The simulator narrows its pen where strokes are many; this radius is of this character.
+    written, radii = write(drawing, writer, draw_deviation(rng, drawing))
+    radii = radii * (radius / em / np.median(radii))
+    return canonical_drawn(rasterise(written, radii, SUPERSAMPLING * size_px), size_px)
 
 
 def _carried(process: Process, known: _Features, values: Float64, asked: _Features) -> Float64:

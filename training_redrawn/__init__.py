@@ -1,0 +1,1 @@
+"""Handwriting redrawn: the strokes of training writers, written again a little otherwise."""

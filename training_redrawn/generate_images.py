@@ -1,0 +1,96 @@
+"""Generate images in the training writers' hands: PNG files and a manifest.
+
+    python training_redrawn/generate_images.py
+    python training_redrawn/generate_images.py gen_weight=PATH generation.characters=愛山川
+
+Each image is by one writer. What they wrote is written again, every stroke a little otherwise; what
+they did not is predicted from what they wrote (``handwriting/sources/hands.py``). With
+``redrawn.morphing`` forms are also drawn up to half way to another writer's or to KanjiVG's. Writes
+canonical images, ``manifest.json`` with ``writers.json``, and a sheet to
+``runs/<name>/generated/redrawn/``.
+"""
+
+from handwriting.script import run_script
+
+# isort: split
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from handwriting.config import Config
+from handwriting.corpus.corpus import Corpus
+from handwriting.corpus.generation import GeneratedBatch, ImageRequest, Prepared, generate
+from handwriting.errors import InputError
+from handwriting.images.manifest import UNKNOWN_WRITER
+from handwriting.runs.folder import run_folder
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import Weights, load_weights
+from handwriting.sources.hands import Hand, boxed, predict, redraw
+from handwriting.sources.handwritten_strokes import model_of
+
+
+def main(config: Config) -> Path:
+    weights = load_weights(
+        config.gen_weight or run_folder(config) / "redrawn",
+        "redrawn",
+        "training_redrawn/train.py",
+        config.size_px,
+    )
+    settings = config.redrawn
+
+    def prepare(_: Corpus, characters: Sequence[str], __: Runtime) -> Prepared:
+        hands = hands_in(weights)
+        forms = [predict(hand, characters) for hand in hands]
+        forms.append({character: boxed(model_of(character).strokes) for character in characters})
+
+        def make(wanted: list[ImageRequest]) -> GeneratedBatch:
+            images, writers = [], []
+            for one in wanted:
+                own = int(one.rng.integers(len(hands)))
+                strokes, writer = forms[own][one.character], hands[own].name
+                if one.rng.random() < settings.morphing:
+                    other = int(one.rng.integers(len(forms)))
+                    share = one.rng.uniform(0, 0.5)
+                    strokes = (1 - share) * strokes + share * forms[other][one.character]
+                    is_own = other in (own, len(hands))  # KanjiVG is nobody
+                    writer = writer if is_own else UNKNOWN_WRITER
+                radius = hands[own].radius_of(one.character)
+                images.append(
+                    redraw(one.character, strokes, radius, settings.spread, one.rng, config.size_px)
+                )
+                writers.append(writer)
+            return GeneratedBatch(np.stack(images), writers)
+
+        return make, ()
+
+    return generate(config, "redrawn", weights, prepare, settings=vars(settings))
+
+
+def hands_in(weights: Weights) -> list[Hand]:
+    """The hands of a weight file.
+
+    Raises:
+        InputError: what it says of them does not fit what it holds.
+    """
+    try:
+        counts = weights.state["num_strokes"].tolist()
+        parts = [part.double().numpy() for part in weights.state["strokes"].split(counts)]
+        rest, hands = iter(parts), []
+        for facts in weights.facts["hands"]:
+            strokes = {character: next(rest) for character in facts["characters"]}
+            if any(part.shape != model_of(c).strokes.shape for c, part in strokes.items()):
+                raise ValueError(f"strokes of {facts['name']}")
+            hands.append(Hand(facts["name"], strokes, facts["radius"]))
+    except (LookupError, TypeError, ValueError, RuntimeError, StopIteration) as error:
+        raise InputError(
+            f"{weights.path} is damaged ({error}): run training_redrawn/train.py"
+        ) from error
+    return hands
+
+
+if __name__ == "__main__":
+    run_script(
+        main, reads=["gen_weight", "generation", "redrawn"], folder_keys=["generation.output"]
+    )

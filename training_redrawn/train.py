@@ -1,0 +1,86 @@
+"""Learn hands: read the strokes out of the training writers' images.
+
+    python training_redrawn/train.py
+    python training_redrawn/train.py experiment=katakana data=manifest data.manifest=PATH
+
+Nothing is trained but by the reader that ships (``training_stroke_reader/``). Writes
+``runs/<name>/redrawn/redrawn.safetensors``: what each writer wrote, as strokes; and a picture: a
+row for each writer, of what they wrote and of what is predicted.
+"""
+
+from handwriting.script import run_script
+
+# isort: split
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handwriting.config import Config
+from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.errors import InputError
+from handwriting.images.sheets import sheet
+from handwriting.runs.inference import stroke_reader
+from handwriting.runs.run import Run
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import save_weights
+from handwriting.sources.hands import Hand, draw, hand_of
+from handwriting.sources.handwritten_strokes import is_readable, read_strokes
+
+NUM_SHOWN = 12  # writers and characters on the sheet
+
+
+def main(config: Config) -> Path:
+    corpus = open_corpus(config)
+    reader, reader_key = stroke_reader()
+    inputs = {"corpus": corpus.key, "reader": reader_key}
+    run = Run(config, "redrawn", ("seed", "size_px", "data", "redrawn"), inputs)
+    if run.is_done:
+        return run.folder
+    Runtime(config.runtime)  # how many threads
+    run.begin()
+    written = corpus.without_unseen(corpus.train)
+    read = read_strokes(written, reader, reader_key, Path(config.cache_dir))
+    refused = int((~read.accepted).sum())
+    if refused:
+        print(
+            f"  {refused} of {len(written)} images could not be read and are left out", flush=True
+        )
+    whose = {written.writer_names[i] for i in np.unique(written.writers[read.accepted])}
+    if not whose:
+        raise InputError(
+            f"none of {len(written)} images of training writers could be read: do they show the "
+            "characters that they are listed as? benchmarks/strokes.py shows what was read"
+        )
+    hands = [hand_of(written, read, writer) for writer in sorted(whose)]
+    drawable = [character for character in corpus.characters if is_readable(character)]
+    shown = drawable[:NUM_SHOWN]
+    run.sample("hands", sheet([draw(hand, shown, config.size_px) for hand in hands[:NUM_SHOWN]]))
+    path = save_hands(run.folder / "redrawn.safetensors", hands, corpus, drawable, config.size_px)
+    metrics = {"num_hands": len(hands), "num_images": len(written), "refused": refused}
+    return run.finish(metrics, [path])
+
+
+def save_hands(
+    path: Path, hands: list[Hand], corpus: Corpus, drawable: list[str], size_px: int
+) -> Path:
+    facts = {
+        "characters": corpus.characters, "drawable": drawable, "size_px": size_px,
+        "writers_seen": writers_seen(corpus.train),
+        "hands": [
+            {"name": hand.name, "radius": hand.radius, "characters": "".join(hand.strokes)}
+            for hand in hands
+        ],
+    }  # fmt: skip
+    strokes = [torch.from_numpy(part) for hand in hands for part in hand.strokes.values()]
+    state = {
+        "strokes": torch.cat(strokes).half(),
+        "num_strokes": torch.tensor([len(part) for part in strokes]),
+    }
+    return save_weights(path, "redrawn", {}, facts, state)
+
+
+if __name__ == "__main__":
+    run_script(main, reads=["redrawn"])
