@@ -21,7 +21,7 @@ from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import PackedImages, files_key
 from handwriting.images.writers import ONE_NAME, look, look_alikes
 from handwriting.runs.folder import run_folder
-from handwriting.runs.weights import Facts, Weights, load_weights
+from handwriting.runs.weights import Facts, Weights, load_weights, shipped
 from handwriting.storage.json_files import read_json
 from handwriting.storage.keys import file_key
 
@@ -111,7 +111,10 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
             not finished or read what is not of this study; or the corpus has copies.
     """
     corpus = open_corpus(config)
-    trail = _Trail(run_folder(config), given_weights(config), corpus)
+    ships = load_weights(
+        shipped("stroke_reader"), "stroke_reader", "training_stroke_reader/train.py"
+    )
+    trail = _Trail(run_folder(config), [*given_weights(config), ships], corpus)
     for recogniser in recognisers:
         path = Path(recogniser).absolute()
         trail.follow(path.parent if path.is_file() else path, reader="")
