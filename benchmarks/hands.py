@@ -19,7 +19,6 @@ what was read out of the images that are not known.
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -39,7 +38,6 @@ from handwriting.sources.hands import Hand, boxed, draw, hand_of, predict, scale
 from handwriting.sources.handwritten_strokes import (
     MODEL_RADIUS,
     SIZE_PX,
-    HandwrittenStrokes,
     is_readable,
     model_of,
     read_strokes,
@@ -107,17 +105,15 @@ class Written:
 
     def hand(self, person: int, known: list[int]) -> Hand:
         rows = [self.place[self.rows[person, label]] for label in known]
-        found = HandwrittenStrokes(
-            *(getattr(self.found, f.name)[rows] for f in dataclasses.fields(self.found))
-        )
-        return hand_of(self.chosen.select(rows), found, self.packed.writer_names[person])
+        chosen, found = self.chosen.select(rows), self.found.select(rows)
+        return hand_of(chosen, found, self.packed.writer_names[person])
 
     def strokes(self, person: int, label: int) -> tuple[Float64, float] | None:
         """What was read out of an image, in a box, and its pen's radius; None if refused."""
         i = self.place[self.rows[person, label]]
         if not self.found.accepted[i]:
             return None
-        own = self.found.strokes[i, : self.found.num_strokes[i]]
+        own = self.found.of(i)
         return boxed(own), float(self.found.radii[i]) * scale_to_box(own)
 
     def written(self, person: int, label: int) -> Float64 | None:
@@ -189,9 +185,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
     parser.add_argument("--sheet", type=Path, help="PNG: KanjiVG, then each person")
-    parser.add_argument(
-        "--characters", default="摂働娯帯悪剤焔嚢愛書永海河湖語", help="on the sheet"
-    )
+    parser.add_argument("--characters", default=SHOWN, help="on the sheet")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     packed = pack_manifest(read_manifest(arguments.manifest), SIZE_PX, arguments.cache)

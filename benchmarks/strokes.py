@@ -20,17 +20,18 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 
 from handwriting.errors import InputError
-from handwriting.images.canonical import margin_px
+from handwriting.images.canonical import Uint8, margin_px
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.sheets import save_png, sheet
@@ -83,41 +84,42 @@ def _stroke(points: Any) -> Float64:
     return evenly(line[None], NUM_POINTS)
 
 
+def each(strokes: HandwrittenStrokes) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """What was read, image by image: its number, strokes (1, S, P, 2), mask (1, S), radius (1,)."""
+    for i in np.flatnonzero(strokes.num_strokes).tolist():
+        line = torch.from_numpy(strokes.of(i))[None]
+        mask = torch.ones(line.shape[:2], dtype=torch.bool)
+        yield i, line, mask, torch.from_numpy(strokes.radii[i : i + 1])
+
+
 def ious(packed: PackedImages, strokes: HandwrittenStrokes) -> Float32:
     """(N,) IoU of images and drawings at the size of the images, with the pen that fits there."""
     found = np.zeros(len(packed), np.float32)
-    for i in np.flatnonzero(strokes.num_strokes):
-        number = strokes.num_strokes[i]
-        line = torch.from_numpy(strokes.strokes[i : i + 1, :number])
-        mask = torch.ones(1, number, dtype=torch.bool)
+    for i, line, mask, radius in each(strokes):
         image = torch.from_numpy(packed.images[i : i + 1])
         centre = soft_raster.box_centres(image)
         pixels = soft_raster.pixel_centres(packed.size_px) - centre[:, None]
         away = soft_raster.distances(line, soft_raster.nearest_segments(line, mask, pixels), pixels)
-        ink = image.flatten(1) > 127
-        radius = covering_radii(away, torch.from_numpy(strokes.radii[i : i + 1]), ink)
-        drawn = away < radius[:, None]
-        found[i] = float((drawn & ink).sum() / (drawn | ink).sum())
+        ink = image > 127
+        best = covering_radii(away, radius, ink.flatten(1))
+        drawn = (away < best[:, None]).view(ink.shape)
+        found[i] = float(soft_raster.iou(drawn, ink))
     return found
 
 
-def drawings(strokes: HandwrittenStrokes, size_px: int) -> npt.NDArray[np.uint8]:
+def drawings(strokes: HandwrittenStrokes, size_px: int) -> Uint8:
     """(N, size_px, size_px) of what was read."""
     found = np.zeros((len(strokes.radii), size_px, size_px), np.uint8)
-    for i in np.flatnonzero(strokes.num_strokes):
-        number = strokes.num_strokes[i]
-        line = torch.from_numpy(strokes.strokes[i : i + 1, :number])
-        mask = torch.ones(1, number, dtype=torch.bool)
-        radius = torch.from_numpy(strokes.radii[i : i + 1])
-        pixels = soft_raster.pixel_centres(size_px)
+    pixels = soft_raster.pixel_centres(size_px)
+    softness = 0.35 / (size_px - 2 * margin_px(size_px))  # as area averaging leaves an edge
+    for i, line, mask, radius in each(strokes):
         nearest = soft_raster.nearest_segments(line, mask, pixels)
-        softness = 0.35 / (size_px - 2 * margin_px(size_px))  # as area averaging leaves an edge
         drawn = soft_raster.draw(line, radius, nearest, pixels, softness)
         found[i] = (255 * drawn).byte().view(size_px, size_px)
     return found
 
 
-def authors_found(packed: PackedImages, drawn: npt.NDArray[np.uint8]) -> dict[str, float | None]:
+def authors_found(packed: PackedImages, drawn: Uint8) -> dict[str, float | None]:
     """Whether images are nearest to drawings by their own person."""
     num_people = len(packed.writer_names)
     if num_people < 2:
@@ -187,12 +189,11 @@ def main() -> None:
     }
     if arguments.truth:
         written = truths(pack_manifest(manifest, SIZE_PX, arguments.cache), arguments.truth)
-        lines = [strokes.strokes[i, : strokes.num_strokes[i]] for i in range(len(packed))]
-        apart = [
-            distance(lines[i] if accepted[i] else model_of(packed.characters[label]).strokes, truth)
-            for i, (row, label) in enumerate(zip(rows, packed.labels, strict=True))
-            if (truth := written[row]) is not None
-        ]
+        apart = []
+        for i, (row, label) in enumerate(zip(rows, packed.labels, strict=True)):
+            if (truth := written[row]) is not None:
+                model = model_of(packed.characters[label]).strokes
+                apart.append(distance(strokes.of(i) if accepted[i] else model, truth))
         found |= {
             "num_compared": len(apart),
             "distance_median": float(np.median(apart)),

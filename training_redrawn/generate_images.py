@@ -27,7 +27,7 @@ from handwriting.images.manifest import UNKNOWN_WRITER
 from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights
-from handwriting.sources.hands import Hand, boxed, predict, redraw
+from handwriting.sources.hands import Hand, boxed, predict, redraw, unpack
 from handwriting.sources.handwritten_strokes import model_of
 
 
@@ -75,19 +75,12 @@ def hands_in(weights: Weights) -> list[Hand]:
         InputError: what it says of them does not fit what it holds.
     """
     try:
-        counts = weights.state["num_strokes"].tolist()
-        parts = [part.double().numpy() for part in weights.state["strokes"].split(counts)]
-        rest, hands = iter(parts), []
-        for facts in weights.facts["hands"]:
-            strokes = {character: next(rest) for character in facts["characters"]}
-            if any(part.shape != model_of(c).strokes.shape for c, part in strokes.items()):
-                raise ValueError(f"strokes of {facts['name']}")
-            hands.append(Hand(facts["name"], strokes, facts["radius"]))
-    except (LookupError, TypeError, ValueError, RuntimeError, StopIteration) as error:
+        arrays = {name: tensor.numpy() for name, tensor in weights.state.items()}
+        return unpack(weights.facts["hands"], arrays)
+    except (LookupError, TypeError, ValueError) as error:
         raise InputError(
             f"{weights.path} is damaged ({error}): run training_redrawn/train.py"
         ) from error
-    return hands
 
 
 if __name__ == "__main__":

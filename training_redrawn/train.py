@@ -26,7 +26,7 @@ from handwriting.runs.inference import stroke_reader
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.sources.hands import Hand, draw, hand_of
+from handwriting.sources.hands import Hand, draw, hand_of, pack
 from handwriting.sources.handwritten_strokes import is_readable, read_strokes
 
 NUM_SHOWN = 12  # writers and characters on the sheet
@@ -66,19 +66,13 @@ def main(config: Config) -> Path:
 def save_hands(
     path: Path, hands: list[Hand], corpus: Corpus, drawable: list[str], size_px: int
 ) -> Path:
+    packed, arrays = pack(hands)
     facts = {
         "characters": corpus.characters, "drawable": drawable, "size_px": size_px,
         "writers_seen": writers_seen(corpus.train),
-        "hands": [
-            {"name": hand.name, "radius": hand.radius, "characters": "".join(hand.strokes)}
-            for hand in hands
-        ],
+        "hands": packed,
     }  # fmt: skip
-    strokes = [torch.from_numpy(part) for hand in hands for part in hand.strokes.values()]
-    state = {
-        "strokes": torch.cat(strokes).half(),
-        "num_strokes": torch.tensor([len(part) for part in strokes]),
-    }
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return save_weights(path, "redrawn", {}, facts, state)
 
 

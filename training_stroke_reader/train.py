@@ -63,6 +63,10 @@ class Batch(NamedTuple):
     is_right: Tensor  # (B,) whether the image shows the character
 
 
+# Strokes after each iteration, (B, S, P, 2), and logits (B,) that the images are right.
+Read = Callable[[Batch], tuple[list[Tensor], Tensor]]
+
+
 class Batches:
     """Batches of practice whose characters have about equally many strokes."""
 
@@ -74,14 +78,10 @@ class Batches:
         def on_device(array: npt.NDArray[Any]) -> Tensor:
             return torch.from_numpy(array).to(device)
 
-        self.images, self.strokes = (
-            on_device(samples.images[order]),
-            on_device(samples.strokes[order]),
-        )
-        self.labels, self.is_right = (
-            on_device(samples.labels[order]),
-            on_device(samples.is_right[order]),
-        )
+        self.images = on_device(samples.images[order])
+        self.strokes = on_device(samples.strokes[order])
+        self.labels = on_device(samples.labels[order])
+        self.is_right = on_device(samples.is_right[order])
         self.drawings = on_device(np.stack([model.image for model in models]))
         self.model, self.mask = (t.to(device) for t in padded([model.strokes for model in models]))
 
@@ -142,7 +142,6 @@ def main(config: Config) -> Path:
     optimizer, schedule = one_cycle(reader, settings, weight_decay=1e-3)
 
     def read(batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """Strokes after each iteration, and logits that the images are right."""
         with runtime.autocast():
             found, known = reader(batch.images, batch.drawings, batch.model, batch.mask, SIDE)
             drawn = drawing_of(found[-1].detach(), batch.mask, batch.images)
@@ -173,9 +172,6 @@ def main(config: Config) -> Path:
         run.folder / "stroke_reader.safetensors", "stroke_reader", reader.arguments, facts, half
     )
     return run.finish({**run.last_logged(), **measures(held_out, read)}, [path])
-
-
-Read = Callable[[Batch], tuple[list[Tensor], Tensor]]
 
 
 @torch.no_grad()

@@ -28,24 +28,24 @@ from scipy.linalg import cho_factor, cho_solve
 from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
 from handwriting.errors import InputError
-from handwriting.images.canonical import Uint8, canonical_drawn
+from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.sources.handwritten_strokes import NUM_POINTS, HandwrittenStrokes, model_of
-from handwriting.sources.simulated_writers import SUPERSAMPLING, Writer, draw_deviation, write
+from handwriting.sources.simulated_writers import Writer, crowding, draw_deviation, write
 from handwriting.sources.strokes import (
     NUM_HABITS,
     NUM_POINTS as PEN_POINTS,
     Float64,
+    Int64,
+    draw_canonical,
     evenly,
-    rasterise,
     read_drawing,
 )
+from handwriting.storage.arrays import Arrays
 from handwriting.storage.atomic import write_bytes
 
 BOX = 1.72  # side of the box that strokes are compared in
 NESTED = 3  # components that a stroke belongs to, the smallest ones and the character itself
-# Of more strokes than these, characters are written larger, by this power of their number.
-FEW_STROKES, CROWDING = 8, 0.35
 METADATA = "hand"  # one entry of JSON
 
 
@@ -85,17 +85,52 @@ class Hand:
         return self.radius * _pen_scale(character)
 
     def save(self, path: Path) -> Path:
-        facts = {
-            "name": self.name, "radius": self.radius, "characters": "".join(self.strokes),
-            "licence": self.licence, "credit": self.credit,
-        }  # fmt: skip
-        arrays = {
-            "strokes": np.concatenate([*self.strokes.values()]).astype(np.float16),
-            "num_strokes": np.array([len(strokes) for strokes in self.strokes.values()]),
-        }
+        (facts,), arrays = pack([self])
         metadata = {METADATA: json.dumps(facts, ensure_ascii=False)}
         write_bytes(path, safetensors.numpy.save(arrays, metadata))
         return path
+
+
+def pack(hands: Sequence[Hand]) -> tuple[list[dict[str, Any]], Arrays]:
+    """Hands for a file: facts that fit into JSON, and arrays, which :func:`unpack` takes back."""
+    drawn = [strokes for hand in hands for strokes in hand.strokes.values()]
+    facts = [
+        {
+            "name": hand.name, "radius": hand.radius, "characters": "".join(hand.strokes),
+            "licence": hand.licence, "credit": hand.credit,
+        }
+        for hand in hands
+    ]  # fmt: skip
+    arrays = {
+        "strokes": np.concatenate(drawn).astype(np.float16),
+        "num_strokes": np.array([len(strokes) for strokes in drawn]),
+    }
+    return facts, arrays
+
+
+def unpack(facts: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> list[Hand]:
+    """The hands that :func:`pack` was given.
+
+    Raises:
+        LookupError, TypeError, ValueError: facts and arrays do not belong together, or are not of
+            hands.
+    """
+    strokes, counts = arrays["strokes"], arrays["num_strokes"]
+    written = [character for each in facts for character in each["characters"]]
+    if (len(written), counts.sum()) != (len(counts), len(strokes)):
+        raise ValueError(f"{len(written)} characters, {len(counts)} drawings")
+    if strokes.shape[1:] != (NUM_POINTS, 2) or not np.isfinite(strokes).all():
+        raise ValueError(f"strokes {strokes.shape}")
+    parts = iter(np.split(strokes.astype(np.float64), np.cumsum(counts)[:-1]))
+    hands = []
+    for each in facts:
+        own = {character: next(parts) for character in each["characters"]}
+        for character, part in own.items():
+            if len(part) != len(model_of(character).strokes):
+                raise ValueError(f"{character} has {len(part)} strokes")
+        others = {name: value for name, value in each.items() if name != "characters"}
+        hands.append(Hand(strokes=own, **others))
+    return hands
 
 
 def load_hand(path: Path) -> Hand:
@@ -109,17 +144,8 @@ def load_hand(path: Path) -> Hand:
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads(file.metadata()[METADATA])
-            strokes, counts = file.get_tensor("strokes"), file.get_tensor("num_strokes")
-        characters = facts.pop("characters")
-        if (len(characters), counts.sum()) != (len(counts), len(strokes)):
-            raise ValueError(f"{len(characters)} characters, {len(counts)} drawings")
-        if strokes.shape[1:] != (NUM_POINTS, 2) or not np.isfinite(strokes).all():
-            raise ValueError(f"strokes {strokes.shape}")
-        parts = np.split(strokes.astype(np.float64), np.cumsum(counts)[:-1])
-        for character, part in zip(characters, parts, strict=True):
-            if len(part) != len(model_of(character).strokes):
-                raise ValueError(f"{character} has {len(part)} strokes")
-        return Hand(strokes=dict(zip(characters, parts, strict=True)), **facts)
+            (hand,) = unpack([facts], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return hand
     except (SafetensorError, OSError, TypeError, LookupError, ValueError) as error:
         raise InputError(f"{path} is damaged or not a hand of this version ({error!r})") from error
 
@@ -142,7 +168,7 @@ def hand_of(
     strokes, radii = {}, []
     for character in sorted(best):
         row = best[character]
-        own = read.strokes[row, : read.num_strokes[row]]
+        own = read.of(row)
         strokes[character] = boxed(own)
         radii.append(float(read.radii[row]) * scale_to_box(own) / _pen_scale(character))
     return Hand(writer, strokes, float(np.median(radii)), licence, credit)
@@ -151,7 +177,7 @@ def hand_of(
 def _pen_scale(character: str) -> float:
     """How wide a pen of one em is in the box of a character, which people write so large."""
     strokes = read_drawing(character).strokes
-    return scale_to_box(strokes) * min(1.0, (FEW_STROKES / len(strokes)) ** CROWDING)
+    return scale_to_box(strokes) * crowding(len(strokes))
 
 
 # Characters that they did not write ---------------------------------------------------------------
@@ -230,8 +256,8 @@ class _Features:
 
     shapes: Float64
     centres: Float64
-    components: npt.NDArray[np.int64]
-    characters: npt.NDArray[np.int64]
+    components: Int64
+    characters: Int64
 
 
 def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
@@ -273,19 +299,19 @@ def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
     for i, character in enumerate(characters):
         lines = evenly(drawn[character], PEN_POINTS)
         radii = np.full(lines.shape[:2], hand.radius_of(character))
-        images[i] = canonical_drawn(rasterise(lines, radii, SUPERSAMPLING * size_px), size_px)
+        images[i] = draw_canonical(lines, radii, size_px)
     return images
 
 
 # How the writings of one character by one person differ: a quarter of a simulated writer's habits.
 SAMPLE = Writer(
-    slant=0.0, rise=0.0, aspect=0.0, regular_script=False, pen_width=0.0, pen_spread=0.05,
+    slant=0.0, rise=0.0, aspect=0.0, regular_script=False, pen_width=0.0, pen_spread=0.0,
     pressure=0.1, rounding=0.0, curl=0.0, tremor=0.003, flick=0.006, overshoot=0.03, reach=0.0,
     lifting=np.inf, stroke_shift=0.008, stroke_turn=0.03, stroke_bow=0.025, component_shift=0.008,
     component_scale=0.03, warp=0.01, component_habits=np.zeros((NUM_HABITS, 4)),
 )  # fmt: skip
 SPREADS = (
-    "pen_spread", "tremor", "flick", "overshoot", "stroke_shift", "stroke_turn", "stroke_bow",
+    "tremor", "flick", "overshoot", "stroke_shift", "stroke_turn", "stroke_bow",
     "component_shift", "component_scale", "warp",
 )  # fmt: skip
 
@@ -311,10 +337,10 @@ def redraw(
     habits = {name: spread * getattr(SAMPLE, name) for name in SPREADS}
     writer = replace(SAMPLE, **habits, pen_width=2 * radius / em)
     drawing = replace(model, strokes=lines, centres=centres)
-    # The simulator narrows its pen where strokes are many; this radius is of this character.
+    # The simulator narrows its pen where strokes are many; this one already is.
     written, radii = write(drawing, writer, draw_deviation(rng, drawing))
     radii = radii * (radius / em / np.median(radii))
-    return canonical_drawn(rasterise(written, radii, SUPERSAMPLING * size_px), size_px)
+    return draw_canonical(written, radii, size_px)
 
 
 def _carried(process: Process, known: _Features, values: Float64, asked: _Features) -> Float64:

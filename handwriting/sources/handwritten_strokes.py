@@ -30,13 +30,18 @@ from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.parallel.progress import progress
 from handwriting.sources import soft_raster
 from handwriting.sources.stroke_fitting import fit, start_radii
-from handwriting.sources.strokes import evenly, in_ink_units, rasterise, read_drawing
+from handwriting.sources.strokes import (
+    Int64,
+    draw_canonical,
+    evenly,
+    in_ink_units,
+    read_drawing,
+)
 from handwriting.storage.arrays import Arrays, cached_arrays
 from handwriting.storage.keys import content_key
 
-Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
-VERSION = 1  # raise it when the same image gives other strokes: cached ones are then made anew
+VERSION = 2  # raise it when the same image gives other strokes: cached ones are then made anew
 NUM_POINTS = 11
 MAX_STROKES = 30  # of a character
 SIZE_PX = 64  # of the images that are read
@@ -66,8 +71,8 @@ def model_of(character: str) -> Model:
     """
     strokes = read_drawing(character).strokes
     radii = np.full(strokes.shape[:2], MODEL_RADIUS)
-    image = canonical_drawn(rasterise(strokes, radii, 4 * SIZE_PX), SIZE_PX)
-    points, _ = in_ink_units(evenly(strokes, NUM_POINTS), MODEL_RADIUS)
+    image = draw_canonical(strokes, radii, SIZE_PX)
+    points, _ = in_ink_units(evenly(strokes, NUM_POINTS), radii[:, :NUM_POINTS])
     return Model(points.astype(np.float32), image)
 
 
@@ -92,6 +97,16 @@ class HandwrittenStrokes:
     num_strokes: Int64
     radii: Float32
     scores: Float32
+
+    def of(self, row: int) -> Float32:
+        """The strokes of one image, (S, P, 2)."""
+        return self.strokes[row, : self.num_strokes[row]]
+
+    def select(self, rows: Int64 | list[int]) -> "HandwrittenStrokes":
+        """What was read out of some of the images."""
+        return HandwrittenStrokes(
+            self.strokes[rows], self.num_strokes[rows], self.radii[rows], self.scores[rows]
+        )
 
     @property
     def accepted(self) -> npt.NDArray[np.bool_]:

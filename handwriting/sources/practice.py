@@ -24,7 +24,6 @@ from handwriting.sources.handwritten_strokes import (
     model_of,
 )
 from handwriting.sources.simulated_writers import (
-    SUPERSAMPLING,
     VERSION as SIMULATOR_VERSION,
     Writer,
     draw_deviation,
@@ -35,9 +34,9 @@ from handwriting.sources.strokes import (
     NUM_POINTS as NUM_SAMPLED,
     Float64,
     Int64,
+    draw_canonical,
     evenly,
     in_ink_units,
-    rasterise,
     read_drawing,
 )
 from handwriting.storage.arrays import Arrays, cached_arrays
@@ -66,8 +65,8 @@ class Practice:
 
     images: Uint8
     strokes: npt.NDArray[np.float16]
-    num_strokes: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    num_strokes: Int64
+    labels: Int64
     is_right: npt.NDArray[np.bool_]
 
 
@@ -84,7 +83,7 @@ def bolder(writer: Writer, rng: np.random.Generator) -> Writer:
     )
 
 
-class Hand(NamedTuple):
+class Scribe(NamedTuple):
     """A writer who writes any of some characters."""
 
     characters: Sequence[str]
@@ -151,12 +150,11 @@ def practise(characters: Sequence[str], numbers: range, seed: int) -> Arrays:
         if number % 2:
             writer = bolder(writer, rng)
 
-        hand = Hand(characters, counts, writer, rng)
-        written = drawn = hand.write(label)
+        scribe = Scribe(characters, counts, writer, rng)
+        written = drawn = scribe.write(label)
         if rng.random() < WRONG_SHARE:
-            is_right[i], drawn = False, hand.spoil(written, label)
-        page = rasterise(*drawn, SUPERSAMPLING * SIZE_PX)
-        images[i] = canonical_drawn(page, SIZE_PX)
+            is_right[i], drawn = False, scribe.spoil(written, label)
+        images[i] = draw_canonical(*drawn, SIZE_PX)
         if rng.random() < CUT_SHARE:
             is_right[i], images[i] = False, cut(rng, images[i])
         placed, _ = in_ink_units(*written)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handwriting.images.canonical import Uint8, canonical_drawn
+from handwriting.images.canonical import Uint8
 from handwriting.images.manifest import Entry, Manifest, write_manifest
 from handwriting.images.packed import PackedImages, UnpackedImages, cached
 from handwriting.images.sheets import save_png
@@ -32,13 +32,12 @@ from handwriting.sources.strokes import (
     NUM_POINTS,
     Drawing,
     Float64,
-    rasterise,
+    draw_canonical,
     read_drawing,
 )
 from handwriting.storage.keys import content_key
 
 VERSION = 2  # raise it when the same seed gives other images: cached ones are then made anew
-SUPERSAMPLING = 4  # canvas pixels per pixel of the canonical image
 HABIT = 0.8  # share of a deviation's variance that all samples of a writer's character have
 
 _T = np.linspace(0, 1, NUM_POINTS)[:, None]  # (P, 1) position along a stroke
@@ -196,11 +195,15 @@ def _placed(strokes: Float64, drawing: Drawing, writer: Writer, deviation: Devia
     return placed * (1 + drawing.membership @ scales)[:, None] + constant[:, None]
 
 
+def crowding(num_strokes: int) -> float:
+    """How much narrower the pen is in a character: dense ones are written larger."""
+    return min(1.0, (8 / num_strokes) ** 0.35)
+
+
 def _radii(writer: Writer, deviation: Deviation) -> Float64:
     """The pen's radius in em along every stroke, (S, P)."""
     draws = deviation.strokes
-    crowding = min(1.0, (8 / len(draws)) ** 0.35)  # dense characters are written larger
-    size = np.exp(writer.pen_spread * deviation.character[0]) * crowding
+    size = np.exp(writer.pen_spread * deviation.character[0]) * crowding(len(draws))
     width = writer.pen_width * size * np.exp(0.06 * draws[:, 14])
     return 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
 
@@ -258,8 +261,7 @@ def simulate(
             for k in range(samples_per_writer):
                 sample = draw_deviation(np.random.default_rng([*key, k + 1]), drawing)
                 written = write(drawing, writer, _mixed(habit, sample))
-                page = rasterise(*written, SUPERSAMPLING * size_px)
-                images[k] = canonical_drawn(page, size_px)
+                images[k] = draw_canonical(*written, size_px)
             yield images
 
     labels = np.arange(len(characters)).repeat(samples_per_writer)

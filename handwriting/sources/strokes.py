@@ -15,12 +15,13 @@ from PIL import Image, ImageDraw
 
 from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
-from handwriting.images.canonical import Uint8
+from handwriting.images.canonical import Uint8, canonical_drawn
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 NUM_POINTS = 21  # P: points per stroke, at equal arc length
 PIECE = 5  # segments per polygon: short enough that no polygon overlaps itself
+SUPERSAMPLING = 4  # canvas pixels per pixel of the canonical image
 NUM_HABITS = 64  # components are hashed to this many habits of shift and scale
 _FINE = np.linspace(0, 1, 13)[:, None]
 _BEZIER = np.hstack(
@@ -98,10 +99,7 @@ def sample_path(path_data: str) -> Float64:
     for _, control in curves:
         pieces.append(_BEZIER @ np.array([here, *control]))
         here = control[-1]
-    points = np.concatenate(pieces)
-    travelled = np.cumsum(np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T))
-    at = np.linspace(0, travelled[-1], NUM_POINTS)
-    even = np.stack([np.interp(at, travelled, coordinate) for coordinate in points.T], axis=1)
+    (even,) = evenly(np.concatenate(pieces)[None], NUM_POINTS)
     return even / kanjivg.CANVAS - 0.5
 
 
@@ -109,22 +107,27 @@ def evenly(strokes: Float64, num_points: int) -> Float64:
     """Strokes (S, P, 2) with their points at equal arc length, (S, num_points, 2)."""
     travelled = np.cumsum(np.hypot(*np.moveaxis(np.diff(strokes, axis=1), -1, 0)), axis=1)
     travelled = np.pad(travelled, ((0, 0), (1, 0)))
-    offsets = 2.0 * np.arange(len(strokes))[:, None]  # all strokes in one table, one after another
-    have = travelled / (travelled[:, -1:] + 1e-12) + offsets
-    want = np.linspace(0, 1, num_points) + offsets
+    # All strokes in one table, one after another with a gap.
+    taken = travelled[:, -1:] + 1
+    offsets = np.cumsum(taken, axis=0) - taken
+    have = travelled + offsets
+    want = np.linspace(0, travelled[:, -1], num_points, axis=1) + offsets
     even = [np.interp(want.ravel(), have.ravel(), strokes[..., i].ravel()) for i in (0, 1)]
     return np.stack(even, axis=-1).reshape(len(strokes), num_points, 2)
 
 
-def in_ink_units(strokes: Float64, radii: Float64 | float) -> tuple[Float64, Float64 | float]:
+def in_ink_units(strokes: Float64, radii: Float64) -> tuple[Float64, Float64]:
     """Centre lines (S, P, 2) and radii of the pen as their canonical image shows them.
 
     The centre of the ink's box is 0 and its longer side 1, whatever the size of the image.
     """
-    reach = radii[..., None] if isinstance(radii, np.ndarray) else radii
-    low, high = (strokes - reach).min(axis=(0, 1)), (strokes + reach).max(axis=(0, 1))
-    side = (high - low).max()
-    return (strokes - (low + high) / 2) / side, radii / side
+    middle, side = _ink_box(strokes, radii)
+    return (strokes - middle) / side, radii / side
+
+
+def draw_canonical(strokes: Float64, radii: Float64, size_px: int) -> Uint8:
+    """The canonical image (size_px, size_px) of centre lines (S, P, 2) and radii (S, P)."""
+    return canonical_drawn(rasterise(strokes, radii, SUPERSAMPLING * size_px), size_px)
 
 
 def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
@@ -153,7 +156,13 @@ def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
 
 def fitted(strokes: Float64, radii: Float64, side_px: int) -> tuple[Float64, Float64]:
     """Strokes and radii in pixels, centred in a square with one pixel of margin."""
+    middle, side = _ink_box(strokes, radii)
+    scale = (side_px - 3) / side
+    return (strokes - middle) * scale + (side_px - 1) / 2, radii * scale
+
+
+def _ink_box(strokes: Float64, radii: Float64) -> tuple[Float64, float]:
+    """The middle (2,) and the longer side of the box of what a pen of radii (S, P) draws."""
     low = (strokes - radii[..., None]).min(axis=(0, 1))
     high = (strokes + radii[..., None]).max(axis=(0, 1))
-    scale = (side_px - 3) / (high - low).max()
-    return (strokes - (low + high) / 2) * scale + (side_px - 1) / 2, radii * scale
+    return (low + high) / 2, (high - low).max()
