@@ -8,7 +8,7 @@ import pytest
 from benchmarks.hands import found
 from benchmarks.strokes import distance
 from handwriting.errors import InputError
-from handwriting.images.canonical import canonical
+from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.packed import PackedImages
 from handwriting.sources import hands
 from handwriting.sources.hands import CENTRES, SHAPES, Hand, boxed, load_hand, predict
@@ -27,7 +27,7 @@ def model(character: str) -> Float64:
 def written(character: str, number: int) -> Float64:
     drawing = read_drawing(character)
     deviation = draw_deviation(np.random.default_rng([number, ord(character)]), drawing)
-    strokes, _ = write(drawing, make_writer(7, number), deviation)
+    ((strokes, _),) = write([drawing], make_writer(7, number), deviation)
     return boxed(evenly(strokes[: len(drawing.strokes)], hands.NUM_POINTS))
 
 
@@ -93,6 +93,17 @@ def test_images_are_canonical_and_of_the_pen() -> None:
     for image in (*thin, *thick):
         np.testing.assert_array_equal(canonical(image, 48), image)
     assert (thick > 127).sum() > 1.5 * (thin > 127).sum()
+
+
+def test_a_character_is_redrawn_the_same_among_others() -> None:
+    def redrawn(characters: str) -> Uint8:
+        rngs = [np.random.default_rng(ord(character)) for character in characters]
+        return hands.redraw(
+            characters, [model(c) for c in characters], [0.03] * len(characters), 1.0, rngs, 40
+        )
+
+    for character, image in zip(UNSEEN, redrawn(UNSEEN), strict=True):
+        np.testing.assert_array_equal(redrawn(character)[0], image)
 
 
 def test_a_hand_is_one_small_file(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from conftest import ROOT, harm
 from torch import Tensor
 
 from benchmarks import strokes as benchmark
-from handwriting.images.canonical import canonical_drawn
 from handwriting.images.packed import PackedImages
 from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.runs.inference import stroke_reader
@@ -19,7 +18,7 @@ from handwriting.sources.handwritten_strokes import SIZE_PX, model_of, padded
 from handwriting.sources.practice import practise
 from handwriting.sources.simulated_writers import simulate
 from handwriting.sources.stroke_fitting import fit
-from handwriting.sources.strokes import Float64, evenly, in_ink_units, rasterise
+from handwriting.sources.strokes import Float64, draw_canonical, evenly, in_ink_units
 
 RADIUS = 0.03
 
@@ -79,8 +78,8 @@ def test_a_soft_drawing_is_the_canonical_form_of_what_a_pen_draws(size_px: int) 
     radii = np.full(strokes.shape[:2], 2 * RADIUS)
     strokes, radii = in_ink_units(strokes, radii)
     line = evenly(strokes, 21)
-    page = rasterise(line, np.full(line.shape[:2], radii[0, 0]), 8 * size_px)
-    theirs = torch.from_numpy(canonical_drawn(page, size_px))[None] > 127
+    drawn = draw_canonical([(line, np.full(line.shape[:2], radii[0, 0]))], size_px)
+    theirs = torch.from_numpy(drawn) > 127
     points, mask = torch.from_numpy(line).float()[None], torch.ones(1, len(line), dtype=torch.bool)
     centre = soft_raster.box_centres(theirs)
     ours = soft_raster.ink(points, mask, torch.tensor([radii[0, 0]]).float(), size_px, centre)

@@ -17,8 +17,6 @@ from handwriting.script import run_script
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus
 from handwriting.corpus.generation import GeneratedBatch, ImageRequest, Prepared, generate
@@ -46,7 +44,7 @@ def main(config: Config) -> Path:
         forms.append({character: boxed(model_of(character).strokes) for character in characters})
 
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            images, writers = [], []
+            drawn, radii, writers = [], [], []
             for one in wanted:
                 own = int(one.rng.integers(len(hands)))
                 strokes, writer = forms[own][one.character], hands[own].name
@@ -56,12 +54,12 @@ def main(config: Config) -> Path:
                     strokes = (1 - share) * strokes + share * forms[other][one.character]
                     is_own = other in (own, len(hands))  # KanjiVG is nobody
                     writer = writer if is_own else UNKNOWN_WRITER
-                radius = hands[own].radius_of(one.character)
-                images.append(
-                    redraw(one.character, strokes, radius, settings.spread, one.rng, config.size_px)
-                )
+                drawn.append(strokes)
+                radii.append(hands[own].radius_of(one.character))
                 writers.append(writer)
-            return GeneratedBatch(np.stack(images), writers)
+            asked, rngs = [one.character for one in wanted], [one.rng for one in wanted]
+            images = redraw(asked, drawn, radii, settings.spread, rngs, config.size_px)
+            return GeneratedBatch(images, writers)
 
         return make, ()
 

@@ -31,7 +31,13 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.sources.handwritten_strokes import NUM_POINTS, HandwrittenStrokes, model_of
-from handwriting.sources.simulated_writers import Writer, crowding, draw_deviation, write
+from handwriting.sources.simulated_writers import (
+    Writer,
+    crowding,
+    draw_deviation,
+    joint,
+    write,
+)  # fmt: skip
 from handwriting.sources.strokes import (
     NUM_HABITS,
     NUM_POINTS as PEN_POINTS,
@@ -177,7 +183,7 @@ def hand_of(
 def _pen_scale(character: str) -> float:
     """How wide a pen of one em is in the box of a character, which people write so large."""
     strokes = read_drawing(character).strokes
-    return scale_to_box(strokes) * crowding(len(strokes))
+    return scale_to_box(strokes) * float(crowding(len(strokes)))
 
 
 # Characters that they did not write ---------------------------------------------------------------
@@ -295,12 +301,11 @@ def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
         InputError: KanjiVG has no drawing of a character.
     """
     drawn = predict(hand, characters)
-    images = np.empty((len(characters), size_px, size_px), np.uint8)
-    for i, character in enumerate(characters):
+    written = []
+    for character in characters:
         lines = evenly(drawn[character], PEN_POINTS)
-        radii = np.full(lines.shape[:2], hand.radius_of(character))
-        images[i] = draw_canonical(lines, radii, size_px)
-    return images
+        written.append((lines, np.full(lines.shape[:2], hand.radius_of(character))))
+    return draw_canonical(written, size_px)
 
 
 # How the writings of one character by one person differ: a quarter of a simulated writer's habits.
@@ -317,30 +322,36 @@ SPREADS = (
 
 
 def redraw(
-    character: str, strokes: Float64, radius: float, spread: float, rng: np.random.Generator,
-    size_px: int,
+    characters: Sequence[str], strokes: Sequence[Float64], radii: Sequence[float], spread: float,
+    rngs: Sequence[np.random.Generator], size_px: int,
 ) -> Uint8:  # fmt: skip
-    """Write strokes again, a little otherwise.
+    """Write the strokes of N characters again, a little otherwise.
 
     Args:
-        strokes: (S, P, 2), in a box, in the order of the character's in KanjiVG.
-        radius: of the pen, in the same unit.
+        strokes: of each, (S, P, 2), in a box, in the order of the character's in KanjiVG.
+        radii: of the pens, in the same unit.
         spread: how much writings differ, 1 as those of one person do.
+        rngs: one for each character: it is drawn the same among others.
 
     Returns:
-        A canonical image (size_px, size_px).
+        Canonical images (N, size_px, size_px).
     """
-    model = read_drawing(character)
-    em = scale_to_box(model.strokes)
-    lines = evenly(strokes, PEN_POINTS) / em
-    centres = model.membership.T @ lines.mean(axis=1) / model.membership.sum(axis=0)[:, None]
+    models = [read_drawing(character) for character in characters]
+    ems = [scale_to_box(model.strokes) for model in models]
+    drawings = []
+    for model, own, em in zip(models, strokes, ems, strict=True):
+        lines = evenly(own, PEN_POINTS) / em
+        centres = model.membership.T @ lines.mean(axis=1) / model.membership.sum(axis=0)[:, None]
+        drawings.append(replace(model, strokes=lines, centres=centres))
     habits = {name: spread * getattr(SAMPLE, name) for name in SPREADS}
-    writer = replace(SAMPLE, **habits, pen_width=2 * radius / em)
-    drawing = replace(model, strokes=lines, centres=centres)
-    # The simulator narrows its pen where strokes are many; this one already is.
-    written, radii = write(drawing, writer, draw_deviation(rng, drawing))
-    radii = radii * (radius / em / np.median(radii))
-    return draw_canonical(written, radii, size_px)
+    deviation = joint(map(draw_deviation, rngs, drawings))
+    written = write(drawings, replace(SAMPLE, **habits, pen_width=1.0), deviation)
+    # The simulator narrows its pen where strokes are many; these already are.
+    drawn = [
+        (lines, pen * (radius / em / np.median(pen)))
+        for (lines, pen), radius, em in zip(written, radii, ems, strict=True)
+    ]
+    return draw_canonical(drawn, size_px)
 
 
 def _carried(process: Process, known: _Features, values: Float64, asked: _Features) -> Float64:

@@ -41,7 +41,7 @@ from handwriting.storage.arrays import Arrays, cached_arrays
 from handwriting.storage.keys import content_key
 
 Float32 = npt.NDArray[np.float32]
-VERSION = 2  # raise it when the same image gives other strokes: cached ones are then made anew
+VERSION = 3  # raise it when the same image gives other strokes: cached ones are then made anew
 NUM_POINTS = 11
 MAX_STROKES = 30  # of a character
 SIZE_PX = 64  # of the images that are read
@@ -71,7 +71,7 @@ def model_of(character: str) -> Model:
     """
     strokes = read_drawing(character).strokes
     radii = np.full(strokes.shape[:2], MODEL_RADIUS)
-    image = draw_canonical(strokes, radii, SIZE_PX)
+    (image,) = draw_canonical([(strokes, radii)], SIZE_PX)
     points, _ = in_ink_units(evenly(strokes, NUM_POINTS), radii[:, :NUM_POINTS])
     return Model(points.astype(np.float32), image)
 

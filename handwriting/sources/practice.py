@@ -32,8 +32,8 @@ from handwriting.sources.simulated_writers import (
 )
 from handwriting.sources.strokes import (
     NUM_POINTS as NUM_SAMPLED,
-    Float64,
     Int64,
+    Written,
     draw_canonical,
     evenly,
     in_ink_units,
@@ -47,8 +47,6 @@ CHUNK_SIZE = 4000  # samples of a cached file
 VERSIONS = (VERSION, SIMULATOR_VERSION)
 KANA_SHARE = 0.15  # of the samples, beside those that are among all characters anyway
 WRONG_SHARE, CUT_SHARE = 0.25, 0.05  # of the images
-
-Written = tuple[Float64, Float64]  # strokes (S, P, 2) and radii (S, P), in em
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,8 @@ class Scribe(NamedTuple):
         drawing = read_drawing(self.characters[label], self.writer.regular_script)
         if len(drawing.strokes) != self.num_strokes[label]:  # another form of the character
             drawing = read_drawing(self.characters[label])
-        return write(drawing, self.writer, draw_deviation(self.rng, drawing))
+        (written,) = write([drawing], self.writer, draw_deviation(self.rng, drawing))
+        return written
 
     def write_another(self, label: int, alike: bool) -> Written:
         """Another character, with as many strokes if it shall be alike."""
@@ -139,7 +138,7 @@ def practise(characters: Sequence[str], numbers: range, seed: int) -> Arrays:
     """
     kana = [i for i, character in enumerate(characters) if character < "\u3100"]
     counts = np.array([len(model_of(character).strokes) for character in characters])
-    images = np.empty((len(numbers), SIZE_PX, SIZE_PX), np.uint8)
+    drawn, rngs = [], []
     strokes = np.zeros((len(numbers), MAX_STROKES, NUM_POINTS, 2), np.float16)
     labels, is_right = np.empty(len(numbers), np.int64), np.ones(len(numbers), np.bool_)
     for i, number in enumerate(numbers):
@@ -151,15 +150,18 @@ def practise(characters: Sequence[str], numbers: range, seed: int) -> Arrays:
             writer = bolder(writer, rng)
 
         scribe = Scribe(characters, counts, writer, rng)
-        written = drawn = scribe.write(label)
-        if rng.random() < WRONG_SHARE:
-            is_right[i], drawn = False, scribe.spoil(written, label)
-        images[i] = draw_canonical(*drawn, SIZE_PX)
-        if rng.random() < CUT_SHARE:
-            is_right[i], images[i] = False, cut(rng, images[i])
+        written = scribe.write(label)
+        is_right[i] = rng.random() >= WRONG_SHARE
+        drawn.append(written if is_right[i] else scribe.spoil(written, label))
+        rngs.append(rng)
         placed, _ = in_ink_units(*written)
         # What comes after the character's own strokes are lines that join them.
         strokes[i, : counts[label]] = evenly(placed[: counts[label]], NUM_POINTS)
+
+    images = draw_canonical(drawn, SIZE_PX)
+    for i, rng in enumerate(rngs):
+        if rng.random() < CUT_SHARE:
+            is_right[i], images[i] = False, cut(rng, images[i])
     return {
         "images": images, "strokes": strokes, "num_strokes": counts[labels], "labels": labels,
         "is_right": is_right,

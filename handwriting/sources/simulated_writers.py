@@ -15,7 +15,7 @@ against the ten real writers of Omniglot's katakana: accuracies on those ten fla
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -32,12 +32,15 @@ from handwriting.sources.strokes import (
     NUM_POINTS,
     Drawing,
     Float64,
+    Int64,
+    Written,
     draw_canonical,
     read_drawing,
 )
 from handwriting.storage.keys import content_key
 
-VERSION = 2  # raise it when the same seed gives other images: cached ones are then made anew
+VERSION = 3  # raise it when the same seed gives other images: cached ones are then made anew
+CHUNK_SIZE = 64  # characters drawn together: what they need stays in the processor's cache
 HABIT = 0.8  # share of a deviation's variance that all samples of a writer's character have
 
 _T = np.linspace(0, 1, NUM_POINTS)[:, None]  # (P, 1) position along a stroke
@@ -86,10 +89,10 @@ class Writer:
 
 
 class Deviation(NamedTuple):
-    """Standard normal draws: how one written character differs from its model."""
+    """Standard normal draws: how N written characters differ from their models."""
 
-    character: Float64  # (28,)
-    components: Float64  # (G, 4)
+    characters: Float64  # (N, 28)
+    components: Float64  # (G, 4), those of all characters
     strokes: Float64  # (S, 16)
     points: Float64  # (S, P, 2)
 
@@ -130,11 +133,16 @@ def make_writer(seed: int, number: int) -> Writer:
 def draw_deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
     num_strokes, num_components = drawing.membership.shape
     return Deviation(
-        rng.standard_normal(28),
+        rng.standard_normal((1, 28)),
         rng.standard_normal((num_components, 4)),
         rng.standard_normal((num_strokes, 16)),
         rng.standard_normal((num_strokes, NUM_POINTS, 2)),
     )
+
+
+def joint(deviations: Iterable[Deviation]) -> Deviation:
+    """Of all their characters."""
+    return Deviation(*map(np.concatenate, zip(*deviations, strict=True)))
 
 
 def _mixed(habit: Deviation, sample: Deviation) -> Deviation:
@@ -143,17 +151,21 @@ def _mixed(habit: Deviation, sample: Deviation) -> Deviation:
     return Deviation(*(a * h + b * s for h, s in zip(habit, sample, strict=True)))
 
 
-def write(drawing: Drawing, writer: Writer, deviation: Deviation) -> tuple[Float64, Float64]:
-    """What one writer puts down for a drawing.
+def write(drawings: Sequence[Drawing], writer: Writer, deviation: Deviation) -> list[Written]:
+    """What one writer puts down for N drawings, in em.
 
     Returns:
-        centre lines (S', P, 2) and radii of the pen (S', P), in em. S' counts the strokes and the
-        lines that join them.
+        for each its strokes, then the lines that join them.
     """
-    strokes = _shaped(drawing.strokes, writer, deviation)
-    strokes = _placed(strokes, drawing, writer, deviation)
-    strokes, radii = _joined(strokes, _radii(writer, deviation), writer, deviation)
-    return _bent(strokes, writer, deviation), radii
+    counts = np.array([len(drawing.strokes) for drawing in drawings])
+    strokes = np.concatenate([drawing.strokes for drawing in drawings])
+    strokes = _shaped(strokes, writer, deviation)
+    strokes = _placed(strokes, drawings, counts, writer, deviation)
+    radii = _radii(counts, writer, deviation)
+    strokes, radii, owners = _joined(strokes, radii, counts, writer, deviation)
+    strokes = _bent(strokes, owners, counts, writer, deviation)
+    ends = np.cumsum(np.bincount(owners))[:-1]
+    return list(zip(np.split(strokes, ends), np.split(radii, ends), strict=True))
 
 
 def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
@@ -180,59 +192,96 @@ def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     return strokes + writer.tremor * (_TREMBLING @ deviation.points)
 
 
-def _placed(strokes: Float64, drawing: Drawing, writer: Writer, deviation: Deviation) -> Float64:
+def _placed(
+    strokes: Float64,
+    drawings: Sequence[Drawing],
+    counts: Int64,
+    writer: Writer,
+    deviation: Deviation,
+) -> Float64:
     """Turn, stretch and shift strokes about their middles, and components about theirs."""
-    care = min(1.0, (4 / len(strokes)) ** 0.6)  # dense characters are written with more of it
+    # Dense characters are written with more care.
+    care = np.minimum(1.0, (4 / counts) ** 0.6).repeat(counts)[:, None, None]
     draws = deviation.strokes
     matrices = writer.stroke_turn * care * draws[:, 8:12].reshape(-1, 2, 2)
     middles = strokes.mean(axis=1, keepdims=True)
     shifts = writer.stroke_shift * care * draws[:, None, 12:14]
     placed = strokes + (strokes - middles) @ matrices + shifts
-    moves = 0.6 * writer.component_habits[drawing.habits] + 0.8 * deviation.components
+    habits = np.concatenate([drawing.habits for drawing in drawings])
+    centres = np.concatenate([drawing.centres for drawing in drawings])
+    moves = 0.6 * writer.component_habits[habits] + 0.8 * deviation.components
     shifts, scales = writer.component_shift * moves[:, :2], writer.component_scale * moves[:, 2:]
     # sum over a stroke's components of shift + scale * (point - centre)
-    constant = drawing.membership @ (shifts - scales * drawing.centres)
-    return placed * (1 + drawing.membership @ scales)[:, None] + constant[:, None]
+    moves = np.concatenate([shifts - scales * centres, scales], axis=1)
+    ends = np.cumsum([len(drawing.habits) for drawing in drawings])[:-1]
+    own = zip(drawings, np.split(moves, ends), strict=True)
+    moves = np.concatenate([drawing.membership @ part for drawing, part in own])[:, None]
+    return placed * (1 + moves[..., 2:]) + moves[..., :2]
 
 
-def crowding(num_strokes: int) -> float:
-    """How much narrower the pen is in a character: dense ones are written larger."""
-    return min(1.0, (8 / num_strokes) ** 0.35)
+def crowding(num_strokes: Int64 | int) -> Float64:
+    """How much narrower the pen is in characters: dense ones are written larger."""
+    return np.minimum(1.0, (8 / num_strokes) ** 0.35)
 
 
-def _radii(writer: Writer, deviation: Deviation) -> Float64:
+def _radii(counts: Int64, writer: Writer, deviation: Deviation) -> Float64:
     """The pen's radius in em along every stroke, (S, P)."""
-    draws = deviation.strokes
-    size = np.exp(writer.pen_spread * deviation.character[0]) * crowding(len(draws))
-    width = writer.pen_width * size * np.exp(0.06 * draws[:, 14])
+    sizes = np.exp(writer.pen_spread * deviation.characters[:, 0]) * crowding(counts)
+    width = writer.pen_width * sizes.repeat(counts) * np.exp(0.06 * deviation.strokes[:, 14])
     return 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
 
 
 def _joined(
-    strokes: Float64, radii: Float64, writer: Writer, deviation: Deviation
-) -> tuple[Float64, Float64]:
-    """Draw ends out towards the next stroke and add the lines of a pen that was not lifted."""
+    strokes: Float64, radii: Float64, counts: Int64, writer: Writer, deviation: Deviation
+) -> tuple[Float64, Float64, Int64]:
+    """Draw ends out towards the next stroke and add the lines of a pen that was not lifted.
+
+    Returns:
+        strokes and radii, character by character, and the number of each one's character.
+    """
+    owners = np.arange(len(counts)).repeat(counts)
+    goes_on = owners[1:] == owners[:-1]
     gaps = strokes[1:, :1] - strokes[:-1, -1:]  # (S - 1, 1, 2)
     strokes = strokes.copy()
-    strokes[:-1] += writer.reach * gaps * _T**6
+    strokes[:-1] += writer.reach * goes_on[:, None, None] * gaps * _T**6
     distance = np.hypot(gaps[:, 0, 0], gaps[:, 0, 1])
-    joined = np.flatnonzero(deviation.strokes[:-1, 15] > writer.lifting + distance)
+    is_joined = deviation.strokes[:-1, 15] > writer.lifting + distance
+    joined = np.flatnonzero(is_joined & goes_on)
     lines = strokes[joined, -1:] + _T * (strokes[joined + 1, :1] - strokes[joined, -1:])
     thin = 0.7 * np.broadcast_to(radii[joined, -1:], (len(joined), NUM_POINTS))
-    return np.concatenate([strokes, lines]), np.concatenate([radii, thin])
+    owners = np.concatenate([owners, owners[joined]])
+    order = np.argsort(owners, kind="stable")
+    strokes, radii = np.concatenate([strokes, lines]), np.concatenate([radii, thin])
+    return strokes[order], radii[order], owners[order]
 
 
-def _bent(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
-    """Warp the whole character smoothly, then slant it and set its aspect."""
-    draws = deviation.character
+def _bent(
+    strokes: Float64, owners: Int64, counts: Int64, writer: Writer, deviation: Deviation
+) -> Float64:
+    """Warp whole characters smoothly, then slant them and set their aspects."""
+    draws = deviation.characters
     phases = strokes @ _WAVES  # (S, P, 6)
     bends = np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
-    calm = min(1.0, (6 / len(deviation.strokes)) ** 0.4)  # dense characters bend less
-    strokes = strokes + writer.warp * calm * (bends @ draws[4:].reshape(12, 2))
-    wide = 0.5 * writer.aspect + 0.05 * draws[1]
-    x_of_y, y_of_x = -writer.slant + 0.04 * draws[2], writer.rise + 0.03 * draws[3]
-    matrix = np.array([[np.exp(wide), x_of_y], [y_of_x, np.exp(-wide)]])
-    return strokes @ matrix.T
+    calm = np.minimum(1.0, (6 / counts) ** 0.4)[:, None, None]  # dense characters bend less
+    warps = writer.warp * calm * draws[:, 4:].reshape(-1, 12, 2)
+    wide = 0.5 * writer.aspect + 0.05 * draws[:, 1]
+    x_of_y, y_of_x = -writer.slant + 0.04 * draws[:, 2], writer.rise + 0.03 * draws[:, 3]
+    matrices = np.array([[np.exp(wide), y_of_x], [x_of_y, np.exp(-wide)]])  # (2, 2, N)
+    return (strokes + bends @ warps[owners]) @ np.moveaxis(matrices, -1, 0)[owners]
+
+
+def write_samples(seed: int, number: int, samples: Sequence[tuple[str, int]]) -> list[Written]:
+    """What a simulated writer puts down: some characters, each for the k-th time, k > 0."""
+    writer = make_writer(seed, number)
+    drawings = {c: read_drawing(c, writer.regular_script) for c, _ in samples}
+
+    def deviate(character: str, k: int) -> Deviation:
+        rng = np.random.default_rng([seed, number, ord(character), k])
+        return draw_deviation(rng, drawings[character])
+
+    habits = {character: deviate(character, 0) for character in drawings}
+    habit, sample = joint(habits[c] for c, _ in samples), joint(deviate(*s) for s in samples)
+    return write([drawings[c] for c, _ in samples], writer, _mixed(habit, sample))
 
 
 def simulate(
@@ -241,28 +290,20 @@ def simulate(
     """Let simulated writers write every character, each ``samples_per_writer`` times.
 
     Returns:
-        canonical images ordered by writer, character, sample; each pair's are a part.
+        canonical images ordered by writer, character, sample.
 
     Raises:
         InputError: KanjiVG has no drawing of a character.
     """
     for character in characters:
         read_drawing(character)  # report what is missing before the work begins
-    writers = [make_writer(seed, number) for number in range(num_writers)]
+    samples = [*itertools.product(characters, range(1, 1 + samples_per_writer))]
+    chunks = [samples[i : i + CHUNK_SIZE] for i in range(0, len(samples), CHUNK_SIZE)]
 
     def pages() -> Iterator[Uint8]:
-        pairs = itertools.product(enumerate(writers), characters)
-        total = num_writers * len(characters)
-        for (number, writer), character in progress(pairs, total, "simulating writers"):
-            drawing = read_drawing(character, writer.regular_script)
-            key = [seed, number, ord(character)]
-            habit = draw_deviation(np.random.default_rng([*key, 0]), drawing)
-            images = np.empty((samples_per_writer, size_px, size_px), np.uint8)
-            for k in range(samples_per_writer):
-                sample = draw_deviation(np.random.default_rng([*key, k + 1]), drawing)
-                written = write(drawing, writer, _mixed(habit, sample))
-                images[k] = draw_canonical(*written, size_px)
-            yield images
+        every = itertools.product(range(num_writers), chunks)
+        for number, chunk in progress(every, num_writers * len(chunks), "simulating writers"):
+            yield draw_canonical(write_samples(seed, number, chunk), size_px)
 
     labels = np.arange(len(characters)).repeat(samples_per_writer)
     return UnpackedImages(

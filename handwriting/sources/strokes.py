@@ -4,6 +4,7 @@ Everything is measured in em, the side of KanjiVG's drawing area, from its centr
 and y down. All strokes of a character are one (S, P, 2) array: S strokes of P points each.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,31 +12,23 @@ import numpy as np
 import numpy.typing as npt
 from fontTools.pens.recordingPen import RecordingPen
 from fontTools.svgLib.path import parse_path
-from PIL import Image, ImageDraw
 
 from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
-from handwriting.images.canonical import Uint8, canonical_drawn
+from handwriting.images.canonical import MIN_PEN, Uint8, canonical_drawn, margin_px
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 NUM_POINTS = 21  # P: points per stroke, at equal arc length
-PIECE = 5  # segments per polygon: short enough that no polygon overlaps itself
-SUPERSAMPLING = 4  # canvas pixels per pixel of the canonical image
 NUM_HABITS = 64  # components are hashed to this many habits of shift and scale
 _FINE = np.linspace(0, 1, 13)[:, None]
 _BEZIER = np.hstack(
     [(1 - _FINE) ** 3, 3 * _FINE * (1 - _FINE) ** 2, 3 * _FINE**2 * (1 - _FINE), _FINE**3]
 )  # (13, 4): points on a cubic Bezier curve from its control points
+# Where the vertices of a round end lie, in radians against the stroke's direction.
+_ROUND = np.pi * np.array([1 / 3, 1 / 6, 0, -1 / 6, -1 / 3])[:, None]
 
-
-# The pieces of a stroke as polygons with round ends, V vertices each: (pieces, V) the point of the
-# stroke that a vertex belongs to, and (V,) the angle at which it lies from there, in radians
-# against the stroke's direction.
-_OUTLINE = [*range(PIECE + 1), *[PIECE] * 3, *range(PIECE, -1, -1), *[0] * 3]
-_VERTEX = np.arange(0, NUM_POINTS - 1, PIECE)[:, None] + _OUTLINE
-_ANGLE = np.pi / 4 * np.array([*[2] * (PIECE + 1), 1, 0, -1, *[-2] * (PIECE + 1), -3, 4, 3])
-_COS, _SIN = np.cos(_ANGLE)[..., None], np.sin(_ANGLE)[..., None]
+Written = tuple[Float64, Float64]  # a character's centre lines (S, P, 2), the pen's radii (S, P)
 
 
 @dataclass(frozen=True)
@@ -121,48 +114,70 @@ def in_ink_units(strokes: Float64, radii: Float64) -> tuple[Float64, Float64]:
 
     The centre of the ink's box is 0 and its longer side 1, whatever the size of the image.
     """
-    middle, side = _ink_box(strokes, radii)
-    return (strokes - middle) / side, radii / side
-
-
-def draw_canonical(strokes: Float64, radii: Float64, size_px: int) -> Uint8:
-    """The canonical image (size_px, size_px) of centre lines (S, P, 2) and radii (S, P)."""
-    return canonical_drawn(rasterise(strokes, radii, SUPERSAMPLING * size_px), size_px)
-
-
-def rasterise(strokes: Float64, radii: Float64, side_px: int) -> Uint8:
-    """Draw centre lines (S, P, 2) with a pen of radii (S, P) as large as a square allows.
-
-    Bright on dark, without grey.
-    """
-    points, radii = fitted(strokes, radii, side_px)
-    along = np.empty_like(points)
-    along[:, 1:-1] = points[:, 2:] - points[:, :-2]
-    along[:, 0], along[:, -1] = points[:, 1] - points[:, 0], points[:, -1] - points[:, -2]
-    along *= (radii / (np.hypot(along[..., 0], along[..., 1]) + 1e-9))[..., None]
-    across = along[..., ::-1] * (-1, 1)
-    outlines = points[:, _VERTEX] + _COS * along[:, _VERTEX] + _SIN * across[:, _VERTEX]
-
-    image = Image.new("L", (side_px, side_px))
-    draw = ImageDraw.Draw(image)
-    for outline in outlines.reshape(-1, 2 * _VERTEX.shape[1]).tolist():
-        draw.polygon(outline, fill=255)
-    # At a hairpin a polygon does overlap itself, which leaves a hole: the core fills it.
-    cores = zip(points.reshape(len(points), -1).tolist(), radii.min(axis=1).tolist(), strict=True)
-    for core, radius in cores:
-        draw.line(core, fill=255, width=int(1.9 * radius))
-    return np.asarray(image)
-
-
-def fitted(strokes: Float64, radii: Float64, side_px: int) -> tuple[Float64, Float64]:
-    """Strokes and radii in pixels, centred in a square with one pixel of margin."""
-    middle, side = _ink_box(strokes, radii)
-    scale = (side_px - 3) / side
-    return (strokes - middle) * scale + (side_px - 1) / 2, radii * scale
-
-
-def _ink_box(strokes: Float64, radii: Float64) -> tuple[Float64, float]:
-    """The middle (2,) and the longer side of the box of what a pen of radii (S, P) draws."""
     low = (strokes - radii[..., None]).min(axis=(0, 1))
     high = (strokes + radii[..., None]).max(axis=(0, 1))
-    return (low + high) / 2, (high - low).max()
+    side = (high - low).max()
+    return (strokes - (low + high) / 2) / side, radii / side
+
+
+def draw_canonical(written: Sequence[Written], size_px: int) -> Uint8:
+    """The canonical images (N, size_px, size_px) of N characters, in any unit and anywhere.
+
+    The outlines of their ink are put where a canonical image has it, and filled there.
+    """
+    strokes, radii = (np.concatenate(part) for part in zip(*written, strict=True))
+    num_strokes = np.array([len(own) for own, _ in written])
+    owners = np.repeat(np.arange(len(written)), num_strokes)
+    inner_px = size_px - 2 * margin_px(size_px)
+
+    _, extents = _boxes(strokes, num_strokes)
+    thinnest = MIN_PEN / 2 * extents.max(axis=1) / inner_px
+    outlines = _outlines(strokes, np.maximum(radii, thinnest[owners, None]))
+    low, extents = _boxes(outlines, num_strokes)
+    # Both sides of the ink's box are whole pixels: the two scales differ a little.
+    sides_px = np.maximum(1, np.rint(inner_px * extents / extents.max(axis=1, keepdims=True)))
+    scales = sides_px / extents
+    shifts = (size_px - sides_px) // 2 - scales * low
+    outlines = outlines * scales[owners, None] + shifts[owners, None]
+    each = np.split(outlines, np.cumsum(num_strokes)[:-1])
+    return np.stack([canonical_drawn(_fill(own, size_px), size_px) for own in each])
+
+
+def _boxes(points: Float64, num_strokes: Int64) -> tuple[Float64, Float64]:
+    """The upper left corners and the extents, (N, 2) both, of N characters' points (T, V, 2)."""
+    coordinates = np.ascontiguousarray(points.reshape(-1, 2).T)
+    firsts = points.shape[1] * (np.cumsum(num_strokes) - num_strokes)
+    low, high = (f.reduceat(coordinates, firsts, axis=1).T for f in (np.minimum, np.maximum))
+    return low, high - low
+
+
+def _outlines(strokes: Float64, radii: Float64) -> Float64:
+    """Polygons (S, V, 2) around the ink of strokes (S, P, 2) with round ends."""
+    along = np.gradient(strokes, axis=1)
+    along *= (radii / (np.hypot(along[..., 0], along[..., 1]) + 1e-9))[..., None]
+    across = along[..., ::-1] * (-1, 1)
+    ends = [0, -1]
+    caps = np.cos(_ROUND) * along[:, ends, None] + np.sin(_ROUND) * across[:, ends, None]
+    before, behind = strokes[:, :1] - caps[:, 0], strokes[:, -1:] + caps[:, 1]
+    there, back = strokes + across, (strokes - across)[:, ::-1]
+    return np.concatenate([there, behind, back, before], axis=1)
+
+
+def _fill(outlines: Float64, side_px: int) -> Uint8:
+    """How much of each pixel of a square outlines (S, V, 2) cover, (side_px, side_px)."""
+    # Looks through the system's fonts when it is imported, which takes a second.
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.path import Path
+    from matplotlib.transforms import IdentityTransform
+
+    codes = np.full(outlines.shape[:2], Path.LINETO)
+    codes[:, 0] = Path.MOVETO
+    renderer = RendererAgg(side_px, side_px, 72)
+    context = renderer.new_gc()
+    context.set_linewidth(0)
+    context.set_snap(False)
+    path = Path(outlines.reshape(-1, 2), codes.ravel())
+    # Fills what outlines run around more than once, too.
+    renderer.draw_path(context, path, IdentityTransform(), (1.0, 1.0, 1.0))
+    upwards = np.asarray(renderer.buffer_rgba())[..., 3]
+    return np.ascontiguousarray(upwards[::-1])
