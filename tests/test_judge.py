@@ -1,7 +1,7 @@
 """The judge: its readings and measures of every source of images."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from handwriting.script import compose
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification import judge, train
 from training_character_classification.arms import judge_arm
-from training_character_classification.measures import distances
+from training_character_classification.measures import distances, outside_judge, table
 from training_character_classification.measures.distances import APPEARANCE
 from training_character_classification.measures.quality import writers_of
-from training_character_classification.measures.table import MEASURES
+from training_character_classification.measures.table import OUTSIDE, available
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -72,12 +72,35 @@ def test_sources_are_read_as_the_judge_reads_them(study: ComposeSmoke, write_ima
         right = (predict(network, images, runtime) == images.labels).mean()
         assert sources[name]["content_accuracy"] == pytest.approx(right)
         assert sources[name]["images"] == len(images)
-        assert sources[name].keys() == {*(measure.name for measure in MEASURES), "images"}
+        assert sources[name].keys() == {*(measure.name for measure in available()), "images"}
     assert sources["own"]["images"] == 30
     # Fonts are what it has seen; the manifest is of fonts too, whatever the order of its classes.
     assert sources["font renders"]["content_accuracy"] > 0.9
     assert sources["own"]["content_accuracy"] > 0.6
     assert all(0 <= source["domain_auc"] <= 1 for source in sources.values())
+
+
+def test_the_judge_from_outside_reads_a_sample_where_it_is_installed(
+    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Judge:
+        def __init__(self, characters: Sequence[str]) -> None:
+            assert set(characters) == set(SMOKE)
+
+        def read_as_intended(self, images: Any, labels: Any) -> float:
+            assert len(set(labels.tolist())) == len(SMOKE)
+            return float(len(images))
+
+    config = study("data.num_simulated_writers=4")
+    for version in (None, "one", "two"):
+        monkeypatch.setattr(outside_judge, "installed", lambda version=version: version)
+        monkeypatch.setattr(table, "OutsideJudge", Judge)
+        monkeypatch.setattr(table, "MAX_READ", 2 * len(SMOKE) + 1)
+        metrics = read_json(judge.main(config) / "metrics.json")  # judged again by another judge
+        assert metrics["judge"]["outside_judge"] == version
+        found = metrics["sources"]["simulated"]
+        assert (OUTSIDE in found) == bool(version)
+        assert found.get(OUTSIDE, 2 * len(SMOKE)) == 2 * len(SMOKE)
 
 
 def test_copies_of_training_images_are_known_as_such(study: ComposeSmoke, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from handwriting.reports.page import Picture, Section, text_table, write_report
 from handwriting.runs.folder import run_folder
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification.arms import Arm
-from training_character_classification.measures.table import TITLES
+from training_character_classification.measures.table import OUTSIDE, TITLES
 from training_character_classification.report import plots, sections
 from training_character_classification.report.results import (
     Results,
@@ -212,6 +212,17 @@ def test_every_part_of_the_study_is_in_the_report(study: Callable[..., Config]) 
     assert "reads 0.750 of the training writers" in page.text
     legend = page.rows("What the measures say")
     assert list(legend) == list(TITLES.values())
+
+
+def test_a_measure_that_nothing_was_measured_by_has_no_row(
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(MEASURED, OUTSIDE)
+    page, _ = study_page(study(*arms(real_adain=0.05)))
+    titles = {title for name, title in TITLES.items() if name != OUTSIDE}
+    assert page.rows("What the measures say").keys() == titles
+    rows = page.rows("Images beside handwriting, 1 person")
+    assert {name for name, row in rows.items() if row["best"]} == titles
 
 
 @pytest.mark.parametrize(

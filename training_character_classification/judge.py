@@ -9,7 +9,8 @@ The judge is trained first, on the writers that no generator sees (validation an
 where there are none, on fonts alone, and what compares with such people is left out.
 Its accuracy on the training writers, people whom it never met, says how far to trust it. Every
 source of images is measured by ``measures/table.py``; the training writers' own images are the
-reference row.
+reference row. With the extra ``judge`` a second one, from outside, reads a sample of each:
+``measures/outside_judge.py``.
 """
 
 from handwriting.script import run_script
@@ -30,7 +31,8 @@ from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from training_character_classification.arms import JUDGE, generated_manifests
-from training_character_classification.measures.table import MEASURES, Yardstick, measured
+from training_character_classification.measures import outside_judge
+from training_character_classification.measures.table import Yardstick, available, measured
 
 
 @main_only
@@ -47,7 +49,9 @@ def main(config: Config) -> Path:
     found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))
     paths = generated_manifests(config.use_gen) or found
     manifests = [read_manifest(path, corpus.characters) for path in paths]
-    inputs = {"judge": weights.path, "corpus": corpus.key, "measures": [m.name for m in MEASURES],
+    inputs = {"judge": weights.path, "corpus": corpus.key,
+              "outside_judge": outside_judge.installed(),
+              "measures": [m.name for m in available()],
               "generated": [files_key(manifest) for manifest in manifests]}  # fmt: skip
     run = Run(config, "judge", ("seed", "size_px", "data"), inputs)
     if run.is_done:
@@ -74,10 +78,14 @@ def main(config: Config) -> Path:
         results[name] = measured(yardstick, images, is_seen=i < num_seen)
     columns = results.items()
     rows = [{"measure": m.title} | {name: number_text(found[m.name]) for name, found in columns}
-            for m in MEASURES]  # fmt: skip
+            for m in available()]  # fmt: skip
     print(text_table(rows))
     first = next(iter(results.values()))
-    about = {"accuracy": first["content_accuracy"], "style_chance": yardstick.style_chance}
+    about = {
+        "accuracy": first["content_accuracy"],
+        "style_chance": yardstick.style_chance,
+        "outside_judge": outside_judge.installed(),
+    }
     return run.finish({"judge": about, "sources": results})
 
 

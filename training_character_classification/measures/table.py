@@ -16,10 +16,12 @@ from handwriting.networks.encoders import Classifier
 from handwriting.reports.statistics import Float64
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
-from training_character_classification.measures import distances, quality
+from training_character_classification.measures import distances, outside_judge, quality
+from training_character_classification.measures.outside_judge import OutsideJudge
 
 MAX_CHARACTERS = 100  # that are looked at, the same ones in every source
 MAX_COMPARED = 2000  # images per side of the domain probe and of the distances
+MAX_READ = 300  # images of a source that the judge from outside reads, in three seconds
 
 
 class Yardstick:
@@ -27,6 +29,7 @@ class Yardstick:
 
     Attributes:
         judge: a recogniser that saw neither training writers nor generated images.
+        outside: the judge from outside; None where it is not installed.
         labels: the characters that are looked at.
         people: features of the people whom no generator saw, (P, D); ``spread`` between them.
         seen: what generators learn from; ``nearest`` is how far other people are from it.
@@ -38,6 +41,7 @@ class Yardstick:
 
     def __init__(self, judge: Classifier, corpus: Corpus, runtime: Runtime) -> None:
         self.judge, self.runtime = judge, runtime
+        self.outside = OutsideJudge(corpus.characters) if outside_judge.installed() else None
         people = concatenate([corpus.validation, corpus.test])
         shown = np.unique(people.labels if people else corpus.train.labels)
         self.labels: Int64 = np.random.default_rng(0).permutation(shown)[:MAX_CHARACTERS]
@@ -94,6 +98,13 @@ class Sample:
     def accuracy(self) -> float:
         predicted = predict(self.by.judge, self._all, self.by.runtime)
         return float((predicted == self._all.labels).mean())
+
+    def outside_accuracy(self) -> float | None:
+        if self.by.outside is None:
+            return None
+        few = max(1, MAX_READ // len(self.by.labels))
+        chosen = quality.sampled(self._all, self.by.labels, few)
+        return self.by.outside.read_as_intended(chosen.images, chosen.labels)
 
     @cached_property
     def _features(self) -> Float64:
@@ -166,9 +177,13 @@ class Measure:
     meaning: str
 
 
+OUTSIDE = "outside_accuracy"
 MEASURES = (
-    Measure("content_accuracy", "read as intended", "share", "high", Sample.accuracy,
-            "images that the judge reads as the intended character"),
+    Measure("content_accuracy", "read as intended, own judge", "share", "high", Sample.accuracy,
+            "images that the judge, this project's own, reads as the intended character"),
+    Measure(OUTSIDE, "read as intended, outside judge", "share", "high", Sample.outside_accuracy,
+            f"the same by {outside_judge.NAME}, which saw none of this project's data, of at most "
+            f"{MAX_READ} images; it misreads one real katakana in six: compare with people's"),
     Measure("diversity", "diversity", "ratio", "1", Sample.diversity,
             "distance between images of one character, beside that between people; 0: all alike"),
     Measure("style_match", "attributed to the intended writer", "share", "high", Sample.style_match,
@@ -202,7 +217,13 @@ MEASURES = (
 TITLES = {measure.name: measure.title for measure in MEASURES}
 
 
+def available() -> tuple[Measure, ...]:
+    """The measures that can be computed here: the judge from outside is an optional extra."""
+    skipped = {OUTSIDE} if outside_judge.installed() is None else set()
+    return tuple(measure for measure in MEASURES if measure.name not in skipped)
+
+
 def measured(by: Yardstick, images: PackedImages, is_seen: bool) -> dict[str, float | None]:
     """The value of every measure, by name, and the number of images."""
     sample = Sample(by, images, is_seen)
-    return {**{each.name: each.value(sample) for each in MEASURES}, "images": len(images)}
+    return {**{each.name: each.value(sample) for each in available()}, "images": len(images)}

@@ -523,7 +523,9 @@ def _sources(found: Comparison, judge: dict[str, Any] | None) -> list[Section]:
         if judge["style_chance"]:
             trust += f", and chance would attribute {judge['style_chance']:.2f} to their writer"
     trust += ". Means over the cells that were judged; seeds counts them."
-    titles = [(m.name, m.title, m.best) for m in MEASURES]
+    known = {name for each in found.sources.values() for values in each.values() for name in values}
+    shown = [measure for measure in MEASURES if measure.name in known]
+    titles = [(m.name, m.title, m.best) for m in shown]
     titles += [(name, title, "") for name, title in COSTS.items()]
     sections = []
     for people, sources in found.sources.items():
@@ -535,7 +537,7 @@ def _sources(found: Comparison, judge: dict[str, Any] | None) -> list[Section]:
         if sources:
             heading = f"Images beside handwriting, {people_text(people)}"
             sections.append(Section(heading, [trust], rows=rows))
-    legend = [{"measure": m.title, "unit": m.unit, "what it says": m.meaning} for m in MEASURES]
+    legend = [{"measure": m.title, "unit": m.unit, "what it says": m.meaning} for m in shown]
     what = Section("What the measures say", rows=legend, is_text=True)
     return [*sections, what] if sections else []
 
