@@ -13,6 +13,7 @@ from handwriting.images.packed import PackedImages
 from handwriting.sources import hands
 from handwriting.sources.hands import CENTRES, SHAPES, Hand, boxed, load_hand, predict
 from handwriting.sources.handwritten_strokes import HandwrittenStrokes, model_of
+from handwriting.sources.lines import write_line
 from handwriting.sources.simulated_writers import draw_deviation, make_writer, write
 from handwriting.sources.strokes import Float64, evenly, read_drawing
 
@@ -104,6 +105,15 @@ def test_a_character_is_redrawn_the_same_among_others() -> None:
 
     for character, image in zip(UNSEEN, redrawn(UNSEEN), strict=True):
         np.testing.assert_array_equal(redrawn(character)[0], image)
+
+
+def test_a_line_has_large_and_small_characters_at_their_places() -> None:
+    line = write_line(Hand("model", {c: model(c) for c in KNOWN}, 0.03), "木っ\u3000つ木", 50)
+    assert line.shape == (50, 246)
+    cells = [line[:, 49 * i :][:, :49] for i in (1, 2, 3)]
+    small, space, large = (np.ptp(np.nonzero(c.any(axis=1))[0]) if c.any() else 0 for c in cells)
+    assert space == 0
+    assert 5 < small < 0.9 * large
 
 
 def test_a_hand_is_one_small_file(tmp_path: Path) -> None:

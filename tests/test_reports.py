@@ -250,7 +250,9 @@ def test_the_page_is_one_file_that_fetches_nothing(study: Callable[..., Config])
     assert not page.tags & {"script", "link", "iframe", "object", "embed", "base"}
     text = (run_folder(config) / "report.html").read_text("utf-8")
     assert not [part for part in ("url(", "@import") if part in text]
-    assert len(page.pictures) == 5  # arms, gains, characters, confusions, one generator's sheet
+    assert (
+        len(page.pictures) == 6
+    )  # people, arms, gains, characters, confusions, one generator's sheet
     for picture in page.pictures:
         Image.open(BytesIO(picture)).verify()
 

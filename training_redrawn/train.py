@@ -4,14 +4,15 @@
     python training_redrawn/train.py experiment=katakana data=manifest data.manifest=PATH
 
 Nothing is trained but by the reader that ships (``training_stroke_reader/``). Writes
-``runs/<name>/redrawn/redrawn.safetensors``: what each writer wrote, as strokes; and a picture: a
-row for each writer, of what they wrote and of what is predicted.
+``runs/<name>/redrawn/redrawn.safetensors``: what each writer wrote, as strokes; and two pictures: a
+row for each writer, of what they wrote and of what is predicted, and a line in the hand of each.
 """
 
 from handwriting.script import run_script
 
 # isort: split
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
+from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import sheet
 from handwriting.runs.inference import stroke_reader
 from handwriting.runs.run import Run
@@ -28,8 +30,11 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.sources.hands import Hand, draw, hand_of, pack
 from handwriting.sources.handwritten_strokes import is_readable, read_strokes
+from handwriting.sources.lines import write_line
 
 NUM_SHOWN = 12  # writers and characters on the sheet
+LINE = "春はあけぼの。やうやう白くなりゆく山ぎは"  # Sei Shōnagon, about 1000
+LINE_PX = 56
 
 
 def main(config: Config) -> Path:
@@ -58,9 +63,17 @@ def main(config: Config) -> Path:
     drawable = [character for character in corpus.characters if is_readable(character)]
     shown = drawable[:NUM_SHOWN]
     run.sample("hands", sheet([draw(hand, shown, config.size_px) for hand in hands[:NUM_SHOWN]]))
+    run.sample("lines", sheet([line[None] for line in lines(hands[:NUM_SHOWN])]))
     path = save_hands(run.folder / "redrawn.safetensors", hands, corpus, drawable, config.size_px)
     metrics = {"num_hands": len(hands), "num_images": len(written), "refused": refused}
     return run.finish(metrics, [path])
+
+
+def lines(hands: Sequence[Hand]) -> list[Uint8]:
+    """``LINE`` in each hand, (LINE_PX, W), equally wide."""
+    written = [write_line(hand, LINE, LINE_PX) for hand in hands]
+    width = max(line.shape[1] for line in written)
+    return [np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in written]
 
 
 def save_hands(

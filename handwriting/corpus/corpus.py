@@ -2,13 +2,13 @@
 
 import hashlib
 import multiprocessing
-import unicodedata
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from handwriting.characters.classes import is_kanji
 from handwriting.config import Config, Data, Fonts
 from handwriting.corpus.copies import check_copies
 from handwriting.corpus.overview import write_overview
@@ -184,7 +184,7 @@ def _limited(train: PackedImages, data: Data) -> PackedImages:
 
 def _choose_unseen(characters: tuple[str, ...], data: Data) -> tuple[str, ...]:
     """Random kanji, the same for a seed; kana have no components to be composed from."""
-    kanji = [c for c in characters if unicodedata.name(c, "").startswith("CJK UNIFIED")]
+    kanji = [*filter(is_kanji, characters)]
     if data.unseen_characters > len(kanji) // 2:
         raise InputError(
             f"data.unseen_characters={data.unseen_characters}: at most half of the "

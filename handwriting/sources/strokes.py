@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from fontTools.pens.recordingPen import RecordingPen
 from fontTools.svgLib.path import parse_path
+from scipy.interpolate import Akima1DInterpolator
 
 from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
@@ -109,6 +110,17 @@ def evenly(strokes: Float64, num_points: int) -> Float64:
     return np.stack(even, axis=-1).reshape(len(strokes), num_points, 2)
 
 
+def smoothly(strokes: Float64, num_points: int) -> Float64:
+    """Strokes (S, P, 2) of points at equal arc length as curves through them, (S, num_points, 2).
+
+    H. Akima, A New Method of Interpolation and Smooth Curve Fitting, 1970, in the modified form
+    that does not overshoot at corners.
+    """
+    have, want = (np.linspace(0, 1, number) for number in (strokes.shape[1], num_points))
+    curves = Akima1DInterpolator(have, strokes, axis=1, method="makima")
+    return np.asarray(curves(want))
+
+
 def in_ink_units(strokes: Float64, radii: Float64) -> tuple[Float64, Float64]:
     """Centre lines (S, P, 2) and radii of the pen as their canonical image shows them.
 
@@ -140,7 +152,12 @@ def draw_canonical(written: Sequence[Written], size_px: int) -> Uint8:
     shifts = (size_px - sides_px) // 2 - scales * low
     outlines = outlines * scales[owners, None] + shifts[owners, None]
     each = np.split(outlines, np.cumsum(num_strokes)[:-1])
-    return np.stack([canonical_drawn(_fill(own, size_px), size_px) for own in each])
+    return np.stack([canonical_drawn(_fill(own, size_px, size_px), size_px) for own in each])
+
+
+def draw_page(strokes: Float64, radii: Float64, width_px: int, height_px: int) -> Uint8:
+    """The ink (height_px, width_px) of centre lines (S, P, 2) and radii (S, P) in pixels."""
+    return _fill(_outlines(strokes, radii), width_px, height_px)
 
 
 def _boxes(points: Float64, num_strokes: Int64) -> tuple[Float64, Float64]:
@@ -163,8 +180,8 @@ def _outlines(strokes: Float64, radii: Float64) -> Float64:
     return np.concatenate([there, behind, back, before], axis=1)
 
 
-def _fill(outlines: Float64, side_px: int) -> Uint8:
-    """How much of each pixel of a square outlines (S, V, 2) cover, (side_px, side_px)."""
+def _fill(outlines: Float64, width_px: int, height_px: int) -> Uint8:
+    """How much of each pixel outlines (S, V, 2) cover, (height_px, width_px)."""
     # Looks through the system's fonts when it is imported, which takes a second.
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.path import Path
@@ -172,7 +189,7 @@ def _fill(outlines: Float64, side_px: int) -> Uint8:
 
     codes = np.full(outlines.shape[:2], Path.LINETO)
     codes[:, 0] = Path.MOVETO
-    renderer = RendererAgg(side_px, side_px, 72)
+    renderer = RendererAgg(width_px, height_px, 72)
     context = renderer.new_gc()
     context.set_linewidth(0)
     context.set_snap(False)

@@ -1,4 +1,4 @@
-"""Pictures of results: arms and their gains, accuracy over people, characters, confusions."""
+"""Pictures of results: people's hands, arms and gains, accuracy over people, characters."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -16,6 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from handwriting.images.canonical import Uint8
 from handwriting.storage.atomic import write_atomically
 from training_character_classification.arms import Arm
 from training_character_classification.report.results import (
@@ -32,6 +33,8 @@ plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False,
 MAX_CHARACTERS = 60  # bars that can still be read
 MAX_ARMS = 16  # rows of them
 MAX_PAIRS = 12  # of characters
+MAX_NAME = 24  # characters of a writer's name, its end
+CELL_INCHES = 0.5  # of one character in a row of them
 CONTROL, NAMED, CONTROLS, LOSS = "black", "#c0392b", "#8a8a8a", "#c0392b"
 CANDIDATES = ("#3b6ea5", "#2e7d4f", "#8e5ea2", "#d68910", "#16a085", "#7d5a3c")
 DASHES = ("--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -54,6 +57,34 @@ def _ticks(axis: Axis, ticks: Sequence[float]) -> None:
     shown = [tick for tick in ticks if low <= tick <= high]
     axis.set_ticks(shown, labels=[f"{tick:g}" for tick in shown], fontsize=8)
     axis.set_ticks([], minor=True)
+
+
+# People -------------------------------------------------------------------------------------------
+
+
+def rows_of_images(blocks: Mapping[str, Mapping[str, Uint8]], path: Path) -> None:
+    """Blocks of labelled rows of images (N, H, W), black on white."""
+    size_px = next(iter(next(iter(blocks.values())).values())).shape[-1]
+    cell, gap = size_px + 2, size_px // 3  # px between rows and between blocks
+    labels, tops, parts = list[str](), list[int](), list[Uint8]()
+    height = 0
+    for title, rows in blocks.items():
+        for i, (label, images) in enumerate(rows.items()):
+            labels.append(label if i else f"{title[-MAX_NAME:]}: {label}")
+            tops.append(height)
+            strip = np.hstack([np.pad(image, ((0, 2), (1, 1))) for image in images])
+            parts.append(strip if i < len(rows) - 1 else np.pad(strip, ((0, gap), (0, 0))))
+            height += len(parts[-1])
+    picture = 255 - np.vstack(parts)
+    inches = CELL_INCHES / cell
+    figure, axis = plt.subplots(figsize=(2.0 + inches * picture.shape[1], inches * len(picture)))
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    axis.set_xticks([])
+    axis.set_yticks([top + size_px / 2 for top in tops], labels, fontsize=8)
+    axis.tick_params(length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    save(figure, path)
 
 
 # Arms ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 A study is a grid of one cell. Both write ``report.html``, ``metrics.json`` and their pictures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import pandas as pd
 
 from handwriting.config import Config, Evidence
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import pack_manifest
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import Picture, Row, Section, number_text, text_table, write_report
 from handwriting.reports.statistics import Bounds, interval_text, sign_flip_p, verdict
@@ -22,6 +24,7 @@ from handwriting.storage.json_files import read_own, write_json
 from training_character_classification.arms import Arm, choose_control, planned_arms
 from training_character_classification.measures.table import MEASURES, TITLES
 from training_character_classification.report import plots
+from training_character_classification.report.people import rows_of_people
 from training_character_classification.report.results import (
     Estimate,
     Finding,
@@ -43,6 +46,7 @@ STAND_IN = (
     "works. They are not results on handwriting. Bring a manifest (data=manifest) for those."
 )
 NOTHING = "-"  # where there is no number
+EMPTY = Section("")
 
 Sources = dict[str, dict[str, Any]]  # name -> measure -> mean over cells
 
@@ -182,7 +186,7 @@ def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
     numbers = {name.replace("_", " "): f"{value:.3f}" for name, value in retrieval.items()}
     return _write(
         found, f"Study {config.name}", metrics, corpus.is_real, _data(config, corpus),
-        config.evaluation.num_confusions, judge,
+        config.evaluation.num_confusions, judge, first=_people(config, corpus, captions),
         notes=Section("Warnings", rows=flat, is_text=True),
         more=[
             _samples(folder, captions),
@@ -201,6 +205,28 @@ def _data(config: Config, corpus: Corpus) -> str:
         f"{len(corpus.fonts.present_writers())} fonts, {_seeds(len(config.pipeline.seeds))} per "
         "arm, equal numbers of steps."
     )
+
+
+def _people(config: Config, corpus: Corpus, generators: Iterable[str]) -> Section:
+    """What people wrote and what generators made in their hands; a line in the hand of each."""
+    folder, pictures = run_folder(config), list[Picture]()
+    cache_dir = Path(config.cache_dir).absolute()
+    manifests = {name: folder / "generated" / name / "manifest.json" for name in generators}
+    generated = {
+        name: pack_manifest(read_manifest(path), config.size_px, cache_dir)
+        for name, path in manifests.items()
+        if path.is_file()
+    }
+    if blocks := rows_of_people(corpus.train, generated):
+        plots.rows_of_images(blocks, folder / "people.png")
+        whose = "Handwriting" if corpus.is_real else "Simulated handwriting (given)"
+        caption = f"{whose}, KanjiVG's drawing, and what each generator made in the same hand."
+        pictures.append(Picture(folder / "people.png", caption))
+    lines = folder / "redrawn" / "samples" / "lines.png"
+    if lines.is_file():
+        caption = "A line in the hand of each; what they did not write is predicted."
+        pictures.append(Picture(lines, caption))
+    return Section("In their hands", pictures=pictures)
 
 
 def _samples(folder: Path, captions: Mapping[str, str]) -> Section:
@@ -297,7 +323,7 @@ def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], 
 def _write(
     found: Comparison, title: str, metrics: dict[str, Any], is_real: bool, about: str,
     num_confusions: int, judge: dict[str, Any] | None = None, *, notes: Section,
-    more: Sequence[Section] = (),
+    first: Section = EMPTY, more: Sequence[Section] = (),
 ) -> Path:  # fmt: skip
     """Write ``metrics.json`` and the page of either report."""
     shared = {"is_real": is_real, "control": str(found.control)}
@@ -306,6 +332,7 @@ def _write(
     sections = [
         Section("", paragraphs, notice="" if is_real else STAND_IN),
         notes,
+        first,
         _overview(found),
         *(_arms(found, people) for people in found.sources),
         *_characters(found, num_confusions),
