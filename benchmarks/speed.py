@@ -297,7 +297,9 @@ def feed(bench: Bench) -> Iterator[Row]:
     """Pairs of the generator's feed beside per-sample loaders over the same images in files."""
     config = bench.config()
     corpus, device = open_corpus(config), torch.device(config.runtime.device)
-    images = PairFeed(corpus, config.fonts.reference, config.style_transfer, device)
+    images = PairFeed(
+        corpus, config.fonts.reference, config.style_transfer, device, Path(config.cache_dir)
+    )
     rng, size, rates = Rng(0, device), 64, {}
     for choice in ("same", "any"):
         config.style_transfer.style_character = choice

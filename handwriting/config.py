@@ -45,6 +45,7 @@ SheetSize = Annotated[int, Within(1, 1000)]
 TERMS = ("reconstruction", "perceptual", "style", "clip", "adversarial")
 SOURCES = ("writers", "fonts", "simulated")
 Sources = Annotated[list[Annotated[str, OneOf(" ".join(SOURCES))]], Items(1, 3)]
+Contents = Annotated[list[Annotated[str, OneOf("hands " + " ".join(SOURCES))]], Items(1, 4)]
 SPLITS = ("train", "validation", "test")
 Splits = Annotated[list[Annotated[str, OneOf(" ".join(SPLITS))]], Items(1, 3)]
 
@@ -87,6 +88,13 @@ class StyleCharacter(StrEnum):
 
     same = "same"  # the target itself (paper)
     any = "any"  # another by that writer
+
+
+class Content(StrEnum):
+    """What the content of style transfer is, in its last step and in use."""
+
+    drawing = "drawing"  # the character in the style's own hand, as a thin line drawing
+    images = "images"  # other images of the character (paper)
 
 
 class Condition(StrEnum):
@@ -189,6 +197,7 @@ class StyleTransfer:
     learning_rate: LearningRate = 1e-3  # of the generator
     discriminator_learning_rate: LearningRate = 2e-4  # of the discriminator
     betas: Betas = (0.5, 0.9)  # of Adam's averages of gradients and of their squares
+    content: Content = Content.drawing
     style_character: StyleCharacter = StyleCharacter.any
     condition_dropout: Share = 0.1  # how often the class is replaced by the null embedding
     max_angle: Annotated[float, Within(0, 180)] = 15.0  # degrees
@@ -288,7 +297,9 @@ class Redrawn:
 class Generation:
     num_per_character: Count = 100  # images
     characters: str | None = None  # null: the study's
-    contents: Sources = default(["fonts", "writers"])  # or simulated
+    # Of style transfer; or writers, simulated; hands: drawn in the hand of the style. null: hands
+    # for weights that were trained with drawings, else fonts and writers
+    contents: Contents | None = None
     content_names: list[str] = default([])  # parts of names among them; empty: all
     styles: Sources = default(["writers"])  # the training ones
     style_names: list[str] = default([])

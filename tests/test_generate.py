@@ -28,20 +28,21 @@ from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.runs.weights import save_weights
+from handwriting.sources.hand_drawings import HandDrawings
 from handwriting.sources.hands import boxed
 from handwriting.sources.handwritten_strokes import model_of
 from handwriting.storage.json_files import read_json
 from training_cdiffusion_model.model import Denoiser
 from training_dcgan.networks import Generator as DcganGenerator
 from training_style_transfer import generate_images
-from training_style_transfer.model import Encoder, Generator
+from training_style_transfer.model import Decoder, Encoder, Generator
 from training_vae.model import Vae
 
 FROM_NOISE = ("dcgan", "vae")
 
 
-def style_transfer(mode: str) -> Callable[[], nn.Module]:
-    return lambda: Generator(mode, len(SMOKE), 16, 8, [1, 2], 1, 2, False)
+def style_transfer(mode: str, is_inking: bool = False) -> Callable[[], nn.Module]:
+    return lambda: Generator(mode, len(SMOKE), 16, 8, [1, 2], 1, 2, False, is_inking)
 
 
 def denoiser() -> nn.Module:
@@ -86,11 +87,13 @@ ALL = pytest.mark.parametrize("name", GENERATORS)
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Callable[[str], Path]:
+def weights(tmp_path: Path) -> Callable[..., Path]:
     """Weights of an untrained generator of a name."""
 
-    def saved(name: str) -> Path:
+    def saved(name: str, content: str = "images") -> Path:
         _, kind, untrained = UNTRAINED[name]
+        if content == "drawing":
+            untrained = style_transfer(name, is_inking=True)
         torch.manual_seed(3)
         network: Any = untrained()
         facts = {"characters": list(SMOKE), "drawable": list(SMOKE), "size_px": 16,
@@ -103,10 +106,12 @@ def weights(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def study(smoke: ComposeSmoke, weights: Callable[[str], Path]) -> ComposeSmoke:
-    def composed(*more: str, name: str = "adain_mlp", runs_dir: Path | None = None) -> Config:
+def study(smoke: ComposeSmoke, weights: Callable[..., Path]) -> Callable[..., Config]:
+    def composed(
+        *more: str, name: str = "adain_mlp", content: str = "images", runs_dir: Path | None = None
+    ) -> Config:
         mode = [f"model_mode={name}"] if name.startswith("adain") else []
-        overrides = [*mode, f"gen_weight={weights(name)}", *more]
+        overrides = [*mode, f"gen_weight={weights(name, content)}", *more]
         return smoke(*overrides, runs_dir=runs_dir) if runs_dir else smoke(*overrides)
 
     return composed
@@ -117,7 +122,7 @@ def study(smoke: ComposeSmoke, weights: Callable[[str], Path]) -> ComposeSmoke:
 
 @ALL
 def test_every_character_gets_its_number_of_canonical_images(
-    name: str, study: ComposeSmoke
+    name: str, study: Callable[..., Config]
 ) -> None:
     folder = UNTRAINED[name][0].main(study("generation.num_per_character=3", name=name))
     manifest = read_manifest(folder / "manifest.json")
@@ -133,7 +138,7 @@ def test_every_character_gets_its_number_of_canonical_images(
 
 @ALL
 def test_an_image_comes_from_its_own_seed_in_any_batch(
-    name: str, study: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, study: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Uint8] = []
 
@@ -177,7 +182,7 @@ def test_an_image_comes_from_its_own_seed_in_any_batch(
     ],
 )
 def test_what_no_generator_can_make_is_named(
-    override: str, message: str, name: str, study: ComposeSmoke
+    override: str, message: str, name: str, study: Callable[..., Config]
 ) -> None:
     script, kind, _ = UNTRAINED[name]
     with pytest.raises(InputError, match=message.replace("{kind}", kind)):
@@ -187,7 +192,7 @@ def test_what_no_generator_can_make_is_named(
 @ALL
 @pytest.mark.parametrize("size_px", [8, 32])
 def test_weights_of_another_size_draw_nothing(
-    size_px: int, name: str, study: ComposeSmoke, tmp_path: Path
+    size_px: int, name: str, study: Callable[..., Config], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=rf"images of 16 px, this run has size_px={size_px}"):
         UNTRAINED[name][0].main(study(f"size_px={size_px}", name=name))
@@ -219,7 +224,7 @@ def test_what_was_trained_is_what_is_generated_from(name: str, smoke: ComposeSmo
 
 @pytest.mark.parametrize("kinds", [["writers"], ["fonts"], ["writers", "fonts", "simulated"]])
 def test_writers_json_names_hands_of_the_chosen_kinds_only(
-    kinds: list[str], study: ComposeSmoke
+    kinds: list[str], study: Callable[..., Config]
 ) -> None:
     config = study(
         f"generation.styles=[{','.join(kinds)}]", "generation.num_per_character=12",
@@ -238,7 +243,7 @@ def test_writers_json_names_hands_of_the_chosen_kinds_only(
 
 
 def test_chosen_fonts_and_writers_are_the_only_ones(
-    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = study(
         "generation.contents=[fonts]", "generation.content_names=[Serif]",
@@ -273,8 +278,66 @@ def test_a_class_and_a_seed_decide_which_image_is_picked(
     assert WriterIndex(labels, writers).pick(label, 1, np.random.default_rng(seed)) == expected
 
 
+def test_contents_are_drawn_in_the_hand_of_the_style(
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[tuple[str, str]] = []
+    contents: list[Uint8] = []
+    draw, thin = HandDrawings.draw, generate_images.line_drawings
+
+    def noted(
+        self: HandDrawings, character: str, own: int, rng: np.random.Generator
+    ) -> tuple[Uint8, bool]:
+        drawn.append((character, self.hands[own].name))
+        return draw(self, character, own, rng)
+
+    def noted_thin(images: Uint8) -> Uint8:
+        contents.extend(thin(images))
+        return thin(images)
+
+    monkeypatch.setattr(HandDrawings, "draw", noted)
+    monkeypatch.setattr(generate_images, "line_drawings", noted_thin)
+    more = ("generation.num_per_character=6", "data.unseen_characters=1")
+    config = study(*more, content="drawing")
+    manifest = read_manifest(generate_images.main(config) / "manifest.json")
+    assert drawn == [(entry.character, entry.writer) for entry in manifest.entries]
+    assert {writer for _, writer in drawn} == set(open_corpus(config).train.present_writers())
+    first, contents[:] = np.stack(contents), []
+    again = (*more, "generation.batch_size=5")
+    generate_images.main(study(*again, content="drawing", runs_dir=tmp_path / "again"))
+    assert np.array_equal(first, np.stack(contents))
+
+
+def test_what_cannot_be_drawn_in_a_hand_is_named(study: Callable[..., Config]) -> None:
+    both = "generation.contents=[hands,fonts]"
+    with pytest.raises(InputError, match=r"hands are those of the styles, and stand alone"):
+        generate_images.main(study(both, content="drawing"))
+    named = ("generation.contents=[hands]", "generation.content_names=[Serif]")
+    with pytest.raises(InputError, match=r"without content_names"):
+        generate_images.main(study(*named, content="drawing"))
+
+
+def test_line_drawings_may_be_of_images(
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Uint8] = []
+    features = generate_images.given_contents
+
+    def noted(features_of: generate_images.Features) -> generate_images.ContentFn:
+        seen.append(features_of.images.images[:])
+        return features(features_of)
+
+    monkeypatch.setattr(generate_images, "given_contents", noted)
+    for content in ("drawing", "images"):
+        config = study("generation.contents=[fonts]", content=content, runs_dir=None)
+        generate_images.main(config)
+        fonts = open_corpus(config).fonts.images[:]
+        expected = generate_images.line_drawings(fonts) if content == "drawing" else fonts
+        assert np.array_equal(seen.pop(), expected)
+
+
 def test_mixed_hands_are_nobodys_and_lie_between(
-    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Tensor, Tensor]] = []
     mix = generate_images.mix
@@ -299,7 +362,7 @@ def test_mixed_hands_are_nobodys_and_lie_between(
 
 
 def test_style_and_content_are_computed_once_for_each_image(
-    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: dict[str, list[Tensor]] = {"style": [], "content": []}
     style, encode = Generator.style, Encoder.forward
@@ -324,7 +387,7 @@ def test_style_and_content_are_computed_once_for_each_image(
 
 
 def test_features_that_were_forgotten_are_the_same_again(
-    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     more = ("generation.num_per_character=6", "generation.batch_size=8")
     first = generate_images.main(study(*more))
@@ -336,7 +399,9 @@ def test_features_that_were_forgotten_are_the_same_again(
 
 
 @pytest.mark.parametrize("place", ["absolute", "in the study"])
-def test_the_output_folder_may_be_chosen(place: str, study: ComposeSmoke, tmp_path: Path) -> None:
+def test_the_output_folder_may_be_chosen(
+    place: str, study: Callable[..., Config], tmp_path: Path
+) -> None:
     output = tmp_path / "my images" if place == "absolute" else Path("mine")
     config = study(f"generation.output='{output}'")
     folder = generate_images.main(config)
@@ -345,7 +410,7 @@ def test_the_output_folder_may_be_chosen(place: str, study: ComposeSmoke, tmp_pa
 
 
 def test_a_batch_is_written_before_the_next_is_made(
-    study: ComposeSmoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mix, written = generate_images.mix, []
 
@@ -369,17 +434,15 @@ def test_a_batch_is_written_before_the_next_is_made(
     ],
 )
 def test_what_cannot_be_generated_is_named(
-    override: str, message: str, study: ComposeSmoke
+    override: str, message: str, study: Callable[..., Config]
 ) -> None:
     with pytest.raises(InputError, match=message):
         generate_images.main(study(override))
 
 
 def test_blank_outputs_are_reported_with_their_characters(
-    study: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        Generator, "decode", lambda _, x, *__: torch.full((len(x), 1, 16, 16), -1.0)
-    )
+    monkeypatch.setattr(Decoder, "forward", lambda _, x, *__: torch.full((len(x), 1, 16, 16), -1.0))
     with pytest.raises(InputError, match="blank images of .*木"):
         generate_images.main(study())

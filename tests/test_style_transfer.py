@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from conftest import SMOKE, ComposeSmoke, encoders
 from torch import Tensor
 
-from handwriting.config import StyleCharacter
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.images.thinning import line_drawings
 from handwriting.networks.blocks import Attention
 from handwriting.networks.encoders import SmallResNet
 from handwriting.rng import Rng
@@ -39,7 +39,8 @@ CLASSES = 6
 def make_generator(mode: str, **changes: Any) -> Generator:
     torch.manual_seed(0)
     arguments: dict[str, Any] = {"dim": 8, "dim_mults": [1, 2], "num_blocks": 1, "patch_px": 2}
-    generator = Generator(mode, CLASSES, 16, **arguments | {"full_attention": False} | changes)
+    arguments |= {"full_attention": False, "is_inking": True}
+    generator = Generator(mode, CLASSES, 16, **arguments | changes)
     if mode == "adain_clip":
         generator.class_embedding.weight.copy_(F.normalize(torch.randn(CLASSES, 16), dim=1))
     return generator
@@ -304,10 +305,14 @@ def known_images(corpus: Corpus) -> dict[bytes, set[tuple[int, str, str]]]:
     return known
 
 
-def make_feed(corpus: Corpus, smoke: ComposeSmoke, style_character: str = "any") -> PairFeed:
-    settings = smoke().style_transfer
-    settings.style_character = StyleCharacter(style_character)
-    return PairFeed(corpus, "Noto Sans JP", settings, torch.device("cpu"))
+def make_feed(
+    corpus: Corpus, smoke: ComposeSmoke, style_character: str = "any", content: str = "images"
+) -> PairFeed:
+    config = smoke(
+        f"style_transfer.style_character={style_character}", f"style_transfer.content={content}"
+    )
+    cpu, cache_dir = torch.device("cpu"), Path(config.cache_dir)
+    return PairFeed(corpus, "Noto Sans JP", config.style_transfer, cpu, cache_dir)
 
 
 REFERENCE, FONTS = {"reference": 1.0}, {"fonts": 1.0}
@@ -349,6 +354,23 @@ def test_a_target_shows_the_content_by_the_hand_of_the_style_each_from_its_sourc
         )
         assert found.keys() == shares.keys()
         assert all(abs(found[source] / 2000 - share) < 0.05 for source, share in shares.items())
+
+
+@pytest.mark.usefixtures("unplaced")
+def test_contents_may_be_line_drawings_at_last_of_the_target_itself(
+    whole: Corpus, smoke: ComposeSmoke, rng: Rng
+) -> None:
+    feed = make_feed(whole, smoke, content="drawing")
+    known = {line_drawings(np.frombuffer(image, np.uint8).reshape(1, 16, 16)).tobytes(): facts
+             for image, facts in known_images(whole).items()}  # fmt: skip
+    for step in STEPS:
+        batch = feed.draw(step, 100, rng)
+        content, target = (part.numpy()[:, 0] for part in (batch.content, batch.target))
+        shown = [known[image.tobytes()] for image in content]
+        labels = zip(shown, batch.labels.tolist(), strict=True)
+        assert all(label in {fact[0] for fact in facts} for facts, label in labels)
+        is_own = (content == line_drawings(target)).all(axis=(1, 2))
+        assert is_own.all() if step == "step_end" else is_own.mean() < 0.7
 
 
 def test_step1_keeps_every_place_and_the_others_do_not(

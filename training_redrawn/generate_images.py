@@ -25,8 +25,8 @@ from handwriting.images.manifest import UNKNOWN_WRITER
 from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights
-from handwriting.sources.hands import Hand, boxed, predict, redraw, unpack
-from handwriting.sources.handwritten_strokes import model_of
+from handwriting.sources.hand_drawings import HandDrawings
+from handwriting.sources.hands import Hand, unpack
 
 
 def main(config: Config) -> Path:
@@ -40,25 +40,15 @@ def main(config: Config) -> Path:
 
     def prepare(_: Corpus, characters: Sequence[str], __: Runtime) -> Prepared:
         hands = hands_in(weights)
-        forms = [predict(hand, characters) for hand in hands]
-        forms.append({character: boxed(model_of(character).strokes) for character in characters})
+        drawings = HandDrawings(
+            hands, characters, settings.spread, settings.morphing, config.size_px
+        )
 
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            drawn, radii, writers = [], [], []
-            for one in wanted:
-                own = int(one.rng.integers(len(hands)))
-                strokes, writer = forms[own][one.character], hands[own].name
-                if one.rng.random() < settings.morphing:
-                    other = int(one.rng.integers(len(forms)))
-                    share = one.rng.uniform(0, 0.5)
-                    strokes = (1 - share) * strokes + share * forms[other][one.character]
-                    is_own = other in (own, len(hands))  # KanjiVG is nobody
-                    writer = writer if is_own else UNKNOWN_WRITER
-                drawn.append(strokes)
-                radii.append(hands[own].radius_of(one.character))
-                writers.append(writer)
-            asked, rngs = [one.character for one in wanted], [one.rng for one in wanted]
-            images = redraw(asked, drawn, radii, settings.spread, rngs, config.size_px)
+            own = [int(one.rng.integers(len(hands))) for one in wanted]
+            images, is_own = drawings.draw(wanted, own)
+            whose = zip(own, is_own, strict=True)
+            writers = [hands[i].name if is_one else UNKNOWN_WRITER for i, is_one in whose]
             return GeneratedBatch(images, writers)
 
         return make, ()

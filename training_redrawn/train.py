@@ -21,15 +21,14 @@ import torch
 from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
-from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import sheet
 from handwriting.runs.inference import stroke_reader
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.sources.hands import Hand, draw, hand_of, pack
-from handwriting.sources.handwritten_strokes import is_readable, read_strokes
+from handwriting.sources.hands import Hand, draw, hands_of, pack
+from handwriting.sources.handwritten_strokes import is_readable
 from handwriting.sources.lines import write_line
 
 NUM_SHOWN = 12  # writers and characters on the sheet
@@ -47,19 +46,7 @@ def main(config: Config) -> Path:
     Runtime(config.runtime)  # how many threads
     run.begin()
     written = corpus.without_unseen(corpus.train)
-    read = read_strokes(written, reader, reader_key, Path(config.cache_dir))
-    refused = int((~read.accepted).sum())
-    if refused:
-        print(
-            f"  {refused} of {len(written)} images could not be read and are left out", flush=True
-        )
-    whose = {written.writer_names[i] for i in np.unique(written.writers[read.accepted])}
-    if not whose:
-        raise InputError(
-            f"none of {len(written)} images of training writers could be read: do they show the "
-            "characters that they are listed as? benchmarks/strokes.py shows what was read"
-        )
-    hands = [hand_of(written, read, writer) for writer in sorted(whose)]
+    hands, refused = hands_of(written, reader, reader_key, Path(config.cache_dir))
     drawable = [character for character in corpus.characters if is_readable(character)]
     shown = drawable[:NUM_SHOWN]
     run.sample("hands", sheet([draw(hand, shown, config.size_px) for hand in hands[:NUM_SHOWN]]))

@@ -3,17 +3,23 @@
 A target is what the style's hand made of the content's character. In the original the style image
 is the target itself (``style_character=same``); with ``any`` it is another character by that hand,
 so that style must be separated from shape, as it must be when generating.
+
+In the original contents are other images of the character (``content=images``). With ``drawing``
+they are line drawings, in the last step of the target itself: where its strokes run is given, as it
+is by a drawing in the hand when generating, and what remains to be learnt is how the pen makes ink.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from handwriting.config import StyleTransfer
-from handwriting.corpus.bank import Mixture
+from handwriting.config import Content, StyleTransfer
+from handwriting.corpus.bank import ImageBank, Mixture
 from handwriting.corpus.corpus import Corpus, matching
 from handwriting.images.augment import place, random_placement
+from handwriting.images.thinning import packed_line_drawings
 from handwriting.rng import Rng
 
 # How often content and style come from each kind of source.
@@ -46,11 +52,16 @@ class PairFeed:
     """
 
     def __init__(
-        self, corpus: Corpus, reference: str, settings: StyleTransfer, device: torch.device
-    ) -> None:
+        self, corpus: Corpus, reference: str, settings: StyleTransfer, device: torch.device,
+        cache_dir: Path,
+    ) -> None:  # fmt: skip
         reference_font = corpus.fonts.by(matching(corpus.fonts, [reference]))
         self._settings = settings
         self._mixture = Mixture(corpus, {**corpus.sources, "reference": reference_font}, device)
+        self._contents = self._mixture.bank
+        if settings.content is Content.drawing:
+            drawings = packed_line_drawings(self._mixture.packed, cache_dir)
+            self._contents = ImageBank(drawings, device)
 
     def draw(self, step_type: str, batch_size: int, rng: Rng) -> Batch:
         """One batch of a training step; every class is equally likely."""
@@ -59,13 +70,16 @@ class PairFeed:
         labels = self._mixture.draw_labels(batch_size, rng)
         content = self._mixture.draw(labels, content_from, rng)
         target = self._mixture.draw(labels, style_from, rng)
-        shown = [content, target]
+        if step_type == "step_end" and self._settings.content is Content.drawing:
+            content = target
+        shown = [target]
         if self._settings.style_character == "any":
             shown.append(bank.draw_by(bank.writers[target], rng))
         placement = random_placement(
             len(labels), rng, self._settings.max_angle, free=step_type != "step1"
         )
-        placed = place(bank.take(torch.stack(shown, dim=1)), *placement)  # (B, 2 or 3, H, W)
+        taken = self._contents.take(content)[:, None], bank.take(torch.stack(shown, dim=1))
+        placed = place(torch.cat(taken, dim=1), *placement)  # (B, 2 or 3, H, W)
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _shares(self, kinds: dict[str, float]) -> dict[str, float]:

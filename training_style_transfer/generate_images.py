@@ -5,9 +5,12 @@
         generation.characters=日本 generation.num_per_character=20 \
         generation.contents=[fonts] generation.content_names=[Serif] generation.styles=[writers]
 
-Every image has a content image and a style image, chosen by the seed, the character and the image's
-number alone. Writes canonical images, ``manifest.json`` and ``sheet.png`` to
-``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an image has.
+Every image has a style image and a content, chosen by the seed, the character and the image's
+number alone. The content is the character drawn in the hand of the style (by default, and with
+``generation.contents=[hands]``; ``redrawn.spread`` and ``redrawn.morphing`` as in
+``training_redrawn/``), or an image of it. Writes canonical images, ``manifest.json`` and
+``sheet.png`` to ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an
+image has.
 """
 
 from handwriting.script import run_script
@@ -38,10 +41,21 @@ from handwriting.corpus.generation import (
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.packed import PackedImages
+from handwriting.images.thinning import line_drawings, packed_line_drawings
 from handwriting.runs.folder import run_folder
+from handwriting.runs.inference import stroke_reader
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import build, load_weights
+from handwriting.runs.weights import Weights, build, load_weights
+from handwriting.sources.hand_drawings import HandDrawings
+from handwriting.sources.hands import hands_of
+from handwriting.sources.handwritten_strokes import is_readable
 from training_style_transfer.model import Generator
+
+HANDS = ["hands"]  # as contents
+
+Encode = Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels (B,) to (B, ...)
+# What is wanted, and whose style each has, to the features (B, ...) and images of its content.
+ContentFn = Callable[[list[ImageRequest], list[str]], tuple[Tensor, Tensor]]
 
 
 def main(config: Config) -> Path:
@@ -57,42 +71,147 @@ def main(config: Config) -> Path:
             f"has model_mode={mode}"
         )
 
+    kinds = content_kinds(config, weights)
+
     def prepare(corpus: Corpus, characters: Sequence[str], runtime: Runtime) -> Prepared:
-        contents = hands(corpus, "contents", settings.contents, settings.content_names)
         styles = hands(corpus, "styles", settings.styles, settings.style_names)
-        absent = sorted(set(contents.absent()) & set(characters))
-        report_problems(
-            "generation.contents",
-            [f"{c} (U+{ord(c):04X}): none of these hands has it" for c in absent],
-            "Choose more contents, such as generation.contents=[fonts,writers].",
-        )
         generator = runtime.freeze(build(Generator, weights))
+
+        def encode(images: Tensor, labels: Tensor) -> Tensor:
+            return generator.content_encoder(images, generator.condition(labels))
+
+        given = [styles]
+        if kinds == HANDS:
+            drawings = drawings_by(styles, corpus, characters, config)
+            styles = styles.by([hand.name for hand in drawings.hands])
+            content_of = drawn_contents(drawings, encode, is_thin(weights), runtime)
+        else:
+            contents = images_of(kinds, characters, corpus, config)
+            given.append(contents)
+            if is_thin(weights):
+                contents = packed_line_drawings(contents, Path(config.cache_dir))
+            content_of = given_contents(Features(encode, contents, runtime))
         style_of = Features(
             lambda images, _: torch.stack(generator.style(images), dim=1), styles, runtime
         )
-        content_of = Features(
-            lambda images, labels: generator.content_encoder(images, generator.condition(labels)),
-            contents, runtime,
-        )  # fmt: skip
-        content_by_hand = WriterIndex(contents.labels, contents.writers)
         style_by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # of anything
 
         @torch.inference_mode()
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            content = [int(content_by_hand.pick(one.label, 1, one.rng)[0]) for one in wanted]
             each_hand = [one.rng for one in wanted for _ in range(settings.num_hands)]
-            style = [int(style_by_hand.pick(0, 1, rng)[0]) for rng in each_hand]
+            style = np.array([style_by_hand.pick(0, 1, rng)[0] for rng in each_hand])
             shares = hand_shares(wanted, settings.num_hands)
+            most = style.reshape(shares.shape)[np.arange(len(wanted)), shares.argmax(dim=1)]
             labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-            mixed = mix(style_of(style), shares)
+            mixed = mix(style_of(style.tolist()), shares)
+            whose = [styles.writer_names[i] for i in styles.writers[most]]
+            features, content = content_of(wanted, whose)
             with runtime.autocast():
-                images = generator.decode(content_of(content), mixed, generator.condition(labels))
-            writers = claimed(styles, np.reshape(style, shares.shape))
+                condition = generator.condition(labels)
+                images = generator.decoder(features, mixed, condition, content)
+            writers = claimed(styles, style.reshape(shares.shape))
             return GeneratedBatch(to_uint8(images).cpu().numpy(), writers)
 
-        return make, [contents, styles]
+        return make, given
 
-    return generate(config, mode, weights, prepare)
+    inputs: dict[str, object] = {"contents": kinds}
+    if kinds == HANDS:
+        inputs |= {"redrawn": vars(config.redrawn), "reader": stroke_reader()[1]}
+    return generate(config, mode, weights, prepare, **inputs)
+
+
+# Contents -----------------------------------------------------------------------------------------
+
+
+def content_kinds(config: Config, weights: Weights) -> list[str]:
+    """``generation.contents``, or by default what the weights were trained with.
+
+    Raises:
+        InputError: hands beside other contents, or names of hands that are drawn.
+    """
+    settings = config.generation
+    if settings.contents is None:
+        return HANDS if is_thin(weights) and not settings.content_names else ["fonts", "writers"]
+    if "hands" in settings.contents and (settings.contents != HANDS or settings.content_names):
+        raise InputError(
+            f"generation.contents={settings.contents}: hands are those of the styles, and stand "
+            "alone, without content_names; generation.style_names chooses among them"
+        )
+    return settings.contents
+
+
+def is_thin(weights: Weights) -> bool:
+    """Whether a generator was trained with line drawings as contents."""
+    return bool(weights.arguments["is_inking"])
+
+
+def images_of(
+    kinds: list[str], characters: Sequence[str], corpus: Corpus, config: Config
+) -> PackedImages:
+    """The images that are contents.
+
+    Raises:
+        InputError: none of a character.
+    """
+    contents = hands(corpus, "contents", kinds, config.generation.content_names)
+    absent = sorted(set(contents.absent()) & set(characters))
+    report_problems(
+        "generation.contents",
+        [f"{c} (U+{ord(c):04X}): none of these hands has it" for c in absent],
+        "Choose more contents, such as generation.contents=[fonts,writers].",
+    )
+    return contents
+
+
+def drawings_by(
+    styles: PackedImages, corpus: Corpus, characters: Sequence[str], config: Config
+) -> HandDrawings:
+    """Drawings in the hands of the styles, by the strokes that are read out of their images.
+
+    Raises:
+        InputError: a character that KanjiVG has no drawing of, or no hand that can be read.
+    """
+    report_problems(
+        "generation.contents=[hands]",
+        [f"{c} (U+{ord(c):04X}): no drawing" for c in characters if not is_readable(c)],
+        "Choose generation.contents=[fonts,writers].",
+    )
+    written = corpus.without_unseen(styles)
+    read, _ = hands_of(written, *stroke_reader(), Path(config.cache_dir))
+    settings = config.redrawn
+    return HandDrawings(read, characters, settings.spread, settings.morphing, config.size_px)
+
+
+def drawn_contents(
+    drawings: HandDrawings, encode: Encode, is_thin: bool, runtime: Runtime
+) -> ContentFn:
+    """Features of characters drawn in the hands of their styles, each a little otherwise."""
+    number = {hand.name: i for i, hand in enumerate(drawings.hands)}
+
+    def contents(wanted: list[ImageRequest], writers: list[str]) -> tuple[Tensor, Tensor]:
+        pairs = zip(wanted, writers, strict=True)
+        images = np.stack([drawings.draw(w.character, number[o], w.rng)[0] for w, o in pairs])
+        drawn = torch.from_numpy(line_drawings(images) if is_thin else images)
+        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+        content = to_float(drawn.to(runtime.device))
+        with runtime.autocast():
+            return encode(content, labels), content
+
+    return contents
+
+
+def given_contents(features: "Features") -> ContentFn:
+    """Features of images of the characters, by hand first."""
+    by_hand = WriterIndex(features.images.labels, features.images.writers)
+
+    def contents(wanted: list[ImageRequest], _: list[str]) -> tuple[Tensor, Tensor]:
+        picks = [int(by_hand.pick(one.label, 1, one.rng)[0]) for one in wanted]
+        return features(picks), features.taken(picks)
+
+    return contents
+
+
+# Features -----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -102,22 +221,25 @@ class Features:
     A hand's few images are the style of many generated ones, a character's few the content.
     """
 
-    encode: Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels (B,) to (B, ...)
+    encode: Encode
     images: PackedImages
     runtime: Runtime
     known: dict[int, Tensor] = field(default_factory=dict)
 
     MAX_BYTES: ClassVar[int] = 2**27  # kept at a time
 
+    def taken(self, indices: list[int]) -> Tensor:
+        """Images (B, 1, H, W) in [-1, 1] on the device."""
+        return to_float(torch.from_numpy(self.images.images[indices]).to(self.runtime.device))
+
     def __call__(self, indices: list[int]) -> Tensor:
         """Features (B, ...) of the images at (B,) indices."""
         if sum(one.nbytes for one in self.known.values()) > self.MAX_BYTES:
             self.known.clear()
         if new := sorted(set(indices) - self.known.keys()):
-            images = to_float(torch.from_numpy(self.images.images[new]).to(self.runtime.device))
             labels = torch.from_numpy(self.images.labels[new]).to(self.runtime.device)
             with self.runtime.autocast():
-                features = self.encode(images, labels)
+                features = self.encode(self.taken(new), labels)
             # Copies: a part of the batch would keep all of it.
             self.known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
         return torch.stack([self.known[index] for index in indices])
@@ -136,6 +258,6 @@ def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
 if __name__ == "__main__":
     run_script(
         main,
-        reads=["model_mode", "gen_weight", "generation"],
+        reads=["model_mode", "gen_weight", "generation", "redrawn"],
         folder_keys=["model_mode", "generation.output"],
     )

@@ -108,23 +108,43 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Bottleneck features to images: the encoder's mirror, without skip connections."""
+    """Bottleneck features to images: the encoder's mirror, without skip connections.
+
+    Args:
+        is_inking: a last block sees the content image, a line drawing, and the style's statistics:
+            where the ink goes need not pass the bottleneck.
+    """
 
     def __init__(
         self, widths: Sequence[int], num_blocks: int, patch_px: int, condition_dim: int | None,
-        full_attention: bool,
+        full_attention: bool, is_inking: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.middle = Middle(widths[-1], condition_dim)
         self.levels = levels(widths[::-1], num_blocks, condition_dim, full_attention, "up")
+        self.ink = None
+        if is_inking:
+            self.ink = ModulatedBlock(widths[0] + patch_px**2, widths[0], 2 * widths[-1])
+        self.unshuffle = nn.PixelUnshuffle(patch_px)
         self.last = nn.Conv2d(widths[0], patch_px**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(patch_px)
 
-    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Features (B, C, H', W') to images (B, 1, H, W), about in [-1, 1]."""
-        x = self.middle(features, condition)
+    def forward(
+        self, features: Tensor, style: tuple[Tensor, Tensor], condition: Tensor | None,
+        content_images: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Features (B, C, H', W') to images (B, 1, H, W), about in [-1, 1].
+
+        Args:
+            style: mean and deviation, (B, C) each.
+            content_images: (B, 1, H, W).
+        """
+        x = self.middle(adain(features, *style), condition)
         for level in self.levels:
             x = level(x, condition)
+        if self.ink is not None:
+            drawn = torch.cat([x, self.unshuffle(content_images)], dim=1)
+            x = self.ink(drawn, torch.cat(style, dim=1))
         # No tanh: most pixels are paper, and L1 would drive it into saturation before it sees ink.
         return self.shuffle(self.last(F.silu(x))).float()
 
@@ -139,19 +159,20 @@ class Generator(nn.Module):
         text_dim: size of the text embeddings, for ``adain_clip``.
         dim, dim_mults, num_blocks, patch_px, full_attention: see
             :class:`handwriting.config.StyleTransfer`.
+        is_inking: contents are line drawings, see :class:`Decoder`.
     """
 
     class_embedding: nn.Embedding | FrozenEmbedding
 
     def __init__(
         self, mode: str, num_classes: int, text_dim: int, dim: int, dim_mults: Sequence[int],
-        num_blocks: int, patch_px: int, full_attention: bool,
+        num_blocks: int, patch_px: int, full_attention: bool, is_inking: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.arguments: dict[str, Any] = {
             "mode": mode, "num_classes": num_classes, "text_dim": text_dim, "dim": dim,
             "dim_mults": list(dim_mults), "num_blocks": num_blocks, "patch_px": patch_px,
-            "full_attention": full_attention,
+            "full_attention": full_attention, "is_inking": is_inking,
         }  # fmt: skip
         self.mode = mode
         condition_dim = None if mode == "adain" else 4 * dim
@@ -169,7 +190,7 @@ class Generator(nn.Module):
         sizes = (widths, num_blocks, patch_px)
         self.content_encoder = Encoder(*sizes, condition_dim, full_attention)
         self.style_encoder = Encoder(*sizes, None, full_attention)
-        self.decoder = Decoder(*sizes, condition_dim, full_attention)
+        self.decoder = Decoder(*sizes, condition_dim, full_attention, is_inking)
 
     def save_memory(self) -> None:
         """Keep only what lies between blocks for the way back: a third more work in training.
@@ -205,13 +226,7 @@ class Generator(nn.Module):
         """Content (B, 1, H, W) in [-1, 1] in a style: images (B, 1, H, W) in [-1, 1]."""
         condition = self.condition(labels, dropped)
         features = self.content_encoder(content_images, condition)
-        return self.decode(features, style, condition)
-
-    def decode(
-        self, features: Tensor, style: tuple[Tensor, Tensor], condition: Tensor | None
-    ) -> Tensor:
-        """The content encoder's features (B, C, H', W') in a style: images (B, 1, H, W)."""
-        return self.decoder(adain(features, *style), condition)
+        return self.decoder(features, style, condition, content_images)
 
 
 class Discriminator(nn.Module):

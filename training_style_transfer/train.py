@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from handwriting.config import Config, StepType
+from handwriting.config import Config, Content, StepType
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
@@ -71,7 +71,8 @@ def train_step(config: Config, step_type: str) -> Path:
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
 
-    feed = PairFeed(corpus, config.fonts.reference, settings, runtime.device)
+    cache_dir = Path(config.cache_dir)
+    feed = PairFeed(corpus, config.fonts.reference, settings, runtime.device, cache_dir)
     show = feed.draw(step_type, settings.num_samples, Rng(config.seed, runtime.device))
     clip_network, by_class = frozen_clip(clip, config.structure, corpus, runtime)
     perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
@@ -202,6 +203,7 @@ def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generat
     generator = Generator(
         config.model_mode.value, len(corpus.characters), by_class.shape[1], settings.dim,
         settings.dim_mults, settings.num_blocks, settings.patch_px, settings.full_attention,
+        is_inking=settings.content is Content.drawing,
     )  # fmt: skip
     if settings.gradient_checkpointing:
         generator.save_memory()

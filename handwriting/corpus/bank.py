@@ -108,7 +108,8 @@ class Mixture:
         parts = [corpus.without_unseen(source) for source in sources.values()]
         self.names = tuple(sources)
         self._weights: dict[tuple[float, ...], Tensor] = {}  # of the sources, on the device
-        self.bank = ImageBank(concatenate(parts), device)
+        self.packed = concatenate(parts)  # what the bank holds, in its order
+        self.bank = ImageBank(self.packed, device)
         self._num_classes = len(corpus.characters)
         self._seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=device)
         source_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])

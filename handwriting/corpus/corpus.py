@@ -1,6 +1,5 @@
 """The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
 
-import hashlib
 import multiprocessing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -15,7 +14,7 @@ from handwriting.corpus.overview import write_overview
 from handwriting.corpus.splits import DividedReader, Reader, Splits, image_counts
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest
-from handwriting.images.packed import FORM, PackedImages, files_key, in_parts
+from handwriting.images.packed import FORM, PackedImages, files_key, pixels_key
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.folder import run_folder, versions
 from handwriting.sources import simulated_writers
@@ -229,14 +228,7 @@ def record_study(config: Config, corpus: Corpus) -> None:
     """
     parts = {**corpus.splits, **corpus.sources}
     # The training writers stand there twice, and are read once.
-    hashes = {key: _hash(images) for key, images in {id(p): p for p in parts.values()}.items()}
+    hashes = {key: pixels_key(images) for key, images in {id(p): p for p in parts.values()}.items()}
     data = {name: hashes[id(images)] for name, images in parts.items()}
     made_of = {"config": plain(config), "versions": versions(), "commit": git_commit()}
     write_json(run_folder(config) / "study.json", {**made_of, "data": data})
-
-
-def _hash(images: PackedImages) -> str:
-    digest = hashlib.sha256()
-    for array in (images.labels, *in_parts(images.images)):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]

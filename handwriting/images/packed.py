@@ -279,6 +279,14 @@ def files_key(manifest: Manifest) -> str:
     return key
 
 
+def pixels_key(packed: PackedImages) -> str:
+    """A key of images and their labels."""
+    digest = hashlib.sha256()
+    for array in (packed.labels, *in_parts(packed.images)):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
 def pack_manifest(manifest: Manifest, size_px: int, cache_dir: Path) -> PackedImages:
     """The canonical images of a manifest, packed once per content."""
 

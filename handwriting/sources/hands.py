@@ -30,7 +30,13 @@ from handwriting.characters.kanjivg import Component
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
-from handwriting.sources.handwritten_strokes import NUM_POINTS, HandwrittenStrokes, model_of
+from handwriting.networks.stroke_reader import StrokeReader
+from handwriting.sources.handwritten_strokes import (
+    NUM_POINTS,
+    HandwrittenStrokes,
+    model_of,
+    read_strokes,
+)
 from handwriting.sources.simulated_writers import (
     Writer,
     crowding,
@@ -178,6 +184,30 @@ def hand_of(
         strokes[character] = boxed(own)
         radii.append(float(read.radii[row]) * scale_to_box(own) / _pen_scale(character))
     return Hand(writer, strokes, float(np.median(radii)), licence, credit)
+
+
+def hands_of(
+    packed: PackedImages, reader: StrokeReader, reader_key: str, cache_dir: Path
+) -> tuple[list[Hand], int]:
+    """The hands of all writers of whom something can be read, and how many images cannot.
+
+    Args:
+        reader_key: of the reader's weights.
+
+    Raises:
+        InputError: no image can be read.
+    """
+    read = read_strokes(packed, reader, reader_key, cache_dir)
+    refused = int((~read.accepted).sum())
+    if refused:
+        print(f"  {refused} of {len(packed)} images could not be read and are left out", flush=True)
+    whose = {packed.writer_names[i] for i in np.unique(packed.writers[read.accepted])}
+    if not whose:
+        raise InputError(
+            f"none of {len(packed)} images could be read: do they show the characters that they "
+            "are listed as? benchmarks/strokes.py shows what was read"
+        )
+    return [hand_of(packed, read, writer) for writer in sorted(whose)], refused
 
 
 def _pen_scale(character: str) -> float:
