@@ -22,7 +22,7 @@ from handwriting.config import Config
 from handwriting.corpus import generation
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import matching, open_corpus
-from handwriting.corpus.generation import WriterIndex
+from handwriting.corpus.generation import ImageRequest, WriterIndex
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
@@ -286,10 +286,11 @@ def test_contents_are_drawn_in_the_hand_of_the_style(
     draw, thin = HandDrawings.draw, generate_images.line_drawings
 
     def noted(
-        self: HandDrawings, character: str, own: int, rng: np.random.Generator
-    ) -> tuple[Uint8, bool]:
-        drawn.append((character, self.hands[own].name))
-        return draw(self, character, own, rng)
+        self: HandDrawings, wanted: list[ImageRequest], own: list[int]
+    ) -> tuple[Uint8, list[bool]]:
+        names = [self.hands[i].name for i in own]
+        drawn.extend(zip([one.character for one in wanted], names, strict=True))
+        return draw(self, wanted, own)
 
     def noted_thin(images: Uint8) -> Uint8:
         contents.extend(thin(images))

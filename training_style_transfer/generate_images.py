@@ -189,8 +189,7 @@ def drawn_contents(
     number = {hand.name: i for i, hand in enumerate(drawings.hands)}
 
     def contents(wanted: list[ImageRequest], writers: list[str]) -> tuple[Tensor, Tensor]:
-        pairs = zip(wanted, writers, strict=True)
-        images = np.stack([drawings.draw(w.character, number[o], w.rng)[0] for w, o in pairs])
+        images, _ = drawings.draw(wanted, [number[writer] for writer in writers])
         drawn = torch.from_numpy(line_drawings(images) if is_thin else images)
         labels = torch.tensor([one.label for one in wanted], device=runtime.device)
         content = to_float(drawn.to(runtime.device))

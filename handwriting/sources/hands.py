@@ -50,8 +50,8 @@ from handwriting.sources.strokes import (
     Float64,
     Int64,
     draw_canonical,
-    evenly,
     read_drawing,
+    smoothly,
 )
 from handwriting.storage.arrays import Arrays
 from handwriting.storage.atomic import write_bytes
@@ -333,7 +333,7 @@ def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
     drawn = predict(hand, characters)
     written = []
     for character in characters:
-        lines = evenly(drawn[character], PEN_POINTS)
+        lines = smoothly(drawn[character], PEN_POINTS)
         written.append((lines, np.full(lines.shape[:2], hand.radius_of(character))))
     return draw_canonical(written, size_px)
 
@@ -370,7 +370,7 @@ def redraw(
     ems = [scale_to_box(model.strokes) for model in models]
     drawings = []
     for model, own, em in zip(models, strokes, ems, strict=True):
-        lines = evenly(own, PEN_POINTS) / em
+        lines = smoothly(own, PEN_POINTS) / em
         centres = model.membership.T @ lines.mean(axis=1) / model.membership.sum(axis=0)[:, None]
         drawings.append(replace(model, strokes=lines, centres=centres))
     habits = {name: spread * getattr(SAMPLE, name) for name in SPREADS}
