@@ -91,9 +91,9 @@ class StyleCharacter(StrEnum):
 
 
 class Content(StrEnum):
-    """What the content of style transfer is, in its last step and in use."""
+    """What the content of style transfer is."""
 
-    drawing = "drawing"  # the character in the style's own hand, as a thin line drawing
+    drawing = "drawing"  # a thin line drawing, in use the character drawn in the style's hand
     images = "images"  # other images of the character (paper)
 
 
@@ -231,6 +231,7 @@ class GeneratorTraining(Training):
 class CDiffusion(GeneratorTraining):
     num_steps: Count = 20000
     learning_rate: LearningRate = 1e-3
+    drawing: bool = True  # it sees a line drawing of the character, in use drawn in the hand
     condition: Condition = Condition.character
     dim: GroupedChannels = 64  # channels of the first level, at half the image's size
     dim_mults: Multipliers = default([1, 2, 4])  # of dim, per level

@@ -16,6 +16,7 @@ from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.reading import read_grey
+from handwriting.images.thinning import line_drawings
 from handwriting.rng import Rng
 from handwriting.runs.weights import load_weights, save_weights
 from handwriting.storage.json_files import read_json
@@ -28,7 +29,7 @@ CLASSES = 6
 
 def make_network(condition: str = "character") -> Denoiser:
     torch.manual_seed(0)
-    network = Denoiser(condition, CLASSES, 16, dim=8, dim_mults=[1, 2], num_blocks=1)
+    network = Denoiser(condition, CLASSES, 16, 8, [1, 2], 1, sees_drawing=False)
     if condition == "text":
         network.text.weight.copy_(torch.randn(CLASSES, 16))
     nn.init.normal_(network.last.weight, std=0.1)  # it starts at zero, and would hide the rest
@@ -42,7 +43,7 @@ class KnownVelocity(nn.Module):
         super().__init__()
         self.velocity, self.null_condition, self.batches = velocity, torch.tensor([null]), []
 
-    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor, _: None = None) -> Tensor:
         self.batches.append(len(x_t))
         self.times = t
         velocity: Tensor = self.velocity(x_t, t[:, None, None, None], condition[:, :, None, None])
@@ -54,7 +55,7 @@ class KnownVelocity(nn.Module):
 
 def test_times_are_logit_normal(rng: Rng) -> None:
     network: Any = KnownVelocity(lambda x, t, _: 0 * x)
-    flow_matching_loss(network, torch.zeros(5000, 1, 1, 1), torch.zeros(5000, 1), rng)
+    flow_matching_loss(network, torch.zeros(5000, 1, 1, 1), torch.zeros(5000, 1), None, rng)
     times = network.times.numpy().astype(np.float64)
     assert kstest(np.log(times / (1 - times)), "norm").pvalue > 1e-3
 
@@ -64,10 +65,10 @@ def test_the_loss_of_the_true_velocity_is_zero(rng: Rng) -> None:
     # From x_t alone: x_1 - x_0 = (x_1 - x_t) / (1 - t).
     true = KnownVelocity(lambda x, t, _: (0.3 - x) / (1 - t))
     condition = torch.zeros(8, 1)
-    assert float(flow_matching_loss(true, x_1, condition, rng)) < 1e-6  # type: ignore[arg-type]
+    assert float(flow_matching_loss(true, x_1, condition, None, rng)) < 1e-6  # type: ignore[arg-type]
     still = KnownVelocity(lambda x, t, _: 0 * x)
     # E |x_1 - x_0|^2 = x_1^2 + 1
-    losses = [float(flow_matching_loss(still, x_1, condition, rng)) for _ in range(50)]  # type: ignore[arg-type]
+    losses = [float(flow_matching_loss(still, x_1, condition, None, rng)) for _ in range(50)]  # type: ignore[arg-type]
     assert np.mean(losses) == pytest.approx(1.09, abs=0.05)
 
 
@@ -77,7 +78,7 @@ def test_straight_paths_are_followed_exactly_in_any_number_of_steps(
 ) -> None:
     x_0 = torch.randn(4, 1, 4, 4, generator=rng)
     true = KnownVelocity(lambda x, t, _: (0.3 - x) / (1 - t))
-    found = euler(true, x_0, torch.zeros(4, 1), num_evaluations, 1.0)  # type: ignore[arg-type]
+    found = euler(true, x_0, torch.zeros(4, 1), None, num_evaluations, 1.0)  # type: ignore[arg-type]
     torch.testing.assert_close(found, torch.full_like(x_0, 0.3), atol=1e-5, rtol=0)
     assert true.batches == [4] * num_evaluations
 
@@ -92,7 +93,7 @@ def test_noise_becomes_the_gaussian_whose_velocity_is_known(rng: Rng) -> None:
 
     x_0 = torch.randn(4000, 1, 1, 1, generator=rng)
     network: Any = KnownVelocity(velocity)
-    found = euler(network, x_0, torch.zeros(4000, 1), 200, 1.0).flatten().double().numpy()
+    found = euler(network, x_0, torch.zeros(4000, 1), None, 200, 1.0).flatten().double().numpy()
     assert kstest((found - mean) / deviation, "norm").pvalue > 1e-3
 
 
@@ -101,7 +102,7 @@ def test_guidance_goes_beyond_the_condition_from_the_null(guidance: float, rng: 
     x_0 = torch.randn(3, 1, 2, 2, generator=rng)
     network: Any = KnownVelocity(lambda x, t, condition: condition.expand_as(x), null=0.2)
     condition = torch.tensor([[1.0], [2.0], [-1.0]])
-    found = euler(network, x_0, condition, 4, guidance)
+    found = euler(network, x_0, condition, None, 4, guidance)
     expected = x_0 + (0.2 + guidance * (condition - 0.2))[..., None, None]
     torch.testing.assert_close(found, expected)
     assert network.batches == [6] * 4
@@ -114,7 +115,7 @@ def test_guidance_goes_beyond_the_condition_from_the_null(guidance: float, rng: 
 def test_the_velocity_has_the_shape_of_the_image(
     mults: list[int], num_blocks: int, rng: Rng
 ) -> None:
-    network = Denoiser("character", CLASSES, 0, 8, mults, num_blocks)
+    network = Denoiser("character", CLASSES, 0, 8, mults, num_blocks, sees_drawing=False)
     x_t = torch.randn(3, 1, 32, 32, generator=rng)
     condition = network.condition(
         torch.tensor([0, 5, 2]), torch.randn(3, 4, 32, 32), torch.zeros(3) > 0
@@ -157,7 +158,9 @@ def test_every_weight_gets_a_gradient_and_no_text_embedding(condition: str, rng:
     network = make_network(condition)
     labels, dropped = torch.arange(6), torch.tensor([True, *[False] * 5])
     given = network.condition(labels, torch.randn(6, 2, 16, 16, generator=rng), dropped)
-    flow_matching_loss(network, torch.randn(6, 1, 16, 16, generator=rng), given, rng).backward()
+    flow_matching_loss(
+        network, torch.randn(6, 1, 16, 16, generator=rng), given, None, rng
+    ).backward()
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert ("text.weight" in network.state_dict()) == (condition == "text")
     assert "text.weight" not in dict(network.named_parameters())
@@ -172,13 +175,13 @@ def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: Rng) 
     losses = []
     for _ in range(250):
         condition = network.condition(labels, x_1.transpose(0, 1).expand(6, -1, -1, -1), keep)
-        loss = flow_matching_loss(network, x_1, condition, rng)
+        loss = flow_matching_loss(network, x_1, condition, None, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     assert np.mean(losses[-20:]) < np.mean(losses[:5]) / 3
-    made = euler(network, torch.randn(x_1.shape, generator=rng), condition.detach(), 8, 1.0)
+    made = euler(network, torch.randn(x_1.shape, generator=rng), condition.detach(), None, 8, 1.0)
     nearest = torch.cdist(made.flatten(1), x_1.flatten(1)).argmin(dim=1)
     assert torch.equal(nearest, torch.arange(6))
 
@@ -194,17 +197,26 @@ def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: Rng) -> 
         for image, label, writer in zip(packed.images, packed.labels, packed.writers, strict=True):
             facts.setdefault(image.tobytes(), set()).add((int(label), packed.writer_names[writer]))
 
-    def told(image: Tensor) -> set[tuple[int, str]]:
-        return facts[((image + 1) * 127.5).round().to(torch.uint8).numpy().tobytes()]
+    def as_bytes(image: Tensor) -> bytes:
+        return ((image + 1) * 127.5).round().to(torch.uint8).numpy().tobytes()
 
-    batch = train.StyleFeed(corpus, config.cdiffusion, torch.device("cpu")).draw(200, rng)
+    def told(image: Tensor) -> set[tuple[int, str]]:
+        return facts[as_bytes(image)]
+
+    drawings = {line_drawings(np.frombuffer(image, np.uint8).reshape(1, 16, 16)).tobytes(): known
+                for image, known in facts.items()}  # fmt: skip
+    batch = train.StyleFeed(
+        corpus, config.cdiffusion, torch.device("cpu"), Path(config.cache_dir)
+    ).draw(200, rng)
     assert batch.styles.shape == (200, config.cdiffusion.num_style_images, 16, 16)
     hidden = SMOKE.index(corpus.unseen[0])
     shown: Counter[int] = Counter()
-    for target, styles, label in zip(
-        batch.target, batch.styles, batch.labels.tolist(), strict=True
+    assert batch.drawing is not None
+    for target, drawing, styles, label in zip(
+        batch.target, batch.drawing, batch.styles, batch.labels.tolist(), strict=True
     ):
         hands = {hand for shape, hand in told(target[0]) if shape == label}
+        assert drawings[as_bytes(drawing)] == told(target[0])
         for style in styles:
             assert hands & {hand for _, hand in told(style)}
             shown[label] += label not in {shape for shape, _ in told(style)}
@@ -215,6 +227,20 @@ def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: Rng) -> 
 
 
 # The stage ----------------------------------------------------------------------------------------
+
+
+def test_what_is_drawn_in_the_hand_is_seen(rng: Rng) -> None:
+    network = Denoiser("character", CLASSES, 0, 8, [1, 2], 1, sees_drawing=True)
+    nn.init.normal_(network.last.weight, generator=rng)
+    x, drawing = torch.randn(2, 3, 1, 16, 16, generator=rng)
+    t, condition = torch.rand(3, generator=rng), torch.randn(3, 32, generator=rng)
+    seen = network(x, t, condition, drawing)
+    assert seen.shape == x.shape
+    other = network(x, t, condition, -drawing)
+    assert not torch.allclose(other, seen, atol=0.01)
+    guided = euler(network, x, condition, drawing, 2, 1.5)
+    one = euler(network, x[1:2], condition[1:2], drawing[1:2], 2, 1.5)
+    torch.testing.assert_close(guided[1:2], one, atol=1e-4, rtol=1e-4)
 
 
 def test_the_sampler_is_part_of_what_went_in(smoke: ComposeSmoke) -> None:

@@ -19,7 +19,7 @@ import training_redrawn.generate_images as generate_redrawn
 import training_vae.generate_images as generate_vae
 from generators import GENERATORS
 from handwriting.config import Config
-from handwriting.corpus import generation
+from handwriting.corpus import drawn as drawn_module, generation
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import matching, open_corpus
 from handwriting.corpus.generation import ImageRequest, WriterIndex
@@ -27,6 +27,7 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.images.reading import read_canonical, read_grey
+from handwriting.images.thinning import line_drawings
 from handwriting.runs.weights import save_weights
 from handwriting.sources.hand_drawings import HandDrawings
 from handwriting.sources.hands import boxed
@@ -46,7 +47,7 @@ def style_transfer(mode: str, is_inking: bool = False) -> Callable[[], nn.Module
 
 
 def denoiser() -> nn.Module:
-    network = Denoiser("character", len(SMOKE), 0, 8, [1, 2], 1)
+    network = Denoiser("character", len(SMOKE), 0, 8, [1, 2], 1, sees_drawing=False)
     nn.init.normal_(network.last.weight, std=0.1)  # untrained, it is zero
     return network
 
@@ -283,7 +284,7 @@ def test_contents_are_drawn_in_the_hand_of_the_style(
 ) -> None:
     drawn: list[tuple[str, str]] = []
     contents: list[Uint8] = []
-    draw, thin = HandDrawings.draw, generate_images.line_drawings
+    draw, thin = HandDrawings.draw, line_drawings
 
     def noted(
         self: HandDrawings, wanted: list[ImageRequest], own: list[int]
@@ -297,7 +298,7 @@ def test_contents_are_drawn_in_the_hand_of_the_style(
         return thin(images)
 
     monkeypatch.setattr(HandDrawings, "draw", noted)
-    monkeypatch.setattr(generate_images, "line_drawings", noted_thin)
+    monkeypatch.setattr(drawn_module, "line_drawings", noted_thin)
     more = ("generation.num_per_character=6", "data.unseen_characters=1")
     config = study(*more, content="drawing")
     manifest = read_manifest(generate_images.main(config) / "manifest.json")
@@ -333,7 +334,7 @@ def test_line_drawings_may_be_of_images(
         config = study("generation.contents=[fonts]", content=content, runs_dir=None)
         generate_images.main(config)
         fonts = open_corpus(config).fonts.images[:]
-        expected = generate_images.line_drawings(fonts) if content == "drawing" else fonts
+        expected = line_drawings(fonts) if content == "drawing" else fonts
         assert np.array_equal(seen.pop(), expected)
 
 

@@ -33,7 +33,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Compute]] = {
     ),
     "discriminator": (lambda: Discriminator(8, 2), lambda network, images, _: network(images)),
     "denoiser": (
-        lambda: Denoiser("character", 6, 0, 16, (1, 2), 1),
+        lambda: Denoiser("character", 6, 0, 16, (1, 2), 1, sees_drawing=False),
         lambda network, images, labels: network(
             images, labels / 6, network.condition(labels, images, labels == 0)
         ),

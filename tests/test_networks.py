@@ -162,13 +162,19 @@ def test_the_networks_of_the_paper_build() -> None:
         networks += [
             Generator(
                 mode.value, num_classes, text_dim, style.dim, style.dim_mults, style.num_blocks,
-                style.patch_px, style.full_attention,
+                style.patch_px, style.full_attention, is_inking=True,
             )
             for mode in ModelMode
         ]  # fmt: skip
         networks += [
             Denoiser(
-                condition.value, num_classes, text_dim, flow.dim, flow.dim_mults, flow.num_blocks
+                condition.value,
+                num_classes,
+                text_dim,
+                flow.dim,
+                flow.dim_mults,
+                flow.num_blocks,
+                flow.drawing,
             )
             for condition in Condition
         ]

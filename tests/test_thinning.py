@@ -16,7 +16,7 @@ from handwriting.sources.strokes import draw_canonical, read_drawing
 def drawn(characters: str, radius: float, size_px: int) -> Uint8:
     strokes = [read_drawing(character).strokes for character in characters]
     radii = [np.full(part.shape[:2], radius) for part in strokes]
-    return np.stack([draw_canonical(*pair, size_px) for pair in zip(strokes, radii, strict=True)])
+    return draw_canonical([*zip(strokes, radii, strict=True)], size_px)
 
 
 def ink_widths(images: Uint8, thin: Uint8) -> float:

@@ -14,24 +14,28 @@ from handwriting.rng import Rng
 from training_cdiffusion_model.model import Denoiser
 
 
-def flow_matching_loss(network: Denoiser, x_1: Tensor, condition: Tensor, rng: Rng) -> Tensor:
+def flow_matching_loss(
+    network: Denoiser, x_1: Tensor, condition: Tensor, drawing: Tensor | None, rng: Rng
+) -> Tensor:
     """The mean squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
     x_0 = rng.randn(*x_1.shape)
     t = rng.randn(len(x_1)).sigmoid()  # logit-normal
     along = t[:, None, None, None]
     x_t = (1 - along) * x_0 + along * x_1
-    return F.mse_loss(network(x_t, t, condition), x_1 - x_0)
+    return F.mse_loss(network(x_t, t, condition, drawing), x_1 - x_0)
 
 
 @torch.no_grad()
 def euler(
-    network: Denoiser, x_0: Tensor, condition: Tensor, num_evaluations: int, guidance: float
-) -> Tensor:
+    network: Denoiser, x_0: Tensor, condition: Tensor, drawing: Tensor | None,
+    num_evaluations: int, guidance: float,
+) -> Tensor:  # fmt: skip
     """Images from noise, in equal steps.
 
     Args:
         x_0: (B, 1, H, W) standard normal noise.
         condition: (B, D).
+        drawing: (B, 1, H, W), for a network that sees one.
         num_evaluations: steps; each evaluates the network once, on twice the batch when guided.
         guidance: 1 follows the condition as learnt, more exaggerates it (J. Ho, T. Salimans,
             Classifier-Free Diffusion Guidance, 2022, eq. 6 with w = guidance - 1).
@@ -41,10 +45,12 @@ def euler(
     """
     null = network.null_condition.expand_as(condition)
     conditions = torch.cat([condition, null]) if guidance != 1 else condition
+    if drawing is not None and guidance != 1:
+        drawing = drawing.repeat(2, 1, 1, 1)
     x = x_0
     for step in range(num_evaluations):
         t = torch.full((len(conditions),), step / num_evaluations, device=x.device)
-        velocity = network(x.repeat(len(conditions) // len(x), 1, 1, 1), t, conditions)
+        velocity = network(x.repeat(len(conditions) // len(x), 1, 1, 1), t, conditions, drawing)
         if guidance != 1:
             conditional, unconditional = velocity.chunk(2)
             velocity = unconditional + guidance * (conditional - unconditional)

@@ -21,6 +21,7 @@ import torch
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus
+from handwriting.corpus.drawn import DrawnInHands, inputs_of_drawings
 from handwriting.corpus.generation import (
     GeneratedBatch,
     ImageRequest,
@@ -53,10 +54,15 @@ def main(config: Config) -> Path:
     if not 1 <= num_style_images <= MAX_STYLE_IMAGES:
         expected = f"expected 1 to {MAX_STYLE_IMAGES}"
         raise InputError(f"{weights.path}: num_style_images={num_style_images}: {expected}")
+    sees_drawing = weights.arguments["sees_drawing"]
     sampler = settings.num_evaluations, settings.guidance
 
-    def prepare(corpus: Corpus, _: Sequence[str], runtime: Runtime) -> Prepared:
+    def prepare(corpus: Corpus, characters: Sequence[str], runtime: Runtime) -> Prepared:
         styles = hands(corpus, "styles", config.generation.styles, config.generation.style_names)
+        drawn = None
+        if sees_drawing:
+            drawn = DrawnInHands(styles, corpus, characters, config)
+            styles = styles.by(drawn.writers)
         network = runtime.freeze(build(Denoiser, weights))
         by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # whatever they show
         num_hands, device = config.generation.num_hands, runtime.device
@@ -69,20 +75,28 @@ def main(config: Config) -> Path:
             style_images = to_float(torch.from_numpy(styles.images[picks])).squeeze(1).to(device)
             labels = torch.tensor([one.label for one in wanted], device=device)
             each = labels.repeat_interleave(num_hands)
+            drawing = None
+            if drawn:
+                most = picks[:, 0].reshape(shares.shape)[np.arange(len(wanted)), shares.argmax(1)]
+                drawing = drawn.draw(wanted, [styles.writer_names[i] for i in styles.writers[most]])
+                drawing = drawing.to(device)
             x_0 = noise(wanted, 1, config.size_px, config.size_px).to(device)
             with runtime.autocast():
                 conditions = network.condition(each, style_images, torch.zeros_like(each).bool())
                 condition = (shares[..., None] * conditions.view(*shares.shape, -1)).sum(dim=1)
-                images = euler(network, x_0, condition, *sampler)
+                images = euler(network, x_0, condition, drawing, *sampler)
             writers = claimed(styles, picks[:, 0].reshape(shares.shape))
             return GeneratedBatch(to_uint8(images).cpu().numpy(), writers)
 
         return make, [styles]
 
-    return generate(config, "cdiffusion", weights, prepare, sampler=sampler)
+    inputs = inputs_of_drawings(config) if sees_drawing else {}
+    return generate(config, "cdiffusion", weights, prepare, sampler=sampler, **inputs)
 
 
 if __name__ == "__main__":
     run_script(
-        main, reads=["gen_weight", "generation", "cdiffusion"], folder_keys=["generation.output"]
+        main,
+        reads=["gen_weight", "generation", "cdiffusion", "redrawn"],
+        folder_keys=["generation.output"],
     )

@@ -99,16 +99,18 @@ class Denoiser(nn.Module):
         dim: channels of the first level.
         dim_mults: channels per level, as multiples of ``dim``; each level halves the resolution.
         num_blocks: per level.
+        sees_drawing: a line drawing of the character in the hand stands beside the image.
     """
 
     def __init__(
         self, condition: str, num_classes: int, text_dim: int, dim: int, dim_mults: Sequence[int],
-        num_blocks: int,
+        num_blocks: int, sees_drawing: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.arguments: dict[str, Any] = {
             "condition": condition, "num_classes": num_classes, "text_dim": text_dim, "dim": dim,
             "dim_mults": list(dim_mults), "num_blocks": num_blocks,
+            "sees_drawing": sees_drawing,
         }  # fmt: skip
         embedding_dim = 4 * dim
         self.text = FrozenEmbedding(num_classes, text_dim) if condition == "text" else None
@@ -128,7 +130,7 @@ class Denoiser(nn.Module):
         widths = [dim * mult for mult in dim_mults]
         finer = [widths[0], *widths[:-1]]  # channels of the level above
         levels = list(zip(finer, widths, strict=True))
-        self.stem = nn.Conv2d(STEM_PX**2, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d((1 + sees_drawing) * STEM_PX**2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
             Down(*channels, num_blocks, embedding_dim, shrink=i > 0)
             for i, channels in enumerate(levels)
@@ -155,10 +157,18 @@ class Denoiser(nn.Module):
         condition = character + self.style(style_images)
         return torch.where(dropped[:, None], self.null_condition, condition)
 
-    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """The velocity at images x_t (B, 1, H, W) and times t (B,) in [0, 1], like x_t."""
+    def forward(
+        self, x_t: Tensor, t: Tensor, condition: Tensor, drawing: Tensor | None = None
+    ) -> Tensor:
+        """The velocity at images x_t (B, 1, H, W) and times t (B,) in [0, 1], like x_t.
+
+        Args:
+            condition: (B, D).
+            drawing: (B, 1, H, W) in [-1, 1], if the network sees one.
+        """
         embedding = self.time(time_features(t)) + condition
-        x = self.stem(F.pixel_unshuffle(x_t, STEM_PX))
+        seen = x_t if drawing is None else torch.cat([x_t, drawing], dim=1)
+        x = self.stem(F.pixel_unshuffle(seen, STEM_PX))
         skips: list[Tensor] = []
         for down in self.down:
             x = down(x, embedding, skips)

@@ -23,12 +23,13 @@ from torch import Tensor
 
 from handwriting.config import CDiffusion, Condition, Config
 from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.bank import Mixture
+from handwriting.corpus.bank import ImageBank, Mixture
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import float_sheet
+from handwriting.images.thinning import packed_line_drawings
 from handwriting.networks.optimizer import MovingAverage, one_cycle
 from handwriting.rng import Rng
 from handwriting.runs.folder import run_folder
@@ -46,11 +47,13 @@ class Batch:
 
     Attributes:
         target: (B, 1, H, W).
+        drawing: line drawings of the targets (B, 1, H, W), None without.
         styles: (B, S, H, W), any characters by the targets' writers.
         labels: (B,).
     """
 
     target: Tensor
+    drawing: Tensor | None
     styles: Tensor
     labels: Tensor
 
@@ -62,8 +65,14 @@ class StyleFeed:
         InputError: a source lacks a seen character, or no source has a share.
     """
 
-    def __init__(self, corpus: Corpus, settings: CDiffusion, device: torch.device) -> None:
+    def __init__(
+        self, corpus: Corpus, settings: CDiffusion, device: torch.device, cache_dir: Path
+    ) -> None:
         self._mixture = Mixture(corpus, corpus.sources, device)
+        self._drawings = None
+        if settings.drawing:
+            drawings = packed_line_drawings(self._mixture.packed, cache_dir)
+            self._drawings = ImageBank(drawings, device)
         self._settings = settings
 
     def draw(self, batch_size: int, rng: Rng) -> Batch:
@@ -73,7 +82,9 @@ class StyleFeed:
         target = self._mixture.draw(labels, self._settings.shares, rng)
         writers = bank.writers[target].repeat_interleave(self._settings.num_style_images)
         styles = to_float(bank.take(bank.draw_by(writers, rng))).squeeze(1)
-        return Batch(to_float(bank.take(target)), styles.unflatten(0, (len(labels), -1)), labels)
+        drawing = None if self._drawings is None else to_float(self._drawings.take(target))
+        styles = styles.unflatten(0, (len(labels), -1))
+        return Batch(to_float(bank.take(target)), drawing, styles, labels)
 
 
 def main(config: Config) -> Path:
@@ -97,7 +108,7 @@ def main(config: Config) -> Path:
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
 
-    feed = StyleFeed(corpus, settings, runtime.device)
+    feed = StyleFeed(corpus, settings, runtime.device, Path(config.cache_dir))
     show = feed.draw(settings.num_samples, Rng(config.seed, runtime.device))
     network = build_network(config, corpus, clip, runtime)
     if start:
@@ -115,7 +126,7 @@ def main(config: Config) -> Path:
         dropped = rng.rand(len(batch.labels)) < settings.condition_dropout
         with runtime.autocast():
             condition = network.condition(batch.labels, batch.styles, dropped)
-            loss = flow_matching_loss(network, batch.target, condition, rng)
+            loss = flow_matching_loss(network, batch.target, condition, batch.drawing, rng)
         optimizer.zero_grad()
         loss.backward()
         gradient = runtime.step(optimizer)
@@ -163,7 +174,7 @@ def build_network(
         _, by_class = frozen_clip(clip, config.structure, corpus, runtime)
     network = Denoiser(
         settings.condition.value, len(corpus.characters), by_class.shape[1], settings.dim,
-        settings.dim_mults, settings.num_blocks,
+        settings.dim_mults, settings.num_blocks, settings.drawing,
     )  # fmt: skip
     if network.text is not None:
         network.text.weight.copy_(by_class)
@@ -178,7 +189,8 @@ def samples(network: Any, show: Batch, settings: CDiffusion, runtime: Runtime) -
     keep = torch.zeros_like(show.labels, dtype=torch.bool)
     with runtime.autocast():
         condition = network.condition(show.labels, show.styles, keep)
-        output = euler(network, x_0, condition, settings.num_evaluations, settings.guidance)
+        sampler = settings.num_evaluations, settings.guidance
+        output = euler(network, x_0, condition, show.drawing, *sampler)
     return float_sheet([show.styles[:, :1], output, show.target])
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus
+from handwriting.corpus.drawn import DrawnInHands, inputs_of_drawings
 from handwriting.corpus.generation import (
     GeneratedBatch,
     ImageRequest,
@@ -41,14 +42,10 @@ from handwriting.corpus.generation import (
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.packed import PackedImages
-from handwriting.images.thinning import line_drawings, packed_line_drawings
+from handwriting.images.thinning import packed_line_drawings
 from handwriting.runs.folder import run_folder
-from handwriting.runs.inference import stroke_reader
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
-from handwriting.sources.hand_drawings import HandDrawings
-from handwriting.sources.hands import hands_of
-from handwriting.sources.handwritten_strokes import is_readable
 from training_style_transfer.model import Generator
 
 HANDS = ["hands"]  # as contents
@@ -82,9 +79,9 @@ def main(config: Config) -> Path:
 
         given = [styles]
         if kinds == HANDS:
-            drawings = drawings_by(styles, corpus, characters, config)
-            styles = styles.by([hand.name for hand in drawings.hands])
-            content_of = drawn_contents(drawings, encode, is_thin(weights), runtime)
+            drawn = DrawnInHands(styles, corpus, characters, config)
+            styles = styles.by(drawn.writers)
+            content_of = drawn_contents(drawn, encode, runtime)
         else:
             contents = images_of(kinds, characters, corpus, config)
             given.append(contents)
@@ -116,7 +113,7 @@ def main(config: Config) -> Path:
 
     inputs: dict[str, object] = {"contents": kinds}
     if kinds == HANDS:
-        inputs |= {"redrawn": vars(config.redrawn), "reader": stroke_reader()[1]}
+        inputs |= inputs_of_drawings(config)
     return generate(config, mode, weights, prepare, **inputs)
 
 
@@ -136,6 +133,11 @@ def content_kinds(config: Config, weights: Weights) -> list[str]:
         raise InputError(
             f"generation.contents={settings.contents}: hands are those of the styles, and stand "
             "alone, without content_names; generation.style_names chooses among them"
+        )
+    if settings.contents == HANDS and not is_thin(weights):
+        raise InputError(
+            f"generation.contents=[hands]: {weights.path} was trained with "
+            "style_transfer.content=images and takes no drawings; choose [fonts,writers]"
         )
     return settings.contents
 
@@ -163,36 +165,12 @@ def images_of(
     return contents
 
 
-def drawings_by(
-    styles: PackedImages, corpus: Corpus, characters: Sequence[str], config: Config
-) -> HandDrawings:
-    """Drawings in the hands of the styles, by the strokes that are read out of their images.
-
-    Raises:
-        InputError: a character that KanjiVG has no drawing of, or no hand that can be read.
-    """
-    report_problems(
-        "generation.contents=[hands]",
-        [f"{c} (U+{ord(c):04X}): no drawing" for c in characters if not is_readable(c)],
-        "Choose generation.contents=[fonts,writers].",
-    )
-    written = corpus.without_unseen(styles)
-    read, _ = hands_of(written, *stroke_reader(), Path(config.cache_dir))
-    settings = config.redrawn
-    return HandDrawings(read, characters, settings.spread, settings.morphing, config.size_px)
-
-
-def drawn_contents(
-    drawings: HandDrawings, encode: Encode, is_thin: bool, runtime: Runtime
-) -> ContentFn:
-    """Features of characters drawn in the hands of their styles, each a little otherwise."""
-    number = {hand.name: i for i, hand in enumerate(drawings.hands)}
+def drawn_contents(drawn: DrawnInHands, encode: Encode, runtime: Runtime) -> ContentFn:
+    """Characters drawn in the hands of their styles."""
 
     def contents(wanted: list[ImageRequest], writers: list[str]) -> tuple[Tensor, Tensor]:
-        images, _ = drawings.draw(wanted, [number[writer] for writer in writers])
-        drawn = torch.from_numpy(line_drawings(images) if is_thin else images)
         labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-        content = to_float(drawn.to(runtime.device))
+        content = drawn.draw(wanted, writers).to(runtime.device)
         with runtime.autocast():
             return encode(content, labels), content
 

@@ -1,0 +1,56 @@
+"""Characters drawn in the hands of a study: what generators that take drawings are given in use."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from handwriting.config import Config
+from handwriting.corpus.corpus import Corpus
+from handwriting.corpus.generation import ImageRequest
+from handwriting.errors import report_problems
+from handwriting.images.augment import to_float
+from handwriting.images.packed import PackedImages
+from handwriting.images.thinning import line_drawings
+from handwriting.runs.inference import stroke_reader
+from handwriting.sources.hand_drawings import HandDrawings
+from handwriting.sources.hands import hands_of
+from handwriting.sources.handwritten_strokes import is_readable
+
+
+class DrawnInHands:
+    """Line drawings in the hands of writers, by the strokes that are read out of their images.
+
+    Args:
+        styles: images by the writers; of unseen characters none is read.
+
+    Raises:
+        InputError: a character that KanjiVG has no drawing of, or no hand that can be read.
+    """
+
+    def __init__(
+        self, styles: PackedImages, corpus: Corpus, characters: Sequence[str], config: Config
+    ) -> None:
+        report_problems(
+            "drawn in a hand",
+            [f"{c} (U+{ord(c):04X}): no drawing" for c in characters if not is_readable(c)],
+            "Choose other characters, or for style transfer generation.contents=[fonts,writers].",
+        )
+        written = corpus.without_unseen(styles)
+        hands, _ = hands_of(written, *stroke_reader(), Path(config.cache_dir))
+        self.writers = [hand.name for hand in hands]
+        settings = config.redrawn
+        self._drawings = HandDrawings(
+            hands, characters, settings.spread, settings.morphing, config.size_px
+        )
+
+    def draw(self, wanted: Sequence[ImageRequest], writers: Sequence[str]) -> Tensor:
+        """(B, 1, H, W) in [-1, 1]: each time a little otherwise, as what is wanted decides."""
+        images, _ = self._drawings.draw(wanted, [self.writers.index(name) for name in writers])
+        return to_float(torch.from_numpy(line_drawings(images)))
+
+
+def inputs_of_drawings(config: Config) -> dict[str, object]:
+    """What images depend on that are made from such drawings."""
+    return {"redrawn": vars(config.redrawn), "reader": stroke_reader()[1]}
