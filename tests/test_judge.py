@@ -25,6 +25,7 @@ from training_character_classification.arms import judge_arm
 from training_character_classification.measures import distances, outside_judge, table
 from training_character_classification.measures.distances import APPEARANCE
 from training_character_classification.measures.quality import writers_of
+from training_character_classification.measures.style import TRAITS
 from training_character_classification.measures.table import OUTSIDE, available
 
 
@@ -110,6 +111,24 @@ def test_copies_of_training_images_are_known_as_such(study: ComposeSmoke, tmp_pa
     assert copies["nearest_distance"] == 0 < own["nearest_distance"]
     for measure in ("content_accuracy", "diversity", "style_match"):
         assert copies[measure] == pytest.approx(own[measure])
+
+
+def test_copies_of_training_images_follow_their_writers(
+    study: ComposeSmoke, tmp_path: Path
+) -> None:
+    twice = "data.samples_per_writer=2"
+    for few, more in ((["data.train_writers=2"], False), (["data.train_writers=3"], True)):
+        path = write_copies(tmp_path / f"{more}", open_corpus(study(*few)).train)
+        sources = read(judge.main(study(*few, twice, f"use_gen={path}")))
+        for trait in TRAITS:
+            own, copies, fonts = (
+                sources[name][f"{trait}_agreement"]
+                for name in ("training writers", f"{more}", "font renders")
+            )
+            assert fonts is None  # of each character one
+            assert (own is not None) == (copies is not None) == more
+            assert not more or 0.3 < own < 1
+            assert not more or own < copies  # half of what they wrote, the whole beside it
 
 
 def test_copies_of_held_out_people_are_at_no_distance(study: ComposeSmoke, tmp_path: Path) -> None:

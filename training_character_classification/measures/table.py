@@ -16,7 +16,7 @@ from handwriting.networks.encoders import Classifier
 from handwriting.reports.statistics import Float64
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
-from training_character_classification.measures import distances, outside_judge, quality
+from training_character_classification.measures import distances, outside_judge, quality, style
 from training_character_classification.measures.outside_judge import OutsideJudge
 
 MAX_CHARACTERS = 100  # that are looked at, the same ones in every source
@@ -33,7 +33,7 @@ class Yardstick:
         labels: the characters that are looked at.
         people: features of the people whom no generator saw, (P, D); ``spread`` between them.
         seen: what generators learn from; ``nearest`` is how far other people are from it.
-        probe: tells the training writers from each other.
+        probe: tells the training writers from each other; ``written`` is what they wrote.
         reference: equally many of the people's images of each character, for distances; their
             coarse ``features`` are centred and have a variance of 1 in all, so that distances by
             two judges can be compared. Without people there is none, and what compares is None.
@@ -52,6 +52,7 @@ class Yardstick:
         self.seen = concatenate([part.select(np.isin(part.labels, self.labels)) for part in known])
         self.nearest = quality.nearest_distance(people, self.seen, num_skipped=0)
         self.style = quality.StageFeatures(judge.encoder, is_style=True)
+        self.written = corpus.train.select(np.isin(corpus.train.labels, self.labels))
         own = quality.sampled(corpus.train, self.labels)
         self.probe = quality.WriterProbe(
             self.outputs(self.style, own), own.labels, quality.writers_of(own)
@@ -119,6 +120,13 @@ class Sample:
     def style_match(self) -> float | None:
         style = self.by.outputs(self.by.style, self._some)
         return self.by.probe.match(style, self._some.labels, quality.writers_of(self._some))
+
+    @cached_property
+    def agreement(self) -> dict[str, float | None]:
+        if not self._is_seen:
+            return style.agreement(self._some, self.by.written)
+        is_shown = np.isin(self._all.labels, self.by.labels)
+        return style.agreement(*style.halves(self._all.select(is_shown)))
 
     def domain_auc(self) -> float | None:
         return quality.domain_auc(self.by.people[:MAX_COMPARED], self._features[:MAX_COMPARED])
@@ -188,6 +196,18 @@ MEASURES = (
             "distance between images of one character, beside that between people; 0: all alike"),
     Measure("style_match", "attributed to the intended writer", "share", "high", Sample.style_match,
             "images that a probe of style attributes to the intended writer"),
+    Measure("slant_agreement", "slant follows the writer", "concordance", "1",
+            lambda s: s.agreement["slant"],
+            "how much more or less than others a writer slants, or raises lines, character by "
+            "character, in images in the hand as in what the writer wrote: 1 as much, 0 not at "
+            "all. Of what generators saw, half of each hand's images beside the other half; "
+            f"nothing below {style.MIN_WRITERS} writers, and of few it is uncertain"),
+    Measure("width_agreement", "stroke width follows the writer", "concordance", "1",
+            lambda s: s.agreement["width"],
+            "the same of stroke widths (their logarithms)"),
+    Measure("proportion_agreement", "proportion follows the writer", "concordance", "1",
+            lambda s: s.agreement["proportion"],
+            "the same of how wide the ink is for its height"),
     Measure("domain_auc", "real-vs-generated AUC", "area", "0.5", Sample.domain_auc,
             "how well a linear probe tells the images from handwriting; 1: always"),
     Measure("nearest_distance", "distance to training images", "ratio", "1", Sample.nearest,
