@@ -16,6 +16,11 @@ moves from each point of a stroke to the next and by its width: ``MOVES`` times 
 difference of the moves over its mean for the character, plus that of the logarithms of the widths
 over what it is within a hand. Slant, width and proportion are correlated over people with those of
 what was read out of the images that are not known.
+
+Where the extra ``judge`` is installed, ``read_as_intended`` is the share of kanji that the judge
+from outside (``measures/outside_judge.py``) reads among the 2,965: of ``num_read`` that it knows
+and that nobody is known to have written, drawn by the people in turn; also by number of strokes,
+and of ``DENSE``, drawn by everybody.
 """
 
 import argparse
@@ -29,6 +34,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.strokes import distance, truths
+from handwriting.characters.classes import named_lists
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.sheets import save_png, sheet
@@ -43,10 +49,14 @@ from handwriting.sources.handwritten_strokes import (
     read_strokes,
 )
 from handwriting.sources.strokes import Float64
+from training_character_classification.measures import outside_judge
+from training_character_classification.measures.outside_judge import OutsideJudge
 
 MOVES = 6.0  # weight of the pen's moves beside its width
 NUM_SETS = 5
-SHOWN = "摂働娯帯悪剤焔嚢愛書永海河湖語"
+DENSE = "摂働娯帯悪剤焔嚢"
+SHOWN = DENSE + "愛書永海河湖語"
+STROKES = {"1-5": range(1, 6), "6-10": range(6, 11), "11-15": range(11, 16), "16-": range(16, 99)}
 
 
 def moves(strokes: Float64) -> Float64:
@@ -106,7 +116,14 @@ class Written:
     def hand(self, person: int, known: list[int]) -> Hand:
         rows = [self.place[self.rows[person, label]] for label in known]
         chosen, found = self.chosen.select(rows), self.found.select(rows)
-        return hand_of(chosen, found, self.packed.writer_names[person])
+        name = self.packed.writer_names[person]
+        if not found.accepted.any():  # then nothing is known of them
+            models = {c: boxed(model_of(c).strokes) for c in self.characters(known)}
+            return Hand(name, models, MODEL_RADIUS)
+        return hand_of(chosen, found, name)
+
+    def characters(self, labels: list[int]) -> list[str]:
+        return [self.packed.characters[label] for label in labels]
 
     def strokes(self, person: int, label: int) -> tuple[Float64, float] | None:
         """What was read out of an image, in a box, and its pen's radius; None if refused."""
@@ -126,7 +143,7 @@ class Written:
 
 def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str, float | None]:
     """Of one set of known characters."""
-    characters = [written.packed.characters[label] for label in unseen]
+    characters = written.characters(unseen)
     hands = [written.hand(person, known) for person in written.people]
     drawn = [predict(hand, characters) for hand in hands]
     apart, apart_model = list[float](), list[float]()
@@ -174,6 +191,34 @@ def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str,
     return result
 
 
+def readings(written: Written, sets: list[list[int]], num_read: int) -> dict[str, Any]:
+    """What the judge from outside reads of kanji that are predicted from sets of known labels."""
+    kanji = [character for character in named_lists()["kanji"] if is_readable(character)]
+    place = {character: i for i, character in enumerate(kanji)}
+    judge = OutsideJudge(kanji)
+    read, read_dense = list[tuple[int, bool]](), list[bool]()  # number of strokes, as intended
+    for i, known in enumerate(sets):
+        unseen = set(kanji).difference(written.characters(known))
+        asked = [c for c in np.random.default_rng(i).permutation(kanji) if c in unseen]
+        asked = [c for c in asked if judge.knows[place[c]]][:num_read]
+        dense = [c for c in DENSE if c in unseen]
+        for person in written.people:
+            own = asked[person :: len(written.people)]
+            images = draw(written.hand(person, known), own + dense, SIZE_PX)
+            found = judge.predict(images) == [place[c] for c in own + dense]
+            read += zip((len(model_of(c).strokes) for c in own), found.tolist(), strict=False)
+            read_dense += found[len(own) :].tolist()
+    counts, right = np.array(read).T
+    by_strokes = {name: right[np.isin(counts, span)] for name, span in STROKES.items()}
+    return {
+        "judge": outside_judge.installed(),
+        "num_read": len(right),
+        "read_as_intended": float(right.mean()),
+        "read_as_intended_by_strokes": {name: float(x.mean()) for name, x in by_strokes.items()},
+        "read_as_intended_dense": float(np.mean(read_dense)),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -182,6 +227,9 @@ def main() -> None:
     parser.add_argument("--num-known", type=int, required=True)
     parser.add_argument("--truth", type=Path, help="pen strokes of each image, JSON")
     parser.add_argument("--limit", type=int, default=400, help="unseen characters, at random")
+    parser.add_argument(
+        "--num-read", type=int, default=400, help="kanji of each set, for the judge"
+    )
     parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
     parser.add_argument("--sheet", type=Path, help="PNG: KanjiVG, then each person")
@@ -207,6 +255,8 @@ def main() -> None:
         key: None if results[0][key] is None else float(np.mean([r[key] for r in results]))  # type: ignore[arg-type]
         for key in results[0]
     }
+    if outside_judge.installed():
+        means |= readings(written, [known for known, _ in sets], arguments.num_read)
     if arguments.sheet:
         models = {c: boxed(model_of(c).strokes) for c in arguments.characters}
         hands = [written.hand(person, sets[0][0]) for person in written.people]

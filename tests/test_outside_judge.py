@@ -5,9 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from benchmarks.hands import readings
 from handwriting.characters.classes import named_lists
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
+from handwriting.sources.hands import Hand, boxed
+from handwriting.sources.handwritten_strokes import MODEL_RADIUS, model_of
 from handwriting.sources.strokes import draw_canonical, read_drawing
 from training_character_classification.measures import outside_judge
 from training_character_classification.measures.outside_judge import OutsideJudge, lines
@@ -22,8 +25,7 @@ LACKED = "鯵"  # its other form 鰺 is known
 
 def drawn(characters: Sequence[str], radius: float = 0.03, size_px: int = 64) -> Uint8:
     strokes = [read_drawing(character).strokes for character in characters]
-    images = [draw_canonical(own, np.full(own.shape[:2], radius), size_px) for own in strokes]
-    return np.stack(images)
+    return draw_canonical([(own, np.full(own.shape[:2], radius)) for own in strokes], size_px)
 
 
 @needs_judge
@@ -78,3 +80,28 @@ def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outside_judge.installed() is None
     with pytest.raises(InputError, match=r"pip install '.*\[judge\]'"):
         OutsideJudge("愛")
+
+
+class Printed:
+    """Two people who write as KanjiVG draws, the second one the first stroke only."""
+
+    people = range(2)
+
+    def characters(self, labels: list[int]) -> list[str]:
+        return ["愛" for _ in labels]
+
+    def hand(self, person: int, known: list[int]) -> Hand:
+        assert self.characters(known) == ["愛"]
+        strokes = {c: boxed(model_of(c).strokes) for c in KANJI}
+        if person == 1:
+            strokes = {c: np.tile(own[:1], (len(own), 1, 1)) for c, own in strokes.items()}
+        return Hand("x", strokes, MODEL_RADIUS)
+
+
+@needs_judge
+def test_what_is_read_of_hands_is_a_share_of_all_people() -> None:
+    found = readings(Printed(), [[7], [7]], 60)  # type: ignore[arg-type]
+    assert found["num_read"] == 120
+    assert 0.45 < found["read_as_intended"] < 0.6
+    assert found["read_as_intended_dense"] == 0.5
+    assert len(found["read_as_intended_by_strokes"]) == 4
