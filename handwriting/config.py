@@ -233,16 +233,16 @@ class CDiffusion(GeneratorTraining):
     learning_rate: LearningRate = 1e-3
     drawing: bool = True  # it sees a line drawing of the character, in use drawn in the hand
     condition: Condition = Condition.character
-    dim: GroupedChannels = 64  # channels of the first level, at half the image's size
+    dim: GroupedChannels = 48  # channels of the first level, at half the image's size
     dim_mults: Multipliers = default([1, 2, 4])  # of dim, per level
-    num_blocks: Layers = 2  # per level
+    num_blocks: Layers = 1  # per level
     num_style_images: Annotated[int, Within(1, 1000)] = 2  # by one hand, whose style is their mean
     condition_dropout: Share = 0.1  # how often the null condition is trained
     ema_decay: Share = 0.995  # of the average of the weights; 0: the last ones
     start: str | None = None  # weights to start from; null: random ones
     # Of the network, for one image; chosen by measurement: training_cdiffusion_model/README.md
-    num_evaluations: Annotated[int, Within(1, 10_000)] = 4  # Euler steps
-    guidance: Annotated[float, Within(0, 100)] = 1.5  # 1: none
+    num_evaluations: Annotated[int, Within(1, 10_000)] = 2  # Euler steps
+    guidance: Annotated[float, Within(0, 100)] = 1.0  # 1: none
 
 
 @dataclass
@@ -291,7 +291,7 @@ class Redrawn:
     """Training writers' own letter forms, written again."""
 
     spread: Annotated[float, Within(0, 10)] = 1.0  # of how writings differ; 1: as one person's do
-    morphing: Share = 0.0  # of the images, half-way to another writer's form or to KanjiVG's
+    morphing: Share = 0.0  # of the images, up to half way to another writer's form or KanjiVG's
 
 
 @dataclass

@@ -25,6 +25,7 @@ from handwriting.config import CDiffusion, Condition, Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.bank import ImageBank, Mixture
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.drawn import require_drawings
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.images.canonical import Uint8
@@ -98,6 +99,8 @@ def main(config: Config) -> Path:
         made_by = "training_cdiffusion_model/train.py"
         start = load_weights(settings.start, "cdiffusion", made_by, config.size_px)
     corpus = open_corpus(config)
+    if settings.drawing:
+        require_drawings(corpus.characters)
     sections = ("seed", "size_px", "data", "fonts", "structure", "cdiffusion")
     before = [weights for weights in (clip, start) if weights]
     inputs = {"corpus": corpus.key, **{weights.kind: weights.path for weights in before}}

@@ -25,6 +25,7 @@ from torch.optim import Adam
 from handwriting.config import Config, Content, StepType
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.drawn import require_drawings
 from handwriting.errors import InputError
 from handwriting.images.sheets import float_sheet
 from handwriting.networks.encoders import Classifier
@@ -61,6 +62,8 @@ def train_step(config: Config, step_type: str) -> Path:
     settings, mode = config.style_transfer, config.model_mode.value
     start, clip, encoder = start_weights(config, step_type), *frozen_weights(config)
     corpus = open_corpus(config)
+    if settings.content is Content.drawing:
+        require_drawings(corpus.characters)
     sections = ("seed", "size_px", "data", "fonts", "structure", "model_mode", "style_transfer")
     files = {weights.kind: weights.path for weights in (*start, clip, encoder)}
     inputs = {**files, "corpus": corpus.key, "step": step_type}

@@ -16,7 +16,7 @@ from handwriting.images.thinning import line_drawings
 from handwriting.runs.inference import stroke_reader
 from handwriting.sources.hand_drawings import HandDrawings
 from handwriting.sources.hands import hands_of
-from handwriting.sources.handwritten_strokes import is_readable
+from handwriting.sources.handwritten_strokes import MAX_STROKES, is_readable
 
 
 class DrawnInHands:
@@ -32,11 +32,7 @@ class DrawnInHands:
     def __init__(
         self, styles: PackedImages, corpus: Corpus, characters: Sequence[str], config: Config
     ) -> None:
-        report_problems(
-            "drawn in a hand",
-            [f"{c} (U+{ord(c):04X}): no drawing" for c in characters if not is_readable(c)],
-            "Choose other characters, or for style transfer generation.contents=[fonts,writers].",
-        )
+        require_drawings(characters)
         written = corpus.without_unseen(styles)
         hands, _ = hands_of(written, *stroke_reader(), Path(config.cache_dir))
         self.writers = [hand.name for hand in hands]
@@ -49,6 +45,23 @@ class DrawnInHands:
         """(B, 1, H, W) in [-1, 1]: each time a little otherwise, as what is wanted decides."""
         images, _ = self._drawings.draw(wanted, [self.writers.index(name) for name in writers])
         return to_float(torch.from_numpy(line_drawings(images)))
+
+
+def require_drawings(characters: Sequence[str]) -> None:
+    """Check that characters can be drawn in a hand.
+
+    Raises:
+        InputError: those that KanjiVG has no drawing of.
+    """
+    report_problems(
+        "drawn in a hand",
+        [
+            f"{c} (U+{ord(c):04X}): KanjiVG has no drawing of at most {MAX_STROKES} strokes"
+            for c in characters
+            if not is_readable(c)
+        ],
+        "Choose other characters, or cdiffusion.drawing=false and style_transfer.content=images.",
+    )
 
 
 def inputs_of_drawings(config: Config) -> dict[str, object]:
