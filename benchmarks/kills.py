@@ -59,6 +59,8 @@ from training_cdiffusion_model import generate_images as cdiffusion_images, trai
 from training_character_classification import judge, test, train as classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as dcgan_images, train as dcgan
+from training_redrawn import generate_images as redrawn_images, train as redrawn
+from training_stroke_reader import train as stroke_reader
 from training_style_transfer import (
     generate_images as style_transfer_images,
     train as style_transfer,
@@ -73,10 +75,13 @@ OVERRIDES = [
     *(
         f"{stage}.num_steps={NUM_STEPS}"
         for stage in ("image_encoder", "text_encoder", "clip", "dcgan", "vae", "cdiffusion",
-                      "classifier")
+                      "stroke_reader", "classifier")
     ),
     *(f"style_transfer.num_steps.{step}=40" for step in STEPS),
-    *(f"{stage}.sample_every=40" for stage in ("style_transfer", "dcgan", "vae", "cdiffusion")),
+    *(
+        f"{stage}.sample_every=40"
+        for stage in ("style_transfer", "dcgan", "vae", "cdiffusion", "stroke_reader")
+    ),
     "generation.num_per_character=100", f"evaluation.judge_steps={NUM_STEPS}",
 ]  # fmt: skip
 FEWER = ["vae.num_steps=40", "classifier.num_steps=40", "evaluation.judge_steps=40"]
@@ -170,6 +175,11 @@ STAGES = {
     "cdiffusion": Stage(cdiffusion.main, "study/cdiffusion"),
     "cdiffusion_images": Stage(
         cdiffusion_images.main, "study/generated/cdiffusion", ("cdiffusion",), marks=()
+    ),
+    "stroke_reader": Stage(stroke_reader.main, "study/stroke_reader", (), (), True),
+    "redrawn": Stage(redrawn.main, "study/redrawn", (), (), True, ()),
+    "redrawn_images": Stage(
+        redrawn_images.main, "study/generated/redrawn", ("redrawn",), marks=()
     ),
     "classifier": Stage(classifier.main, "study/classifier/real+classical"),
     "judge_classifier": Stage(

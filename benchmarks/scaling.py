@@ -231,7 +231,7 @@ def untrained(config: Config, classes: int) -> Generator:
     sizes = config.style_transfer
     return Generator(
         "adain", classes, config.clip.embedding_dim, sizes.dim, sizes.dim_mults, sizes.num_blocks,
-        sizes.patch_px, sizes.full_attention,
+        sizes.patch_px, sizes.full_attention, is_inking=False,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ GPU = "runtime.device=cuda"
 Compute = Callable[[nn.Module, Tensor, Tensor], Tensor]
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Compute]] = {
     "generator": (
-        lambda: Generator("adain_mlp", 6, 0, 16, (1, 2), 1, 2, True),
+        lambda: Generator("adain_mlp", 6, 0, 16, (1, 2), 1, 2, True, is_inking=True),
         lambda network, images, labels: network(images, network.style(images), labels),
     ),
     "discriminator": (lambda: Discriminator(8, 2), lambda network, images, _: network(images)),
