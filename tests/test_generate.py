@@ -22,10 +22,11 @@ from handwriting.config import Config
 from handwriting.corpus import drawn as drawn_module, generation
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import matching, open_corpus
-from handwriting.corpus.generation import ImageRequest, WriterIndex
+from handwriting.corpus.generation import ImageRequest, WriterIndex, leading_hands
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
+from handwriting.images.packed import PackedImages
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.images.thinning import line_drawings
 from handwriting.runs.weights import save_weights
@@ -317,6 +318,22 @@ def test_what_cannot_be_drawn_in_a_hand_is_named(study: Callable[..., Config]) -
     named = ("generation.contents=[hands]", "generation.content_names=[Serif]")
     with pytest.raises(InputError, match=r"without content_names"):
         generate_images.main(study(*named, content="drawing"))
+
+
+def test_characters_without_strokes_are_named_before_anything_is_trained() -> None:
+    drawn_module.require_drawings("あ木")
+    with pytest.raises(InputError, match=r"(?s)※ \(U\+203B\).*cdiffusion.drawing=false"):
+        drawn_module.require_drawings("あ※木")
+
+
+def test_the_hand_with_the_largest_share_leads() -> None:
+    images = np.zeros((4, 16, 16), np.uint8)
+    styles = PackedImages(
+        images, np.arange(4), np.array([1, 0, 2, 1]), tuple(SMOKE), ("a", "b", "c")
+    )
+    picks = np.array([[0, 1], [2, 3]])
+    shares = torch.tensor([[0.3, 0.7], [0.6, 0.4]])
+    assert leading_hands(styles, picks, shares) == ["a", "c"]
 
 
 def test_line_drawings_may_be_of_images(

@@ -31,6 +31,7 @@ from handwriting.corpus.generation import (
     generate,
     hand_shares,
     hands,
+    leading_hands,
     noise,
 )
 from handwriting.errors import InputError
@@ -77,9 +78,8 @@ def main(config: Config) -> Path:
             each = labels.repeat_interleave(num_hands)
             drawing = None
             if drawn:
-                most = picks[:, 0].reshape(shares.shape)[np.arange(len(wanted)), shares.argmax(1)]
-                drawing = drawn.draw(wanted, [styles.writer_names[i] for i in styles.writers[most]])
-                drawing = drawing.to(device)
+                leading = leading_hands(styles, picks[:, 0].reshape(shares.shape), shares.cpu())
+                drawing = drawn.draw(wanted, leading).to(device)
             x_0 = noise(wanted, 1, config.size_px, config.size_px).to(device)
             with runtime.autocast():
                 conditions = network.condition(each, style_images, torch.zeros_like(each).bool())

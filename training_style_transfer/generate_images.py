@@ -38,6 +38,7 @@ from handwriting.corpus.generation import (
     generate,
     hand_shares,
     hands,
+    leading_hands,
 )
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_float, to_uint8
@@ -85,7 +86,7 @@ def main(config: Config) -> Path:
         else:
             contents = images_of(kinds, characters, corpus, config)
             given.append(contents)
-            if is_thin(weights):
+            if takes_drawings(weights):
                 contents = packed_line_drawings(contents, Path(config.cache_dir))
             content_of = given_contents(Features(encode, contents, runtime))
         style_of = Features(
@@ -98,11 +99,10 @@ def main(config: Config) -> Path:
             each_hand = [one.rng for one in wanted for _ in range(settings.num_hands)]
             style = np.array([style_by_hand.pick(0, 1, rng)[0] for rng in each_hand])
             shares = hand_shares(wanted, settings.num_hands)
-            most = style.reshape(shares.shape)[np.arange(len(wanted)), shares.argmax(dim=1)]
             labels = torch.tensor([one.label for one in wanted], device=runtime.device)
             mixed = mix(style_of(style.tolist()), shares)
-            whose = [styles.writer_names[i] for i in styles.writers[most]]
-            features, content = content_of(wanted, whose)
+            leading = leading_hands(styles, style.reshape(shares.shape), shares)
+            features, content = content_of(wanted, leading)
             with runtime.autocast():
                 condition = generator.condition(labels)
                 images = generator.decoder(features, mixed, condition, content)
@@ -128,13 +128,17 @@ def content_kinds(config: Config, weights: Weights) -> list[str]:
     """
     settings = config.generation
     if settings.contents is None:
-        return HANDS if is_thin(weights) and not settings.content_names else ["fonts", "writers"]
+        return (
+            HANDS
+            if takes_drawings(weights) and not settings.content_names
+            else ["fonts", "writers"]
+        )
     if "hands" in settings.contents and (settings.contents != HANDS or settings.content_names):
         raise InputError(
             f"generation.contents={settings.contents}: hands are those of the styles, and stand "
             "alone, without content_names; generation.style_names chooses among them"
         )
-    if settings.contents == HANDS and not is_thin(weights):
+    if settings.contents == HANDS and not takes_drawings(weights):
         raise InputError(
             f"generation.contents=[hands]: {weights.path} was trained with "
             "style_transfer.content=images and takes no drawings; choose [fonts,writers]"
@@ -142,7 +146,7 @@ def content_kinds(config: Config, weights: Weights) -> list[str]:
     return settings.contents
 
 
-def is_thin(weights: Weights) -> bool:
+def takes_drawings(weights: Weights) -> bool:
     """Whether a generator was trained with line drawings as contents."""
     return bool(weights.arguments["is_inking"])
 

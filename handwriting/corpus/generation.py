@@ -137,6 +137,12 @@ def hand_shares(wanted: Sequence[ImageRequest], num_hands: int) -> Tensor:
     return torch.from_numpy(np.stack(shares).astype(np.float32))
 
 
+def leading_hands(styles: PackedImages, picks: Int64, shares: Tensor) -> list[str]:
+    """The hand with the largest share in each image, of H style images and shares (B, H)."""
+    most = picks[np.arange(len(picks)), shares.argmax(dim=1).numpy()]
+    return [styles.writer_names[i] for i in styles.writers[most]]
+
+
 def claimed(styles: PackedImages, picks: Int64) -> list[str]:
     """Whose hand each image is in, of H style images (B, H); nobody's where several are mixed."""
     hands_of = styles.writers[picks]
