@@ -73,6 +73,31 @@ def test_a_component_that_was_written_is_written_again() -> None:
     assert moved.argmax() == 0
 
 
+def test_ends_follow_the_strokes_that_they_are_near_to() -> None:
+    box, lines = model("口"), model("二")
+    elsewhere = box + np.array([0.1, 0.2])
+    np.testing.assert_allclose(hands.joined(elsewhere, box), elsewhere)
+    shifted = box.copy()
+    shifted[2, :, 1] += 0.2  # the lower side, which both others reach
+    moved = hands.joined(shifted, box) - box
+    assert 0.08 < moved[2, 0, 1] < 0.12
+    assert 0.08 < moved[2, -1, 1] < 0.12
+    assert moved[0, -1, 1] > 0.04 > 0.01 > moved[0, 0, 1]  # the left side's lower end
+    apart = lines + np.array([[[0, -0.1]], [[0, 0.1]]])
+    np.testing.assert_allclose(hands.joined(apart, lines), apart, atol=1e-3)
+
+
+def test_predicted_strokes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gap() -> float:
+        known = [{c: written(c, number) for c in "アイウエオカキク"} for number in range(6)]
+        drawn = [predict(Hand("x", own, 0.03), "口")["口"] for own in known]
+        return float(np.mean([np.linalg.norm(left[0] - top[0]) for left, top, _ in drawn]))
+
+    joined = gap()
+    monkeypatch.setattr(hands, "joined", lambda strokes, model: strokes)
+    assert joined < 0.8 * gap()
+
+
 def test_the_order_of_characters_does_not_matter() -> None:
     strokes = {c: written(c, 0) for c in KNOWN}
     forward = predict(Hand("x", strokes, 0.03), UNSEEN)
