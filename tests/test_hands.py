@@ -76,15 +76,15 @@ def test_a_component_that_was_written_is_written_again() -> None:
 def test_ends_follow_the_strokes_that_they_are_near_to() -> None:
     box, lines = model("口"), model("二")
     elsewhere = box + np.array([0.1, 0.2])
-    np.testing.assert_allclose(hands.joined(elsewhere, box), elsewhere)
+    np.testing.assert_allclose(hands.joined(elsewhere, box, 0.5), elsewhere)
     shifted = box.copy()
     shifted[2, :, 1] += 0.2  # the lower side, which both others reach
-    moved = hands.joined(shifted, box) - box
+    moved = hands.joined(shifted, box, 0.5) - box
     assert 0.08 < moved[2, 0, 1] < 0.12
     assert 0.08 < moved[2, -1, 1] < 0.12
     assert moved[0, -1, 1] > 0.04 > 0.01 > moved[0, 0, 1]  # the left side's lower end
     apart = lines + np.array([[[0, -0.1]], [[0, 0.1]]])
-    np.testing.assert_allclose(hands.joined(apart, lines), apart, atol=1e-3)
+    np.testing.assert_allclose(hands.joined(apart, lines, 0.5), apart, atol=1e-3)
 
 
 def test_predicted_strokes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +94,22 @@ def test_predicted_strokes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         return float(np.mean([np.linalg.norm(left[0] - top[0]) for left, top, _ in drawn]))
 
     joined = gap()
-    monkeypatch.setattr(hands, "joined", lambda strokes, model: strokes)
+    monkeypatch.setattr(hands, "joined", lambda strokes, model, share: strokes)
     assert joined < 0.8 * gap()
+
+
+def test_the_more_is_known_the_less_are_ends_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = []
+
+    def noted(strokes: Float64, model: Float64, share: float) -> Float64:
+        shares.append(share)
+        return strokes
+
+    monkeypatch.setattr(hands, "joined", noted)
+    for known in ("一", KNOWN):
+        predict(Hand("x", {c: model(c) for c in known}, 0.03), "口")
+    assert 0.5 > shares[0] > 0.49
+    assert 0.1 < shares[1] < 0.4
 
 
 def test_the_order_of_characters_does_not_matter() -> None:

@@ -58,6 +58,7 @@ from handwriting.storage.atomic import write_bytes
 
 BOX = 1.72  # side of the box that strokes are compared in
 JOINT_LENGTH = 0.25  # how near to a stroke the end of another is, to be kept there
+JOINT_STROKES = 300  # known ones that halve by how much
 NESTED = 3  # components that a stroke belongs to, the smallest ones and the character itself
 METADATA = "hand"  # one entry of JSON
 
@@ -321,12 +322,15 @@ def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
         drawn = np.concatenate([_model(c) for c in unknown]) + moved[:, None] + bent
         ends = np.cumsum([len(_model(character)) for character in unknown])
         parts = np.split(drawn, ends[:-1])
-        found |= {c: boxed(joined(part, _model(c))) for c, part in zip(unknown, parts, strict=True)}
+        # The more strokes are known, the better they tell themselves what meets.
+        share = 0.5 / (1 + len(models) / JOINT_STROKES)
+        for character, part in zip(unknown, parts, strict=True):
+            found[character] = boxed(joined(part, _model(character), share))
     return {character: found[character] for character in characters}
 
 
-def joined(strokes: Float64, model: Float64) -> Float64:
-    """Strokes (S, P, 2) with their ends where other strokes are, half way.
+def joined(strokes: Float64, model: Float64, share: float) -> Float64:
+    """Strokes (S, P, 2) with their ends moved a share of the way to where other strokes are.
 
     The processes do not know what meets: strokes of 口, predicted one by one, leave gaps, and those
     of 目 stand out. So the ends of each follow the strokes that they are near to in the model.
@@ -339,7 +343,7 @@ def joined(strokes: Float64, model: Float64) -> Float64:
     weights = _bell(squared.min(axis=-1), JOINT_LENGTH)[..., None]
     deviations = strokes - model
     pull = weights * (deviations[everyone, nearest] - deviations[:, [0, -1], None])
-    moved = 0.5 * pull.sum(axis=2) / np.maximum(1, weights.sum(axis=2))  # (S, 2, 2)
+    moved = share * pull.sum(axis=2) / np.maximum(1, weights.sum(axis=2))  # (S, 2, 2)
     along = np.linspace(0, 1, NUM_POINTS)[:, None]
     return strokes + (1 - along) * moved[:, 0, None] + along * moved[:, 1, None]
 
