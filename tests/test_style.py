@@ -40,12 +40,16 @@ def test_an_ellipse_is_as_wide_for_its_height_as_it_is_drawn(proportion: float) 
     assert found[0] == pytest.approx(0, abs=1e-6)
 
 
-def test_grey_ink_is_measured_like_black_and_width_by_its_logarithm() -> None:
-    ink = np.zeros((1, 64, 64), np.uint8)
-    ink[0, 20:22, 4:60] = 240
-    wide = np.repeat(ink, 2, axis=1)[:, :64]
-    np.testing.assert_allclose(traits(ink), traits(ink // 2), atol=1e-9)
-    assert traits(wide)[0, 1] - traits(ink)[0, 1] == pytest.approx(np.log(2), abs=0.05)
+def test_width_is_measured_below_a_pixel_too() -> None:
+    """Lines of half a pixel, between two pixels and on one; of one, of two."""
+    between, half, one, two = np.zeros((4, 1, 64, 64), np.uint8)
+    for image, rows, level in (
+        (between, [20, 21], 60), (half, [20], 120), (one, [20], 240), (two, [20, 21], 240),
+    ):  # fmt: skip
+        image[0, rows, 4:60] = level
+    widths = np.exp([traits(image)[0, 1] for image in (between, half, one, two)])
+    np.testing.assert_allclose(widths, [0.5, 0.5, 1, 2], rtol=0.1)
+    np.testing.assert_allclose(traits(one)[0, [0, 2]], traits(half)[0, [0, 2]])
 
 
 def test_a_line_without_height_is_no_infinite_slant() -> None:

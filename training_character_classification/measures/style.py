@@ -23,8 +23,9 @@ def traits(images: Uint8) -> Float64:
     Slant and proportion are the ellipticity of the ink's second moments. For a character as wide as
     high they grow by s when it is sheared by s, to the right above, and by a when it gets e^a times
     as wide for its height. They stay within 1 where there is hardly any height to divide by (一).
-    Lines that rise to the right count as slant. Over 40 simulated writers the means correlate .90
-    with what they were made with (slant less rise), .95 (width) and .91.
+    Lines that rise to the right count as slant. A pen of less than a pixel leaves grey ink, which
+    is taken for that much less width. Over 40 simulated writers at 32 px means of 30 characters
+    correlate .90 with what they were made with (slant less rise), .96 (width) and .91.
 
     Args:
         images: (N, H, W) uint8, bright ink on dark; none is blank.
@@ -38,7 +39,8 @@ def traits(images: Uint8) -> Float64:
     x_x, y_y = ink.sum(axis=1) @ across**2 - x**2, ink.sum(axis=2) @ down**2 - y**2
     x_y = ink @ across @ down - x * y  # y grows downwards
     size = np.maximum(x_x + y_y, 1e-6)  # a single pixel has none
-    width = np.log(appearance(images)[:, 0])
+    level = (ink * images).sum(axis=(1, 2)) / 255  # of the ink, on average
+    width = np.log(level * appearance(images)[:, 0])
     return np.stack([-2 * x_y / size, width, (x_x - y_y) / size], axis=1)
 
 
