@@ -38,6 +38,11 @@ class Generator:
         """The configuration that both stages take."""
         return replace(config, model_mode=self.mode) if self.mode else config
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its images begin as characters drawn in a hand."""
+        return self.mode is not None or self.name in ("redrawn", "cdiffusion")
+
     def needs_clip(self, config: Config) -> bool:
         """Whether it is trained with CLIP or its encoders."""
         return self.mode is not None or self.condition(config) is Condition.text

@@ -141,7 +141,7 @@ def ignored(config: Config) -> dict[str, str]:
     unread = {
         **{row.name: row.name not in study.generators for row in GENERATORS.values()
            if not row.mode},
-        "redrawn": not any(row.mode or row.name in ("redrawn", "cdiffusion") for row in generators),
+        "redrawn": not any(row.is_drawn for row in generators),
         "style_transfer": not any(row.mode for row in generators),
         **{name: name not in trained for name in ("image_encoder", "text_encoder", "clip")},
         "aug": not {"image_encoder", "clip"} & trained.keys(),

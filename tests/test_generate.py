@@ -22,7 +22,7 @@ from handwriting.config import Config
 from handwriting.corpus import drawn as drawn_module, generation
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import matching, open_corpus
-from handwriting.corpus.generation import ImageRequest, WriterIndex, leading_hands
+from handwriting.corpus.generation import WriterIndex, leading_hands
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
@@ -288,11 +288,11 @@ def test_contents_are_drawn_in_the_hand_of_the_style(
     draw, thin = HandDrawings.draw, line_drawings
 
     def noted(
-        self: HandDrawings, wanted: list[ImageRequest], own: list[int]
+        self: HandDrawings, characters: list[str], own: list[int], rngs: list[np.random.Generator]
     ) -> tuple[Uint8, list[bool]]:
         names = [self.hands[i].name for i in own]
-        drawn.extend(zip([one.character for one in wanted], names, strict=True))
-        return draw(self, wanted, own)
+        drawn.extend(zip(characters, names, strict=True))
+        return draw(self, characters, own, rngs)
 
     def noted_thin(images: Uint8) -> Uint8:
         contents.extend(thin(images))

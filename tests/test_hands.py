@@ -11,6 +11,7 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.packed import PackedImages
 from handwriting.sources import hands
+from handwriting.sources.hand_drawings import draw, redraw
 from handwriting.sources.hands import CENTRES, SHAPES, Hand, boxed, load_hand, predict
 from handwriting.sources.handwritten_strokes import HandwrittenStrokes, model_of
 from handwriting.sources.lines import write_line
@@ -129,7 +130,7 @@ def test_covariances_are_some_processes(process: hands.Process) -> None:
 
 def test_images_are_canonical_and_of_the_pen() -> None:
     strokes = {c: written(c, 2) for c in KNOWN}
-    thin, thick = (hands.draw(Hand("x", strokes, r), UNSEEN, 48) for r in (0.015, 0.03))
+    thin, thick = (draw(Hand("x", strokes, r), UNSEEN, 48) for r in (0.015, 0.03))
     for image in (*thin, *thick):
         np.testing.assert_array_equal(canonical(image, 48), image)
     assert (thick > 127).sum() > 1.5 * (thin > 127).sum()
@@ -138,7 +139,7 @@ def test_images_are_canonical_and_of_the_pen() -> None:
 def test_a_character_is_redrawn_the_same_among_others() -> None:
     def redrawn(characters: str) -> Uint8:
         rngs = [np.random.default_rng(ord(character)) for character in characters]
-        return hands.redraw(
+        return redraw(
             characters, [model(c) for c in characters], [0.03] * len(characters), 1.0, rngs, 40
         )
 

@@ -23,14 +23,13 @@ from torch import Tensor
 
 from handwriting.config import CDiffusion, Condition, Config
 from handwriting.corpus.audit import writers_seen
-from handwriting.corpus.bank import ImageBank, Mixture
+from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.corpus.drawn import require_drawings
 from handwriting.errors import InputError
 from handwriting.images.augment import to_float
 from handwriting.images.canonical import Uint8
 from handwriting.images.sheets import float_sheet
-from handwriting.images.thinning import packed_line_drawings
 from handwriting.networks.optimizer import MovingAverage, one_cycle
 from handwriting.rng import Rng
 from handwriting.runs.folder import run_folder
@@ -72,8 +71,7 @@ class StyleFeed:
         self._mixture = Mixture(corpus, corpus.sources, device)
         self._drawings = None
         if settings.drawing:
-            drawings = packed_line_drawings(self._mixture.packed, cache_dir)
-            self._drawings = ImageBank(drawings, device)
+            self._drawings = self._mixture.line_drawings(cache_dir)
         self._settings = settings
 
     def draw(self, batch_size: int, rng: Rng) -> Batch:

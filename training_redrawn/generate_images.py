@@ -46,7 +46,8 @@ def main(config: Config) -> Path:
 
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
             own = [int(one.rng.integers(len(hands))) for one in wanted]
-            images, is_own = drawings.draw(wanted, own)
+            characters, rngs = [one.character for one in wanted], [one.rng for one in wanted]
+            images, is_own = drawings.draw(characters, own, rngs)
             whose = zip(own, is_own, strict=True)
             writers = [hands[i].name if is_one else UNKNOWN_WRITER for i, is_one in whose]
             return GeneratedBatch(images, writers)

@@ -27,7 +27,8 @@ from handwriting.runs.inference import stroke_reader
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
-from handwriting.sources.hands import Hand, draw, hands_of, pack
+from handwriting.sources.hand_drawings import draw
+from handwriting.sources.hands import Hand, hands_of, pack
 from handwriting.sources.handwritten_strokes import is_readable
 from handwriting.sources.lines import write_line
 

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from handwriting.config import Content, StyleTransfer
-from handwriting.corpus.bank import ImageBank, Mixture
+from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus, matching
 from handwriting.images.augment import place, random_placement
-from handwriting.images.thinning import packed_line_drawings
 from handwriting.rng import Rng
 
 # How often content and style come from each kind of source.
@@ -60,8 +59,7 @@ class PairFeed:
         self._mixture = Mixture(corpus, {**corpus.sources, "reference": reference_font}, device)
         self._contents = self._mixture.bank
         if settings.content is Content.drawing:
-            drawings = packed_line_drawings(self._mixture.packed, cache_dir)
-            self._contents = ImageBank(drawings, device)
+            self._contents = self._mixture.line_drawings(cache_dir)
 
     def draw(self, step_type: str, batch_size: int, rng: Rng) -> Batch:
         """One batch of a training step; every class is equally likely."""

@@ -40,6 +40,7 @@ def is_kanji(character: str) -> bool:
     return unicodedata.name(character, "").startswith("CJK UNIFIED")
 
 
+@cache
 def is_visible(text: str) -> bool:
     """Whether a text is characters with their marks, with nothing that cannot be seen in it."""
     return not _SELECTOR.search(text) and all(is_character(c[0]) for c in divided(text))

@@ -1,6 +1,7 @@
 """Packed images on a device, drawn in batches: by class, by writer, by source, or any."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages, concatenate, in_parts
+from handwriting.images.thinning import packed_line_drawings
 from handwriting.rng import Rng
 
 
@@ -105,11 +107,10 @@ class Mixture:
     def __init__(
         self, corpus: Corpus, sources: Mapping[str, PackedImages], device: torch.device
     ) -> None:
-        parts = [corpus.without_unseen(source) for source in sources.values()]
+        self._parts = parts = [corpus.without_unseen(source) for source in sources.values()]
         self.names = tuple(sources)
         self._weights: dict[tuple[float, ...], Tensor] = {}  # of the sources, on the device
-        self.packed = concatenate(parts)  # what the bank holds, in its order
-        self.bank = ImageBank(self.packed, device)
+        self.bank = ImageBank(concatenate(parts), device)
         self._num_classes = len(corpus.characters)
         self._seen = torch.tensor([corpus.characters.index(c) for c in corpus.seen], device=device)
         source_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
@@ -118,6 +119,11 @@ class Mixture:
         for name, part in zip(self.names, parts, strict=True):
             if absent := [c for c in part.absent() if c not in corpus.unseen]:
                 raise InputError(f"{name}: no image of {' '.join(absent)}")
+
+    def line_drawings(self, cache_dir: Path) -> ImageBank:
+        """The line drawings of the bank's images, in their order: made once for each source."""
+        drawings = [packed_line_drawings(part, cache_dir) for part in self._parts]
+        return ImageBank(concatenate(drawings), self.bank.labels.device)
 
     def draw_labels(self, batch_size: int, rng: Rng) -> Tensor:
         """The classes of a batch, every seen one equally likely."""

@@ -43,7 +43,9 @@ class DrawnInHands:
 
     def draw(self, wanted: Sequence[ImageRequest], writers: Sequence[str]) -> Tensor:
         """(B, 1, H, W) in [-1, 1]: each time a little otherwise, as what is wanted decides."""
-        images, _ = self._drawings.draw(wanted, [self.writers.index(name) for name in writers])
+        own = [self.writers.index(name) for name in writers]
+        characters, rngs = [one.character for one in wanted], [one.rng for one in wanted]
+        images, _ = self._drawings.draw(characters, own, rngs)
         return to_float(torch.from_numpy(line_drawings(images)))
 
 

@@ -1,22 +1,82 @@
 """Characters drawn in people's hands, each time a little otherwise."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 
 from handwriting.images.canonical import Uint8
-from handwriting.sources.hands import Hand, boxed, predict, redraw
+from handwriting.sources.hands import Hand, boxed, predict, scale_to_box
 from handwriting.sources.handwritten_strokes import model_of
+from handwriting.sources.simulated_writers import Writer, draw_deviation, joint, write
+from handwriting.sources.strokes import (
+    NUM_HABITS,
+    NUM_POINTS as PEN_POINTS,
+    Float64,
+    draw_canonical,
+    read_drawing,
+    smoothly,
+)
 
 
-class Request(Protocol):
-    """A character to draw, and what is random about it."""
+def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
+    """Canonical images (N, size_px, size_px) of characters in a person's hand.
 
-    @property
-    def character(self) -> str: ...
-    @property
-    def rng(self) -> np.random.Generator: ...
+    Raises:
+        InputError: KanjiVG has no drawing of a character.
+    """
+    drawn = predict(hand, characters)
+    written = []
+    for character in characters:
+        lines = smoothly(drawn[character], PEN_POINTS)
+        written.append((lines, np.full(lines.shape[:2], hand.radius_of(character))))
+    return draw_canonical(written, size_px)
+
+
+# How the writings of one character by one person differ: a quarter of a simulated writer's habits.
+SAMPLE = Writer(
+    slant=0.0, rise=0.0, aspect=0.0, regular_script=False, pen_width=0.0, pen_spread=0.0,
+    pressure=0.1, rounding=0.0, curl=0.0, tremor=0.003, flick=0.006, overshoot=0.03, reach=0.0,
+    lifting=np.inf, stroke_shift=0.008, stroke_turn=0.03, stroke_bow=0.025, component_shift=0.008,
+    component_scale=0.03, warp=0.01, component_habits=np.zeros((NUM_HABITS, 4)),
+)  # fmt: skip
+SPREADS = (
+    "tremor", "flick", "overshoot", "stroke_shift", "stroke_turn", "stroke_bow",
+    "component_shift", "component_scale", "warp",
+)  # fmt: skip
+
+
+def redraw(
+    characters: Sequence[str], strokes: Sequence[Float64], radii: Sequence[float], spread: float,
+    rngs: Sequence[np.random.Generator], size_px: int,
+) -> Uint8:  # fmt: skip
+    """Write the strokes of N characters again, a little otherwise.
+
+    Args:
+        strokes: of each, (S, P, 2), in a box, in the order of the character's in KanjiVG.
+        radii: of the pens, in the same unit.
+        spread: how much writings differ, 1 as those of one person do.
+        rngs: one for each character: it is drawn the same among others.
+
+    Returns:
+        Canonical images (N, size_px, size_px).
+    """
+    models = [read_drawing(character) for character in characters]
+    ems = [scale_to_box(model.strokes) for model in models]
+    drawings = []
+    for model, own, em in zip(models, strokes, ems, strict=True):
+        lines = smoothly(own, PEN_POINTS) / em
+        centres = model.membership.T @ lines.mean(axis=1) / model.membership.sum(axis=0)[:, None]
+        drawings.append(replace(model, strokes=lines, centres=centres))
+    habits = {name: spread * getattr(SAMPLE, name) for name in SPREADS}
+    deviation = joint(map(draw_deviation, rngs, drawings))
+    written = write(drawings, replace(SAMPLE, **habits, pen_width=1.0), deviation)
+    # The simulator narrows its pen where strokes are many; these already are.
+    drawn = [
+        (lines, pen * (radius / em / np.median(pen)))
+        for (lines, pen), radius, em in zip(written, radii, ems, strict=True)
+    ]
+    return draw_canonical(drawn, size_px)
 
 
 class HandDrawings:
@@ -40,25 +100,27 @@ class HandDrawings:
         self._forms.append({c: boxed(model_of(c).strokes) for c in characters})
         self._spread, self._morphing, self._size_px = spread, morphing, size_px
 
-    def draw(self, wanted: Sequence[Request], own: Sequence[int]) -> tuple[Uint8, list[bool]]:
+    def draw(
+        self, characters: Sequence[str], own: Sequence[int], rngs: Sequence[np.random.Generator]
+    ) -> tuple[Uint8, list[bool]]:
         """One writing each of B characters.
 
         Args:
             own: which hand writes each.
+            rngs: one for each: all that is random about it.
 
         Returns:
             canonical images (B, H, W), and whether nobody else's form is in each.
         """
         drawn, radii, are_own = [], [], []
-        for one, hand in zip(wanted, own, strict=True):
-            strokes, is_own = self._forms[hand][one.character], True
-            if one.rng.random() < self._morphing:
-                other = int(one.rng.integers(len(self._forms)))
-                share = one.rng.uniform(0, 0.5)
-                strokes = (1 - share) * strokes + share * self._forms[other][one.character]
+        for character, hand, rng in zip(characters, own, rngs, strict=True):
+            strokes, is_own = self._forms[hand][character], True
+            if rng.random() < self._morphing:
+                other = int(rng.integers(len(self._forms)))
+                share = rng.uniform(0, 0.5)
+                strokes = (1 - share) * strokes + share * self._forms[other][character]
                 is_own = other in (hand, len(self.hands))  # KanjiVG is nobody
             drawn.append(strokes)
-            radii.append(self.hands[hand].radius_of(one.character))
+            radii.append(self.hands[hand].radius_of(character))
             are_own.append(is_own)
-        characters, rngs = [one.character for one in wanted], [one.rng for one in wanted]
         return redraw(characters, drawn, radii, self._spread, rngs, self._size_px), are_own

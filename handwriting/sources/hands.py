@@ -14,7 +14,7 @@ Strokes have ``NUM_POINTS`` points, in a box of side ``BOX`` about its centre (:
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from scipy.linalg import cho_factor, cho_solve
 from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
 from handwriting.errors import InputError
-from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.sources.handwritten_strokes import (
@@ -37,22 +36,8 @@ from handwriting.sources.handwritten_strokes import (
     model_of,
     read_strokes,
 )
-from handwriting.sources.simulated_writers import (
-    Writer,
-    crowding,
-    draw_deviation,
-    joint,
-    write,
-)  # fmt: skip
-from handwriting.sources.strokes import (
-    NUM_HABITS,
-    NUM_POINTS as PEN_POINTS,
-    Float64,
-    Int64,
-    draw_canonical,
-    read_drawing,
-    smoothly,
-)
+from handwriting.sources.simulated_writers import crowding
+from handwriting.sources.strokes import Float64, Int64, read_drawing
 from handwriting.storage.arrays import Arrays
 from handwriting.storage.atomic import write_bytes
 
@@ -346,66 +331,6 @@ def joined(strokes: Float64, model: Float64, share: float) -> Float64:
     moved = share * pull.sum(axis=2) / np.maximum(1, weights.sum(axis=2))  # (S, 2, 2)
     along = np.linspace(0, 1, NUM_POINTS)[:, None]
     return strokes + (1 - along) * moved[:, 0, None] + along * moved[:, 1, None]
-
-
-def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
-    """Canonical images (N, size_px, size_px) of characters in a person's hand.
-
-    Raises:
-        InputError: KanjiVG has no drawing of a character.
-    """
-    drawn = predict(hand, characters)
-    written = []
-    for character in characters:
-        lines = smoothly(drawn[character], PEN_POINTS)
-        written.append((lines, np.full(lines.shape[:2], hand.radius_of(character))))
-    return draw_canonical(written, size_px)
-
-
-# How the writings of one character by one person differ: a quarter of a simulated writer's habits.
-SAMPLE = Writer(
-    slant=0.0, rise=0.0, aspect=0.0, regular_script=False, pen_width=0.0, pen_spread=0.0,
-    pressure=0.1, rounding=0.0, curl=0.0, tremor=0.003, flick=0.006, overshoot=0.03, reach=0.0,
-    lifting=np.inf, stroke_shift=0.008, stroke_turn=0.03, stroke_bow=0.025, component_shift=0.008,
-    component_scale=0.03, warp=0.01, component_habits=np.zeros((NUM_HABITS, 4)),
-)  # fmt: skip
-SPREADS = (
-    "tremor", "flick", "overshoot", "stroke_shift", "stroke_turn", "stroke_bow",
-    "component_shift", "component_scale", "warp",
-)  # fmt: skip
-
-
-def redraw(
-    characters: Sequence[str], strokes: Sequence[Float64], radii: Sequence[float], spread: float,
-    rngs: Sequence[np.random.Generator], size_px: int,
-) -> Uint8:  # fmt: skip
-    """Write the strokes of N characters again, a little otherwise.
-
-    Args:
-        strokes: of each, (S, P, 2), in a box, in the order of the character's in KanjiVG.
-        radii: of the pens, in the same unit.
-        spread: how much writings differ, 1 as those of one person do.
-        rngs: one for each character: it is drawn the same among others.
-
-    Returns:
-        Canonical images (N, size_px, size_px).
-    """
-    models = [read_drawing(character) for character in characters]
-    ems = [scale_to_box(model.strokes) for model in models]
-    drawings = []
-    for model, own, em in zip(models, strokes, ems, strict=True):
-        lines = smoothly(own, PEN_POINTS) / em
-        centres = model.membership.T @ lines.mean(axis=1) / model.membership.sum(axis=0)[:, None]
-        drawings.append(replace(model, strokes=lines, centres=centres))
-    habits = {name: spread * getattr(SAMPLE, name) for name in SPREADS}
-    deviation = joint(map(draw_deviation, rngs, drawings))
-    written = write(drawings, replace(SAMPLE, **habits, pen_width=1.0), deviation)
-    # The simulator narrows its pen where strokes are many; these already are.
-    drawn = [
-        (lines, pen * (radius / em / np.median(pen)))
-        for (lines, pen), radius, em in zip(written, radii, ems, strict=True)
-    ]
-    return draw_canonical(drawn, size_px)
 
 
 def _carried(process: Process, known: _Features, values: Float64, asked: _Features) -> Float64:
