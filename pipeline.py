@@ -21,7 +21,7 @@ from pathlib import Path
 
 from generators import GENERATORS, Generator, Stage, chosen
 from handwriting.config import Config, Evidence
-from handwriting.corpus.audit import audit, check_given
+from handwriting.corpus.audit import audit, check_given, redraw_arm
 from handwriting.corpus.corpus import open_corpus, record_study, require_test_writers
 from handwriting.errors import InputError
 from handwriting.overrides import refuse_values
@@ -95,6 +95,7 @@ def compare(config: Config, generators: list[Generator]) -> Path:
     generated = [arm for arm in arms if arm.use_gen]
     controls = [arm for arm in arms if not arm.use_gen]
     choose_control(config.pipeline.control, [arm_of(arm) for arm in arms])
+    check_redraw(config, controls)
     trained = encoders(config, generators)
     first: list[Stage] = [trained[name] for name in trained if name != "clip"]
     run_parallel([(stage, config) for stage in first], num_workers)
@@ -117,6 +118,20 @@ def compare(config: Config, generators: list[Generator]) -> Path:
     evaluation = replace(config.evaluation, recognisers=recognisers)
     test.main(replace(config, evaluation=evaluation))
     return write_study_report(config, {row.name: row.caption for row in generators})
+
+
+def check_redraw(config: Config, controls: list[Config]) -> None:
+    """Check that the recogniser of ``generation.redraw`` is there when images are generated.
+
+    Raises:
+        InputError: neither weights nor a control, which are trained before.
+    """
+    named, trained = redraw_arm(config), [str(arm_of(c)) for c in controls if c.seed == config.seed]
+    if named and named not in trained:
+        raise InputError(
+            f"generation.redraw={named}: expected weights, a run folder, or an arm of seed "
+            f"{config.seed} without generated images (there are: {', '.join(trained) or 'none'})"
+        )
 
 
 def encoders(config: Config, generators: list[Generator]) -> dict[str, Stage]:

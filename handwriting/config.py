@@ -306,6 +306,9 @@ class Generation:
     style_names: list[str] = default([])
     num_hands: Annotated[int, Within(1, 100)] = 1  # whose styles an image mixes
     batch_size: BatchSize = 128  # images made at a time
+    # A recogniser: weights, a run folder, or an arm of the study without generated images. What it
+    # does not read as intended is drawn again with other noise and style; null: nothing is
+    redraw: str | None = None
     output: str | None = None  # null: in the run folder of the generator
 
 

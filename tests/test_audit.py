@@ -188,6 +188,21 @@ def test_who_reads_the_judge_is_named(study: Study) -> None:
     assert lines(study) == [f"{name}: has seen {people}; {FILTERED} has read it"]
 
 
+def test_who_had_images_drawn_again_is_followed(study: Study) -> None:
+    redrawing = replace(study.config.generation, redraw="real+fonts+classical")
+    config = replace(study.config, generation=redrawing)
+    generate_images.main(config)
+    arm = "classifier/real+adain+classical/seed_0"
+    use_gen = str(study.folder / GENERATED / "manifest.json")
+    train_classifier.main(replace(config, use_gen=use_gen))
+    recogniser = f"{CONTROL}/classifier.safetensors"
+    audit(config, [study.folder / arm])
+    study.edit_facts(recogniser, writers_seen=[TRAIN, TESTED])
+    with pytest.raises(InputError) as caught:
+        audit(config, [study.folder / arm])
+    assert f"{recogniser}: has seen {TESTED} (test); {GENERATED} has read it" in str(caught.value)
+
+
 def test_what_is_not_of_the_study_is_named(study: Study) -> None:
     (key,) = read_json(study.folder / FILTERED / "config.json")["inputs"]["generated"]
     first, second = sorted((study.folder / GENERATED).glob("*/*.png"))[:2]

@@ -1,5 +1,6 @@
 """Generated images: canonical, decided by seed and number alone, credited to the right hand."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -8,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, ComposeSmoke
+from conftest import SMOKE, ComposeSmoke, edit_facts, smoke_overrides
 from hypothesis import given, strategies as st
 from PIL import Image
 from torch import Tensor, nn
@@ -20,21 +21,27 @@ import training_vae.generate_images as generate_vae
 from generators import GENERATORS
 from handwriting.config import Config
 from handwriting.corpus import drawn as drawn_module, generation
-from handwriting.corpus.audit import writers_seen
+from handwriting.corpus.audit import check_given, writers_seen
 from handwriting.corpus.corpus import matching, open_corpus
 from handwriting.corpus.generation import WriterIndex, leading_hands
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
-from handwriting.images.packed import PackedImages
+from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.images.thinning import line_drawings
-from handwriting.runs.weights import save_weights
+from handwriting.networks.encoders import Classifier
+from handwriting.runs.inference import predict
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import build, load_weights, save_weights
+from handwriting.script import compose
 from handwriting.sources.hand_drawings import HandDrawings
 from handwriting.sources.hands import boxed
 from handwriting.sources.handwritten_strokes import model_of
 from handwriting.storage.json_files import read_json
+from handwriting.storage.keys import file_key
 from training_cdiffusion_model.model import Denoiser
+from training_character_classification import train as train_classifier
 from training_dcgan.networks import Generator as DcganGenerator
 from training_style_transfer import generate_images
 from training_style_transfer.model import Decoder, Encoder, Generator
@@ -415,6 +422,123 @@ def test_features_that_were_forgotten_are_the_same_again(
     for path in first.rglob("U+*/*.png"):
         images = [read_grey(folder / path.relative_to(first)) for folder in (first, second)]
         assert np.abs(np.subtract(*images, dtype=np.int16)).max() <= 1
+
+
+# What is misread ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """Weights of a recogniser of the training writers and fonts."""
+    steps = ("classifier.num_steps=60", "classifier.use_fonts=true")
+    config = compose(smoke_overrides(tmp_path_factory.mktemp("reads"), cache_dir, *steps))
+    return train_classifier.main(config) / "classifier.safetensors"
+
+
+@pytest.fixture
+def is_read(recogniser: Path, runtime: Runtime, cache_dir: Path) -> Callable[[Path], list[bool]]:
+    """Which images of a folder the recogniser reads as intended."""
+    network = build(Classifier, load_weights(recogniser, "classifier", ""))
+
+    def read(folder: Path) -> list[bool]:
+        packed = pack_manifest(read_manifest(folder / "manifest.json"), 16, cache_dir)
+        images = packed.of(tuple(SMOKE))
+        return list(predict(network, images, runtime) == images.labels)
+
+    return read
+
+
+def contents(folder: Path) -> list[tuple[bytes, str]]:
+    """The files of a folder's images, and whose hand each has."""
+    entries = read_manifest(folder / "manifest.json").entries
+    return [(entry.path.read_bytes(), entry.writer) for entry in entries]
+
+
+@ALL
+def test_what_is_misread_is_drawn_again_and_counted_and_nothing_else_changes(
+    name: str, study: Callable[..., Config], recogniser: Path, tmp_path: Path,
+    is_read: Callable[[Path], list[bool]],
+) -> None:  # fmt: skip
+    more = ("generation.num_per_character=12", "redrawn.spread=4", "generation.batch_size=10")
+    main = UNTRAINED[name][0].main
+    first = main(study(*more, name=name, runs_dir=tmp_path / "first"))
+    again = main(study(*more, f"generation.redraw={recogniser}", name=name))
+    was_read, now_read = is_read(first), is_read(again)
+    pairs = [*zip(contents(first), contents(again), was_read, strict=True)]
+    assert all(before == after for before, after, is_kept in pairs if is_kept)
+    changed = [before != after for before, after, is_kept in pairs if not is_kept]
+    assert np.mean(changed) > 0.5  # of few styles and contents the same may come up
+    assert sum(now_read) > sum(was_read)
+    metrics = read_json(again / "metrics.json")
+    assert metrics["num_misread"] == was_read.count(False)
+    assert metrics["num_still_misread"] == now_read.count(False)
+    facts = read_json(again / "facts.json")
+    seen = load_weights(recogniser, "classifier", "").facts["writers_seen"]
+    assert set(seen) <= set(facts["writers_seen"])
+    assert facts["redrawn_by"] == file_key(recogniser)
+    assert "redrawn_by" not in read_json(first / "facts.json")
+
+
+def test_stopped_while_drawing_again_it_ends_the_same(
+    study: Callable[..., Config], recogniser: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    redraw = f"generation.redraw={recogniser}"
+    whole = generate_vae.main(study(redraw, name="vae", runs_dir=tmp_path / "whole"))
+    assert read_json(whole / "metrics.json")["num_misread"] > 2
+    save, saved = generation.save_png, list[Path]()
+
+    def stopping(path: Path, ink: Uint8, flush: bool) -> None:
+        saved.append(path)
+        if len(saved) == 4 * len(SMOKE) + 2:
+            raise KeyboardInterrupt
+        save(path, ink, flush)
+
+    monkeypatch.setattr(generation, "save_png", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        generate_vae.main(study(redraw, name="vae"))
+    assert contents(generate_vae.main(study(redraw, name="vae"))) == contents(whole)
+
+
+def test_a_blank_one_does_not_take_the_place_of_a_misread_one(
+    study: Callable[..., Config], recogniser: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = generation.canonical_drawn
+    calls: list[int] = []
+
+    def blank_later(image: Uint8, size_px: int) -> Uint8:
+        calls.append(1)
+        if len(calls) > 4 * len(SMOKE):
+            raise InputError("blank")
+        return drawn(image, size_px)
+
+    monkeypatch.setattr(generation, "canonical_drawn", blank_later)
+    folder = generate_vae.main(study(f"generation.redraw={recogniser}", name="vae"))
+    metrics = read_json(folder / "metrics.json")
+    assert metrics["num_still_misread"] == metrics["num_misread"] > 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [({"writers_seen": ["simulated_0002"]}, "has seen simulated_0002"),
+     ({"writers_seen": ["simulated_0003"]}, "has seen simulated_0003"),
+     ({"writers_seen": None}, "writers_seen is missing"),
+     ({"characters": list(SMOKE[::-1])}, "other characters")],
+)  # fmt: skip
+def test_a_recogniser_that_may_not_choose_is_refused_before_anything_is_made(
+    facts: dict[str, Any], message: str, study: Callable[..., Config], recogniser: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    own = tmp_path / "recogniser" / "classifier.safetensors"
+    own.parent.mkdir()
+    shutil.copy(recogniser, own)
+    edit_facts(own, **facts)
+    config = study(f"generation.redraw={own}", name="vae")
+    with pytest.raises(InputError, match=message):
+        generate_vae.main(config)
+    with pytest.raises(InputError, match=message):
+        check_given(config, open_corpus(config))  # as a study does when it begins
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("place", ["absolute", "in the study"])

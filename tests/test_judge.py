@@ -10,6 +10,7 @@ from conftest import SMOKE, ComposeSmoke, Write, smoke_overrides
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
+from handwriting.errors import InputError
 from handwriting.images.manifest import Entry, write_manifest
 from handwriting.images.packed import PackedImages, concatenate
 from handwriting.images.sheets import save_png
@@ -20,7 +21,8 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json, write_json
-from training_character_classification import judge, train
+from handwriting.storage.keys import file_key
+from training_character_classification import judge, test as evaluation, train
 from training_character_classification.arms import judge_arm
 from training_character_classification.measures import distances, outside_judge, table
 from training_character_classification.measures.distances import APPEARANCE
@@ -191,6 +193,21 @@ def test_wrong_characters_are_not_readable(study: ComposeSmoke, write_images: Wr
     right, other = (sources[name]["content_accuracy"] for name in ("right", "wrong"))
     assert right > 0.6
     assert other <= 1 - right
+
+
+def test_who_had_images_drawn_again_does_not_judge_them(
+    study: ComposeSmoke, write_images: Write
+) -> None:
+    path = write_images(name="redrawn")
+    weights = run_folder(study()) / "classifier" / "judge" / "seed_0" / "classifier.safetensors"
+    facts: dict[str, Any] = {"writers_seen": [], "redrawn_by": "another"}
+    write_json(path.with_name("facts.json"), facts)
+    assert "redrawn" in read(judge.main(study(f"use_gen={path}")))
+    write_json(path.with_name("facts.json"), facts | {"redrawn_by": file_key(weights)})
+    with pytest.raises(InputError, match=r"cannot judge .*redrawn.*drawn again"):
+        judge.main(study(f"use_gen={path}"))
+    with pytest.raises(InputError, match=r"cannot judge .*redrawn.*drawn again"):
+        evaluation.main(study(f"evaluation.manifest={path}", f"evaluation.recognisers=[{weights}]"))
 
 
 def test_the_studys_own_images_are_found(study: ComposeSmoke, write_images: Write) -> None:

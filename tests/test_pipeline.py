@@ -117,6 +117,38 @@ def test_no_weights_but_the_judges_have_seen_a_test_writer(study: Study) -> None
     assert set(generated.writers) <= trained
 
 
+def test_a_control_has_what_it_misreads_drawn_again(smoke: ComposeSmoke) -> None:
+    control = "real+fonts+classical"
+    config = smoke(
+        "pipeline.generators=[vae]", f"pipeline.arms=[{control},real+vae]",
+        f"generation.redraw={control}",
+    )  # fmt: skip
+    report = pipeline.main(config)
+    made = read_json(run_folder(config) / "generated" / "vae" / "metrics.json")
+    assert made["num_misread"] > made["num_still_misread"]
+    found = read_json(report.with_name("metrics.json"))["sources"]
+    assert found["vae"]["misread"] == made["num_misread"] / made["num_images"]
+    assert found["vae"]["still_misread"] == made["num_still_misread"] / made["num_images"]
+    assert "misread by it still" in report.read_text("utf-8")
+    assert "misread" not in found["training writers"]
+    with begun() as stages:
+        GENERATORS["vae"].generate(config)  # by the same name alone
+        pipeline.main(config)
+    assert stages == []
+
+
+@pytest.mark.parametrize("named", ["real+vae", "judge", "real+fonts", "nowhere"])
+def test_only_a_control_of_the_study_or_weights_may_have_images_drawn_again(
+    named: str, smoke: ComposeSmoke
+) -> None:
+    config = smoke(
+        "pipeline.generators=[vae]", "pipeline.arms=[real,real+vae]", f"generation.redraw={named}"
+    )
+    with begun() as stages, pytest.raises(InputError, match=r"generation.redraw=.*there are: real"):
+        pipeline.main(config)
+    assert stages == []
+
+
 def test_nothing_is_tested_when_a_test_writer_was_seen(study: Study) -> None:
     pipeline.main(study.config)
     path = study.folder / ARMS[0] / "classifier.safetensors"

@@ -7,7 +7,8 @@
 
 The judge is trained first, on the writers that no generator sees (validation and test) and fonts;
 where there are none, on fonts alone, and what compares with such people is left out.
-Its accuracy on the training writers, people whom it never met, says how far to trust it. Every
+Its accuracy on the training writers, people whom it never met, says how far to trust it; it may not
+be the recogniser that had images drawn again (``generation.redraw``). Every
 source of images is measured by ``measures/table.py``; the training writers' own images are the
 reference row. With the extra ``judge`` a second one, from outside, reads a sample of each:
 ``measures/outside_judge.py``.
@@ -20,6 +21,7 @@ from handwriting.script import run_script
 from pathlib import Path
 
 from handwriting.config import Config
+from handwriting.corpus.audit import check_not_redrawn_by
 from handwriting.corpus.corpus import open_corpus
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import files_key, pack_manifest
@@ -49,6 +51,8 @@ def main(config: Config) -> Path:
     found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))
     paths = generated_manifests(config.use_gen) or found
     manifests = [read_manifest(path, corpus.characters) for path in paths]
+    for manifest in manifests:
+        check_not_redrawn_by(weights, manifest)
     inputs = {"judge": weights.path, "corpus": corpus.key,
               "outside_judge": outside_judge.installed(),
               "measures": [m.name for m in available()],

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from handwriting.config import Config
-from handwriting.corpus.audit import FACTS, check_new
+from handwriting.corpus.audit import FACTS, check_new, check_not_redrawn_by
 from handwriting.corpus.corpus import Corpus, check_new_images, open_corpus, require_test_writers
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
@@ -59,7 +59,10 @@ def main(config: Config) -> Path:
     inputs = {"recognisers": [file_key(w.path) for w in recognisers], "corpus": corpus.key,
               "columns": COLUMNS}  # fmt: skip
     if settings.manifest:
-        inputs["manifest"] = files_key(read_manifest(settings.manifest))
+        manifest = read_manifest(settings.manifest)
+        inputs["manifest"] = files_key(manifest)
+        for weights in recognisers:
+            check_not_redrawn_by(weights, manifest)
     run = Run(config, "test", ("size_px", "data", "evaluation"), inputs)
     if run.is_done:
         return run.folder

@@ -22,7 +22,7 @@ from handwriting.images.packed import PackedImages, files_key
 from handwriting.images.writers import ONE_NAME, look, look_alikes
 from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import Facts, Weights, load_weights, shipped
-from handwriting.storage.json_files import read_json
+from handwriting.storage.json_files import read_json, read_or_empty
 from handwriting.storage.keys import file_key
 
 FACTS = "facts.json"  # beside generated images
@@ -68,6 +68,20 @@ def check_new(path: Path, seen: Iterable[str], people: Iterable[str]) -> None:
     known = {look(name): name for name in people}
     leaked = sorted({known[look(name)] for name in seen if look(name) in known})
     report_problems(str(path), [f"has seen {name}" for name in leaked], NEW)
+
+
+def check_not_redrawn_by(weights: Weights, manifest: Manifest) -> None:
+    """Check that a recogniser did not decide which images of a manifest were drawn again.
+
+    Raises:
+        InputError: it did: what it then reads of them says nothing.
+    """
+    facts = read_or_empty(manifest.path.with_name(FACTS))
+    if facts.get("redrawn_by") == file_key(weights.path):
+        raise InputError(
+            f"{weights.path} cannot judge {manifest.path}: what it misread there was drawn again "
+            "(generation.redraw). Judge by another recogniser, trained on other people"
+        )
 
 
 def check_apart(*kinds: Mapping[str, Iterable[str | Path]]) -> None:
@@ -130,6 +144,12 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     return f"{line}; names from {corpus.names_from}"
 
 
+def redraw_arm(config: Config) -> str:
+    """The arm of the study that ``generation.redraw`` names, "" where it names none, or weights."""
+    named = config.generation.redraw or ""
+    return "" if os.path.exists(named) else named
+
+
 def given_weights(config: Config) -> list[Weights]:
     """The weights from elsewhere that a study starts from.
 
@@ -141,6 +161,7 @@ def given_weights(config: Config) -> list[Weights]:
     given = {
         "image_encoder": config.image_weight, "text_encoder": config.text_weight,
         "clip": config.clip_weight, "cdiffusion": config.cdiffusion.start,
+        "classifier": None if redraw_arm(config) else config.generation.redraw,
     }  # fmt: skip
     sizes = {"text_encoder": None}
     return [

@@ -5,13 +5,15 @@ or only some of the characters, changes none of the others. Each generator only 
 batch of them (:func:`generate`); one that knows classes but no hands says how it draws noise
 (:func:`generate_from_noise`). All write canonical images, ``manifest.json`` with ``writers.json``,
 ``facts.json`` that names all whose hands are behind the images, and a sheet.
+
+With ``generation.redraw`` a recogniser reads every image, and what it misreads is drawn again.
 """
 
 import itertools
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,15 +23,23 @@ from torch import Tensor, nn
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Config
-from handwriting.corpus.audit import FACTS, MANIFEST, writers_seen
+from handwriting.corpus.audit import (
+    FACTS,
+    MANIFEST,
+    check_new,
+    held_out,
+    redraw_arm,
+    writers_seen,
+)  # fmt: skip
 from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.images.augment import to_uint8
+from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.images.packed import Int64, PackedImages, concatenate
 from handwriting.images.reading import read_grey
 from handwriting.images.sheets import save_png, sheet
+from handwriting.networks.encoders import Classifier
 from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.ranks import main_only
@@ -38,9 +48,10 @@ from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
 from handwriting.storage.json_files import write_json
+from handwriting.storage.keys import file_key
 
 SECTIONS = ("seed", "size_px", "data", "fonts", "generation")  # that images depend on
-MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank
+MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank or misread
 MAX_SHOWN = (20, 24)  # characters and images of each on a sheet
 
 
@@ -61,9 +72,27 @@ class GeneratedBatch:
     writers: Sequence[str]  # (B,) whose hand each has; UNKNOWN_WRITER for nobody's
 
 
+@dataclass
+class Generated:
+    """What a process has made.
+
+    Attributes:
+        writers: whose hand each image has, None for those of other processes.
+        misread: the numbers of the images that were ever misread.
+        num_still_misread: of these, those that no attempt has made readable.
+        seconds: of making and reading.
+    """
+
+    writers: list[str | None]
+    misread: set[int] = field(default_factory=set)
+    num_still_misread: int = 0
+    seconds: float = 0.0
+
+
 GenerateFn = Callable[[list[ImageRequest]], GeneratedBatch]
 # What makes the batches, and the images that it is given as contents and styles.
 Prepared = tuple[GenerateFn, Sequence[PackedImages]]
+ReadFn = Callable[[Uint8], Int64]  # canonical images (B, H, W) to their likeliest classes (B,)
 Prepare = Callable[[Corpus, Sequence[str], Runtime], Prepared]  # for the characters to make
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -168,26 +197,71 @@ def generate(
         The folder of the images, the manifest and a sheet with a row per character.
 
     Raises:
-        InputError: characters that the generator cannot draw, or blank images after
-            ``MAX_ATTEMPTS``, naming their characters.
+        InputError: characters that the generator cannot draw; blank images after ``MAX_ATTEMPTS``,
+            naming their characters; and those of :func:`redrawing_recogniser`.
     """
     settings = config.generation
     corpus = open_corpus(config)
+    recogniser = redrawing_recogniser(config, corpus)
+    behind = [weights, *([recogniser] if recogniser else [])]
     inputs = {"generator": weights.path, "corpus": corpus.key, **inputs}
+    if recogniser:
+        inputs["redraw"] = recogniser.path
     run = Run(config, settings.output or f"generated/{name}", SECTIONS, inputs)
     if run.is_done:
         return run.folder
     characters = wanted_characters(config, corpus, weights)
-    make, given = prepare(corpus, characters, Runtime(config.runtime))
+    runtime = Runtime(config.runtime)
+    make, given = prepare(corpus, characters, runtime)
+    read = reading(recogniser, runtime) if recogniser else None
     run.begin()
-    parts = ranks.all_gather_object(lambda: _make_own(run.folder, config, characters, corpus, make))
-    whose = zip(*(part[0] for part in parts), strict=True)
+    parts = ranks.all_gather_object(
+        lambda: _make_own(run.folder, config, characters, corpus, make, read)
+    )
+    whose = zip(*(part.writers for part in parts), strict=True)
     writers = [next(writer for writer in each if writer is not None) for each in whose]
-    _write_manifest(run.folder, characters, writers, writers_seen(weights, *given))
-    run.sample("sheet", _sheet(run.folder, characters, settings.num_per_character))
-    seconds = max(part[1] for part in parts)
+    facts: dict[str, object] = {"writers_seen": writers_seen(*behind, *given)}
+    seconds = max(part.seconds for part in parts)
     metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
+    if recogniser:
+        facts["redrawn_by"] = file_key(recogniser.path)
+        metrics["num_misread"] = sum(len(part.misread) for part in parts)
+        metrics["num_still_misread"] = sum(part.num_still_misread for part in parts)
+    _write_manifest(run.folder, characters, writers, facts)
+    run.sample("sheet", _sheet(run.folder, characters, settings.num_per_character))
     return run.finish(metrics, [run.folder / name for name in (MANIFEST, "writers.json", FACTS)])
+
+
+def redrawing_recogniser(config: Config, corpus: Corpus) -> Weights | None:
+    """The recogniser of ``generation.redraw``, None without.
+
+    Raises:
+        InputError: missing, of other characters or another size, or it has seen people who validate
+            or test.
+    """
+    named = config.generation.redraw
+    if named is None:
+        return None
+    arm = redraw_arm(config)
+    home = run_folder(config) / "classifier" / arm / f"seed_{config.seed}" if arm else named
+    made_by = "training_character_classification/train.py"
+    weights = load_weights(home, "classifier", made_by, config.size_px)
+    weights.require_characters(corpus.characters)
+    check_new(weights.path, weights.facts["writers_seen"], held_out(corpus))
+    return weights
+
+
+def reading(recogniser: Weights, runtime: Runtime) -> ReadFn:
+    """What a recogniser reads."""
+    network = runtime.freeze(build(Classifier, recogniser))
+
+    @torch.inference_mode()
+    def read(images: Uint8) -> Int64:
+        with runtime.autocast():
+            logits = network(to_float(torch.from_numpy(images).to(runtime.device)))
+        return np.asarray(logits.argmax(dim=1).cpu())
+
+    return read
 
 
 def generate_from_noise(
@@ -234,14 +308,14 @@ def generate_from_noise(
 
 @main_only
 def _write_manifest(
-    folder: Path, characters: Sequence[str], writers: Sequence[str], seen: Sequence[str]
+    folder: Path, characters: Sequence[str], writers: Sequence[str], facts: Mapping[str, object]
 ) -> None:
     jobs = itertools.product(characters, range(len(writers) // len(characters)))
     entries = (
         Entry(character, str(_path(folder, character, number)), writer)
         for (character, number), writer in zip(jobs, writers, strict=True)
     )
-    write_json(folder / FACTS, {"writers_seen": list(seen)})
+    write_json(folder / FACTS, facts)
     write_manifest(folder / MANIFEST, entries)
 
 
@@ -260,23 +334,23 @@ def _path(folder: Path, character: str, number: int) -> Path:
 
 
 def _make_own(
-    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: GenerateFn
-) -> tuple[list[str | None], float]:
+    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: GenerateFn,
+    read: ReadFn | None,
+) -> Generated:  # fmt: skip
     """Make this process's batches, each written before the next is made.
 
-    Returns:
-        Whose hand each image has, None for those of other processes; and the seconds of making.
+    Args:
+        read: what must read the images; where no attempt is readable, the last one stays.
     """
     # What an earlier run made is overwritten from here on.
     (folder / MANIFEST).unlink(missing_ok=True)
     batch_size, count = config.generation.batch_size, config.generation.num_per_character
-    writers: list[str | None] = [None] * (len(characters) * count)
+    done = Generated([None] * (len(characters) * count))
     label_of = {character: i for i, character in enumerate(corpus.characters)}
-    batch_of = np.arange(len(writers)) // batch_size
+    batch_of = np.arange(len(done.writers)) // batch_size
     waiting = np.flatnonzero(batch_of % ranks.world_size() == ranks.rank()).tolist()
-    seconds = 0.0
     for attempt in range(MAX_ATTEMPTS):
-        blank = []
+        refused: list[int] = []
         starts = range(0, len(waiting), batch_size)
         for start in progress(starts, len(starts), f"generating {folder.name}"):
             batch = waiting[start : start + batch_size]
@@ -287,17 +361,27 @@ def _make_own(
                 wanted.append(ImageRequest(character, label_of[character], rng))
             began = time.perf_counter()
             made = make(wanted)
-            seconds += time.perf_counter() - began
+            done.seconds += time.perf_counter() - began
+            inks: dict[int, Uint8] = {}  # of those that are not blank
             for i, image, writer in zip(batch, made.images, made.writers, strict=True):
-                writers[i] = sys.intern(writer)  # one text for the millions of a hand
                 try:
-                    ink = canonical_drawn(image, config.size_px)
+                    inks[i] = canonical_drawn(image, config.size_px)
                 except InputError:
-                    blank.append(i)
                     continue
-                save_png(_path(folder, characters[i // count], i % count), ink, flush=False)
-        waiting = blank
-        if not blank:
-            return writers, seconds
-    names = " ".join(sorted({characters[i // count] for i in waiting}))
-    raise InputError(f"the generator makes blank images of {names}: train it for longer")
+                done.writers[i] = sys.intern(writer)  # one text for the millions of a hand
+                save_png(_path(folder, characters[i // count], i % count), inks[i], flush=False)
+            is_read = dict.fromkeys(inks, True)
+            if read and inks:
+                began = time.perf_counter()
+                shown = read(np.stack([*inks.values()]))
+                done.seconds += time.perf_counter() - began
+                labels = {i: one.label for i, one in zip(batch, wanted, strict=True)}
+                is_read = {i: c == labels[i] for i, c in zip(inks, shown.tolist(), strict=True)}
+                done.misread |= {i for i in inks if not is_read[i]}
+            refused += [i for i in batch if not is_read.get(i)]
+        waiting = refused
+    if blank := [i for i in waiting if done.writers[i] is None]:
+        names = " ".join(sorted({characters[i // count] for i in blank}))
+        raise InputError(f"the generator makes blank images of {names}: train it for longer")
+    done.num_still_misread = len(waiting)
+    return done

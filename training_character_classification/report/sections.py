@@ -127,7 +127,10 @@ def _costs(cell: Path, name: str) -> dict[str, float]:
     if Path(name).name != name or not generated.is_file():  # a source elsewhere has its path
         return {}
     training = [read_own(path)["duration_s"] for path in _left(cell, name, "metrics.json")]
-    return {"images_per_s": read_own(generated)["images_per_s"], "training_s": sum(training)}
+    made = read_own(generated)
+    shares = {name: made[f"num_{name}"] / made["num_images"]
+              for name in ("misread", "still_misread") if f"num_{name}" in made}  # fmt: skip
+    return {"images_per_s": made["images_per_s"], "training_s": sum(training), **shares}
 
 
 def _left(study: Path, generator: str, pattern: str) -> list[Path]:
@@ -536,6 +539,8 @@ COSTS = {  # what a source is known by beside its measures
     "seeds": "seeds",
     "images_per_s": "images generated per second",
     "training_s": "seconds of training",
+    "misread": "misread by the recogniser of generation.redraw, so drawn again",
+    "still_misread": "misread by it still",
     "best_arm": "best arm with these images",
     "gain": "its gain over the control",
     "gain_interval": "corrected 95 % interval",
@@ -553,7 +558,7 @@ def _sources(found: Comparison, judge: dict[str, Any] | None) -> list[Section]:
     known = {name for each in found.sources.values() for values in each.values() for name in values}
     shown = [measure for measure in MEASURES if measure.name in known]
     titles = [(m.name, m.title, m.best) for m in shown]
-    titles += [(name, title, "") for name, title in COSTS.items()]
+    titles += [(name, title, "") for name, title in COSTS.items() if name in known]
     sections = []
     for people, sources in found.sources.items():
         rows = [
