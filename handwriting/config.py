@@ -292,6 +292,8 @@ class Redrawn:
 
     spread: Annotated[float, Within(0, 10)] = 1.0  # of how writings differ; 1: as one person's do
     morphing: Share = 0.0  # of the images, up to half way to another writer's form or KanjiVG's
+    licence: str = ""  # of the handwriting: it goes into the files of hands, with the credit
+    credit: str = ""
 
 
 @dataclass

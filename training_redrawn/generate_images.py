@@ -1,13 +1,16 @@
-"""Generate images in the training writers' hands: PNG files and a manifest.
+"""Generate images in people's hands: PNG files and a manifest.
 
     python training_redrawn/generate_images.py
     python training_redrawn/generate_images.py gen_weight=PATH generation.characters=愛山川
 
 Each image is by one writer. What they wrote is written again, every stroke a little otherwise; what
 they did not is predicted from what they wrote (``handwriting/sources/hands.py``). With
-``redrawn.morphing`` forms are also drawn up to half way to another writer's or to KanjiVG's. Writes
-canonical images, ``manifest.json`` with ``writers.json``, and a sheet to
-``runs/<name>/generated/redrawn/``.
+``redrawn.morphing`` forms are also drawn up to half way to another writer's or to KanjiVG's.
+
+The writers are the study's training writers, or those of ``gen_weight=PATH`` where this is the file
+of a hand or a folder of such files: they need no study, and draw any character that KanjiVG has, by
+default those that they wrote. Writes canonical images, ``manifest.json`` with ``writers.json``, a
+sheet and ``LICENSE.txt`` to ``runs/<name>/generated/redrawn/``.
 """
 
 from handwriting.script import run_script
@@ -17,44 +20,71 @@ from handwriting.script import run_script
 from collections.abc import Sequence
 from pathlib import Path
 
+from handwriting.characters.classes import class_list
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus
-from handwriting.corpus.generation import GeneratedBatch, ImageRequest, Prepared, generate
+from handwriting.corpus.generation import (
+    GeneratedBatch,
+    GenerateFn,
+    ImageRequest,
+    Prepared,
+    generate,
+    write_images,
+)
 from handwriting.errors import InputError
 from handwriting.images.manifest import UNKNOWN_WRITER
 from handwriting.runs.folder import run_folder
+from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights
 from handwriting.sources.hand_drawings import HandDrawings
-from handwriting.sources.hands import Hand, unpack
+from handwriting.sources.hands import Hand, is_hand, load_hand, unpack, write_licence
+from handwriting.storage.keys import file_key
 
 
 def main(config: Config) -> Path:
-    weights = load_weights(
-        config.gen_weight or run_folder(config) / "redrawn",
-        "redrawn",
-        "training_redrawn/train.py",
-        config.size_px,
-    )
-    settings = config.redrawn
-
-    def prepare(_: Corpus, characters: Sequence[str], __: Runtime) -> Prepared:
-        hands = hands_in(weights)
-        drawings = HandDrawings(
-            hands, characters, settings.spread, settings.morphing, config.size_px
+    settings = vars(config.redrawn)
+    if files := hand_files(config.gen_weight):
+        hands = [load_hand(path) for path in files]
+        folder = from_files(config, files, hands)
+    else:
+        weights = load_weights(
+            config.gen_weight or run_folder(config) / "redrawn",
+            "redrawn",
+            "training_redrawn/train.py",
+            config.size_px,
         )
+        hands = hands_in(weights)
 
-        def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            own = [int(one.rng.integers(len(hands))) for one in wanted]
-            characters, rngs = [one.character for one in wanted], [one.rng for one in wanted]
-            images, is_own = drawings.draw(characters, own, rngs)
-            whose = zip(own, is_own, strict=True)
-            writers = [hands[i].name if is_one else UNKNOWN_WRITER for i, is_one in whose]
-            return GeneratedBatch(images, writers)
+        def prepare(_: Corpus, characters: Sequence[str], __: Runtime) -> Prepared:
+            return drawing(hands, characters, config), ()
 
-        return make, ()
+        folder = generate(config, "redrawn", weights, prepare, settings=settings)
+    write_licence(folder / "LICENSE.txt", hands)
+    return folder
 
-    return generate(config, "redrawn", weights, prepare, settings=vars(settings))
+
+def drawing(hands: Sequence[Hand], characters: Sequence[str], config: Config) -> GenerateFn:
+    """What draws characters in hands, each equally often.
+
+    Raises:
+        InputError: KanjiVG has no drawing of a character.
+    """
+    settings = config.redrawn
+    drawings = HandDrawings(hands, characters, settings.spread, settings.morphing, config.size_px)
+
+    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
+        own = [int(one.rng.integers(len(hands))) for one in wanted]
+        asked, rngs = [one.character for one in wanted], [one.rng for one in wanted]
+        images, is_own = drawings.draw(asked, own, rngs)
+        whose = zip(own, is_own, strict=True)
+        writers = [hands[i].name if is_one else UNKNOWN_WRITER for i, is_one in whose]
+        return GeneratedBatch(images, writers)
+
+    return make
+
+
+# Hands of a study ---------------------------------------------------------------------------------
 
 
 def hands_in(weights: Weights) -> list[Hand]:
@@ -70,6 +100,41 @@ def hands_in(weights: Weights) -> list[Hand]:
         raise InputError(
             f"{weights.path} is damaged ({error}): run training_redrawn/train.py"
         ) from error
+
+
+# Hands of files -----------------------------------------------------------------------------------
+
+
+def hand_files(gen_weight: str | None) -> list[Path]:
+    """The files of hands that ``gen_weight`` names; none where it names weights of a study."""
+    path = Path(gen_weight or "")
+    files = sorted(path.glob("[!.]*.safetensors")) if gen_weight and path.is_dir() else [path]
+    return files if all(map(is_hand, files)) else []
+
+
+def from_files(config: Config, files: Sequence[Path], hands: Sequence[Hand]) -> Path:
+    """Draw in hands that no study is needed for.
+
+    Raises:
+        InputError: KanjiVG has no drawing of a character, or a key that needs a study.
+    """
+    settings = config.generation
+    if settings.redraw:
+        raise InputError(
+            "generation.redraw: a recogniser reads what the hands of a study draw; leave it out, "
+            "or take the weights of training_redrawn/train.py for gen_weight"
+        )
+    own = dict.fromkeys(character for hand in hands for character in hand.strokes)
+    characters = class_list(settings.characters) if settings.characters else tuple(own)
+    folder = settings.output or "generated/redrawn"
+    inputs = {"hands": [file_key(path) for path in files]}
+    run = Run(config, folder, ("seed", "size_px", "redrawn", "generation"), inputs)
+    if run.is_done:
+        return run.folder
+    Runtime(config.runtime)  # how many threads
+    make = drawing(hands, characters, config)
+    facts = {"writers_seen": sorted({hand.name for hand in hands})}
+    return write_images(run, config, characters, characters, make, facts)
 
 
 if __name__ == "__main__":

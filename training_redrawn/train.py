@@ -4,8 +4,9 @@
     python training_redrawn/train.py experiment=katakana data=manifest data.manifest=PATH
 
 Nothing is trained but by the reader that ships (``training_stroke_reader/``). Writes
-``runs/<name>/redrawn/redrawn.safetensors``: what each writer wrote, as strokes; and two pictures: a
-row for each writer, of what they wrote and of what is predicted, and a line in the hand of each.
+``runs/<name>/redrawn/redrawn.safetensors``: what each writer wrote, as strokes; the same as a file
+for each writer, ``hands/<writer>.safetensors``; and two pictures: a row for each writer, of what
+they wrote and of what is predicted, and a line in the hand of each.
 """
 
 from handwriting.script import run_script
@@ -28,7 +29,7 @@ from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
 from handwriting.sources.hand_drawings import draw
-from handwriting.sources.hands import Hand, hands_of, pack
+from handwriting.sources.hands import Hand, hands_of, pack, save_each
 from handwriting.sources.handwritten_strokes import is_readable
 from handwriting.sources.lines import write_line
 
@@ -47,14 +48,15 @@ def main(config: Config) -> Path:
     Runtime(config.runtime)  # how many threads
     run.begin()
     written = corpus.without_unseen(corpus.train)
-    hands, refused = hands_of(written, reader, reader_key, Path(config.cache_dir))
+    told = config.redrawn.licence, config.redrawn.credit
+    hands, refused = hands_of(written, reader, reader_key, Path(config.cache_dir), *told)
     drawable = [character for character in corpus.characters if is_readable(character)]
     shown = drawable[:NUM_SHOWN]
     run.sample("hands", sheet([draw(hand, shown, config.size_px) for hand in hands[:NUM_SHOWN]]))
     run.sample("lines", sheet([line[None] for line in lines(hands[:NUM_SHOWN])]))
     path = save_hands(run.folder / "redrawn.safetensors", hands, corpus, drawable, config.size_px)
     metrics = {"num_hands": len(hands), "num_images": len(written), "refused": refused}
-    return run.finish(metrics, [path])
+    return run.finish(metrics, [path, *save_each(run.folder / "hands", hands)])
 
 
 def lines(hands: Sequence[Hand]) -> list[Uint8]:

@@ -192,7 +192,8 @@ class _Trail:
         self._study = study
         self._held_out = held_out(corpus)
         self._given = {file_key(weights.path): weights for weights in given}
-        self._run_of = {file_key(path): path.parent for path in study.rglob(WEIGHTS)}
+        weights = (path for path in study.rglob(WEIGHTS) if (path.parent / "config.json").is_file())
+        self._run_of = {file_key(path): path.parent for path in weights}
         for path in study.rglob(MANIFEST):
             self._run_of[files_key(read_manifest(path))] = path.parent
 

@@ -184,7 +184,7 @@ def claimed(styles: PackedImages, picks: Int64) -> list[str]:
 def generate(
     config: Config, name: str, weights: Weights, prepare: Prepare, **inputs: object
 ) -> Path:
-    """Make ``generation.num_per_character`` images of each character and write them.
+    """Make the images of a study's generator: see :func:`write_images`.
 
     Several processes make every other batch each, of the same images as one process would.
 
@@ -197,13 +197,12 @@ def generate(
         The folder of the images, the manifest and a sheet with a row per character.
 
     Raises:
-        InputError: characters that the generator cannot draw; blank images after ``MAX_ATTEMPTS``,
-            naming their characters; and those of :func:`redrawing_recogniser`.
+        InputError: characters that the generator cannot draw; and those of :func:`write_images` and
+            :func:`redrawing_recogniser`.
     """
     settings = config.generation
     corpus = open_corpus(config)
     recogniser = redrawing_recogniser(config, corpus)
-    behind = [weights, *([recogniser] if recogniser else [])]
     inputs = {"generator": weights.path, "corpus": corpus.key, **inputs}
     if recogniser:
         inputs["redraw"] = recogniser.path
@@ -213,22 +212,43 @@ def generate(
     characters = wanted_characters(config, corpus, weights)
     runtime = Runtime(config.runtime)
     make, given = prepare(corpus, characters, runtime)
-    read = reading(recogniser, runtime) if recogniser else None
+    behind = [weights, *([recogniser] if recogniser else [])]
+    facts: dict[str, object] = {"writers_seen": writers_seen(*behind, *given)}
+    read = None
+    if recogniser:
+        facts["redrawn_by"] = file_key(recogniser.path)
+        read = reading(recogniser, runtime)
+    return write_images(run, config, characters, corpus.characters, make, facts, read)
+
+
+def write_images(
+    run: Run, config: Config, characters: Sequence[str], known: Sequence[str], make: GenerateFn,
+    facts: Mapping[str, object], read: ReadFn | None = None,
+) -> Path:  # fmt: skip
+    """Make ``generation.num_per_character`` images of each character, and write them.
+
+    Args:
+        known: the characters in whose order the labels are.
+        facts: for ``facts.json``.
+        read: what must read the images.
+
+    Raises:
+        InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
+    """
     run.begin()
+    label_of = {character: i for i, character in enumerate(known)}
     parts = ranks.all_gather_object(
-        lambda: _make_own(run.folder, config, characters, corpus, make, read)
+        lambda: _make_own(run.folder, config, characters, label_of, make, read)
     )
     whose = zip(*(part.writers for part in parts), strict=True)
     writers = [next(writer for writer in each if writer is not None) for each in whose]
-    facts: dict[str, object] = {"writers_seen": writers_seen(*behind, *given)}
     seconds = max(part.seconds for part in parts)
     metrics = {"num_images": len(writers), "images_per_s": round(len(writers) / seconds, 1)}
-    if recogniser:
-        facts["redrawn_by"] = file_key(recogniser.path)
+    if read:
         metrics["num_misread"] = sum(len(part.misread) for part in parts)
         metrics["num_still_misread"] = sum(part.num_still_misread for part in parts)
     _write_manifest(run.folder, characters, writers, facts)
-    run.sample("sheet", _sheet(run.folder, characters, settings.num_per_character))
+    run.sample("sheet", _sheet(run.folder, characters, config.generation.num_per_character))
     return run.finish(metrics, [run.folder / name for name in (MANIFEST, "writers.json", FACTS)])
 
 
@@ -334,8 +354,8 @@ def _path(folder: Path, character: str, number: int) -> Path:
 
 
 def _make_own(
-    folder: Path, config: Config, characters: Sequence[str], corpus: Corpus, make: GenerateFn,
-    read: ReadFn | None,
+    folder: Path, config: Config, characters: Sequence[str], label_of: Mapping[str, int],
+    make: GenerateFn, read: ReadFn | None,
 ) -> Generated:  # fmt: skip
     """Make this process's batches, each written before the next is made.
 
@@ -346,7 +366,6 @@ def _make_own(
     (folder / MANIFEST).unlink(missing_ok=True)
     batch_size, count = config.generation.batch_size, config.generation.num_per_character
     done = Generated([None] * (len(characters) * count))
-    label_of = {character: i for i, character in enumerate(corpus.characters)}
     batch_of = np.arange(len(done.writers)) // batch_size
     waiting = np.flatnonzero(batch_of % ranks.world_size() == ranks.rank()).tolist()
     for attempt in range(MAX_ATTEMPTS):

@@ -13,6 +13,8 @@ Strokes have ``NUM_POINTS`` points, in a box of side ``BOX`` about its centre (:
 """
 
 import json
+import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +32,7 @@ from handwriting.characters.kanjivg import Component
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
 from handwriting.networks.stroke_reader import StrokeReader
+from handwriting.parallel.ranks import main_only
 from handwriting.sources.handwritten_strokes import (
     NUM_POINTS,
     HandwrittenStrokes,
@@ -39,13 +42,14 @@ from handwriting.sources.handwritten_strokes import (
 from handwriting.sources.simulated_writers import crowding
 from handwriting.sources.strokes import Float64, Int64, read_drawing
 from handwriting.storage.arrays import Arrays
-from handwriting.storage.atomic import write_bytes
+from handwriting.storage.atomic import write_bytes, write_text
 
 BOX = 1.72  # side of the box that strokes are compared in
 JOINT_LENGTH = 0.25  # how near to a stroke the end of another is, to be kept there
 JOINT_STROKES = 300  # known ones that halve by how much
 NESTED = 3  # components that a stroke belongs to, the smallest ones and the character itself
 METADATA = "hand"  # one entry of JSON
+MAX_FILES = 1000  # of the hands of a study
 
 
 def boxed(strokes: npt.NDArray[Any]) -> Float64:
@@ -132,6 +136,44 @@ def unpack(facts: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> lis
     return hands
 
 
+@main_only
+def save_each(folder: Path, hands: Sequence[Hand]) -> list[Path]:
+    """Write a file for each hand, by its name, in place of what is there; none for very many."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if len(hands) > MAX_FILES:
+        return []
+    paths: dict[Path, Hand] = {}
+    for hand in hands:
+        name = re.sub(r"[^\w-]+", "_", hand.name) or "unknown"
+        free = (name, *(f"{name}_{i}" for i in range(2, 2 + len(hands))))
+        candidates = (folder / f"{each}.safetensors" for each in free)
+        paths[next(path for path in candidates if path not in paths)] = hand
+    return [hand.save(path) for path, hand in paths.items()]
+
+
+@main_only
+def write_licence(path: Path, hands: Sequence[Hand]) -> None:
+    """Write under what that may be published which is drawn in hands."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for hand in hands:
+        names.setdefault((hand.licence, hand.credit), []).append(hand.name)
+    lines = [
+        f"{', '.join(whose)}: {licence or 'no licence is told'}{credit and f' ({credit})'}"
+        for (licence, credit), whose in names.items()
+    ]
+    adapted = "Adapted from KanjiVG (c) Ulrich Apel, CC BY-SA 3.0, in the handwriting of"
+    write_text(path, "\n".join([adapted, *lines, ""]))
+
+
+def is_hand(path: Path) -> bool:
+    """Whether a file is one of :meth:`Hand.save`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return METADATA in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_hand(path: Path) -> Hand:
     """A hand from its file.
 
@@ -174,12 +216,14 @@ def hand_of(
 
 
 def hands_of(
-    packed: PackedImages, reader: StrokeReader, reader_key: str, cache_dir: Path
-) -> tuple[list[Hand], int]:
+    packed: PackedImages, reader: StrokeReader, reader_key: str, cache_dir: Path,
+    licence: str = "", credit: str = "",
+) -> tuple[list[Hand], int]:  # fmt: skip
     """The hands of all writers of whom something can be read, and how many images cannot.
 
     Args:
         reader_key: of the reader's weights.
+        licence, credit: of the handwriting.
 
     Raises:
         InputError: no image can be read.
@@ -194,7 +238,7 @@ def hands_of(
             f"none of {len(packed)} images could be read: do they show the characters that they "
             "are listed as? benchmarks/strokes.py shows what was read"
         )
-    return [hand_of(packed, read, writer) for writer in sorted(whose)], refused
+    return [hand_of(packed, read, name, licence, credit) for name in sorted(whose)], refused
 
 
 def _pen_scale(character: str) -> float:
