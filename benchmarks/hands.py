@@ -38,13 +38,13 @@ from handwriting.characters.classes import named_lists
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.sheets import save_png, sheet
-from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.runs.inference import stroke_reader
 from handwriting.sources.hand_drawings import draw
 from handwriting.sources.hands import Hand, boxed, hand_of, predict, scale_to_box
 from handwriting.sources.handwritten_strokes import (
     MODEL_RADIUS,
     SIZE_PX,
+    Reader,
     is_readable,
     model_of,
     read_strokes,
@@ -108,7 +108,7 @@ class Written:
         everything = range(len(packed.characters))
         self.labels = [i for i in everything if all((p, i) in self.rows for p in self.people)]
 
-    def read(self, labels: set[int], reader: StrokeReader, key: str, cache: Path) -> None:
+    def read(self, labels: set[int], reader: Reader, key: str, cache: Path) -> None:
         rows = sorted(self.rows[person, label] for person in self.people for label in labels)
         self.chosen = self.packed.select(rows)
         self.found = read_strokes(self.chosen, reader, key, cache)

@@ -60,7 +60,7 @@ from training_character_classification import judge, test, train as classifier
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_dcgan import generate_images as dcgan_images, train as dcgan
 from training_redrawn import generate_images as redrawn_images, train as redrawn
-from training_stroke_reader import train as stroke_reader
+from training_stroke_reader import train as stroke_reader, train_judge as stroke_judge
 from training_style_transfer import (
     generate_images as style_transfer_images,
     train as style_transfer,
@@ -75,7 +75,7 @@ OVERRIDES = [
     *(
         f"{stage}.num_steps={NUM_STEPS}"
         for stage in ("image_encoder", "text_encoder", "clip", "dcgan", "vae", "cdiffusion",
-                      "stroke_reader", "classifier")
+                      "stroke_reader", "stroke_judge", "classifier")
     ),
     *(f"style_transfer.num_steps.{step}=40" for step in STEPS),
     *(
@@ -177,6 +177,7 @@ STAGES = {
         cdiffusion_images.main, "study/generated/cdiffusion", ("cdiffusion",), marks=()
     ),
     "stroke_reader": Stage(stroke_reader.main, "study/stroke_reader", (), (), True),
+    "stroke_judge": Stage(stroke_judge.main, "study/stroke_judge", (), (), True),
     "redrawn": Stage(redrawn.main, "study/redrawn", (), (), True, ()),
     "redrawn_images": Stage(
         redrawn_images.main, "study/generated/redrawn", ("redrawn",), marks=()

@@ -2,6 +2,7 @@
 
     python -m benchmarks.strokes data/omniglot_katakana/manifest.json
     python -m benchmarks.strokes data/tomoe/manifest.json --truth data/tomoe/strokes.json
+    python -m benchmarks.strokes data/tomoe/manifest.json --limit 150 --damaged
 
 Reads the strokes out of every image of a manifest on one core, draws them, and compares; ends in
 one line of JSON. What is refused counts as an IoU of 0, and as if the model had been read.
@@ -13,6 +14,11 @@ points at equal arc length, in a box of side 1.72; only characters that were wri
 strokes as KanjiVG has count. ``author_found_images`` is the share of images for which the nearest
 drawing of their character, of all people's, is their own person's; ``author_found_hands`` the share
 of people by all of their images together.
+
+``--damaged`` also damages each image that was accepted (``benchmarks/damaged_images.py``): a stroke
+or half of a long one is missing, a stroke of another image is there, too, the image is said to be
+of another character, it has lost a side, or has a blot. ``damaged_refused`` are the shares of them
+that are refused, and 80 % of the time is theirs.
 """
 
 import argparse
@@ -30,6 +36,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from benchmarks.damaged_images import damaged
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, margin_px
 from handwriting.images.manifest import read_manifest
@@ -151,12 +158,14 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--truth", type=Path, help="pen strokes of each image, JSON")
     parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
+    parser.add_argument("--judge", type=Path, help="weights of a judge; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="of packed images")
     parser.add_argument("--limit", type=int, help="so many images, drawn at random")
+    parser.add_argument("--damaged", action="store_true", help="damage the images, too")
     parser.add_argument("--sheet", type=Path, help="PNG: the worst over what was read")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    reader, reader_key = stroke_reader(arguments.weights)
+    reader, reader_key = stroke_reader(arguments.weights, arguments.judge)
 
     manifest = read_manifest(arguments.manifest)
     rows = np.arange(len(manifest.entries))
@@ -169,10 +178,14 @@ def main() -> None:
     packed = packed_at(SIZE_PX)
     for character in packed.characters:
         is_readable(character)  # KanjiVG's files are read once, and not timed
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.process_time()
-        strokes = read_strokes(packed, reader, reader_key, Path(folder))
-        duration_s = time.process_time() - started
+
+    def read(images: PackedImages) -> HandwrittenStrokes:
+        with tempfile.TemporaryDirectory() as folder:
+            return read_strokes(images, reader, reader_key, Path(folder))
+
+    started = time.process_time()
+    strokes = read(packed)
+    duration_s = time.process_time() - started
     accepted = strokes.accepted
 
     is_kana = np.array([packed.characters[label] < "\u3100" for label in packed.labels])
@@ -198,6 +211,12 @@ def main() -> None:
             "num_compared": len(apart),
             "distance_median": float(np.median(apart)),
             "distance_p90": float(np.quantile(apart, 0.9)),
+        }
+    if arguments.damaged:
+        whole = np.flatnonzero(accepted)
+        found["damaged_refused"] = {
+            name: float((~read(images).accepted).mean())
+            for name, images in damaged(packed.select(whole), strokes.select(whole), 0).items()
         }
     if arguments.sheet:
         worst = np.argsort(overlap, kind="stable")[:240]

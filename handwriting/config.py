@@ -287,6 +287,20 @@ class StrokeReader(Training):
 
 
 @dataclass
+class StrokeJudge(Training):
+    """The network that tells whether an image shows its character."""
+
+    num_steps: Count = 6000
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 2e-3
+    characters: str = "all"
+    num_samples: Annotated[int, Within(16, 10**8)] = 48_000  # written characters to learn from
+    channels: GroupedChannels = 16  # of features at half the image's side
+    dim: Annotated[int, Within(4, 2**14, multiple_of=4)] = 64  # of what is known of a point
+    reader: str | None = None  # weights of the reader that it judges; null: those that ship
+
+
+@dataclass
 class Redrawn:
     """Training writers' own letter forms, written again."""
 
@@ -415,6 +429,7 @@ class Config:
     vae: Vae = field(default_factory=Vae)
     cdiffusion: CDiffusion = field(default_factory=CDiffusion)
     stroke_reader: StrokeReader = field(default_factory=StrokeReader)
+    stroke_judge: StrokeJudge = field(default_factory=StrokeJudge)
     redrawn: Redrawn = field(default_factory=Redrawn)
     generation: Generation = field(default_factory=Generation)
     classifier: CharacterClassification = field(default_factory=CharacterClassification)

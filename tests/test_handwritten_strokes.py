@@ -10,14 +10,20 @@ from torch import Tensor
 
 from benchmarks import strokes as benchmark
 from handwriting.images.packed import PackedImages
-from handwriting.networks.stroke_reader import StrokeReader
+from handwriting.networks.stroke_reader import StrokeJudge, StrokeReader
 from handwriting.runs.inference import stroke_reader
 from handwriting.runs.weights import load_weights, shipped
-from handwriting.sources import hands, handwritten_strokes, soft_raster
-from handwriting.sources.handwritten_strokes import SIZE_PX, model_of, padded
+from handwriting.sources import hands, handwritten_strokes, practice, soft_raster
+from handwriting.sources.handwritten_strokes import (
+    SIZE_PX,
+    Reader,
+    drawing_of,
+    model_of,
+    padded,
+)
 from handwriting.sources.practice import practise
 from handwriting.sources.simulated_writers import simulate
-from handwriting.sources.stroke_fitting import fit
+from handwriting.sources.stroke_fitting import fit, start_radii
 from handwriting.sources.strokes import Float64, draw_canonical, evenly, in_ink_units
 
 RADIUS = 0.03
@@ -86,6 +92,16 @@ def test_a_soft_drawing_is_the_canonical_form_of_what_a_pen_draws(size_px: int) 
     assert float(soft_raster.iou(ours, theirs)) > 0.9
 
 
+def test_outlines_are_drawn_where_the_distance_field_is() -> None:
+    strokes, mask = padded([model_of(character).strokes for character in "木語"])
+    images = torch.from_numpy(np.stack([model_of(c).image for c in "木語"]))[:, None] / 255
+    ours = drawing_of(strokes, mask, images)
+    radii = start_radii(images[:, 0], strokes, mask)
+    theirs = soft_raster.ink(strokes, mask, radii, SIZE_PX)
+    assert ours.shape == images.shape
+    assert float(soft_raster.iou(ours[:, 0] > 0.5, theirs).min()) > 0.85
+
+
 # The fit ------------------------------------------------------------------------------------------
 
 
@@ -141,7 +157,7 @@ def test_units_of_the_ink_do_not_depend_on_place_and_size() -> None:
 def small_reader() -> StrokeReader:
     torch.manual_seed(0)
     reader = StrokeReader(11, 30, 8, 8, 2)
-    torch.nn.init.normal_(reader.update.move.weight)
+    torch.nn.init.normal_(reader.move.weight)
     return reader
 
 
@@ -158,29 +174,45 @@ def test_what_is_read_does_not_depend_on_the_rest_of_the_batch() -> None:
     assert not together[0, 4:].any()
 
 
-def test_every_weight_of_the_reader_learns() -> None:
-    reader = small_reader()
+def judged(judge: StrokeJudge, *characters: str) -> tuple[Tensor, Tensor]:
+    images, drawings, model, mask = inputs(*characters)
+    return judge(images, drawings, images, model, model, mask, 0.9)
+
+
+def test_a_judgement_does_not_depend_on_the_rest_of_the_batch() -> None:
+    torch.manual_seed(0)
+    judge = StrokeJudge(11, 30, 8, 8)
+    (alone, points), (together, all_points) = judged(judge, "木"), judged(judge, *"木語")
+    torch.testing.assert_close(together[:1], alone)
+    torch.testing.assert_close(all_points[:1, :4], points)
+
+
+def test_every_weight_learns() -> None:
+    reader, judge = small_reader(), StrokeJudge(11, 30, 8, 8)
     images, drawings, model, mask = inputs(*"木語")
     found, known = reader(images, drawings, model, mask, 0.9)
     logits = reader.judge(images, drawings, images, known, mask)
     (sum(strokes.square().sum() for strokes in found) + logits.sum()).backward()
-    idle = [name for name, p in reader.named_parameters() if p.grad is None or not p.grad.any()]
-    assert idle == []
+    sum(logits.sum() for logits in judged(judge, *"木語")).backward()
+    for network in (reader, judge):
+        named = network.named_parameters()
+        assert [name for name, p in named if p.grad is None or not p.grad.any()] == []
 
 
 # Practice -----------------------------------------------------------------------------------------
 
 
 def test_samples_do_not_depend_on_how_many_are_made() -> None:
-    some, more = (practise("木河あシ", numbers, 3) for numbers in (range(5, 8), range(2, 10)))
+    some, more = (practise("木河あシ", numbers, 3, 0.5) for numbers in (range(5, 8), range(2, 10)))
     for name, values in some.items():
         np.testing.assert_array_equal(values, more[name][3:6], err_msg=name)
 
 
 def test_the_truth_of_practice_is_where_the_ink_is() -> None:
-    made = practise("木河語", range(40), 0)
+    made = practise("木河語", range(40), 0, 0.0)
+    assert made["is_right"].all()
     shares = []
-    for i in np.flatnonzero(made["is_right"]):
+    for i in range(40):
         number = made["num_strokes"][i]
         points = torch.from_numpy(made["strokes"][i : i + 1, :number].astype(np.float32))
         mask = torch.ones(1, number, dtype=torch.bool)
@@ -188,14 +220,31 @@ def test_the_truth_of_practice_is_where_the_ink_is() -> None:
         shares.append((made["images"][i][line] > 0).mean())
     assert min(shares) > 0.7
     assert np.mean(shares) > 0.95
-    assert 0.5 < made["is_right"].mean() < 0.9
+
+
+@pytest.mark.parametrize("kind", practice.WRONG)
+def test_practice_knows_what_wrong_images_show(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(practice, "WRONG", {kind: 1.0})
+    right, wrong = (practise("木河語", range(8), 0, share) for share in (0.0, 1.0))
+    there = np.arange(practise_strokes := right["strokes"].shape[1]) < right["num_strokes"][:, None]
+    lost = (there[..., None] & ~wrong["is_written"]).mean(axis=(1, 2)) * practise_strokes
+    assert not wrong["is_right"].any()
+    assert right["is_written"][there].all()
+    np.testing.assert_array_equal(right["strokes"], wrong["strokes"])
+    assert (right["images"] != wrong["images"]).any(axis=(1, 2)).all()
+    least, most = {
+        "missing": (1, 1), "part": (0.3, 0.8), "extra": (0, 0), "twice": (0, 0), "blot": (0, 0),
+        "alike": (4, 14), "other": (4, 14), "cut": (0, 14),
+    }[kind]  # fmt: skip
+    assert (least <= lost).all()
+    assert (lost <= most).all()
 
 
 # Reading ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def reader() -> StrokeReader:
+def reader() -> Reader:
     return stroke_reader()[0]
 
 
@@ -208,7 +257,7 @@ def people() -> PackedImages:
 
 
 def test_what_was_written_is_read_and_what_was_not_is_refused(
-    reader: StrokeReader, people: PackedImages, tmp_path: Path
+    reader: Reader, people: PackedImages, tmp_path: Path
 ) -> None:
     right = handwritten_strokes.read_strokes(people, reader, "", tmp_path)
     assert right.accepted.mean() > 0.8
@@ -222,7 +271,7 @@ def test_what_was_written_is_read_and_what_was_not_is_refused(
 
 
 def test_strokes_are_read_once_and_damage_is_repaired(
-    reader: StrokeReader, people: PackedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reader: Reader, people: PackedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = people.select([0, 1, 2])
     first = handwritten_strokes.read_strokes(few, reader, "", tmp_path)
@@ -240,7 +289,7 @@ def test_strokes_are_read_once_and_damage_is_repaired(
     np.testing.assert_array_equal(other_reader.radii, first.radii)
 
 
-def test_characters_without_a_drawing_are_refused(reader: StrokeReader, tmp_path: Path) -> None:
+def test_characters_without_a_drawing_are_refused(reader: Reader, tmp_path: Path) -> None:
     packed = PackedImages(
         np.full((1, 64, 64), 255, np.uint8), np.zeros(1, int), np.zeros(1, int), ("♥",), ("one",)
     )
@@ -261,10 +310,11 @@ def test_distances_do_not_see_order_place_and_size() -> None:
     assert benchmark.distance(strokes, moved) == pytest.approx(expected, rel=0.05)
 
 
-def test_shipped_weights_are_small_and_say_where_they_come_from() -> None:
-    path = shipped("stroke_reader")
+@pytest.mark.parametrize("kind", ["stroke_reader", "stroke_judge"])
+def test_shipped_weights_are_small_and_say_where_they_come_from(kind: str) -> None:
+    path = shipped(kind)
     assert path.is_relative_to(ROOT)
     assert path.stat().st_size < 1_000_000
-    facts = load_weights(path, "stroke_reader", "").facts
+    facts = load_weights(path, kind, "").facts
     assert facts["licence"] == "CC BY-SA 3.0"
     assert facts["writers_seen"] == []

@@ -57,6 +57,7 @@ TRAINED = {
     "vae": ("training_vae.train", ""),
     "cdiffusion": ("training_cdiffusion_model.train", ""),
     "stroke_reader": ("training_stroke_reader.train", ""),
+    "stroke_judge": ("training_stroke_reader.train_judge", ""),
 }  # fmt: skip
 GENERATED = {
     f"generated/{name}": (f"training_{folder}.generate_images", f"gen_weight={{one}}/{weights}")

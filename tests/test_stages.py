@@ -10,6 +10,7 @@ import training_cdiffusion_model.train as cdiffusion
 import training_character_classification.train as classifier
 import training_dcgan.train as dcgan
 import training_stroke_reader.train as stroke_reader
+import training_stroke_reader.train_judge as stroke_judge
 import training_style_transfer.train as style_transfer
 import training_vae.train as vae
 from handwriting.corpus.audit import writers_seen
@@ -27,6 +28,7 @@ STAGES: dict[str, tuple[ModuleType, int]] = {  # its script and steps in the smo
     "vae": (vae, 10),
     "cdiffusion": (cdiffusion, 10),
     "stroke_reader": (stroke_reader, 10),
+    "stroke_judge": (stroke_judge, 10),
     "classifier/real+classical/seed_0": (classifier, 10),
 }
 

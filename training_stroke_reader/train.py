@@ -13,12 +13,10 @@ from handwriting.script import run_script
 
 # isort: split
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,7 +28,6 @@ from handwriting.images.sheets import sheet
 from handwriting.networks.optimizer import one_cycle
 from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.networks.whole_batch import batch_mean
-from handwriting.rng import Rng
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import save_weights
@@ -40,76 +37,19 @@ from handwriting.sources.handwritten_strokes import (
     SIDE,
     SIZE_PX,
     drawing_of,
-    model_of,
-    padded,
 )
-from handwriting.sources.practice import VERSIONS, Practice, practice
+from handwriting.sources.practice import VERSIONS, practice
+from training_stroke_reader.batches import Batch, Batches
 
-ALIKE = 16  # a batch is taken from so small a part of the samples, ordered by number of strokes
+WRONG_SHARE = 0.3  # of the images
 EARLIER = 0.4  # weight of each iteration's error beside the last one's
 JUDGEMENT = 0.02  # weight of the cross-entropy of what is right
 EDGE = 0.006  # of the ink's side: from there on an error counts by its size, not by its square
 HELD_OUT = 1000  # samples of other writers, on which the reader is measured
 
 
-class Batch(NamedTuple):
-    """B characters: their images and models, and where they were written."""
-
-    images: Tensor  # (B, 1, SIZE_PX, SIZE_PX) in [0, 1]
-    drawings: Tensor  # likewise, of the models
-    model: Tensor  # (B, S, P, 2)
-    mask: Tensor  # (B, S)
-    strokes: Tensor  # (B, S, P, 2)
-    is_right: Tensor  # (B,) whether the image shows the character
-
-
 # Strokes after each iteration, (B, S, P, 2), and logits (B,) that the images are right.
 Read = Callable[[Batch], tuple[list[Tensor], Tensor]]
-
-
-class Batches:
-    """Batches of practice whose characters have about equally many strokes."""
-
-    def __init__(self, samples: Practice, characters: Sequence[str], device: torch.device) -> None:
-        order = np.argsort(samples.num_strokes, kind="stable")
-        self.num_strokes = samples.num_strokes[order]  # on the host, for the shape of a batch
-        models = [model_of(character) for character in characters]
-
-        def on_device(array: npt.NDArray[Any]) -> Tensor:
-            return torch.from_numpy(array).to(device)
-
-        self.images = on_device(samples.images[order])
-        self.strokes = on_device(samples.strokes[order])
-        self.labels = on_device(samples.labels[order])
-        self.is_right = on_device(samples.is_right[order])
-        self.drawings = on_device(np.stack([model.image for model in models]))
-        self.model, self.mask = (t.to(device) for t in padded([model.strokes for model in models]))
-
-    def take(self, rows: Tensor, most: int) -> Batch:
-        """Samples by their place in the order (B,), of at most so many strokes."""
-        labels = self.labels[rows]
-        return Batch(
-            self.images[rows, None].float() / 255,
-            self.drawings[labels, None].float() / 255,
-            self.model[labels, :most],
-            self.mask[labels, :most],
-            self.strokes[rows, :most].float(),
-            self.is_right[rows],
-        )
-
-    def draw(self, step: int, batch_size: int, rng: Rng) -> Batch:
-        """A batch from the part of the order that is this step's turn."""
-        width = max(1, len(self.num_strokes) // ALIKE)
-        # Parts follow one another by the golden ratio, which covers all of them evenly.
-        first = int(step * 0.618034 % 1 * (len(self.num_strokes) - width + 1))
-        rows = first + rng.randint(width, rng.num_rows(batch_size))
-        return self.take(rows, int(self.num_strokes[first + width - 1]))
-
-    def parts(self, size: int) -> Iterator[Batch]:
-        """All samples, in batches."""
-        for first in range(0, len(self.num_strokes), size):
-            rows = torch.arange(first, min(first + size, len(self.num_strokes)))
-            yield self.take(rows.to(self.labels.device), int(self.num_strokes[int(rows[-1])]))
 
 
 def error(strokes: Tensor, batch: Batch) -> Tensor:
@@ -130,7 +70,7 @@ def main(config: Config) -> Path:
     characters = class_list(settings.characters)
 
     def batches(num_samples: int, seed: int) -> Batches:
-        samples = practice(characters, num_samples, seed, Path(config.cache_dir))
+        samples = practice(characters, num_samples, seed, WRONG_SHARE, Path(config.cache_dir))
         return Batches(samples, characters, runtime.device)
 
     practised = batches(settings.num_samples, config.seed)

@@ -125,10 +125,11 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
             not finished or read what is not of this study; or the corpus has copies.
     """
     corpus = open_corpus(config)
-    ships = load_weights(
-        shipped("stroke_reader"), "stroke_reader", "training_stroke_reader/train.py"
-    )
-    trail = _Trail(run_folder(config), [*given_weights(config), ships], corpus)
+    ships = [
+        load_weights(shipped(kind), kind, "training_stroke_reader/")
+        for kind in ("stroke_reader", "stroke_judge")
+    ]
+    trail = _Trail(run_folder(config), [*given_weights(config), *ships], corpus)
     for recogniser in recognisers:
         path = Path(recogniser).absolute()
         trail.follow(path.parent if path.is_file() else path, reader="")

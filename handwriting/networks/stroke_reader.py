@@ -1,6 +1,6 @@
-"""A network that tells where the strokes of a character lie in its image.
+"""Networks that tell where the strokes of a character lie in its image, and whether they do.
 
-The character is known, and so is how a model draws it; whether the image shows it is judged. As in
+The character is known, and so is how a model draws it. As in
 Z. Teed, J. Deng, RAFT, 2020, features of the image are looked up where the strokes are now, and one
 update, the same in every iteration, moves them; strokes exchange messages by attention, the points
 of a stroke by convolution.
@@ -36,8 +36,11 @@ class StrokeReader(nn.Module):
             "num_points": num_points, "max_strokes": max_strokes, "channels": channels, "dim": dim,
             "num_iterations": num_iterations,
         }  # fmt: skip
-        self.pyramid = _Pyramid(channels)
+        self.pyramid = _Pyramid(2, channels)
         self.update = _Update(num_points, max_strokes, 7 * channels, dim)
+        self.move = nn.Linear(dim, 2)
+        nn.init.zeros_(self.move.weight)
+        nn.init.zeros_(self.move.bias)
         self.compare = nn.Sequential(
             _conv(3, channels, stride=2, kernel=5),
             _conv(channels, 2 * channels, stride=2),
@@ -66,8 +69,8 @@ class StrokeReader(nn.Module):
         pyramid = self.pyramid(torch.cat([images, drawings], dim=1))
         strokes, known, found = model, None, list[Tensor]()
         for _ in range(self.arguments["num_iterations"]):
-            moves, known = self.update(pyramid, strokes, model, mask, side, known)
-            strokes = strokes + moves * mask[..., None, None]
+            known = self.update(pyramid, strokes, model, mask, side, known)
+            strokes = strokes + self.move(known).float() / 8 * mask[..., None, None]
             found.append(strokes)
         assert known is not None
         return found, known
@@ -89,13 +92,59 @@ class StrokeReader(nn.Module):
         return self.judgement(torch.cat(parts, dim=1)).float()[:, 0]
 
 
-class _Pyramid(nn.Module):
-    """Features of (B, 2, H, W) at a half, a quarter and an eighth of the side."""
+class StrokeJudge(nn.Module):
+    """A second opinion on images, which looks at them again along the strokes that were read.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        num_points, max_strokes, channels, dim: as in :class:`StrokeReader`.
+    """
+
+    def __init__(self, num_points: int, max_strokes: int, channels: int, dim: int) -> None:
+        super().__init__()
+        self.arguments: dict[str, Any] = {
+            "num_points": num_points, "max_strokes": max_strokes, "channels": channels, "dim": dim,
+        }  # fmt: skip
+        self.pyramid = _Pyramid(3, channels)
+        self.update = _Update(num_points, max_strokes, 7 * channels, dim)
+        self.written = nn.Linear(dim, 1)
+        self.judgement = nn.Sequential(
+            nn.Linear(10 * channels + 2 * dim + 1, dim), nn.ReLU(), nn.Linear(dim, 1)
+        )
+
+    def forward(
+        self, images: Tensor, drawings: Tensor, drawn: Tensor, found: Tensor, model: Tensor,
+        mask: Tensor, side: float,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Judge B images.
+
+        Args:
+            drawn: the strokes that were found, (B, 1, H, W).
+            found: the same, (B, S, P, 2).
+            images, drawings, model, mask, side: as in :meth:`StrokeReader.forward`.
+
+        Returns:
+            Logits (B,) that an image shows each stroke once and nothing else, and logits (B, S, P)
+            that a point was written.
+        """
+        pyramid = self.pyramid(torch.cat([images, drawings, drawn], dim=1))
+        known = self.update(pyramid, found, model, mask, side, None)
+        written = self.written(known).float()[..., 0]
+        least = written.masked_fill(~mask[..., None], torch.inf).flatten(1).amin(dim=1)
+        points = (known * mask[..., None, None]).flatten(1, 2)  # (B, S P, D), none is negative
+        num_points = mask.sum(dim=1, keepdim=True) * known.shape[2]
+        parts = [points.sum(dim=1) / num_points, points.amax(dim=1), least[:, None]]
+        for level in (pyramid[0], pyramid[2]):
+            parts += [level.mean(dim=(2, 3)), level.amax(dim=(2, 3))]
+        return self.judgement(torch.cat(parts, dim=1)).float()[:, 0], written
+
+
+class _Pyramid(nn.Module):
+    """Features of (B, C, H, W) at a half, a quarter and an eighth of the side."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         c1, c2, c3 = channels, 2 * channels, 4 * channels
-        self.down1 = nn.Sequential(_conv(2, c1, stride=2, kernel=5), _conv(c1, c1))
+        self.down1 = nn.Sequential(_conv(in_channels, c1, stride=2, kernel=5), _conv(c1, c1))
         self.down2 = nn.Sequential(_conv(c1, c2, stride=2), _conv(c2, c2))
         self.down3 = nn.Sequential(_conv(c2, c3, stride=2), _conv(c3, c3))
         self.up2, self.up1 = _conv(c3 + c2, c2), _conv(c2 + c1, c1)
@@ -119,7 +168,7 @@ def _enlarged(x: Tensor) -> Tensor:
 
 
 class _Update(nn.Module):
-    """How points move, from the image's features there and from what the strokes know."""
+    """What is known of points, from the image's features there and from the other strokes."""
 
     def __init__(self, num_points: int, max_strokes: int, num_features: int, dim: int) -> None:
         super().__init__()
@@ -134,15 +183,12 @@ class _Update(nn.Module):
             for _ in range(2)
         )
         self.merge = _AlongStroke(2 * dim, dim)
-        self.move = nn.Linear(dim, 2)
-        nn.init.zeros_(self.move.weight)
-        nn.init.zeros_(self.move.bias)
 
     def forward(
         self, pyramid: tuple[Tensor, ...], strokes: Tensor, model: Tensor, mask: Tensor,
-        side: float, hidden: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Moves (B, S, P, 2) and hidden states (B, S, P, D) for the next iteration."""
+        side: float, known: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        """(B, S, P, D), not negative; ``known`` is that of the iteration before."""
         at = 2 * side * strokes.flatten(1, 2)[:, :, None]  # (B, S P, 1, 2) in [-1, 1] of the image
         looked_up = [
             F.grid_sample(level, at.to(level.dtype), padding_mode="border", align_corners=False)
@@ -152,16 +198,15 @@ class _Update(nn.Module):
         moved = strokes - model
         points = self.known(torch.cat([features, 2 * strokes, 2 * model, 8 * moved], dim=-1))
         points = points + self.point
-        if hidden is not None:
-            points = points + hidden
+        if known is not None:
+            points = points + known
         for convolve in self.along:
             points = points + F.relu(convolve(points))
         whole = points.mean(dim=2) + self.order[: strokes.shape[1]]  # (B, S, D)
         for attend in self.between:
             whole = attend(whole, src_key_padding_mask=~mask)
         both = torch.cat([points, whole[:, :, None].expand_as(points)], dim=-1)
-        hidden = F.relu(self.merge(both))
-        return self.move(hidden).float() / 8, hidden
+        return F.relu(self.merge(both))
 
 
 class _AlongStroke(nn.Linear):

@@ -31,11 +31,11 @@ from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
 from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
-from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.parallel.ranks import main_only
 from handwriting.sources.handwritten_strokes import (
     NUM_POINTS,
     HandwrittenStrokes,
+    Reader,
     model_of,
     read_strokes,
 )
@@ -216,7 +216,7 @@ def hand_of(
 
 
 def hands_of(
-    packed: PackedImages, reader: StrokeReader, reader_key: str, cache_dir: Path,
+    packed: PackedImages, reader: Reader, reader_key: str, cache_dir: Path,
     licence: str = "", credit: str = "",
 ) -> tuple[list[Hand], int]:  # fmt: skip
     """The hands of all writers of whom something can be read, and how many images cannot.

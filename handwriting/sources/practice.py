@@ -1,8 +1,9 @@
 """What the stroke reader learns from: characters of simulated writers, and how they were written.
 
 Any number of them can be had, with the truth. Half of the writers are bolder than the simulator's
-usual ones, so that real people lie among them and not at their edge. Some images are wrong: they
-show another character, a stroke too many or too few, a blot, or not all of the character.
+usual ones and less steady, so that real people, with a mouse too, lie among them and not at their
+edge. Some images are wrong: they lack a stroke or a part of one, have one too many or one twice,
+show another character, a blot, or not all of the character.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from handwriting.parallel.progress import progress
 from handwriting.sources.handwritten_strokes import (
     MAX_STROKES,
     NUM_POINTS,
+    SIDE,
     SIZE_PX,
     model_of,
 )
@@ -42,11 +44,15 @@ from handwriting.sources.strokes import (
 from handwriting.storage.arrays import Arrays, cached_arrays
 from handwriting.storage.keys import content_key
 
-VERSION = 1  # raise it when the same seed gives other samples: cached ones are then made anew
+VERSION = 2  # raise it when the same seed gives other samples: cached ones are then made anew
 CHUNK_SIZE = 4000  # samples of a cached file
 VERSIONS = (VERSION, SIMULATOR_VERSION)
+NUM_FINE = 101  # points along a stroke that loses a part
 KANA_SHARE = 0.15  # of the samples, beside those that are among all characters anyway
-WRONG_SHARE, CUT_SHARE = 0.25, 0.05  # of the images
+WRONG = {  # shares of what is wrong images
+    "missing": 0.28, "part": 0.15, "extra": 0.22, "twice": 0.1, "alike": 0.1, "other": 0.05,
+    "blot": 0.05, "cut": 0.05,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Practice:
         images: (N, SIZE_PX, SIZE_PX) canonical.
         strokes: (N, MAX_STROKES, P, 2) where they were written, zeros behind the last.
         num_strokes: (N,).
+        is_written: (N, MAX_STROKES, P) whether the image shows the point; wrong ones may not.
         labels: (N,) which of the characters.
         is_right: (N,) whether the image shows this character, and nothing else.
     """
@@ -64,13 +71,15 @@ class Practice:
     images: Uint8
     strokes: npt.NDArray[np.float16]
     num_strokes: Int64
+    is_written: npt.NDArray[np.bool_]
     labels: Int64
     is_right: npt.NDArray[np.bool_]
 
 
 def bolder(writer: Writer, rng: np.random.Generator) -> Writer:
-    """A writer with another pen and wilder strokes."""
+    """A writer with another pen and wilder, less steady strokes."""
     wilder = np.exp(rng.uniform(0, 0.9, 3))
+    unsteady = np.exp(rng.uniform(0, 1.5, 2))
     return replace(
         writer,
         pen_width=writer.pen_width * np.exp(rng.uniform(-0.9, 0.5)),
@@ -78,6 +87,8 @@ def bolder(writer: Writer, rng: np.random.Generator) -> Writer:
         stroke_shift=writer.stroke_shift * wilder[1],
         stroke_turn=writer.stroke_turn * np.exp(rng.uniform(0, 0.7)),
         warp=writer.warp * np.exp(rng.uniform(0, 0.6)),
+        tremor=writer.tremor * unsteady[0],
+        flick=writer.flick * unsteady[1],
     )
 
 
@@ -103,72 +114,106 @@ class Scribe(NamedTuple):
         among = among[among != label]
         return self.write(int(self.rng.choice(among if len(among) else [label])))
 
-    def spoil(self, written: Written, label: int) -> Written:
-        """A wrong image of a character, by what it is drawn from instead."""
-        (strokes, radii), number = written, self.num_strokes[label]
-        kind = self.rng.choice(["missing", "extra", "other", "alike", "blot"])
-        if kind == "missing" and number > 1:
-            keep = np.arange(len(strokes)) != self.rng.integers(number)
-            return strokes[keep], radii[keep]
+    def spoil(
+        self, kind: str, written: Written, label: int
+    ) -> tuple[Written, npt.NDArray[np.bool_]]:
+        """What a wrong image of a character is drawn from; which points (S, P) it still has."""
+        (strokes, radii), number, rng = written, self.num_strokes[label], self.rng
+        is_written = np.ones((number, NUM_POINTS), np.bool_)
         if kind in ("other", "alike"):
-            return self.write_another(label, kind == "alike")
+            return self.write_another(label, kind == "alike"), ~is_written
+        lengths = np.hypot(*np.moveaxis(np.diff(strokes[:number], axis=1), -1, 0)).sum(axis=1)
+        if kind == "missing" and number > 1:  # often a short one, which is missed most easily
+            gone = rng.integers(number) if rng.random() < 0.6 else lengths.argmin()
+            is_written[gone] = False
+            keep = np.arange(len(strokes)) != gone
+            return (strokes[keep], radii[keep]), is_written
+        if kind == "part":
+            cut_short = rng.choice(np.argsort(lengths)[number // 2 :])  # a long one
+            share, ahead = rng.uniform(0.3, 0.6), rng.choice([1, -1], p=[0.7, 0.3])
+            fine = evenly(strokes[cut_short][None], NUM_FINE)[:, ::ahead]
+            strokes = strokes.copy()
+            strokes[cut_short] = evenly(fine[:, : int(share * NUM_FINE)], NUM_SAMPLED)[0]
+            is_written[cut_short] = (np.linspace(0, 1, NUM_POINTS) < share)[::ahead]
+            return (strokes, radii), is_written
         if kind == "blot":
-            place = strokes[self.rng.integers(number)].mean(axis=0)
+            place = strokes[rng.integers(number)].mean(axis=0)
             more = place + np.linspace(0, 0.01, NUM_SAMPLED)[None, :, None]
-            more_radii = np.full((1, NUM_SAMPLED), self.rng.uniform(0.06, 0.16))
+            more_radii = np.full((1, NUM_SAMPLED), rng.uniform(0.06, 0.16))
         else:
-            foreign, foreign_radii = self.write_another(label, alike=False)
-            chosen = self.rng.integers(len(foreign))
-            more, more_radii = foreign[chosen][None], foreign_radii[chosen][None]
-        return np.concatenate([strokes, more]), np.concatenate([radii, more_radii])
+            whose = (strokes, radii) if kind == "twice" else self.write_another(label, alike=False)
+            chosen = rng.integers(number if kind == "twice" else len(whose[0]))
+            more, more_radii = (part[chosen][None] for part in whose)
+            if kind == "twice":
+                angle = rng.uniform(0, 2 * np.pi)
+                more = more + rng.uniform(0.06, 0.16) * np.array([np.cos(angle), np.sin(angle)])
+            else:  # of any size, anywhere
+                middle = more.mean(axis=1, keepdims=True)
+                more = rng.uniform(0.4, 1) * (more - middle) + middle + rng.normal(0, 0.12, 2)
+        both = np.concatenate([strokes, more]), np.concatenate([radii, more_radii])
+        return both, is_written
 
 
-def cut(rng: np.random.Generator, image: Uint8) -> Uint8:
-    """An image that has lost a part at one of its sides."""
-    turned = np.rot90(image, turns := int(rng.integers(4))).copy()
-    turned[:, int(rng.uniform(0.45, 0.8) * len(image)) :] = 0
-    rest = np.ascontiguousarray(np.rot90(turned, -turns))
-    return canonical_drawn(rest, len(image)) if rest.any() else image
+def cut(rng: np.random.Generator, size_px: int) -> npt.NDArray[np.bool_]:
+    """Which pixels of an image are left when it loses a part at one of its sides."""
+    left = np.ones((size_px, size_px), np.bool_)
+    left[:, int(rng.uniform(0.45, 0.8) * size_px) :] = False
+    return np.rot90(left, int(rng.integers(4)))
 
 
-def practise(characters: Sequence[str], numbers: range, seed: int) -> Arrays:
+def practise(characters: Sequence[str], numbers: range, seed: int, wrong_share: float) -> Arrays:
     """The samples of some numbers, as arrays by the names of :class:`Practice`'s fields.
 
     Each is by a writer of its own; every second one is bolder.
     """
     kana = [i for i, character in enumerate(characters) if character < "\u3100"]
     counts = np.array([len(model_of(character).strokes) for character in characters])
-    drawn, rngs = [], []
+    drawn, lefts = [], list[npt.NDArray[np.bool_] | None]()
     strokes = np.zeros((len(numbers), MAX_STROKES, NUM_POINTS, 2), np.float16)
+    is_written = np.zeros(strokes.shape[:3], np.bool_)
     labels, is_right = np.empty(len(numbers), np.int64), np.ones(len(numbers), np.bool_)
     for i, number in enumerate(numbers):
         rng = np.random.default_rng([seed, number])
         is_kana = kana and rng.random() < KANA_SHARE
         labels[i] = label = int(rng.choice(kana) if is_kana else rng.integers(len(characters)))
+        num_strokes = counts[label]
         writer = make_writer(seed, number)
         if number % 2:
             writer = bolder(writer, rng)
 
         scribe = Scribe(characters, counts, writer, rng)
         written = scribe.write(label)
-        is_right[i] = rng.random() >= WRONG_SHARE
-        drawn.append(written if is_right[i] else scribe.spoil(written, label))
-        rngs.append(rng)
         placed, _ = in_ink_units(*written)
         # What comes after the character's own strokes are lines that join them.
-        strokes[i, : counts[label]] = evenly(placed[: counts[label]], NUM_POINTS)
+        strokes[i, :num_strokes] = evenly(placed[:num_strokes], NUM_POINTS)
+        is_written[i, :num_strokes] = True
+        left = None
+        if rng.random() < wrong_share:
+            is_right[i] = False
+            kind = rng.choice([*WRONG], p=[*WRONG.values()])
+            if kind == "cut":
+                left = cut(rng, SIZE_PX)
+                across, down = np.moveaxis(strokes[i], -1, 0)
+                pixels = [(SIZE_PX * (0.5 + SIDE * at)).astype(int) for at in (down, across)]
+                is_written[i] &= left[tuple(pixels)]
+            else:
+                written, is_written[i, :num_strokes] = scribe.spoil(kind, written, label)
+        drawn.append(written)
+        lefts.append(left)
 
     images = draw_canonical(drawn, SIZE_PX)
-    for i, rng in enumerate(rngs):
-        if rng.random() < CUT_SHARE:
-            is_right[i], images[i] = False, cut(rng, images[i])
+    for i, left in enumerate(lefts):
+        if left is not None and (rest := images[i] * left).any():
+            images[i] = canonical_drawn(rest, SIZE_PX)
     return {
-        "images": images, "strokes": strokes, "num_strokes": counts[labels], "labels": labels,
-        "is_right": is_right,
+        "images": images, "strokes": strokes, "num_strokes": counts[labels],
+        "is_written": is_written, "labels": labels, "is_right": is_right,
     }  # fmt: skip
 
 
-def practice(characters: Sequence[str], num_samples: int, seed: int, cache_dir: Path) -> Practice:
+def practice(
+    characters: Sequence[str], num_samples: int, seed: int, wrong_share: float, cache_dir: Path
+) -> Practice:
     """:func:`practise`, in chunks that are made once.
 
     Raises:
@@ -179,11 +224,11 @@ def practice(characters: Sequence[str], num_samples: int, seed: int, cache_dir: 
             raise InputError(
                 f"{character} has {num_strokes} strokes: at most {MAX_STROKES} are read"
             )
-    folder = cache_dir / "practice" / content_key(VERSIONS, list(characters), seed)
+    folder = cache_dir / "practice" / content_key(VERSIONS, list(characters), seed, wrong_share)
     chunks = []
     numbers = range(0, num_samples, CHUNK_SIZE)
     for first in progress(numbers, len(numbers), "practising"):
         chunk = range(first, min(first + CHUNK_SIZE, num_samples))
         path = folder / f"{chunk.start}_{len(chunk)}.npz"
-        chunks.append(cached_arrays(path, partial(practise, characters, chunk, seed)))
+        chunks.append(cached_arrays(path, partial(practise, characters, chunk, seed, wrong_share)))
     return Practice(**{name: np.concatenate([c[name] for c in chunks]) for name in chunks[0]})
