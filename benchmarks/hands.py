@@ -26,6 +26,7 @@ and of ``DENSE``, drawn by everybody.
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,10 @@ class Written:
         everything = range(len(packed.characters))
         self.labels = [i for i in everything if all((p, i) in self.rows for p in self.people)]
 
-    def read(self, labels: set[int], reader: Reader, key: str, cache: Path) -> None:
+    def read(self, labels: set[int], reader: Reader, keys: Sequence[str], cache: Path) -> None:
         rows = sorted(self.rows[person, label] for person in self.people for label in labels)
         self.chosen = self.packed.select(rows)
-        self.found = read_strokes(self.chosen, reader, key, cache)
+        self.found = read_strokes(self.chosen, reader, keys, cache)
         self.place = {row: i for i, row in enumerate(rows)}
 
     def hand(self, person: int, known: list[int]) -> Hand:

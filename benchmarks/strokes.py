@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="PNG: the worst over what was read")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    reader, reader_key = stroke_reader(arguments.weights, arguments.judge)
+    reader, reader_keys = stroke_reader(arguments.weights, arguments.judge)
 
     manifest = read_manifest(arguments.manifest)
     rows = np.arange(len(manifest.entries))
@@ -181,7 +181,7 @@ def main() -> None:
 
     def read(images: PackedImages) -> HandwrittenStrokes:
         with tempfile.TemporaryDirectory() as folder:
-            return read_strokes(images, reader, reader_key, Path(folder))
+            return read_strokes(images, reader, reader_keys, Path(folder))
 
     started = time.process_time()
     strokes = read(packed)

@@ -129,7 +129,7 @@ def lines(study: Study) -> list[str]:
 
 def test_a_clean_study_passes_with_all_that_is_behind_its_recogniser(line: Study) -> None:
     clean = "no test writer seen; names from simulation"
-    num_weights = len(WEIGHTS) + 1  # the reader of strokes that ships
+    num_weights = len(WEIGHTS) + 2  # the reader of strokes that ships and its judge
     assert line.audit() == f"audit: {num_weights} weights, 1 manifests, {clean}"
     weights = line.folder / CONTROL / "classifier.safetensors"
     assert audit(line.config, [weights]) == f"audit: 1 weights, 0 manifests, {clean}"

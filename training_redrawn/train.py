@@ -40,8 +40,8 @@ LINE_PX = 56
 
 def main(config: Config) -> Path:
     corpus = open_corpus(config)
-    reader, reader_key = stroke_reader()
-    inputs = {"corpus": corpus.key, "reader": reader_key}
+    reader, reader_keys = stroke_reader()
+    inputs = {"corpus": corpus.key, "reader": reader_keys}
     run = Run(config, "redrawn", ("seed", "size_px", "data", "redrawn"), inputs)
     if run.is_done:
         return run.folder
@@ -49,7 +49,7 @@ def main(config: Config) -> Path:
     run.begin()
     written = corpus.without_unseen(corpus.train)
     told = config.redrawn.licence, config.redrawn.credit
-    hands, refused = hands_of(written, reader, reader_key, Path(config.cache_dir), *told)
+    hands, refused = hands_of(written, reader, reader_keys, Path(config.cache_dir), *told)
     drawable = [character for character in corpus.characters if is_readable(character)]
     shown = drawable[:NUM_SHOWN]
     run.sample("hands", sheet([draw(hand, shown, config.size_px) for hand in hands[:NUM_SHOWN]]))

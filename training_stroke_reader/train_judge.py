@@ -7,7 +7,7 @@ Reads practice of which half is wrong by the reader that ships, or by other weig
 judge learns which images are right and which points of the strokes were written. No handwriting is
 needed, and none is seen. Writes ``runs/<name>/stroke_judge/`` with ``stroke_judge.safetensors`` in
 float16. The weights that ship, ``handwriting/weights/stroke_judge.safetensors``, were made by the
-first command in about an hour on one CPU core beside other work.
+first command in 80 minutes on one CPU core beside other work.
 """
 
 from handwriting.script import run_script

@@ -14,19 +14,19 @@ from handwriting.networks.stroke_reader import StrokeJudge, StrokeReader
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, shipped
 from handwriting.sources.handwritten_strokes import Reader
-from handwriting.storage.keys import content_key, file_key
+from handwriting.storage.keys import file_key
 
 BATCH_SIZE = 512
 
 
-def stroke_reader(path: Path | None = None, judge: Path | None = None) -> tuple[Reader, str]:
-    """What reads strokes, of weights that ship or of those given, and the key of its weights."""
+def stroke_reader(path: Path | None = None, judge: Path | None = None) -> tuple[Reader, list[str]]:
+    """What reads strokes, of weights that ship or of those given, and the keys of its weights."""
     trained_by = "training_stroke_reader/train.py"
     weights = load_weights(path or shipped("stroke_reader"), "stroke_reader", trained_by)
     trained_by = "training_stroke_reader/train_judge.py"
     judging = load_weights(judge or shipped("stroke_judge"), "stroke_judge", trained_by)
     reader = Reader(build(StrokeReader, weights).eval(), build(StrokeJudge, judging).eval())
-    return reader, content_key(file_key(weights.path), file_key(judging.path))
+    return reader, [file_key(weights.path), file_key(judging.path)]
 
 
 @torch.no_grad()

@@ -216,19 +216,19 @@ def hand_of(
 
 
 def hands_of(
-    packed: PackedImages, reader: Reader, reader_key: str, cache_dir: Path,
+    packed: PackedImages, reader: Reader, reader_keys: Sequence[str], cache_dir: Path,
     licence: str = "", credit: str = "",
 ) -> tuple[list[Hand], int]:  # fmt: skip
     """The hands of all writers of whom something can be read, and how many images cannot.
 
     Args:
-        reader_key: of the reader's weights.
+        reader_keys: of the reader's weights.
         licence, credit: of the handwriting.
 
     Raises:
         InputError: no image can be read.
     """
-    read = read_strokes(packed, reader, reader_key, cache_dir)
+    read = read_strokes(packed, reader, reader_keys, cache_dir)
     refused = int((~read.accepted).sum())
     if refused:
         print(f"  {refused} of {len(packed)} images could not be read and are left out", flush=True)

@@ -131,13 +131,13 @@ class HandwrittenStrokes:
 
 
 def read_strokes(
-    packed: PackedImages, reader: Reader, reader_key: str, cache_dir: Path
+    packed: PackedImages, reader: Reader, reader_keys: Sequence[str], cache_dir: Path
 ) -> HandwrittenStrokes:
     """Read the strokes out of images, once for each content: in chunks, so that a kill costs one.
 
     Args:
         packed: N images of known characters; one that :func:`is_readable` denies is refused.
-        reader_key: of the reader's weights.
+        reader_keys: of the reader's weights.
     """
     counts = np.array(
         [len(model_of(c).strokes) if is_readable(c) else 0 for c in packed.characters]
@@ -151,7 +151,7 @@ def read_strokes(
         rows = order[first : first + CHUNK_SIZE]
         images = packed.images[rows]
         characters = [packed.characters[label] for label in packed.labels[rows]]
-        key = content_key(VERSION, reader_key, characters, sha256(images.tobytes()).hexdigest())
+        key = content_key(VERSION, reader_keys, characters, sha256(images.tobytes()).hexdigest())
         path = cache_dir / "handwritten_strokes" / f"{key}.npz"
         arrays = cached_arrays(path, partial(_read_chunk, images, characters, reader))
         found.strokes[rows, : arrays["strokes"].shape[1]] = arrays["strokes"]
