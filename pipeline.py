@@ -137,10 +137,13 @@ def check_redraw(config: Config, controls: list[Config]) -> None:
 def encoders(config: Config, generators: list[Generator]) -> dict[str, Stage]:
     """The encoders that the generators need and no weights are given for, in order."""
     needs_clip = any(row.needs_clip(config) for row in generators) and not config.clip_weight
+    needs_text = needs_clip and not config.text_weight
+    if config.weights and not config.image_weight:  # CLIP starts from the one that ships
+        needs_text = False
     needs_image = needs_clip or any(row.mode for row in generators)  # for the perceptual loss
     needed = {
         "image_encoder": (needs_image and not config.image_weight, train_image_encoder.main),
-        "text_encoder": (needs_clip and not config.text_weight, train_text_encoder.main),
+        "text_encoder": (needs_text, train_text_encoder.main),
         "clip": (needs_clip, train_clip.main),
     }
     return {name: stage for name, (is_needed, stage) in needed.items() if is_needed}
@@ -164,6 +167,7 @@ def ignored(config: Config) -> dict[str, str]:
         "clip_weight": not uses_text,
         "text_weight": "clip" not in trained,
         "image_weight": "clip" not in trained and not any(row.mode for row in generators),
+        "weights": not trained and not any(row.mode for row in generators),
         "generation": not generators,
         "evaluation.judge_steps": not generators,
     }  # fmt: skip

@@ -412,6 +412,9 @@ class Config:
     aug: bool = True  # classical augmentation of encoders, and of a classifier outside of a study
     use_gen: Any = ""  # or a manifest or a list of manifests of generated images
     gen_ratio: Share = 0.5  # share of a batch that is not real
+    # What the image encoder, CLIP and style transfer start from: null, nothing; base, the weights
+    # that ship, for any characters (handwriting/weights/README.md)
+    weights: Annotated[str, OneOf("base")] | None = None
     image_weight: str | None = None  # weights: null takes those of this study's run folders
     text_weight: str | None = None
     clip_weight: str | None = None

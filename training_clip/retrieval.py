@@ -43,17 +43,22 @@ def frozen_clip(
     network = runtime.freeze(build(Clip, weights))
     texts = known_texts(weights, structure, corpus)
     own = class_texts(structure, corpus.characters, corpus.seen).vocabulary
-    if own != texts.vocabulary:
+    if unknown := sorted({*own.tokens} - {*texts.vocabulary.tokens}):
         raise InputError(
-            f"clip_weight {weights.path} has another vocabulary ({len(texts.vocabulary)} tokens) "
-            f"than this study's structure ({len(own)} tokens): give the structure.path and the "
+            f"clip_weight {weights.path} does not know {len(unknown)} of the {len(own)} tokens of "
+            f"this study's structure ({' '.join(unknown[:10])}): give the structure.path and the "
             "characters that it was trained with"
         )
     return network, class_embeddings(network, texts.to(runtime.device), runtime)
 
 
-def known_texts(weights: Weights, structure: Structure, corpus: Corpus) -> ClassTexts:
+def known_texts(
+    weights: Weights, structure: Structure, corpus: Corpus, and_new: bool = False
+) -> ClassTexts:
     """The texts of the study's classes as a trained text encoder, or CLIP, reads them.
+
+    Args:
+        and_new: tokens that it does not know join its vocabulary, behind those that it knows.
 
     Raises:
         InputError: it reads texts of another length.
@@ -64,7 +69,11 @@ def known_texts(weights: Weights, structure: Structure, corpus: Corpus) -> Class
             f"{weights.path} reads texts with context_length={length}, this run has "
             f"{structure.context_length}: give the structure.context_length of its training"
         )
-    vocabulary = Vocabulary(tuple(weights.facts["vocabulary"]))
+    tokens = tuple(weights.facts["vocabulary"])
+    if and_new:
+        own = class_texts(structure, corpus.characters, corpus.seen).vocabulary
+        tokens += tuple(token for token in own.tokens if token not in tokens)
+    vocabulary = Vocabulary(tokens)
     return class_texts(structure, corpus.characters, corpus.seen, vocabulary)
 
 

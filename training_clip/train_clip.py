@@ -4,8 +4,9 @@
     python training_clip/train_clip.py experiment=demo                               # laptop, 20 s
     python training_clip/train_clip.py image_weight=PATH text_weight=PATH
 
-Starts from ``image_weight`` and ``text_weight`` (by default those of the study). Several images of
-one character in a batch are all positives. Writes ``runs/<name>/clip/clip.safetensors`` and reports
+Starts from ``image_weight`` and ``text_weight`` (by default those of the study), or with
+``weights=base`` from the CLIP that ships. Several images of one character in a batch are all
+positives. Writes ``runs/<name>/clip/clip.safetensors`` and reports
 retrieval on held-out writers and, with ``data.unseen_characters``, on held-out characters.
 """
 
@@ -13,12 +14,15 @@ from handwriting.script import run_script
 
 # isort: split
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from handwriting.characters.vocabulary import ClassTexts
 from handwriting.config import Config
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.bank import ImageBank, draw_batch
-from handwriting.corpus.corpus import open_corpus
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.images.augment import Classical, to_float
 from handwriting.images.packed import concatenate
 from handwriting.networks.encoders import Classifier
@@ -27,7 +31,7 @@ from handwriting.networks.whole_batch import gather
 from handwriting.runs.folder import run_folder
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import build, load_weights, save_weights
+from handwriting.runs.weights import Weights, base_weights, build, load_weights, save_weights
 from training_clip.model import (
     Clip,
     TextClassifier,
@@ -39,37 +43,22 @@ from training_clip.retrieval import known_texts, retrieval
 
 
 def main(config: Config) -> Path:
-    settings, folder = config.clip, run_folder(config)
-    image = load_weights(
-        config.image_weight or folder / "image_encoder", "image_encoder",
-        "training_clip/train_image_encoder.py", config.size_px,
-    )  # fmt: skip
-    text = load_weights(
-        config.text_weight or folder / "text_encoder", "text_encoder",
-        "training_clip/train_text_encoder.py",
-    )  # fmt: skip
+    settings = config.clip
+    start = start_weights(config)
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "aug", "structure", "clip")
-    inputs = {"corpus": corpus.key, "image": image.path, "text": text.path}
+    inputs = {"corpus": corpus.key, **{weights.kind: weights.path for weights in start}}
     run = Run(config, "clip", sections, inputs)
     if run.is_done:
         return run.folder
-    for weights in (image, text):
-        weights.require_characters(corpus.characters)
-    towers = build(Classifier, image).encoder, build(TextClassifier, text).encoder
-    seen = writers_seen(*corpus.sources.values(), image, text)
+    seen = writers_seen(*corpus.sources.values(), *start)
     runtime = Runtime(config.runtime)
     rng = runtime.seed(config.seed)
 
-    texts = known_texts(text, config.structure, corpus).to(runtime.device)
+    network, texts = build_clip(config, start, corpus)
+    texts = texts.to(runtime.device)
     everything = concatenate(list(corpus.sources.values()))
     bank = ImageBank(corpus.without_unseen(everything), runtime.device)
-    image_arguments = {k: v for k, v in image.arguments.items() if k != "num_classes"}
-    network = Clip(
-        image_arguments, text.arguments["text"], settings.embedding_dim,
-        settings.learn_temperature,
-    )  # fmt: skip
-    network.image, network.text = towers
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
@@ -104,5 +93,52 @@ def main(config: Config) -> Path:
     return run.finish(metrics, [path])
 
 
+def start_weights(config: Config) -> list[Weights]:
+    """The image and the text encoder, or the CLIP of ``weights=base``.
+
+    Raises:
+        InputError: an encoder has not been trained.
+    """
+    if config.weights and not (config.image_weight or config.text_weight):
+        return [base_weights("clip")]
+    folder = run_folder(config)
+    return [
+        load_weights(
+            config.image_weight or folder / "image_encoder", "image_encoder",
+            "training_clip/train_image_encoder.py", config.size_px,
+        ),
+        load_weights(
+            config.text_weight or folder / "text_encoder", "text_encoder",
+            "training_clip/train_text_encoder.py",
+        ),
+    ]  # fmt: skip
+
+
+def build_clip(config: Config, start: Sequence[Weights], corpus: Corpus) -> tuple[Clip, ClassTexts]:
+    """The network with the weights to start from, and the texts of the classes as it reads them.
+
+    Raises:
+        InputError: encoders of other characters, or of texts of another length.
+    """
+    if len(start) == 1:
+        (base,) = start
+        texts = known_texts(base, config.structure, corpus, and_new=True)
+        own: dict[str, Any] = {
+            "image": {**base.arguments["image"], "size_px": config.size_px},
+            "text": {**base.arguments["text"], "vocab_size": len(texts.vocabulary)},
+        }
+        return build(Clip, base, **own), texts
+    for weights in start:
+        weights.require_characters(corpus.characters)
+    image, text = build(Classifier, start[0]), build(TextClassifier, start[1])
+    sizes = {name: size for name, size in start[0].arguments.items() if name != "num_classes"}
+    settings = config.clip
+    network = Clip(
+        sizes, start[1].arguments["text"], settings.embedding_dim, settings.learn_temperature
+    )
+    network.image, network.text = image.encoder, text.encoder
+    return network, known_texts(start[1], config.structure, corpus)
+
+
 if __name__ == "__main__":
-    run_script(main, reads=["aug", "clip", "image_weight", "text_weight"])
+    run_script(main, reads=["aug", "clip", "image_weight", "text_weight", "weights"])

@@ -5,7 +5,7 @@
 
 Half of each batch is handwriting of the training writers, half is font renders. Writes
 ``runs/<name>/image_encoder/image_encoder.safetensors``; ``aug=false`` leaves classical
-augmentation out.
+augmentation out. ``weights=base`` starts from the encoder that ships, whatever its characters.
 """
 
 from handwriting.script import run_script
@@ -27,14 +27,16 @@ from handwriting.networks.optimizer import one_cycle
 from handwriting.runs.inference import validation_top1
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import save_weights
+from handwriting.runs.weights import base_weights, build, save_weights
 
 
 def main(config: Config) -> Path:
     settings = config.image_encoder
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "aug", "image_encoder")
-    run = Run(config, "image_encoder", sections, {"corpus": corpus.key})
+    start = [base_weights("image_encoder")] if config.weights else []
+    inputs = {"corpus": corpus.key, **{weights.kind: weights.path for weights in start}}
+    run = Run(config, "image_encoder", sections, inputs)
     if run.is_done:
         return run.folder
     runtime = Runtime(config.runtime)
@@ -43,7 +45,10 @@ def main(config: Config) -> Path:
     handwriting = [images for kind, images in corpus.sources.items() if kind != "fonts"]
     sources = map(corpus.without_unseen, (concatenate(handwriting), corpus.fonts))
     banks = [ImageBank(source, runtime.device) for source in sources]
-    network = Classifier(settings.network, settings.width, config.size_px, len(corpus.characters))
+    num_classes = len(corpus.characters)
+    network = Classifier(settings.network, settings.width, config.size_px, num_classes)
+    for weights in start:
+        network = build(Classifier, weights, size_px=config.size_px, num_classes=num_classes)
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, weight_decay=0.05)
     augment = Classical()
@@ -63,7 +68,7 @@ def main(config: Config) -> Path:
 
     held_out = corpus.without_unseen(corpus.validation)
     metrics = validation_top1(network, held_out, runtime)
-    seen = writers_seen(*corpus.sources.values())
+    seen = writers_seen(*corpus.sources.values(), *start)
     facts = {"characters": corpus.characters, "writers_seen": seen}
     path = save_weights(
         run.folder / "image_encoder.safetensors", "image_encoder", network.arguments, facts,
@@ -73,4 +78,4 @@ def main(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main, reads=["aug", "image_encoder"])
+    run_script(main, reads=["aug", "image_encoder", "weights"])

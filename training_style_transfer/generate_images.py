@@ -4,13 +4,15 @@
     python training_style_transfer/generate_images.py gen_weight=PATH \
         generation.characters=日本 generation.num_per_character=20 \
         generation.contents=[fonts] generation.content_names=[Serif] generation.styles=[writers]
+    python training_style_transfer/generate_images.py gen_weight=base generation.characters=愛山川
 
 Every image has a style image and a content, chosen by the seed, the character and the image's
 number alone. The content is the character drawn in the hand of the style (by default, and with
 ``generation.contents=[hands]``; ``redrawn.spread`` and ``redrawn.morphing`` as in
-``training_redrawn/``), or an image of it. Writes canonical images, ``manifest.json`` and
-``sheet.png`` to ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an
-image has.
+``training_redrawn/``), or an image of it. ``gen_weight=base`` takes the generator that ships, for
+any characters, also such that the study has no image of. Writes canonical images,
+``manifest.json`` and ``sheet.png`` to ``runs/<name>/generated/<mode>/``; ``writers.json`` names the
+hand whose style an image has.
 """
 
 from handwriting.script import run_script
@@ -18,7 +20,7 @@ from handwriting.script import run_script
 # isort: split
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,8 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handwriting.characters.classes import class_list
 from handwriting.config import Config
-from handwriting.corpus.corpus import Corpus
+from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.corpus.drawn import DrawnInHands, inputs_of_drawings
 from handwriting.corpus.generation import (
     GeneratedBatch,
@@ -46,7 +49,8 @@ from handwriting.images.packed import PackedImages
 from handwriting.images.thinning import packed_line_drawings
 from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights, build, load_weights
+from handwriting.runs.weights import Weights, base_weights, build, load_weights, shipped
+from training_clip.retrieval import frozen_clip
 from training_style_transfer.model import Generator
 
 HANDS = ["hands"]  # as contents
@@ -59,9 +63,10 @@ ContentFn = Callable[[list[ImageRequest], list[str]], tuple[Tensor, Tensor]]
 def main(config: Config) -> Path:
     settings = config.generation
     mode = config.model_mode.value
+    place = config.gen_weight or run_folder(config) / "style_transfer" / mode / "step_end"
     weights = load_weights(
-        config.gen_weight or run_folder(config) / "style_transfer" / mode / "step_end",
-        "generator", f"training_style_transfer/train.py model_mode={mode}", config.size_px,
+        shipped("generator") if place == "base" else place, "generator",
+        f"training_style_transfer/train.py model_mode={mode}", config.size_px,
     )  # fmt: skip
     if weights.arguments["mode"] != mode:
         raise InputError(
@@ -70,6 +75,8 @@ def main(config: Config) -> Path:
         )
 
     kinds = content_kinds(config, weights)
+    if weights.fits_any:
+        weights = with_classes(weights, config)
 
     def prepare(corpus: Corpus, characters: Sequence[str], runtime: Runtime) -> Prepared:
         styles = hands(corpus, "styles", settings.styles, settings.style_names)
@@ -115,6 +122,27 @@ def main(config: Config) -> Path:
     if kinds == HANDS:
         inputs |= inputs_of_drawings(config)
     return generate(config, mode, weights, prepare, **inputs)
+
+
+def with_classes(weights: Weights, config: Config) -> Weights:
+    """Weights for any characters, for those of the study and those that are asked for.
+
+    Raises:
+        InputError: components that the CLIP that ships does not know.
+    """
+    corpus = open_corpus(config)
+    asked = class_list(config.generation.characters) if config.generation.characters else ()
+    characters = (*corpus.characters, *(c for c in asked if c not in corpus.characters))
+    _, by_class = frozen_clip(
+        base_weights("clip"), config.structure, replace(corpus, characters=characters),
+        Runtime(config.runtime),
+    )  # fmt: skip
+    return replace(
+        weights,
+        arguments={**weights.arguments, "num_classes": len(characters)},
+        facts=weights.facts | {"characters": [*characters], "drawable": characters},
+        state={**weights.state, "class_embedding.weight": by_class.cpu()},
+    )
 
 
 # Contents -----------------------------------------------------------------------------------------
@@ -239,6 +267,6 @@ def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
 if __name__ == "__main__":
     run_script(
         main,
-        reads=["model_mode", "gen_weight", "generation", "redrawn"],
+        reads=["model_mode", "gen_weight", "generation", "redrawn", "structure"],
         folder_keys=["model_mode", "generation.output"],
     )

@@ -6,7 +6,9 @@
         gen_weight=PATH disc_weight=PATH clip_weight=PATH
 
 Content and style change from step to step (see ``feed.py``); each step starts from the weights of
-the one before. Writes ``runs/<name>/style_transfer/<mode>/<step>/`` with ``generator.safetensors``,
+the one before. With ``weights=base`` mode ``adain_clip`` starts from the networks that ship, of
+their sizes and for any characters, and has the last step alone. Writes
+``runs/<name>/style_transfer/<mode>/<step>/`` with ``generator.safetensors``,
 ``discriminator.safetensors`` and sample sheets: content, style, output, target from top to bottom.
 """
 
@@ -14,6 +16,8 @@ from handwriting.script import run_script
 
 # isort: split
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from handwriting.config import Config, Content, StepType
+from handwriting.config import Config, Content, ModelMode, StepType
 from handwriting.corpus.audit import writers_seen
 from handwriting.corpus.corpus import Corpus, open_corpus
 from handwriting.corpus.drawn import require_drawings
@@ -35,7 +39,13 @@ from handwriting.runs.collapse import check_variety
 from handwriting.runs.folder import run_folder
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights, build, load_weights, save_weights
+from handwriting.runs.weights import (
+    Weights,
+    base_weights,
+    build,
+    load_weights,
+    save_weights,
+)
 from training_clip.retrieval import frozen_clip
 from training_style_transfer.feed import STEPS, Batch, PairFeed
 from training_style_transfer.model import Discriminator, Generator
@@ -45,6 +55,9 @@ from training_style_transfer.objective import (
     hinge_discriminator_loss,
 )
 
+KINDS = ("generator", "discriminator")
+SIZES = ("dim", "dim_mults", "num_blocks", "patch_px", "full_attention")  # of the generator
+
 
 def main(config: Config) -> Path:
     if config.step_type is not StepType.all:
@@ -53,12 +66,42 @@ def main(config: Config) -> Path:
         raise InputError(
             "gen_weight and disc_weight start one step: name it, such as step_type=step2"
         )
-    return [train_step(config, step_type) for step_type in STEPS][-1]
+    steps = list(STEPS)[-1:] if has_base(config) else STEPS
+    return [train_step(config, step_type) for step_type in steps][-1]
+
+
+def has_base(config: Config) -> bool:
+    """Whether the mode starts from the weights that ship."""
+    return config.weights is not None and config.model_mode is ModelMode.adain_clip
+
+
+def with_base(config: Config) -> Config:
+    """The configuration with the sizes of the networks that ship, where they are the start.
+
+    Raises:
+        InputError: they take other contents.
+    """
+    if not has_base(config):
+        return config
+    settings = config.style_transfer
+    if settings.content is not Content.drawing:
+        raise InputError(
+            f"style_transfer.content={settings.content}: weights=base were trained with line "
+            "drawings; leave one of the two out"
+        )
+    generator, discriminator = (base_weights(kind).arguments for kind in KINDS)
+    sizes = {key: generator[key] for key in SIZES}
+    sizes |= {
+        "discriminator_dim": discriminator["dim"],
+        "discriminator_layers": discriminator["num_layers"],
+    }
+    return replace(config, style_transfer=replace(settings, **sizes))
 
 
 def train_step(config: Config, step_type: str) -> Path:
     """One of the four steps, from the weights of the one before."""
     check_size(config)
+    config = with_base(config)
     settings, mode = config.style_transfer, config.model_mode.value
     start, clip, encoder = start_weights(config, step_type), *frozen_weights(config)
     corpus = open_corpus(config)
@@ -80,10 +123,7 @@ def train_step(config: Config, step_type: str) -> Path:
     clip_network, by_class = frozen_clip(clip, config.structure, corpus, runtime)
     perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
     objective = GeneratorObjective(perceptual, clip_network, by_class, settings.weights)
-    generator = build_generator(config, corpus, by_class)
-    discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
-    for weights, network in zip(start, (generator, discriminator), strict=False):
-        weights.start(network, corpus.characters)
+    generator, discriminator = networks(config, start, corpus, by_class)
     runtime.to_device(generator)
     runtime.to_device(discriminator)
     averaged = MovingAverage(generator, settings.ema_decay)
@@ -156,7 +196,7 @@ def check_size(config: Config) -> None:
     Raises:
         InputError: they cannot.
     """
-    settings, size_px = config.style_transfer, config.size_px
+    settings, size_px = with_base(config).style_transfer, config.size_px
     fold_px = settings.patch_px * 2 ** (len(settings.dim_mults) - 1)
     if size_px % fold_px:
         raise InputError(
@@ -179,12 +219,15 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
     steps, mode = list(STEPS), config.model_mode.value
     if step_type == steps[0] and not (config.gen_weight or config.disc_weight):
         return []
+    given = dict(zip(KINDS, (config.gen_weight, config.disc_weight), strict=True))
+    if has_base(config) and step_type == steps[-1] and not any(given.values()):
+        return [base_weights(kind) for kind in KINDS]
     before = steps[max(steps.index(step_type) - 1, 0)]
     previous = run_folder(config) / "style_transfer" / mode / before
     made_by = f"training_style_transfer/train.py model_mode={mode} step_type={before}"
     return [
-        load_weights(config.gen_weight or previous, "generator", made_by, config.size_px),
-        load_weights(config.disc_weight or previous, "discriminator", made_by, config.size_px),
+        load_weights(path or previous, kind, made_by, config.size_px)
+        for kind, path in given.items()
     ]
 
 
@@ -200,19 +243,28 @@ def frozen_weights(config: Config) -> tuple[Weights, Weights]:
     )
 
 
-def build_generator(config: Config, corpus: Corpus, by_class: Tensor) -> Generator:
-    """The untrained generator, with the text embeddings of the classes if its mode takes them."""
+def networks(
+    config: Config, start: Sequence[Weights], corpus: Corpus, by_class: Tensor
+) -> tuple[Generator, Discriminator]:
+    """Both networks, with the weights to start from and the text embeddings of the classes.
+
+    Raises:
+        InputError: the weights are of other networks, or of other characters.
+    """
     settings = config.style_transfer
     generator = Generator(
         config.model_mode.value, len(corpus.characters), by_class.shape[1], settings.dim,
         settings.dim_mults, settings.num_blocks, settings.patch_px, settings.full_attention,
         is_inking=settings.content is Content.drawing,
     )  # fmt: skip
+    discriminator = Discriminator(settings.discriminator_dim, settings.discriminator_layers)
+    for weights, network in zip(start, (generator, discriminator), strict=False):
+        weights.start(network, corpus.characters)
     if settings.gradient_checkpointing:
         generator.save_memory()
     if generator.mode == "adain_clip":
         generator.class_embedding.weight.copy_(by_class)
-    return generator
+    return generator, discriminator
 
 
 @torch.no_grad()
@@ -234,6 +286,7 @@ if __name__ == "__main__":
             "image_weight",
             "gen_weight",
             "disc_weight",
+            "weights",
         ],
         folder_keys=["model_mode", "step_type"],
     )

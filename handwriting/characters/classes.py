@@ -197,6 +197,8 @@ def named_lists() -> dict[str, tuple[str, ...]]:
     }
     for path in sorted((INFORMATION_DIR / "classes").glob("*.txt")):
         lists.setdefault(path.stem, _read_list(path))
+    # What the weights that ship have seen.
+    lists["base"] = tuple(c for c in lists["all"] if c not in lists["held_out"])
     return lists
 
 

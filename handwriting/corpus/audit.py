@@ -21,9 +21,10 @@ from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import PackedImages, files_key
 from handwriting.images.writers import ONE_NAME, look, look_alikes
 from handwriting.runs.folder import run_folder
-from handwriting.runs.weights import Facts, Weights, load_weights, shipped
+from handwriting.runs.weights import Facts, Weights, load_weights
 from handwriting.storage.json_files import read_json, read_or_empty
 from handwriting.storage.keys import file_key
+from handwriting.storage.places import WEIGHTS_DIR
 
 FACTS = "facts.json"  # beside generated images
 MANIFEST = "manifest.json"
@@ -126,8 +127,8 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     """
     corpus = open_corpus(config)
     ships = [
-        load_weights(shipped(kind), kind, "training_stroke_reader/")
-        for kind in ("stroke_reader", "stroke_judge")
+        load_weights(path, path.stem, "handwriting/weights/README.md")
+        for path in sorted(WEIGHTS_DIR.glob(WEIGHTS))
     ]
     trail = _Trail(run_folder(config), [*given_weights(config), *ships], corpus)
     for recogniser in recognisers:

@@ -218,7 +218,7 @@ def generate(
     if recogniser:
         facts["redrawn_by"] = file_key(recogniser.path)
         read = reading(recogniser, runtime)
-    return write_images(run, config, characters, corpus.characters, make, facts, read)
+    return write_images(run, config, characters, weights.facts["characters"], make, facts, read)
 
 
 def write_images(

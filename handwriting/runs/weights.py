@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from handwriting.storage.atomic import write_bytes
 from handwriting.storage.json_files import plain
 from handwriting.storage.places import WEIGHTS_DIR
 
+OF_CLASSES = ("head.", "class_embedding.")  # parts of networks that belong to their classes
 METADATA = "handwriting"  # one entry of JSON: the library writes several in random order
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -51,14 +53,19 @@ class Weights:
     facts: dict[str, Any]
     state: dict[str, Tensor]
 
+    @property
+    def fits_any(self) -> bool:
+        """Whether they are for any characters: they lack what belongs to classes."""
+        return bool(self.facts.get("fits_any"))
+
     def require_characters(self, characters: Sequence[str]) -> None:
-        """Check that the network knows the study's classes, in this order.
+        """Check that the network knows the study's classes, in this order, or is for any.
 
         Raises:
             InputError: it was trained on others.
         """
         own = self.facts["characters"]
-        if own != list(characters):
+        if own != list(characters) and not self.fits_any:
             raise InputError(
                 f"{self.path} was trained on {len(own)} other characters ({''.join(own[:10])}...) "
                 f"than this study's {len(characters)} ({''.join(characters[:10])}...)"
@@ -90,6 +97,8 @@ class Weights:
         self.require_characters(characters)
         arguments: dict[str, Any] = network.arguments  # type: ignore[assignment]
         for name, value in arguments.items():
+            if name == "num_classes" and self.fits_any:
+                continue
             if self.arguments.get(name) != value:
                 raise InputError(
                     f"{self.path} was trained with {name}={self.arguments.get(name)}, this run has "
@@ -100,11 +109,21 @@ class Weights:
     def load_into(self, network: nn.Module) -> None:
         """Give a network these weights.
 
+        Where they are for any characters, it keeps what belongs to its classes, and the rows of
+        tokens that they do not know.
+
         Raises:
             InputError: they are of another network.
         """
+        state = dict(self.state)
+        if self.fits_any:
+            for name, own in network.state_dict().items():
+                if name.startswith(OF_CLASSES):
+                    state.setdefault(name, own)
+                elif name in state and own.dim() and len(own) > len(state[name]):
+                    state[name] = torch.cat([state[name], own[len(state[name]) :]])
         try:
-            network.load_state_dict(self.state)
+            network.load_state_dict(state)
         except RuntimeError as error:  # it names what is missing, unexpected or of another shape
             raise InputError(
                 f"{self.path} holds weights of another network than this {type(network).__name__}: "
@@ -164,14 +183,22 @@ def shipped(kind: str) -> Path:
     return WEIGHTS_DIR / f"{kind}.safetensors"
 
 
-def build(network_class: Callable[..., Network], weights: Weights) -> Network:
+def base_weights(kind: str) -> Weights:
+    """Those of ``weights=base``, for any characters."""
+    return load_weights(shipped(kind), kind, "prepare_base.py experiment=base")
+
+
+def build(network_class: Callable[..., Network], weights: Weights, **own: Any) -> Network:
     """The network that weights are of, with these weights.
+
+    Args:
+        own: arguments that it has in place of the weights', such as how many classes.
 
     Raises:
         InputError: no network takes such arguments, or the weights are of another.
     """
     try:
-        network = network_class(**weights.arguments)
+        network = network_class(**{**weights.arguments, **own})
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
         name = getattr(network_class, "__name__", "network")
         raise InputError(

@@ -1,0 +1,65 @@
+"""Train the weights that ship, from which ``weights=base`` starts.
+
+    python prepare_base.py experiment=base
+
+Trains the encoders, CLIP and the ``adain_clip`` mode of style transfer, and writes to
+``runs/<name>/base/`` what of them fits any characters, in float16: ``handwriting/weights/`` holds
+these files. Whose hands and which characters they have seen stands in them.
+"""
+
+from handwriting.script import run_script
+
+# isort: split
+
+from dataclasses import replace
+from pathlib import Path
+
+from handwriting.config import Config, ModelMode, StepType
+from handwriting.errors import InputError
+from handwriting.parallel.ranks import main_only
+from handwriting.runs.folder import run_folder
+from handwriting.runs.weights import OF_CLASSES, load_weights, save_weights
+from training_clip import train_clip, train_image_encoder, train_text_encoder
+from training_style_transfer import train as train_style_transfer
+
+LICENCE = "CC BY-SA 3.0"
+CREDIT = "learnt from drawings of KanjiVG (c) Ulrich Apel, and from renders of Noto and IPAex fonts"
+
+
+def main(config: Config) -> Path:
+    if config.weights:
+        raise InputError("weights=base is what this trains, from nothing: leave it out")
+    config = replace(config, model_mode=ModelMode.adain_clip, step_type=StepType.all)
+    encoder = train_image_encoder.main(config)
+    train_text_encoder.main(config)
+    clip = train_clip.main(config)
+    style_transfer = train_style_transfer.main(config)
+    made_in = {
+        "image_encoder": encoder, "clip": clip,
+        "generator": style_transfer, "discriminator": style_transfer,
+    }  # fmt: skip
+    folder = run_folder(config) / "base"
+    for kind, run in made_in.items():
+        path = export(kind, run, folder)
+        print(f"  {path.name}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
+    print(folder)
+    return folder
+
+
+@main_only
+def export(kind: str, run: Path, folder: Path) -> Path:
+    """Write what of a run's weights fits any characters, in float16."""
+    weights = load_weights(run, kind, "the stage that makes them")
+    state = {
+        name: values.half() if values.is_floating_point() else values
+        for name, values in weights.state.items()
+        if not name.startswith(OF_CLASSES)
+    }
+    facts = {**weights.facts, "licence": LICENCE, "credit": CREDIT, "fits_any": True}
+    return save_weights(folder / f"{kind}.safetensors", kind, weights.arguments, facts, state)
+
+
+if __name__ == "__main__":
+    run_script(
+        main, reads=["image_encoder", "text_encoder", "clip", "style_transfer", "structure", "aug"]
+    )
