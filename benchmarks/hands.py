@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmarks.legibility import shares_read
 from benchmarks.strokes import distance, truths
 from handwriting.characters.classes import named_lists
 from handwriting.images.manifest import read_manifest
@@ -58,7 +59,6 @@ MOVES = 6.0  # weight of the pen's moves beside its width
 NUM_SETS = 5
 DENSE = "摂働娯帯悪剤焔嚢"
 SHOWN = DENSE + "愛書永海河湖語"
-STROKES = {"1-5": range(1, 6), "6-10": range(6, 11), "11-15": range(11, 16), "16-": range(16, 99)}
 
 
 def moves(strokes: Float64) -> Float64:
@@ -198,7 +198,7 @@ def readings(written: Written, sets: list[list[int]], num_read: int) -> dict[str
     kanji = [character for character in named_lists()["kanji"] if is_readable(character)]
     place = {character: i for i, character in enumerate(kanji)}
     judge = OutsideJudge(kanji)
-    read, read_dense = list[tuple[int, bool]](), list[bool]()  # number of strokes, as intended
+    shown, read, read_dense = list[str](), list[bool](), list[bool]()
     for i, known in enumerate(sets):
         unseen = set(kanji).difference(written.characters(known))
         asked = [c for c in np.random.default_rng(i).permutation(kanji) if c in unseen]
@@ -208,17 +208,11 @@ def readings(written: Written, sets: list[list[int]], num_read: int) -> dict[str
             own = asked[person :: len(written.people)]
             images = draw(written.hand(person, known), own + dense, SIZE_PX)
             found = judge.predict(images) == [place[c] for c in own + dense]
-            read += zip((len(model_of(c).strokes) for c in own), found.tolist(), strict=False)
+            shown += own
+            read += found[: len(own)].tolist()
             read_dense += found[len(own) :].tolist()
-    counts, right = np.array(read).T
-    by_strokes = {name: right[np.isin(counts, span)] for name, span in STROKES.items()}
-    return {
-        "judge": outside_judge.installed(),
-        "num_read": len(right),
-        "read_as_intended": float(right.mean()),
-        "read_as_intended_by_strokes": {name: float(x.mean()) for name, x in by_strokes.items()},
-        "read_as_intended_dense": float(np.mean(read_dense)),
-    }
+    dense_read = {"read_as_intended_dense": float(np.mean(read_dense))}
+    return shares_read(shown, np.array(read)) | dense_read
 
 
 def main() -> None:

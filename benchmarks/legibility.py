@@ -1,0 +1,73 @@
+"""Can generated kanji be read, by a judge from outside?
+
+    python -m benchmarks.legibility runs/study/generated/adain_clip/manifest.json
+    python -m benchmarks.legibility MANIFEST --unseen held_out
+
+Reads kanji of a manifest at random (``measures/outside_judge.py``; the extra ``judge``) among the
+2,965 of JIS level 1 and tells the share that is read as intended, also by number of strokes; with
+``--unseen``, a list of characters, those apart. Ends in one line of JSON.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from handwriting.characters.classes import class_list, named_lists
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import pack_manifest
+from handwriting.sources.handwritten_strokes import SIZE_PX, is_readable, model_of
+from training_character_classification.measures import outside_judge
+from training_character_classification.measures.outside_judge import OutsideJudge
+
+STROKES = {"1-5": range(1, 6), "6-10": range(6, 11), "11-15": range(11, 16), "16-": range(16, 99)}
+
+
+def shares_read(characters: Sequence[str], is_read: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """The shares that are read of N images of characters, over all and by number of strokes."""
+    counts = np.array([len(model_of(character).strokes) for character in characters])
+    by_strokes = {name: is_read[np.isin(counts, span)] for name, span in STROKES.items()}
+    return {
+        "judge": outside_judge.installed(),
+        "num_read": len(is_read),
+        "read_as_intended": mean(is_read),
+        "read_as_intended_by_strokes": {name: mean(part) for name, part in by_strokes.items()},
+    }
+
+
+def mean(values: npt.NDArray[np.bool_]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--unseen", default="", help="list of characters that are told apart")
+    parser.add_argument("--limit", type=int, default=1000, help="images, at random")
+    parser.add_argument("--cache", type=Path, default=Path("cache"))
+    arguments = parser.parse_args()
+    packed = pack_manifest(read_manifest(arguments.manifest), SIZE_PX, arguments.cache)
+    kanji = [character for character in named_lists()["kanji"] if is_readable(character)]
+    place, judge = {character: i for i, character in enumerate(kanji)}, OutsideJudge(kanji)
+    shown = np.array(packed.characters)[packed.labels]
+    known = [i for i, c in enumerate(shown) if c in place and judge.knows[place[c]]]
+    if not known:
+        raise SystemExit(f"{arguments.manifest} has no kanji of JIS level 1")
+    rows = np.sort(np.random.default_rng(0).permutation(known)[: arguments.limit])
+    is_read = judge.predict(packed.images[rows]) == [place[c] for c in shown[rows]]
+    result = shares_read(shown[rows], is_read)
+    if arguments.unseen:
+        is_unseen = np.isin(shown[rows], class_list(arguments.unseen))
+        result["read_as_intended_seen"] = mean(is_read[~is_unseen])
+        result["read_as_intended_unseen"] = mean(is_read[is_unseen])
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
