@@ -1,4 +1,4 @@
-"""The weights that ship: what they have seen, and that stages start from them for any characters."""
+"""The weights that ship: what they have seen, and that stages start from them for any classes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from conftest import ComposeSmoke
 
 from handwriting.characters.classes import named_lists
 from handwriting.characters.decomposition import structure_of
-from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import pack_manifest
@@ -67,9 +66,7 @@ def clip_run(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return runs_dir
 
 
-def test_a_stage_starts_from_them_with_its_own_classes(
-    clip_run: Path, smoke: ComposeSmoke
-) -> None:
+def test_a_stage_starts_from_them_with_its_own_classes(clip_run: Path, smoke: ComposeSmoke) -> None:
     config = smoke(*TAUGHT_NOTHING, runs_dir=clip_run)
     folders = {
         "image_encoder": train_image_encoder.main(config),
@@ -138,5 +135,3 @@ def test_the_base_has_a_size(smoke: ComposeSmoke) -> None:
     """Images of another would have another pen."""
     with pytest.raises(InputError, match="size_px=64"):
         generate_images.main(smoke("gen_weight=base"))
-
-

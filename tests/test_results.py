@@ -93,6 +93,19 @@ def test_the_table_says_how_many_images_of_each_were_shown_and_read_right(tmp_pa
     assert list(found.confusions.itertuples(index=False, name=None)) == [(*key, "ツ", "シ", 1)]
 
 
+def test_simulated_writers_gain_nothing_on_people_who_are_simulated() -> None:
+    tested = [recogniser(CONTROL, PEOPLE), recogniser(NAMED, better(0.01))]
+    tested.append(recogniser(SIMULATED, better(0.02)))
+    for is_drawn_alike in (False, True):
+        findings = compare(results_of(tested), CONTROL, None, 1, 1, is_drawn_alike)
+        unranked = [found.arm for found in findings if not found.is_ranked]
+        assert unranked == [SIMULATED] * is_drawn_alike
+        assert all(found.gain is None for found in findings if found.arm in unranked)
+        best = best_arm(findings, 1)
+        assert best
+        assert best.arm == NAMED
+
+
 def test_the_order_of_a_file_changes_nothing() -> None:
     rng = random.Random(0)
     recognisers = [

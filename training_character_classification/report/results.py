@@ -144,6 +144,7 @@ class Finding:
 
     arm: Arm
     people: int
+    is_ranked: bool  # beside others; not where it sees writers drawn as the tested ones are
     accuracy: float  # mean over writers
     interval: Bounds | None  # 95 %, over writers; None for one writer
     macro_f1: float  # mean over seeds
@@ -163,19 +164,23 @@ def is_candidate(arm: Arm, named: Arm | None) -> bool:
 
 
 def compare(
-    results: Results, control: Arm, named: Arm | None, ceiling_people: int, num_comparisons: int
-) -> list[Finding]:
+    results: Results, control: Arm, named: Arm | None, ceiling_people: int, num_comparisons: int,
+    is_drawn_alike: bool = False,
+) -> list[Finding]:  # fmt: skip
     """Every arm with every number of people, beside the control with as many.
 
     Args:
         control: the arm that gains are over; with ``ceiling_people`` it is the ceiling.
         named: the arm that was named beforehand, if any was.
         num_comparisons: candidates that were planned, times the numbers of people.
+        is_drawn_alike: the people who are tested are simulated writers: arms that see such
+            writers have no gain, for it would be no wonder.
     """
     confidence = 1 - ALPHA / max(1, num_comparisons)  # Bonferroni: all cover in 95 % of studies
     findings = []
     for place in results.places:
         arm, people = place
+        is_ranked = not (is_drawn_alike and "simulated" in arm.sources)
         beside, ceiling = (control, people), (control, ceiling_people)
         own = paired(results.by_writer, place)
         per_writer = means(own)[:, 0]
@@ -184,13 +189,14 @@ def compare(
             Finding(
                 arm,
                 people,
+                is_ranked,
                 accuracy=float(per_writer.mean()),
                 interval=interval(per_writer),
                 macro_f1=float(np.mean(results.macro_f1[place])),
                 worst_tenth=worst_tenth(means(paired(results.by_character, place))[:, 0]),
                 num_seeds=_num_seeds(own),
                 num_writers=len(per_writer),
-                gain=None if arm == control else _gain(both, confidence),
+                gain=_gain(both, confidence) if is_ranked and arm != control else None,
                 gap=_gap(paired(results.by_writer, place, beside, ceiling)),
             )
         )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from handwriting.config import Config, Evidence
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.readers.simulated import SimulatedData
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import pack_manifest
 from handwriting.parallel.ranks import main_only
@@ -78,7 +79,7 @@ class Comparison:
 
 def gather(
     folder: Path, results: Results, control: Arm, named: Arm | None, planned: Sequence[Arm],
-    ceiling_people: int, cells: dict[int, list[Path]],
+    ceiling_people: int, cells: dict[int, list[Path]], is_drawn_alike: bool,
 ) -> Comparison:  # fmt: skip
     """Compare arms with the control, of which all are ``planned``; see :func:`compare`.
 
@@ -86,7 +87,7 @@ def gather(
         cells: the folders of the studies with each number of people.
     """
     num_comparisons = sum(is_candidate(arm, named) for arm in planned)
-    findings = compare(results, control, named, ceiling_people, num_comparisons)
+    findings = compare(results, control, named, ceiling_people, num_comparisons, is_drawn_alike)
     best, sources = {}, {}
     for people, folders in cells.items():
         sources[people] = read_sources(folders, [f for f in findings if f.people == people])
@@ -150,7 +151,8 @@ def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
     arms = [arm for arm, _ in results.places]
     (people,) = {number for _, number in results.places}
     control = choose_control(config.pipeline.control, arms)
-    found = gather(folder, results, control, None, arms, people, {people: [folder]})
+    is_drawn_alike = isinstance(config.data, SimulatedData)
+    found = gather(folder, results, control, None, arms, people, {people: [folder]}, is_drawn_alike)
     controls = [f for f in found.findings if f.arm.is_control]
     best = found.best.get(people)
     stages = {
@@ -265,6 +267,7 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
         planned=[arm for number in {*evidence.people} for arm in planned_arms(evidence, number)],
         ceiling_people=max(*evidence.people, *people),
         cells={number: sorted(folder.glob(f"seed_*/people_{number}")) for number in people},
+        is_drawn_alike=isinstance(config.data, SimulatedData),
     )  # fmt: skip
     write_results(folder / "results.json", recognisers)
     metrics = {
@@ -384,6 +387,11 @@ def _caveats(found: Comparison) -> str:
         "installed, and with other fonts the control is another. People who test with one seed may "
         "train with another: seeds are not independent."
     )
+    if not all(f.is_ranked for f in found.findings):
+        text += (
+            " Arms that see simulated writers are not ranked: the people who are tested here are "
+            "simulated, too."
+        )
     if not gains:
         return text
     writers = max(gain.num_writers for gain in gains)
@@ -453,9 +461,9 @@ def _gap(gap: Gap) -> str:
 
 
 def _rows(found: Comparison, people: int) -> list[Row]:
-    """The table of arms with a number of people, the best first."""
+    """The table of arms with a number of people, the best first, those not ranked last."""
     rows: list[Row] = []
-    for each in sorted(found.findings, key=lambda f: -f.accuracy):
+    for each in sorted(found.findings, key=lambda f: (not f.is_ranked, -f.accuracy)):
         if each.people != people:
             continue
         gain, gap, sources = each.gain, each.gap, found.sources[people]
@@ -463,7 +471,7 @@ def _rows(found: Comparison, people: int) -> list[Row]:
         probes = [sources.get(name, {}).get("domain_auc") for name in each.arm.generators]
         rows.append(
             {
-                "arm": str(each.arm),
+                "arm": f"{each.arm}{'' if each.is_ranked else ' (not ranked)'}",
                 "accuracy": f"{each.accuracy:.3f}",
                 "95 % interval": interval_text(each.interval),
                 "macro F1": f"{each.macro_f1:.3f}",
