@@ -210,6 +210,9 @@ def generate(
     if run.is_done:
         return run.folder
     characters = wanted_characters(config, corpus, weights)
+    if recogniser:
+        problems = [f"{c}: unknown to it" for c in characters if c not in corpus.characters]
+        report_problems("generation.redraw", problems, "Leave it out, or these characters.")
     runtime = Runtime(config.runtime)
     make, given = prepare(corpus, characters, runtime)
     behind = [weights, *([recogniser] if recogniser else [])]
