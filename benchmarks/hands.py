@@ -58,6 +58,7 @@ from training_character_classification.measures.outside_judge import OutsideJudg
 MOVES = 6.0  # weight of the pen's moves beside its width
 NUM_SETS = 5
 DENSE = "摂働娯帯悪剤焔嚢"
+NUM_SHOWN = 12  # unseen characters on the sheet
 SHOWN = DENSE + "愛書永海河湖語"
 
 
@@ -215,6 +216,23 @@ def readings(written: Written, sets: list[list[int]], num_read: int) -> dict[str
     return shares_read(shown, np.array(read)) | dense_read
 
 
+def shown(written: Written, known: list[int], characters: str) -> list[npt.NDArray[np.uint8]]:
+    """Rows of a sheet: KanjiVG's drawings; of each person what they wrote, where they did, and
+    below it what is predicted from what is known of them."""
+    models = {character: boxed(model_of(character).strokes) for character in characters}
+    rows = [draw(Hand("KanjiVG", models, MODEL_RADIUS), characters, SIZE_PX)]
+    label_of = {character: i for i, character in enumerate(written.packed.characters)}
+    for person in written.people:
+        own = [written.rows.get((person, label_of.get(character, -1))) for character in characters]
+        truth = np.zeros_like(rows[0])
+        for image, row in zip(truth, own, strict=True):
+            if row is not None:
+                image[:] = written.packed.images[row]
+        rows += [truth] * bool(truth.any())
+        rows.append(draw(written.hand(person, known), characters, SIZE_PX))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -228,8 +246,10 @@ def main() -> None:
     )
     parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
-    parser.add_argument("--sheet", type=Path, help="PNG: KanjiVG, then each person")
-    parser.add_argument("--characters", default=SHOWN, help="on the sheet")
+    parser.add_argument(
+        "--sheet", type=Path, help="PNG: KanjiVG, then of each person the truth and what is drawn"
+    )
+    parser.add_argument("--characters", help="on the sheet; default: unseen ones, and kanji")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     packed = pack_manifest(read_manifest(arguments.manifest), SIZE_PX, arguments.cache)
@@ -254,10 +274,11 @@ def main() -> None:
     if outside_judge.installed():
         means |= readings(written, [known for known, _ in sets], arguments.num_read)
     if arguments.sheet:
-        models = {c: boxed(model_of(c).strokes) for c in arguments.characters}
-        hands = [written.hand(person, sets[0][0]) for person in written.people]
-        rows = [Hand("KanjiVG", models, MODEL_RADIUS), *hands]
-        save_png(arguments.sheet, sheet([draw(hand, arguments.characters, 96) for hand in rows]))
+        known, unseen = sets[0]
+        characters = arguments.characters or "".join(
+            dict.fromkeys([*written.characters(unseen[:NUM_SHOWN]), *SHOWN])
+        )
+        save_png(arguments.sheet, sheet(shown(written, known, characters)))
     print(json.dumps({"num_people": len(written.people), "num_known": num_known, **means}))
 
 
