@@ -199,7 +199,7 @@ def test_no_tracked_file_names_a_place_on_this_machine() -> None:
 
 def test_no_large_file_and_no_results_are_tracked() -> None:
     for path in tracked():
-        assert path.stat().st_size < 2_000_000, path
-        assert path.relative_to(ROOT).parts[0] not in ("runs", "cache", "outputs", "wandb"), path
         ships = path.parent == ROOT / "handwriting" / "weights"
+        assert ships or path.stat().st_size < 2_000_000, path
+        assert path.relative_to(ROOT).parts[0] not in ("runs", "cache", "outputs", "wandb"), path
         assert ships or path.suffix not in (".safetensors", ".npy", ".pyc"), path
