@@ -182,6 +182,7 @@ def judged(judge: StrokeJudge, *characters: str) -> tuple[Tensor, Tensor]:
 def test_a_judgement_does_not_depend_on_the_rest_of_the_batch() -> None:
     torch.manual_seed(0)
     judge = StrokeJudge(11, 30, 8, 8)
+    torch.nn.init.constant_(judge.written.bias, 9.0)  # what is padded has less
     (alone, points), (together, all_points) = judged(judge, "木"), judged(judge, *"木語")
     torch.testing.assert_close(together[:1], alone)
     torch.testing.assert_close(all_points[:1, :4], points)
@@ -234,7 +235,7 @@ def test_practice_knows_what_wrong_images_show(kind: str, monkeypatch: pytest.Mo
     assert (right["images"] != wrong["images"]).any(axis=(1, 2)).all()
     least, most = {
         "missing": (1, 1), "part": (0.3, 0.8), "extra": (0, 0), "twice": (0, 0), "blot": (0, 0),
-        "alike": (4, 14), "other": (4, 14), "cut": (0, 14),
+        "alike": (4, 14), "other": (4, 14), "cut": (0.05, 14),
     }[kind]  # fmt: skip
     assert (least <= lost).all()
     assert (lost <= most).all()
