@@ -28,7 +28,6 @@ from handwriting.config import Config
 from handwriting.networks.optimizer import one_cycle
 from handwriting.networks.stroke_reader import StrokeJudge, StrokeReader
 from handwriting.networks.whole_batch import batch_mean
-from handwriting.parallel.progress import progress
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, save_weights, shipped
@@ -96,8 +95,7 @@ def main(config: Config) -> Path:
         ordered = Batches(samples, characters, runtime.device)
         key = content_key(VERSIONS, characters, num_samples, seed, file_key(weights.path))
         parts = list[npt.NDArray[np.float16]]()
-        starts = range(0, num_samples, PART_SIZE)
-        for first in progress(starts, len(starts), "reading practice"):
+        for first in range(0, num_samples, PART_SIZE):
             rows = range(first, min(first + PART_SIZE, num_samples))
             path = cache / "read_practice" / key / f"{first}.npz"
             parts.append(cached_arrays(path, partial(read_part, ordered, reader, rows))["found"])
