@@ -7,7 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handwriting.characters.vocabulary import ClassTexts, Vocabulary, class_texts
+from handwriting.characters.vocabulary import (
+    ClassTexts,
+    Vocabulary,
+    class_texts,
+    vocabulary_of,
+)
 from handwriting.config import Structure
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
@@ -42,7 +47,7 @@ def frozen_clip(
     weights.require_characters(corpus.characters)
     network = runtime.freeze(build(Clip, weights))
     texts = known_texts(weights, structure, corpus)
-    own = class_texts(structure, corpus.characters, corpus.seen).vocabulary
+    own = vocabulary_of(structure, corpus.characters, corpus.seen)
     if unknown := sorted({*own.tokens} - {*texts.vocabulary.tokens}):
         raise InputError(
             f"clip_weight {weights.path} does not know {len(unknown)} of the {len(own)} tokens of "
@@ -71,7 +76,7 @@ def known_texts(
         )
     tokens = tuple(weights.facts["vocabulary"])
     if and_new:
-        own = class_texts(structure, corpus.characters, corpus.seen).vocabulary
+        own = vocabulary_of(structure, corpus.characters, corpus.seen)
         tokens += tuple(token for token in own.tokens if token not in tokens)
     vocabulary = Vocabulary(tokens)
     return class_texts(structure, corpus.characters, corpus.seen, vocabulary)

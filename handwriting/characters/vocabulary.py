@@ -120,6 +120,21 @@ class ClassTexts:
         return self.tokens[labels, torch.minimum(places, counts - 1)]
 
 
+def vocabulary_of(
+    config: StructureConfig, characters: Sequence[str], seen: Sequence[str]
+) -> Vocabulary:
+    """The tokens of the classes that training sees, of all the study's; see :func:`class_texts`."""
+    structure = _structure(config, characters)
+    return Vocabulary.from_structure({c: structure[c] for c in seen})
+
+
+def _structure(config: StructureConfig, characters: Sequence[str]) -> Structure:
+    max_tokens = config.context_length - 2  # its start and end
+    if config.path:
+        return read_structure(Path(config.path), characters, max_tokens)
+    return structure_of(characters, max_tokens)
+
+
 def class_texts(
     config: StructureConfig,
     characters: Sequence[str],
@@ -134,12 +149,7 @@ def class_texts(
         seen: those that training sees; the vocabulary comes from them.
         vocabulary: of a checkpoint, instead.
     """
-    max_tokens = config.context_length - 2  # its start and end
-    if config.path:
-        structure = read_structure(Path(config.path), characters, max_tokens)
-    else:
-        structure = structure_of(characters, max_tokens)
-    if vocabulary is None:
-        vocabulary = Vocabulary.from_structure({c: structure[c] for c in seen})
+    structure = _structure(config, characters)
+    vocabulary = vocabulary or vocabulary_of(config, characters, seen)
     tokens, counts = vocabulary.encode_alternatives(structure, characters, config.context_length)
     return ClassTexts(torch.from_numpy(tokens), torch.from_numpy(counts), vocabulary)
