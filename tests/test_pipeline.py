@@ -229,7 +229,7 @@ def test_the_line_runs_on_a_manifest(
         "training writers (real)", "font renders", "simulated", "adain",
     }  # fmt: skip
     assert "stand in for people" not in page
-    assert "audit: 17 weights, 1 manifests, no test writer seen" in capsys.readouterr().out
+    assert "audit: 18 weights, 1 manifests, no test writer seen" in capsys.readouterr().out
     corpus = open_corpus(config)
     writers = {name: getattr(corpus, name).present_writers() for name in ("train", "test")}
     assert [len(people) for people in writers.values()] == [2, 2]

@@ -351,7 +351,11 @@ def _write(
 def _answers(found: Comparison) -> list[str]:
     """The answer for each number of people: of the arm that was named, and of the best."""
     answers = []
-    for people, best in found.best.items():
+    for people in found.sources:
+        best = found.best.get(people)
+        if best is None:
+            answers.append(f"{people_text(people)}: No generator takes part.")
+            continue
         named = [f for f in found.findings if (f.arm, f.people) == (found.named, people)]
         sentences = [f"{people_text(people)}:", *(_answer(each, found.control) for each in named)]
         if found.named and not named:
