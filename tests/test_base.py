@@ -137,6 +137,13 @@ def test_characters_without_an_image_are_drawn_in_the_writers_hands(
     apart = np.corrcoef(kept[0].ravel(), kept[1].ravel())[0, 1]
     assert apart < 0.7  # of each other
     facts = read_json(folder / "facts.json")
+    before = read_json(folder / "config.json")["key"]
+    everyone = (*named_lists()["smoke"], "愛", "海")
+    texts = {c: [f"⿰ {part} 木"] for c, part in zip(everyone, "口日土人火女力目", strict=True)}
+    own = clip_run / "structure.json"
+    own.write_text(json.dumps(texts), encoding="utf-8")
+    asked = replace(config, name="any", structure=replace(config.structure, path=str(own)))
+    assert read_json(generate_images.main(asked) / "config.json")["key"] != before
     assert {*base_weights("generator").facts["writers_seen"]} <= {*facts["writers_seen"]}
 
 

@@ -20,7 +20,7 @@ from handwriting.script import run_script
 # isort: split
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,7 +49,7 @@ from handwriting.images.packed import PackedImages
 from handwriting.images.thinning import packed_line_drawings
 from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights, base_weights, build, load_weights, shipped
+from handwriting.runs.weights import Facts, Weights, base_weights, build, load_weights, shipped
 from training_clip.retrieval import frozen_clip
 from training_style_transfer.model import Generator
 
@@ -76,11 +76,16 @@ def main(config: Config) -> Path:
 
     kinds = content_kinds(config, weights)
     if weights.fits_any:
-        weights = with_classes(weights, config)
+        weights = for_characters(weights, config)
 
     def prepare(corpus: Corpus, characters: Sequence[str], runtime: Runtime) -> Prepared:
         styles = hands(corpus, "styles", settings.styles, settings.style_names)
-        generator = runtime.freeze(build(Generator, weights))
+        generator = build(Generator, weights)
+        if weights.fits_any:
+            everyone = replace(corpus, characters=tuple(weights.facts["characters"]))
+            _, by_class = frozen_clip(base_weights("clip"), config.structure, everyone, runtime)
+            generator.class_embedding.weight.copy_(by_class)
+        runtime.freeze(generator)
 
         def encode(images: Tensor, labels: Tensor) -> Tensor:
             return generator.content_encoder(images, generator.condition(labels))
@@ -119,29 +124,23 @@ def main(config: Config) -> Path:
         return make, given
 
     inputs: dict[str, object] = {"contents": kinds}
+    if weights.fits_any:
+        inputs |= {"clip": shipped("clip"), "structure": asdict(config.structure)}
     if kinds == HANDS:
         inputs |= inputs_of_drawings(config)
     return generate(config, mode, weights, prepare, **inputs)
 
 
-def with_classes(weights: Weights, config: Config) -> Weights:
-    """Weights for any characters, for those of the study and those that are asked for.
-
-    Raises:
-        InputError: components that the CLIP that ships does not know.
-    """
+def for_characters(weights: Weights, config: Config) -> Weights:
+    """Weights for any characters, for those of the study and those that are asked for."""
     corpus = open_corpus(config)
     asked = class_list(config.generation.characters) if config.generation.characters else ()
     characters = (*corpus.characters, *(c for c in asked if c not in corpus.characters))
-    _, by_class = frozen_clip(
-        base_weights("clip"), config.structure, replace(corpus, characters=characters),
-        Runtime(config.runtime),
-    )  # fmt: skip
+    own = {"characters": [*characters], "drawable": characters}
     return replace(
         weights,
         arguments={**weights.arguments, "num_classes": len(characters)},
-        facts=weights.facts | {"characters": [*characters], "drawable": characters},
-        state={**weights.state, "class_embedding.weight": by_class.cpu()},
+        facts=Facts(weights.path, {**weights.facts, **own}),
     )
 
 
