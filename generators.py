@@ -33,15 +33,11 @@ class Generator:
     mode: ModelMode | None = None  # of style transfer
     # Raises an InputError for a size_px that its network cannot draw.
     check_size: Callable[[Config], object] = lambda _: None
+    is_drawn: bool = False  # whether its images begin as characters drawn in a hand
 
     def configured(self, config: Config) -> Config:
         """The configuration that both stages take."""
         return replace(config, model_mode=self.mode) if self.mode else config
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether its images begin as characters drawn in a hand."""
-        return self.mode is not None or self.name in ("redrawn", "cdiffusion")
 
     def needs_clip(self, config: Config) -> bool:
         """Whether it is trained with CLIP or its encoders."""
@@ -52,6 +48,7 @@ def _style_transfer(mode: ModelMode, condition: Condition | None) -> Generator:
     return Generator(
         mode.value, style_transfer.main, style_images.main, lambda _: condition,
         "content, style, output, target from top to bottom", mode, style_transfer.check_size,
+        is_drawn=True,
     )  # fmt: skip
 
 
@@ -72,11 +69,11 @@ _ROWS = (
     Generator(
         "cdiffusion", cdiffusion.main, cdiffusion_images.main, lambda c: c.cdiffusion.condition,
         "an image by the hand, output, target from top to bottom",
-        check_size=cdiffusion.check_size,
+        check_size=cdiffusion.check_size, is_drawn=True,
     ),
     Generator(
         "redrawn", redrawn.main, redrawn_images.main, lambda _: None,
-        "a row per training writer, written or predicted",
+        "a row per training writer, written or predicted", is_drawn=True,
     ),
 )  # fmt: skip
 GENERATORS = {row.name: row for row in _ROWS}

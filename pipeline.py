@@ -137,9 +137,7 @@ def check_redraw(config: Config, controls: list[Config]) -> None:
 def encoders(config: Config, generators: list[Generator]) -> dict[str, Stage]:
     """The encoders that the generators need and no weights are given for, in order."""
     needs_clip = any(row.needs_clip(config) for row in generators) and not config.clip_weight
-    needs_text = needs_clip and not config.text_weight
-    if config.weights and not config.image_weight:  # CLIP starts from the one that ships
-        needs_text = False
+    needs_text = needs_clip and not (config.text_weight or train_clip.starts_from_base(config))
     needs_image = needs_clip or any(row.mode for row in generators)  # for the perceptual loss
     needed = {
         "image_encoder": (needs_image and not config.image_weight, train_image_encoder.main),

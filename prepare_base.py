@@ -18,12 +18,9 @@ from handwriting.config import Config, ModelMode, StepType
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.folder import run_folder
-from handwriting.runs.weights import OF_CLASSES, load_weights, save_weights
+from handwriting.runs.weights import KANJIVG, OF_CLASSES, half, load_weights, save_weights
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import train as train_style_transfer
-
-LICENCE = "CC BY-SA 3.0"
-CREDIT = "learnt from drawings of KanjiVG (c) Ulrich Apel, and from renders of Noto and IPAex fonts"
 
 
 def main(config: Config) -> Path:
@@ -50,13 +47,11 @@ def main(config: Config) -> Path:
 def export(kind: str, run: Path, folder: Path) -> Path:
     """Write what of a run's weights fits any characters, in float16."""
     weights = load_weights(run, kind, "the stage that makes them")
-    state = {
-        name: values.half() if values.is_floating_point() else values
-        for name, values in weights.state.items()
-        if not name.startswith(OF_CLASSES)
-    }
-    facts = {**weights.facts, "licence": LICENCE, "credit": CREDIT, "fits_any": True}
-    return save_weights(folder / f"{kind}.safetensors", kind, weights.arguments, facts, state)
+    own = {name: v for name, v in weights.state.items() if not name.startswith(OF_CLASSES)}
+    facts = {**weights.facts, **KANJIVG, "fits_any": True}
+    facts["credit"] += ", and from renders of Noto and IPAex fonts"
+    path = folder / f"{kind}.safetensors"
+    return save_weights(path, kind, weights.arguments, facts, half(own))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ import torch
 from benchmarks.legibility import shares_read
 from benchmarks.strokes import distance, truths
 from handwriting.characters.classes import named_lists
+from handwriting.images.canonical import Uint8
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.sheets import save_png, sheet
@@ -216,9 +217,8 @@ def readings(written: Written, sets: list[list[int]], num_read: int) -> dict[str
     return shares_read(shown, np.array(read)) | dense_read
 
 
-def shown(written: Written, known: list[int], characters: str) -> list[npt.NDArray[np.uint8]]:
-    """Rows of a sheet: KanjiVG's drawings; of each person what they wrote, where they did, and
-    below it what is predicted from what is known of them."""
+def sheet_rows(written: Written, known: list[int], characters: str) -> list[Uint8]:
+    """KanjiVG's drawings; of each person what they wrote, if they did, above what is predicted."""
     models = {character: boxed(model_of(character).strokes) for character in characters}
     rows = [draw(Hand("KanjiVG", models, MODEL_RADIUS), characters, SIZE_PX)]
     label_of = {character: i for i, character in enumerate(written.packed.characters)}
@@ -278,7 +278,7 @@ def main() -> None:
         characters = arguments.characters or "".join(
             dict.fromkeys([*written.characters(unseen[:NUM_SHOWN]), *SHOWN])
         )
-        save_png(arguments.sheet, sheet(shown(written, known, characters)))
+        save_png(arguments.sheet, sheet(sheet_rows(written, known, characters)))
     print(json.dumps({"num_people": len(written.people), "num_known": num_known, **means}))
 
 

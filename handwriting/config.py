@@ -271,32 +271,34 @@ class Vae(GeneratorTraining):
 
 
 @dataclass
-class StrokeReader(Training):
-    """The network that tells where strokes lie in an image; it learns from simulated writers."""
+class Practice(Training):
+    """What the networks have in common that learn from simulated writers' strokes."""
 
-    num_steps: Count = 7000
     batch_size: BatchSize = 64
     learning_rate: LearningRate = 2e-3
     characters: str = "all"
     num_samples: Annotated[int, Within(16, 10**8)] = 80_000  # written characters to learn from
     channels: GroupedChannels = 24  # of features at half the image's side
     dim: Annotated[int, Within(4, 2**14, multiple_of=4)] = 64  # of what is known of a point
+
+
+@dataclass
+class StrokeReader(Practice):
+    """The network that tells where strokes lie in an image."""
+
+    num_steps: Count = 7000
     num_iterations: Layers = 3  # how often the strokes are moved
     num_shown: SheetSize = 20  # characters on a sample sheet
     sample_every: Count = 1000  # steps
 
 
 @dataclass
-class StrokeJudge(Training):
+class StrokeJudge(Practice):
     """The network that tells whether an image shows its character."""
 
     num_steps: Count = 6000
-    batch_size: BatchSize = 64
-    learning_rate: LearningRate = 2e-3
-    characters: str = "all"
-    num_samples: Annotated[int, Within(16, 10**8)] = 48_000  # written characters to learn from
-    channels: GroupedChannels = 16  # of features at half the image's side
-    dim: Annotated[int, Within(4, 2**14, multiple_of=4)] = 64  # of what is known of a point
+    num_samples: Annotated[int, Within(16, 10**8)] = 48_000
+    channels: GroupedChannels = 16
     reader: str | None = None  # weights of the reader that it judges; null: those that ship
 
 

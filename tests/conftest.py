@@ -16,7 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.images import thinning
 from handwriting.images.canonical import Uint8
+from handwriting.images.thinning import line_drawings
 from handwriting.rng import Rng
 from handwriting.runs.folder import run_folder
 from handwriting.runs.run import Run
@@ -209,6 +211,19 @@ def clip_folder(trained: Path, smoke: ComposeSmoke) -> Path:
 @pytest.fixture
 def runtime(smoke: ComposeSmoke) -> Runtime:
     return Runtime(smoke().runtime)
+
+
+@pytest.fixture
+def thinned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images were made line drawings of, call by call."""
+    made = []
+
+    def noted(images: Uint8) -> Uint8:
+        made.append(len(images))
+        return line_drawings(images)
+
+    monkeypatch.setattr(thinning, "line_drawings", noted)
+    return made
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from handwriting.corpus import bank
 from handwriting.corpus.bank import Groups, ImageBank, Mixture
 from handwriting.corpus.corpus import Corpus
 from handwriting.errors import InputError
-from handwriting.images import thinning
-from handwriting.images.canonical import Uint8
 from handwriting.images.packed import concatenate
 from handwriting.images.thinning import line_drawings
 from handwriting.rng import Rng
@@ -107,20 +105,13 @@ def test_a_mixture_never_draws_an_unseen_character(corpus: Corpus) -> None:
 
 
 def test_line_drawings_are_those_of_the_bank_and_made_once_for_each_source(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, tmp_path: Path, thinned: list[int]
 ) -> None:
-    made = []
-
-    def noted(images: Uint8) -> Uint8:
-        made.append(len(images))
-        return line_drawings(images)
-
-    monkeypatch.setattr(thinning, "line_drawings", noted)
     hidden = replace(corpus, unseen=tuple("木"))
     Mixture(hidden, {"fonts": corpus.fonts}, torch.device("cpu")).line_drawings(tmp_path)
     mixture = Mixture(hidden, hidden.sources, torch.device("cpu"))
     drawings = mixture.line_drawings(tmp_path)
-    assert sum(made) == len(mixture.bank)
+    assert sum(thinned) == len(mixture.bank)
     everything = torch.arange(len(mixture.bank))
     expected = line_drawings(mixture.bank.take(everything).numpy())
     np.testing.assert_array_equal(drawings.take(everything), expected)

@@ -172,7 +172,8 @@ def test_two_processes_have_the_losses_of_one(
     # Rounding grows: weights of a GAN that differ by 1e-7 give losses 2 % apart two steps later.
     is_gan = stage.startswith(("style_transfer", "dcgan"))
     for step, tolerance in enumerate((1e-3, 5e-3, 2e-2) if is_gan else (1e-4, 2e-4, 1e-3)):
-        assert losses[step] == pytest.approx(expected[step], rel=tolerance, abs=tolerance / 2)
+        absolute = tolerance / (5 if is_gan else 10)
+        assert losses[step] == pytest.approx(expected[step], rel=tolerance, abs=absolute)
 
 
 @pytest.mark.parametrize("stage", GENERATED)

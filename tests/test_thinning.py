@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handwriting.images import thinning
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.images.thinning import line_drawings, packed_line_drawings
@@ -40,22 +39,13 @@ def test_lines_lie_within_the_ink(size_px: int) -> None:
     assert lines.reshape(4, -1).max(axis=1).min() == 255
 
 
-def test_drawings_are_made_once_for_each_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-
-    def noted(images: Uint8) -> Uint8:
-        made.append(len(images))
-        return line_drawings(images)
-
-    monkeypatch.setattr(thinning, "line_drawings", noted)
+def test_drawings_are_made_once_for_each_content(tmp_path: Path, thinned: list[int]) -> None:
     labels = np.array([1, 0, 2])
     packed = PackedImages(drawn("木口水", 0.04, 32), labels, labels * 0, ("口", "木", "水"), ("a",))
     found = packed_line_drawings(packed, tmp_path)
     assert np.array_equal(found.images[:], line_drawings(packed.images[:]))
     assert found.labels.tolist() == [1, 0, 2]
     packed_line_drawings(packed, tmp_path)
-    assert made == [3]
+    assert thinned == [3]
     packed_line_drawings(replace(packed, images=packed.images[::-1]), tmp_path)
-    assert made == [3, 3]
+    assert thinned == [3, 3]

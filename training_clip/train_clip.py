@@ -93,13 +93,18 @@ def main(config: Config) -> Path:
     return run.finish(metrics, [path])
 
 
+def starts_from_base(config: Config) -> bool:
+    """Whether it starts from the CLIP that ships, and needs no encoders."""
+    return bool(config.weights) and not (config.image_weight or config.text_weight)
+
+
 def start_weights(config: Config) -> list[Weights]:
     """The image and the text encoder, or the CLIP of ``weights=base``.
 
     Raises:
         InputError: an encoder has not been trained.
     """
-    if config.weights and not (config.image_weight or config.text_weight):
+    if starts_from_base(config):
         return [base_weights("clip")]
     folder = run_folder(config)
     return [

@@ -30,7 +30,7 @@ from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.networks.whole_batch import batch_mean
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import save_weights
+from handwriting.runs.weights import KANJIVG, half, save_weights
 from handwriting.sources.handwritten_strokes import (
     MAX_STROKES,
     NUM_POINTS,
@@ -103,14 +103,11 @@ def main(config: Config) -> Path:
             with torch.no_grad():
                 run.sample(f"step_{step:06d}", samples(held_out, read, settings.num_shown))
 
-    facts = {
-        "licence": "CC BY-SA 3.0", "credit": "learnt from drawings of KanjiVG (c) Ulrich Apel",
-        "size_px": SIZE_PX, "writers_seen": [],
-    }  # fmt: skip
-    half = {name: values.half() for name, values in reader.state_dict().items()}
+    facts = {**KANJIVG, "size_px": SIZE_PX, "writers_seen": []}
     path = save_weights(
-        run.folder / "stroke_reader.safetensors", "stroke_reader", reader.arguments, facts, half
-    )
+        run.folder / "stroke_reader.safetensors", "stroke_reader", reader.arguments, facts,
+        half(reader.state_dict()),
+    )  # fmt: skip
     return run.finish({**run.last_logged(), **measures(held_out, read)}, [path])
 
 

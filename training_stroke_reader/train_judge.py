@@ -30,7 +30,14 @@ from handwriting.networks.stroke_reader import StrokeJudge, StrokeReader
 from handwriting.networks.whole_batch import batch_mean
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import build, load_weights, save_weights, shipped
+from handwriting.runs.weights import (
+    KANJIVG,
+    build,
+    half,
+    load_weights,
+    save_weights,
+    shipped,
+)  # fmt: skip
 from handwriting.sources.handwritten_strokes import (
     MAX_STROKES,
     NUM_POINTS,
@@ -68,8 +75,7 @@ def judged(judge: StrokeJudge, batch: Batch, found: Tensor) -> tuple[Tensor, Ten
     found = found[batch.rows, : batch.mask.shape[1]].float()
     drawn = drawing_of(found, batch.mask, batch.images)
     known = (batch.images, batch.drawings, drawn, found, batch.model, batch.mask)
-    right, written = judge(*known, SIDE)
-    return right, written
+    return judge(*known, SIDE)
 
 
 def main(config: Config) -> Path:
@@ -126,14 +132,11 @@ def main(config: Config) -> Path:
         schedule.step()
         run.log(judgement=judgement, points=points, gradient=gradient)
 
-    facts = {
-        "licence": "CC BY-SA 3.0", "credit": "learnt from drawings of KanjiVG (c) Ulrich Apel",
-        "size_px": SIZE_PX, "writers_seen": [],
-    }  # fmt: skip
-    half = {name: values.half() for name, values in judge.state_dict().items()}
+    facts = {**KANJIVG, "size_px": SIZE_PX, "writers_seen": []}
     path = save_weights(
-        run.folder / "stroke_judge.safetensors", "stroke_judge", judge.arguments, facts, half
-    )
+        run.folder / "stroke_judge.safetensors", "stroke_judge", judge.arguments, facts,
+        half(judge.state_dict()),
+    )  # fmt: skip
     return run.finish({**run.last_logged(), **measures(judge, held_out, held_out_found)}, [path])
 
 

@@ -150,6 +150,7 @@ def class_texts(
         vocabulary: of a checkpoint, instead.
     """
     structure = _structure(config, characters)
-    vocabulary = vocabulary or vocabulary_of(config, characters, seen)
+    if vocabulary is None:
+        vocabulary = Vocabulary.from_structure({c: structure[c] for c in seen})
     tokens, counts = vocabulary.encode_alternatives(structure, characters, config.context_length)
     return ClassTexts(torch.from_numpy(tokens), torch.from_numpy(counts), vocabulary)

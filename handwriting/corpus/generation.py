@@ -33,7 +33,7 @@ from handwriting.corpus.audit import (
 )  # fmt: skip
 from handwriting.corpus.corpus import Corpus, matching, open_corpus
 from handwriting.errors import InputError, report_problems
-from handwriting.images.augment import to_float, to_uint8
+from handwriting.images.augment import to_uint8
 from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.manifest import UNKNOWN_WRITER, Entry, write_manifest
 from handwriting.images.packed import Int64, PackedImages, concatenate
@@ -44,6 +44,7 @@ from handwriting.parallel import ranks
 from handwriting.parallel.progress import progress
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.folder import run_folder
+from handwriting.runs.inference import output
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
@@ -277,14 +278,7 @@ def redrawing_recogniser(config: Config, corpus: Corpus) -> Weights | None:
 def reading(recogniser: Weights, runtime: Runtime) -> ReadFn:
     """What a recogniser reads."""
     network = runtime.freeze(build(Classifier, recogniser))
-
-    @torch.inference_mode()
-    def read(images: Uint8) -> Int64:
-        with runtime.autocast():
-            logits = network(to_float(torch.from_numpy(images).to(runtime.device)))
-        return np.asarray(logits.argmax(dim=1).cpu())
-
-    return read
+    return lambda images: output(network, images, runtime).argmax(dim=1).numpy()
 
 
 def generate_from_noise(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from handwriting.images.augment import to_float
+from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.networks.stroke_reader import StrokeJudge, StrokeReader
 from handwriting.runs.runtime import Runtime
@@ -45,9 +46,15 @@ def batch_outputs(
     network.eval()
     for start in range(0, max(len(packed), 1), BATCH_SIZE):  # of no images, one batch of none
         batch = slice(start, start + BATCH_SIZE)
-        images = torch.from_numpy(np.array(packed.images[batch]))
-        with runtime.autocast():
-            yield batch, network(to_float(images.to(runtime.device))).float().cpu()
+        yield batch, output(network, np.array(packed.images[batch]), runtime)
+
+
+@torch.no_grad()
+def output(network: nn.Module, images: Uint8, runtime: Runtime) -> Tensor:
+    """A network's output (B, D) on images (B, H, W), in float32 on the CPU."""
+    ink = torch.from_numpy(images).to(runtime.device)
+    with runtime.autocast():
+        return network(to_float(ink)).float().cpu()
 
 
 def outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Tensor:

@@ -22,6 +22,11 @@ from handwriting.storage.json_files import plain
 from handwriting.storage.places import WEIGHTS_DIR
 
 OF_CLASSES = ("head.", "class_embedding.")  # parts of networks that belong to their classes
+# Of weights that were learnt from KanjiVG's drawings, among their facts.
+KANJIVG = {
+    "licence": "CC BY-SA 3.0",
+    "credit": "learnt from drawings of KanjiVG (c) Ulrich Apel",
+}
 METADATA = "handwriting"  # one entry of JSON: the library writes several in random order
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -119,7 +124,7 @@ class Weights:
         if self.fits_any:
             for name, own in network.state_dict().items():
                 if name.startswith(OF_CLASSES):
-                    state.setdefault(name, own)
+                    state[name] = own
                 elif name in state and own.dim() and len(own) > len(state[name]):
                     state[name] = torch.cat([state[name], own[len(state[name]) :]])
         try:
@@ -143,6 +148,11 @@ def save_weights(
     # Its own writer panics on a full disk.
     write_bytes(path, safetensors.torch.save(tensors, {METADATA: json.dumps(description)}))
     return path
+
+
+def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in float16, as those are that ship; counters stay."""
+    return {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
 
 
 def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None = None) -> Weights:
