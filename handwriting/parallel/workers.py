@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
@@ -62,12 +62,14 @@ def _ended(
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     num_threads = max(1, torch.get_num_threads() // num_workers)
     pool = ProcessPoolExecutor(num_workers, context, _begin, (num_threads,))
+    broken: Exception | None = None
     with Stop() as stop:
         running: set[Future[None]] = set()
-        workers: list[BaseProcess] = []
+        workers: set[BaseProcess] = set()
         try:
-            running |= {pool.submit(_work, function, argument) for function, argument in jobs}
-            workers += multiprocessing.active_children()
+            for function, argument in jobs:
+                running.add(pool.submit(_work, function, argument))
+                workers.update(multiprocessing.active_children())  # without those that have ended
             while running and stop.signal is None:
                 ended, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in ended:
@@ -77,18 +79,19 @@ def _ended(
             is_of_a_job = error.__cause__ is not None and not isinstance(error, BrokenProcessPool)
             if is_of_a_job:
                 raise
-            if stop.signal is None:
-                raise InputError(
-                    f"a worker was killed{_which(workers)}, perhaps for want of memory: run the "
-                    "same command to resume; pipeline.num_workers=1 needs less memory"
-                ) from error
+            broken = error
         finally:
             _end(pool, is_done=not running)
     if stop.signal is not None:
         stop.now()
+    if broken is not None:
+        raise InputError(
+            f"a worker was killed{_which(workers)}, perhaps for want of memory: run the same "
+            "command to resume; pipeline.num_workers=1 needs less memory"
+        ) from broken
 
 
-def _which(workers: Sequence[BaseProcess]) -> str:
+def _which(workers: Iterable[BaseProcess]) -> str:
     """The processes among some that a signal ended, but for those that were told to stop."""
     ended = {worker.pid: -(worker.exitcode or 0) for worker in workers}
     killed = [
