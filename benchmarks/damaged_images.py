@@ -19,7 +19,7 @@ def away(image: Uint8, strokes: Float32) -> Float32:
     """How far pixels of an image are from strokes (S, P, 2), (SIZE_PX, SIZE_PX)."""
     line = torch.from_numpy(strokes)[None]
     mask = torch.ones(line.shape[:2], dtype=torch.bool)
-    centre = soft_raster.box_centres(torch.from_numpy(image)[None])
+    centre, _ = soft_raster.boxes(torch.from_numpy(image)[None])
     pixels = soft_raster.pixel_centres(SIZE_PX) - centre[:, None]
     nearest = soft_raster.nearest_segments(line, mask, pixels)
     return soft_raster.distances(line, nearest, pixels).view(image.shape).numpy()

@@ -84,8 +84,10 @@ OVERRIDES = [
     ),
     "generation.num_per_character=100", f"evaluation.judge_steps={NUM_STEPS}",
 ]  # fmt: skip
+ENCODERS = ("image_encoder", "text_encoder", "clip")
 FEWER = ["vae.num_steps=40", "classifier.num_steps=40", "evaluation.judge_steps=40"]
 WHOLE_LINE = ["pipeline.generators=[vae]", "pipeline.augmentations=[true]", *FEWER]
+FROM_BASE = ("name=based", "weights=base", *(f"{one}.num_steps=40" for one in ENCODERS))
 GRID = [
     "evidence.arms=[real,real+fonts+classical,real+fonts+vae+classical]", "evidence.seeds=[0]",
     "evidence.people=[1]", "evidence.recipe_arm=real+fonts+vae+classical",
@@ -168,6 +170,17 @@ STAGES = {
     "style_transfer_images": Stage(
         style_transfer_images.main, "study/generated/adain_clip", ("style_transfer",), marks=()
     ),
+    "image_encoder, base": Stage(
+        train_image_encoder.main, "based/image_encoder", (), FROM_BASE
+    ),
+    "clip, base": Stage(train_clip.main, "based/clip", ("image_encoder, base",), FROM_BASE),
+    "style_transfer, base": Stage(
+        style_transfer.main, "based/style_transfer", ("clip, base",), FROM_BASE
+    ),
+    "style_transfer_images, base": Stage(
+        style_transfer_images.main, "study/generated/base", (),
+        ("gen_weight=base", "generation.output=generated/base"), marks=(),
+    ),
     "dcgan": Stage(dcgan.main, "study/dcgan"),
     "dcgan_images": Stage(dcgan_images.main, "study/generated/dcgan", ("dcgan",), marks=()),
     "vae": Stage(vae.main, "study/vae"),
@@ -183,6 +196,15 @@ STAGES = {
         redrawn_images.main, "study/generated/redrawn", ("redrawn",), marks=()
     ),
     "classifier": Stage(classifier.main, "study/classifier/real+classical"),
+    "redrawn_images, redraw": Stage(
+        redrawn_images.main, "study/generated/read", ("redrawn", "classifier"),
+        ("generation.redraw=real+classical", "generation.output=generated/read"), marks=(),
+    ),
+    "redrawn_images, hands": Stage(
+        redrawn_images.main, "study/generated/files", ("redrawn",),
+        ("gen_weight=${runs_dir}/study/redrawn/hands", "generation.output=generated/files"),
+        marks=(),
+    ),
     "judge_classifier": Stage(
         classifier.main, "study/classifier/judge", (),
         ("classifier.name=judge", "classifier.splits=[validation,test]",

@@ -8,12 +8,13 @@ Reads the strokes out of every image of a manifest on one core, draws them, and 
 one line of JSON. What is refused counts as an IoU of 0, and as if the model had been read.
 
 IoU is that of drawing and image over half ink, at 40 px for kana and 56 px for the others, with one
-radius of the pen for an image, the one that covers it best at this size. Distances are means over
-strokes, matched one to one such that their sum is least (an image does not tell the order), of 11
-points at equal arc length, in a box of side 1.72; only characters that were written with as many
-strokes as KanjiVG has count. ``author_found_images`` is the share of images for which the nearest
-drawing of their character, of all people's, is their own person's; ``author_found_hands`` the share
-of people by all of their images together.
+radius of the pen for an image, the one that covers it best at this size; the drawing has the box of
+the image's ink at this size. Distances are means over strokes, matched one to one such that their
+sum is least (an image does not tell the order), of 11 points at equal arc length, in a box of side
+1.72; only characters that were written with as many strokes as KanjiVG has count.
+``author_found_images`` is the share of images for which the nearest drawing of their character, of
+all people's, is their own person's; ``author_found_hands`` the share of people by all of their
+images together.
 
 ``--damaged`` also damages each image that was accepted (``benchmarks/damaged_images.py``): a stroke
 or half of a long one is missing, a stroke of another image is there, too, the image is said to be
@@ -99,12 +100,19 @@ def each(strokes: HandwrittenStrokes) -> Iterator[tuple[int, Tensor, Tensor, Ten
         yield i, line, mask, torch.from_numpy(strokes.radii[i : i + 1])
 
 
-def ious(packed: PackedImages, strokes: HandwrittenStrokes) -> Float32:
-    """(N,) IoU of images and drawings at the size of the images, with the pen that fits there."""
+def ious(packed: PackedImages, read: PackedImages, strokes: HandwrittenStrokes) -> Float32:
+    """(N,) IoU of images and drawings at the size of the images, with the pen that fits there.
+
+    Args:
+        read: the images, at the size at which their strokes were read; the ink's box, of whole
+            pixels, has another aspect there.
+    """
     found = np.zeros(len(packed), np.float32)
     for i, line, mask, radius in each(strokes):
         image = torch.from_numpy(packed.images[i : i + 1])
-        centre = soft_raster.box_centres(image)
+        centre, sides = soft_raster.boxes(image)
+        _, sides_read = soft_raster.boxes(torch.from_numpy(read.images[i : i + 1]))
+        line = line * sides / sides_read
         pixels = soft_raster.pixel_centres(packed.size_px) - centre[:, None]
         away = soft_raster.distances(line, soft_raster.nearest_segments(line, mask, pixels), pixels)
         ink = image > 127
@@ -189,7 +197,8 @@ def main() -> None:
     accepted = strokes.accepted
 
     is_kana = np.array([packed.characters[label] < "\u3100" for label in packed.labels])
-    overlap = np.where(is_kana, ious(packed_at(40), strokes), ious(packed_at(56), strokes))
+    at_40_px, at_56_px = (ious(packed_at(size), packed, strokes) for size in (40, 56))
+    overlap = np.where(is_kana, at_40_px, at_56_px)
     overlap = np.where(accepted, overlap, 0.0)
     drawn = drawings(strokes, SIZE_PX)
     found: dict[str, Any] = {

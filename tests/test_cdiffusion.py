@@ -21,7 +21,7 @@ from handwriting.rng import Rng
 from handwriting.runs.weights import load_weights, save_weights
 from handwriting.storage.json_files import read_json
 from training_cdiffusion_model import generate_images, train
-from training_cdiffusion_model.flow import euler, flow_matching_loss
+from training_cdiffusion_model.flow import MEAN_LOGIT, euler, flow_matching_loss
 from training_cdiffusion_model.model import Denoiser, time_features
 
 CLASSES = 6
@@ -32,7 +32,6 @@ def make_network(condition: str = "character") -> Denoiser:
     network = Denoiser(condition, CLASSES, 16, 8, [1, 2], 1, sees_drawing=False)
     if condition == "text":
         network.text.weight.copy_(torch.randn(CLASSES, 16))
-    nn.init.normal_(network.last.weight, std=0.1)  # it starts at zero, and would hide the rest
     return network
 
 
@@ -57,7 +56,8 @@ def test_times_are_logit_normal(rng: Rng) -> None:
     network: Any = KnownVelocity(lambda x, t, _: 0 * x)
     flow_matching_loss(network, torch.zeros(5000, 1, 1, 1), torch.zeros(5000, 1), None, rng)
     times = network.times.numpy().astype(np.float64)
-    assert kstest(np.log(times / (1 - times)), "norm").pvalue > 1e-3
+    logits = np.log(times / (1 - times))
+    assert kstest(logits, "norm", (MEAN_LOGIT, 1)).pvalue > 1e-3
 
 
 def test_the_loss_of_the_true_velocity_is_zero(rng: Rng) -> None:
@@ -122,9 +122,21 @@ def test_the_velocity_has_the_shape_of_the_image(
     )
     velocity = network(x_t, torch.rand(3), condition)
     assert velocity.shape == x_t.shape
-    assert not velocity.any()  # the last layer starts at zero: the mean of all images
+    assert velocity.abs().max() > 0
     again = Denoiser(**network.arguments)
     again.load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize("num_evaluations", [1, 2, 4])
+def test_no_noise_passes_the_network(num_evaluations: int, rng: Rng) -> None:
+    """The last evaluation's image is what comes out, whatever was noise before."""
+    network = make_network()
+    nn.init.zeros_(network.image.weight)
+    nn.init.constant_(network.image.bias, 0.3)  # type: ignore[arg-type]
+    condition = torch.zeros(4, len(network.null_condition))
+    x_0 = torch.randn(4, 1, 32, 32, generator=rng)
+    made = euler(network, x_0, condition, None, num_evaluations, 1.0)
+    torch.testing.assert_close(made, torch.full_like(made, 0.3), atol=1e-5, rtol=0)
 
 
 def test_times_are_told_apart() -> None:
@@ -231,7 +243,6 @@ def test_styles_are_by_the_hand_of_the_target(smoke: ComposeSmoke, rng: Rng) -> 
 
 def test_what_is_drawn_in_the_hand_is_seen(rng: Rng) -> None:
     network = Denoiser("character", CLASSES, 0, 8, [1, 2], 1, sees_drawing=True)
-    nn.init.normal_(network.last.weight, generator=rng)
     x, drawing = torch.randn(2, 3, 1, 16, 16, generator=rng)
     t, condition = torch.rand(3, generator=rng), torch.randn(3, 32, generator=rng)
     seen = network(x, t, condition, drawing)

@@ -56,7 +56,6 @@ def style_transfer(mode: str, is_inking: bool = False) -> Callable[[], nn.Module
 
 def denoiser() -> nn.Module:
     network = Denoiser("character", len(SMOKE), 0, 8, [1, 2], 1, sees_drawing=False)
-    nn.init.normal_(network.last.weight, std=0.1)  # untrained, it is zero
     return network
 
 
@@ -385,6 +384,31 @@ def test_mixed_hands_are_nobodys_and_lie_between(
         assert bool(((mixed >= low - 1e-5) & (mixed <= high + 1e-5)).all())
         between += int(((mixed > low + 1e-4) & (mixed < high - 1e-4)).any(dim=(1, 2)).sum())
     assert between > 3
+
+
+def test_the_style_of_an_image_is_that_of_its_hand(
+    study: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a mean over several of its images: of independent ones it would vary by an eighth."""
+    variances = []
+    mix = generate_images.mix
+    for number in (1, generate_images.NUM_STYLE_IMAGES):
+        styles: list[Tensor] = []
+
+        def noted(each: Tensor, shares: Tensor, seen: list[Tensor] = styles) -> tuple[Tensor, ...]:
+            seen.append(each)
+            return mix(each, shares)
+
+        monkeypatch.setattr(generate_images, "mix", noted)
+        monkeypatch.setattr(generate_images, "NUM_STYLE_IMAGES", number)
+        config = study("generation.num_per_character=20", runs_dir=tmp_path / str(number))
+        manifest = read_manifest(generate_images.main(config) / "manifest.json")
+        writers = np.array([entry.writer for entry in manifest.entries])
+        together = torch.cat(styles)
+        each_hand = [together[torch.from_numpy(writers == name)] for name in set(writers)]
+        variances.append(float(torch.stack([one.var(dim=0).mean() for one in each_hand]).mean()))
+    one_image, several = variances
+    assert one_image / 20 < several < one_image / 3
 
 
 def test_style_and_content_are_computed_once_for_each_image(

@@ -9,10 +9,18 @@ import pytest
 import safetensors.torch
 import torch
 from test_run import Call
-from torch import nn
+from torch import Tensor, nn
 
 from handwriting.errors import InputError
-from handwriting.runs.weights import METADATA, Weights, build, load_weights, save_weights
+from handwriting.runs.weights import (
+    METADATA,
+    STEPS,
+    Weights,
+    build,
+    in_bytes,
+    load_weights,
+    save_weights,
+)
 
 STATE = nn.Linear(3, 2).state_dict()
 DESCRIPTION = {
@@ -37,6 +45,37 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
         assert {name: getattr(weights, name) for name in DESCRIPTION} == DESCRIPTION
         for name, tensor in build(nn.Linear, weights).state_dict().items():
             assert torch.equal(tensor, STATE[name])
+
+
+def test_a_weight_of_a_byte_is_right_to_half_a_step_of_its_row(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 4))
+    with torch.no_grad():
+        network[0].weight *= torch.logspace(-6, 3, 8)[:, None, None, None]  # type: ignore[operator]
+        network[2].weight[1] = 0
+    state = network.state_dict()
+    found = loaded(tmp_path, state=in_bytes(state)).state
+    assert found.keys() == state.keys()
+    for name, values in state.items():
+        if values.dim() < 2:
+            torch.testing.assert_close(found[name].to(values), values, rtol=1e-3, atol=1e-6)
+            continue
+        apart = (found[name] - values).flatten(1).abs().amax(dim=1)
+        largest = values.flatten(1).abs().amax(dim=1)
+        assert (apart <= largest * (0.5 / 127 + 1e-6)).all(), name
+    whole = saved(tmp_path / "whole", {"w": torch.randn(1000, 100)}).stat().st_size
+    small = saved(tmp_path / "small", in_bytes({"w": torch.randn(1000, 100)})).stat().st_size
+    assert small < 0.27 * whole
+
+
+@pytest.mark.parametrize("steps", [torch.ones(3, 1), torch.ones(2, 2)])
+def test_steps_that_belong_to_no_weights_are_refused(steps: Tensor, tmp_path: Path) -> None:
+    for state in (
+        {"weight" + STEPS: steps},
+        {"weight": torch.zeros(2, 3), "weight" + STEPS: steps},
+    ):
+        with pytest.raises(InputError, match="damaged or not a weight file"):
+            loaded(tmp_path, state=state)
 
 
 def test_equal_weights_have_equal_bytes(tmp_path: Path) -> None:

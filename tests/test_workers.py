@@ -20,7 +20,7 @@ from handwriting.parallel.workers import run_parallel
 from handwriting.runs.weights import load_weights
 
 DEADLINE_S = 300.0  # a busy machine is slow, not wrong
-NUM_STEPS = 2000
+NUM_STEPS = 500
 # Two jobs that add random numbers; also the main module of the workers.
 STUDY = f"""
 import sys, time
@@ -67,14 +67,16 @@ def wait_for(what: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_workers_write_a_checkpoint_and_stop_with_their_parent(
-    number: signal.Signals, tmp_path: Path
-) -> None:
-    folder = tmp_path / "study" / "toy"
-    parent = start(tmp_path, 0.2, 0)
-    wait_for(lambda: len(list(folder.glob("*/checkpoint.pt"))) == 2 or parent.poll() is not None)
+def stopped_by(number: signal.Signals, folder: Path) -> str:
+    """Start the study, stop it once both jobs have written a checkpoint; what it said."""
+    began = time.time()
+    parent = start(folder, 0.2, 0)
+
+    def have_written() -> bool:
+        written = (folder / "study" / "toy").glob("*/checkpoint.pt")
+        return sum(path.stat().st_mtime > began for path in written) == 2
+
+    wait_for(lambda: have_written() or parent.poll() is not None)
     assert parent.poll() is None
     if number == signal.SIGINT:  # as a terminal does, to all
         os.killpg(parent.pid, number)
@@ -82,14 +84,23 @@ def test_workers_write_a_checkpoint_and_stop_with_their_parent(
         parent.send_signal(number)
     said, _ = parent.communicate(timeout=DEADLINE_S)  # until the workers have closed it, too
     assert parent.returncode == (143 if number == signal.SIGTERM else -number)
-    assert said.count("stopped after step") == 2
+    return said
+
+
+@pytest.mark.slow
+def test_workers_write_a_checkpoint_and_stop_with_their_parent(tmp_path: Path) -> None:
+    for i, number in enumerate((signal.SIGTERM, signal.SIGINT, signal.SIGKILL)):
+        said = stopped_by(number, tmp_path)
+        assert said.count("stopped after step") == 2
+        assert said.count("resumed at step") == (2 if i else 0)
     said, _ = start(tmp_path, 0, 60).communicate(timeout=DEADLINE_S)
     assert said.count("resumed at step") == 2
     for seed in (0, 1):
         rng, expected = torch.Generator().manual_seed(seed), torch.zeros(())
         for _ in range(NUM_STEPS):
             expected += torch.rand((), generator=rng)
-        assert load_weights(folder / str(seed), "toy", "").state["weight"] == expected
+        weights = load_weights(tmp_path / "study" / "toy" / str(seed), "toy", "")
+        assert weights.state["weight"] == expected
 
 
 FOLLOWER = """

@@ -2,8 +2,8 @@
 
 Y. Lipman et al., Flow Matching for Generative Modeling, 2023; X. Liu et al., Flow Straight and
 Fast, 2023. With x_0 noise and x_1 an image, x_t = (1 - t) x_0 + t x_1 moves at x_1 - x_0. Times are
-logit-normal (P. Esser et al., Scaling Rectified Flow Transformers, 2024, eq. 19): the middle of the
-path is the hardest to tell.
+logit-normal (P. Esser et al., Scaling Rectified Flow Transformers, 2024, eq. 19), most of them in
+the noisier half of the path (T. Li, K. He, Back to Basics, 2025): there the image is decided.
 """
 
 import torch
@@ -13,13 +13,15 @@ from torch import Tensor
 from handwriting.rng import Rng
 from training_cdiffusion_model.model import Denoiser
 
+MEAN_LOGIT = -0.8  # of the times of a training (Li, He 2025)
+
 
 def flow_matching_loss(
     network: Denoiser, x_1: Tensor, condition: Tensor, drawing: Tensor | None, rng: Rng
 ) -> Tensor:
     """The mean squared error of the velocity (Lipman et al. 2023, eq. 23 with sigma_min = 0)."""
     x_0 = rng.randn(*x_1.shape)
-    t = rng.randn(len(x_1)).sigmoid()  # logit-normal
+    t = (MEAN_LOGIT + rng.randn(len(x_1))).sigmoid()
     along = t[:, None, None, None]
     x_t = (1 - along) * x_0 + along * x_1
     return F.mse_loss(network(x_t, t, condition, drawing), x_1 - x_0)

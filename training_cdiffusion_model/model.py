@@ -1,8 +1,11 @@
-"""The velocity network: a small U-Net on pixels, conditioned on time, character and style.
+"""The denoiser: a small U-Net on pixels, conditioned on time, character and style.
 
 O. Ronneberger et al., U-Net, 2015; J. Ho et al., Denoising Diffusion Probabilistic Models, 2020.
 Two by two pixels are folded into channels first (as E. Hoogeboom et al., Simple Diffusion, 2023,
-keep the full resolution out of the network), so that all the work is done at half size or less.
+keep the full resolution out of the network), so that all the work is done at half size or less. It
+tells the image, from which the velocity follows: noise, of which a small network cannot let all
+through, need not pass it (T. Li, K. He, Back to Basics: Let Denoising Generative Models Denoise,
+2025).
 """
 
 import math
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from handwriting.networks.blocks import GROUPS, FrozenEmbedding, Middle, ModulatedBlock
 
 STEM_PX = 2  # pixels per side folded into channels
+MIN_LEFT = 0.05  # of the way to the image, where the velocity is told from it (Li, He 2025)
 NUM_FREQUENCIES = 32  # of the time's sines and cosines
 
 
@@ -89,7 +93,7 @@ class Up(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """The velocity of an image between noise and ink.
+    """What becomes of an image between noise and ink, and so its velocity.
 
     Args:
         condition: ``character``, a learned embedding, or ``text``, the frozen CLIP embedding of the
@@ -141,9 +145,7 @@ class Denoiser(nn.Module):
             for i, channels in reversed(list(enumerate(levels)))
         )
         self.norm = nn.GroupNorm(GROUPS, widths[0])
-        self.last = nn.Conv2d(widths[0], STEM_PX**2, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.image = nn.Conv2d(widths[0], STEM_PX**2, 3, padding=1)
 
     def condition(self, labels: Tensor, style_images: Tensor, dropped: Tensor) -> Tensor:
         """What to draw and in which hand: (B, D).
@@ -175,5 +177,5 @@ class Denoiser(nn.Module):
         x = self.middle(x, embedding)
         for up in self.up:
             x = up(x, embedding, skips)
-        velocity = F.pixel_shuffle(self.last(F.silu(self.norm(x))), STEM_PX)
-        return velocity.float()
+        image = F.pixel_shuffle(self.image(F.silu(self.norm(x))), STEM_PX).float()
+        return (image - x_t) / (1 - t).clamp(min=MIN_LEFT)[:, None, None, None]

@@ -101,7 +101,8 @@ def main(config: Config) -> Path:
         require_drawings(corpus.characters)
     sections = ("seed", "size_px", "data", "fonts", "structure", "cdiffusion")
     before = [weights for weights in (clip, start) if weights]
-    inputs = {"corpus": corpus.key, **{weights.kind: weights.path for weights in before}}
+    inputs: dict[str, object] = {weights.kind: weights.path for weights in before}
+    inputs |= {"corpus": corpus.key, "predicts": "image"}
     run = Run(config, "cdiffusion", sections, inputs)
     if run.is_done:
         return run.folder

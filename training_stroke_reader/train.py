@@ -30,7 +30,7 @@ from handwriting.networks.stroke_reader import StrokeReader
 from handwriting.networks.whole_batch import batch_mean
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import KANJIVG, half, save_weights
+from handwriting.runs.weights import KANJIVG, in_bytes, save_weights
 from handwriting.sources.handwritten_strokes import (
     MAX_STROKES,
     NUM_POINTS,
@@ -106,7 +106,7 @@ def main(config: Config) -> Path:
     facts = {**KANJIVG, "size_px": SIZE_PX, "writers_seen": []}
     path = save_weights(
         run.folder / "stroke_reader.safetensors", "stroke_reader", reader.arguments, facts,
-        half(reader.state_dict()),
+        in_bytes(reader.state_dict()),
     )  # fmt: skip
     return run.finish({**run.last_logged(), **measures(held_out, read)}, [path])
 

@@ -33,7 +33,7 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import (
     KANJIVG,
     build,
-    half,
+    in_bytes,
     load_weights,
     save_weights,
     shipped,
@@ -135,7 +135,7 @@ def main(config: Config) -> Path:
     facts = {**KANJIVG, "size_px": SIZE_PX, "writers_seen": []}
     path = save_weights(
         run.folder / "stroke_judge.safetensors", "stroke_judge", judge.arguments, facts,
-        half(judge.state_dict()),
+        in_bytes(judge.state_dict()),
     )  # fmt: skip
     return run.finish({**run.last_logged(), **measures(judge, held_out, held_out_found)}, [path])
 

@@ -54,6 +54,7 @@ from training_clip.retrieval import frozen_clip
 from training_style_transfer.model import Generator
 
 HANDS = ["hands"]  # as contents
+NUM_STYLE_IMAGES = 8  # of a hand: of one alone, now and then the pen would be another
 
 Encode = Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels (B,) to (B, ...)
 # What is wanted, and whose style each has, to the features (B, ...) and images of its content.
@@ -109,21 +110,23 @@ def main(config: Config) -> Path:
         @torch.inference_mode()
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
             each_hand = [one.rng for one in wanted for _ in range(settings.num_hands)]
-            style = np.array([style_by_hand.pick(0, 1, rng)[0] for rng in each_hand])
+            picks = np.array([style_by_hand.pick(0, NUM_STYLE_IMAGES, rng) for rng in each_hand])
             shares = hand_shares(wanted, settings.num_hands)
+            one_of_each = picks[:, 0].reshape(shares.shape)
             labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-            mixed = mix(style_of(style.tolist()), shares)
-            leading = leading_hands(styles, style.reshape(shares.shape), shares)
+            style = style_of(picks.ravel().tolist()).unflatten(0, picks.shape).mean(dim=1)
+            mixed = mix(style, shares)
+            leading = leading_hands(styles, one_of_each, shares)
             features, content = content_of(wanted, leading)
             with runtime.autocast():
                 condition = generator.condition(labels)
                 images = generator.decoder(features, mixed, condition, content)
-            writers = claimed(styles, style.reshape(shares.shape))
+            writers = claimed(styles, one_of_each)
             return GeneratedBatch(to_uint8(images).cpu().numpy(), writers)
 
         return make, given
 
-    inputs: dict[str, object] = {"contents": kinds}
+    inputs: dict[str, object] = {"contents": kinds, "num_style_images": NUM_STYLE_IMAGES}
     if weights.fits_any:
         inputs |= {"clip": shipped("clip"), "structure": asdict(config.structure)}
     if kinds == HANDS:

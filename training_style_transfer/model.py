@@ -4,6 +4,7 @@ X. Huang, S. Belongie, Arbitrary Style Transfer in Real-time with Adaptive Insta
 2017; P. Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from handwriting.networks.blocks import (
     Middle,
     ModulatedBlock,
 )
+
+INK_PX = 2  # pixels per side folded into channels where ink is drawn
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,8 +114,8 @@ class Decoder(nn.Module):
     """Bottleneck features to images: the encoder's mirror, without skip connections.
 
     Args:
-        is_inking: a last block sees the content image, a line drawing, and the style's statistics:
-            where the ink goes need not pass the bottleneck.
+        is_inking: a last block, at patches of two pixels at most, sees the content image, a line
+            drawing, and the style's statistics: where the ink goes need not pass the bottleneck.
     """
 
     def __init__(
@@ -122,12 +125,19 @@ class Decoder(nn.Module):
         super().__init__()
         self.middle = Middle(widths[-1], condition_dim)
         self.levels = levels(widths[::-1], num_blocks, condition_dim, full_attention, "up")
-        self.ink = None
+        self.ink, last_px = None, patch_px
+        self.finer: nn.Module = nn.Identity()
         if is_inking:
-            self.ink = ModulatedBlock(widths[0] + patch_px**2, widths[0], 2 * widths[-1])
-        self.unshuffle = nn.PixelUnshuffle(patch_px)
-        self.last = nn.Conv2d(widths[0], patch_px**2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(patch_px)
+            last_px = math.gcd(patch_px, INK_PX)
+            self.ink = ModulatedBlock(widths[0] + last_px**2, widths[0], 2 * widths[-1])
+        finer = patch_px // last_px
+        if finer > 1:
+            self.finer = nn.Sequential(
+                nn.Conv2d(widths[0], finer**2 * widths[0], 1), nn.PixelShuffle(finer)
+            )
+        self.unshuffle = nn.PixelUnshuffle(last_px)
+        self.last = nn.Conv2d(widths[0], last_px**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(last_px)
 
     def forward(
         self, features: Tensor, style: tuple[Tensor, Tensor], condition: Tensor | None,
@@ -142,6 +152,7 @@ class Decoder(nn.Module):
         x = self.middle(adain(features, *style), condition)
         for level in self.levels:
             x = level(x, condition)
+        x = self.finer(x)
         if self.ink is not None:
             drawn = torch.cat([x, self.unshuffle(content_images)], dim=1)
             x = self.ink(drawn, torch.cat(style, dim=1))

@@ -28,6 +28,7 @@ KANJIVG = {
     "credit": "learnt from drawings of KanjiVG (c) Ulrich Apel",
 }
 METADATA = "handwriting"  # one entry of JSON: the library writes several in random order
+STEPS = ".steps"  # behind a name: what one step of weights in bytes is worth, for each row
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -155,6 +156,30 @@ def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
 
 
+def in_bytes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a byte each, in steps of their row's own; what has no rows is in float16.
+
+    The rows are those of the outputs; the largest weight of each is 127 steps.
+    """
+    small = half(state)
+    for name, values in state.items():
+        if values.is_floating_point() and values.dim() > 1:
+            rows = values.float().flatten(1)
+            steps = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-30) / 127
+            small[name] = (rows / steps).round().to(torch.int8).view_as(values)
+            small[name + STEPS] = steps
+    return small
+
+
+def in_floats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that a file holds: those of a byte by their steps."""
+    whole = {name: values for name, values in state.items() if not name.endswith(STEPS)}
+    for name in state.keys() - whole.keys():
+        own = name.removesuffix(STEPS)
+        whole[own] = (state[own].flatten(1) * state[name]).view_as(state[own])
+    return whole
+
+
 def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None = None) -> Weights:
     """Read weights.
 
@@ -174,9 +199,11 @@ def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None 
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             description = json.loads(file.metadata()[METADATA])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            state = in_floats({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         arguments, facts = description["arguments"], Facts(path, description["facts"])
-    except (SafetensorError, OSError, TypeError, LookupError, ValueError) as error:
+    except (
+        SafetensorError, OSError, TypeError, LookupError, ValueError, RuntimeError,
+    ) as error:  # fmt: skip
         raise InputError(
             f"{path} is damaged or not a weight file of this version ({error!r}): run {made_by}"
         ) from error

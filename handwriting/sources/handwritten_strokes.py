@@ -193,7 +193,7 @@ def _read_batch(
         second, _ = reader.judge(*seen, drawn, found, model, mask, SIDE)
     strokes, radii = fit(ink, found, mask)
     strokes = strokes * mask[..., None, None]
-    centres = soft_raster.box_centres(ink)
+    centres, _ = soft_raster.boxes(ink)
     covered = soft_raster.iou(soft_raster.ink(strokes, mask, radii, SIZE_PX, centres), ink > 0.5)
     return (
         strokes.numpy(),

@@ -25,21 +25,24 @@ def pixel_centres(size_px: int) -> Tensor:
     return torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1).reshape(-1, 2)
 
 
-def box_centres(images: Tensor) -> Tensor:
-    """Where the ink's box has its centre, from the image's, (B, 2).
+def boxes(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The boxes of the ink: their centres from the image's, and their sides, (B, 2) each.
 
-    A box of an odd number of pixels lies half a pixel to the left, or above.
+    A box of an odd number of pixels lies half a pixel to the left, or above; its shorter side is a
+    whole number of pixels, so that no two sizes of a canonical image have quite the same aspect.
 
     Args:
         images: (B, size_px, size_px), 0 where there is no ink.
     """
     size_px = images.shape[-1]
-    centres = []
+    centres, sides = [], []
     for axis in (1, 2):  # over rows: the columns with ink, x; over columns: y
         has_ink = (images > 0).any(dim=axis).int()
         first, behind = has_ink.argmax(dim=1), size_px - has_ink.flip(1).argmax(dim=1)
         centres.append((first + behind - size_px) / 2)
-    return torch.stack(centres, dim=1) / (size_px - 2 * margin_px(size_px))
+        sides.append(behind - first)
+    side = size_px - 2 * margin_px(size_px)
+    return torch.stack(centres, dim=1) / side, torch.stack(sides, dim=1) / side
 
 
 def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:

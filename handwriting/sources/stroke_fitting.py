@@ -47,7 +47,8 @@ def fit(images: Tensor, start: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         strokes (B, S, P, 2) and the radius of each image's pen (B,).
     """
     size_px = images.shape[-1]
-    pixels = soft_raster.pixel_centres(size_px) - soft_raster.box_centres(images)[:, None]
+    centres, _ = soft_raster.boxes(images)
+    pixels = soft_raster.pixel_centres(size_px) - centres[:, None]
     moved = torch.zeros_like(start).requires_grad_()
     log_radii = start_radii(images, start, mask).log().requires_grad_()
     for stage in STAGES:
