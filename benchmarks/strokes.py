@@ -197,9 +197,12 @@ def main() -> None:
     accepted = strokes.accepted
 
     is_kana = np.array([packed.characters[label] < "\u3100" for label in packed.labels])
-    at_40_px, at_56_px = (ious(packed_at(size), packed, strokes) for size in (40, 56))
-    overlap = np.where(is_kana, at_40_px, at_56_px)
-    overlap = np.where(accepted, overlap, 0.0)
+    overlap = np.zeros(len(packed), np.float32)
+    for size_px, is_of_size in ((40, is_kana), (56, ~is_kana)):
+        own = np.flatnonzero(accepted & is_of_size)
+        if len(own):
+            parts = (images.select(own) for images in (packed_at(size_px), packed))
+            overlap[own] = ious(*parts, strokes.select(own))
     drawn = drawings(strokes, SIZE_PX)
     found: dict[str, Any] = {
         "num_images": len(packed),

@@ -120,9 +120,9 @@ def test_the_velocity_has_the_shape_of_the_image(
     condition = network.condition(
         torch.tensor([0, 5, 2]), torch.randn(3, 4, 32, 32), torch.zeros(3) > 0
     )
-    velocity = network(x_t, torch.rand(3), condition)
+    velocity = network(x_t, torch.tensor([0.0, 0.5, 1.0]), condition)
     assert velocity.shape == x_t.shape
-    assert velocity.abs().max() > 0
+    assert velocity.isfinite().all()  # at the end of the way, too
     again = Denoiser(**network.arguments)
     again.load_state_dict(network.state_dict())
 

@@ -55,8 +55,7 @@ def style_transfer(mode: str, is_inking: bool = False) -> Callable[[], nn.Module
 
 
 def denoiser() -> nn.Module:
-    network = Denoiser("character", len(SMOKE), 0, 8, [1, 2], 1, sees_drawing=False)
-    return network
+    return Denoiser("character", len(SMOKE), 0, 8, [1, 2], 1, sees_drawing=False)
 
 
 def dcgan() -> nn.Module:

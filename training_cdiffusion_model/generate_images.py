@@ -16,7 +16,6 @@ from handwriting.script import run_script
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from handwriting.config import Config
@@ -26,12 +25,9 @@ from handwriting.corpus.generation import (
     GeneratedBatch,
     ImageRequest,
     Prepared,
-    WriterIndex,
-    claimed,
+    StyleChooser,
     generate,
-    hand_shares,
     hands,
-    leading_hands,
     noise,
 )
 from handwriting.errors import InputError
@@ -65,28 +61,26 @@ def main(config: Config) -> Path:
             drawn = DrawnInHands(styles, corpus, characters, config)
             styles = styles.by(drawn.writers)
         network = runtime.freeze(build(Denoiser, weights))
-        by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # whatever they show
         num_hands, device = config.generation.num_hands, runtime.device
+        chooser = StyleChooser(styles, num_hands, num_style_images)
 
         @torch.inference_mode()
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            each_hand = [one.rng for one in wanted for _ in range(num_hands)]
-            picks = np.array([by_hand.pick(0, num_style_images, rng) for rng in each_hand])
-            shares = hand_shares(wanted, num_hands).to(device)  # (B, H)
-            style_images = to_float(torch.from_numpy(styles.images[picks])).squeeze(1).to(device)
+            chosen = chooser.choose(wanted)
+            shares = chosen.shares.to(device)
+            style_images = to_float(torch.from_numpy(styles.images[chosen.picks]))
+            style_images = style_images.squeeze(1).to(device)
             labels = torch.tensor([one.label for one in wanted], device=device)
             each = labels.repeat_interleave(num_hands)
             drawing = None
             if drawn:
-                leading = leading_hands(styles, picks[:, 0].reshape(shares.shape), shares.cpu())
-                drawing = drawn.draw(wanted, leading).to(device)
+                drawing = drawn.draw(wanted, chosen.leading).to(device)
             x_0 = noise(wanted, 1, config.size_px, config.size_px).to(device)
             with runtime.autocast():
                 conditions = network.condition(each, style_images, torch.zeros_like(each).bool())
                 condition = (shares[..., None] * conditions.view(*shares.shape, -1)).sum(dim=1)
                 images = euler(network, x_0, condition, drawing, *sampler)
-            writers = claimed(styles, picks[:, 0].reshape(shares.shape))
-            return GeneratedBatch(to_uint8(images).cpu().numpy(), writers)
+            return GeneratedBatch(to_uint8(images).cpu().numpy(), chosen.writers)
 
         return make, [styles]
 

@@ -24,7 +24,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,12 +35,10 @@ from handwriting.corpus.generation import (
     GeneratedBatch,
     ImageRequest,
     Prepared,
+    StyleChooser,
     WriterIndex,
-    claimed,
     generate,
-    hand_shares,
     hands,
-    leading_hands,
 )
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_float, to_uint8
@@ -105,24 +102,19 @@ def main(config: Config) -> Path:
         style_of = Features(
             lambda images, _: torch.stack(generator.style(images), dim=1), styles, runtime
         )
-        style_by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)  # of anything
+        chooser = StyleChooser(styles, settings.num_hands, NUM_STYLE_IMAGES)
 
         @torch.inference_mode()
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            each_hand = [one.rng for one in wanted for _ in range(settings.num_hands)]
-            picks = np.array([style_by_hand.pick(0, NUM_STYLE_IMAGES, rng) for rng in each_hand])
-            shares = hand_shares(wanted, settings.num_hands)
-            one_of_each = picks[:, 0].reshape(shares.shape)
+            chosen = chooser.choose(wanted)
             labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-            style = style_of(picks.ravel().tolist()).unflatten(0, picks.shape).mean(dim=1)
-            mixed = mix(style, shares)
-            leading = leading_hands(styles, one_of_each, shares)
-            features, content = content_of(wanted, leading)
+            style = style_of(chosen.picks.ravel().tolist()).unflatten(0, chosen.picks.shape)
+            mixed = mix(style.mean(dim=1), chosen.shares)
+            features, content = content_of(wanted, chosen.leading)
             with runtime.autocast():
                 condition = generator.condition(labels)
                 images = generator.decoder(features, mixed, condition, content)
-            writers = claimed(styles, one_of_each)
-            return GeneratedBatch(to_uint8(images).cpu().numpy(), writers)
+            return GeneratedBatch(to_uint8(images).cpu().numpy(), chosen.writers)
 
         return make, given
 

@@ -124,7 +124,10 @@ def vocabulary_of(
     config: StructureConfig, characters: Sequence[str], seen: Sequence[str]
 ) -> Vocabulary:
     """The tokens of the classes that training sees, of all the study's; see :func:`class_texts`."""
-    structure = _structure(config, characters)
+    return _vocabulary(_structure(config, characters), seen)
+
+
+def _vocabulary(structure: Structure, seen: Sequence[str]) -> Vocabulary:
     return Vocabulary.from_structure({c: structure[c] for c in seen})
 
 
@@ -151,6 +154,6 @@ def class_texts(
     """
     structure = _structure(config, characters)
     if vocabulary is None:
-        vocabulary = Vocabulary.from_structure({c: structure[c] for c in seen})
+        vocabulary = _vocabulary(structure, seen)
     tokens, counts = vocabulary.encode_alternatives(structure, characters, config.context_length)
     return ClassTexts(torch.from_numpy(tokens), torch.from_numpy(counts), vocabulary)

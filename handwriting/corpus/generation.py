@@ -182,6 +182,40 @@ def claimed(styles: PackedImages, picks: Int64) -> list[str]:
     ).tolist()
 
 
+@dataclass(frozen=True)
+class ChosenStyles:
+    """Whose styles B images have.
+
+    Attributes:
+        picks: (B * H, S) indices of S images by each of the H hands of an image.
+        shares: (B, H) how much of each hand is in it.
+        leading: (B,) the hand with the largest share.
+        writers: (B,) whose hand it is in; nobody's where several are mixed.
+    """
+
+    picks: Int64
+    shares: Tensor
+    leading: list[str]
+    writers: list[str]
+
+
+class StyleChooser:
+    """Chooses hands for images, and a few images by each of them, whatever they show."""
+
+    def __init__(self, styles: PackedImages, num_hands: int, num_images: int) -> None:
+        self._styles, self._num_hands, self._num_images = styles, num_hands, num_images
+        self._by_hand = WriterIndex(np.zeros_like(styles.labels), styles.writers)
+
+    def choose(self, wanted: Sequence[ImageRequest]) -> ChosenStyles:
+        """Choose, each image's by its own generator."""
+        each_hand = [one.rng for one in wanted for _ in range(self._num_hands)]
+        picks = np.array([self._by_hand.pick(0, self._num_images, rng) for rng in each_hand])
+        shares = hand_shares(wanted, self._num_hands)
+        of_hands = picks[:, 0].reshape(shares.shape)
+        leading = leading_hands(self._styles, of_hands, shares)
+        return ChosenStyles(picks, shares, leading, claimed(self._styles, of_hands))
+
+
 def generate(
     config: Config, name: str, weights: Weights, prepare: Prepare, **inputs: object
 ) -> Path:

@@ -152,7 +152,7 @@ def save_weights(
 
 
 def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights in float16, as those are that ship; counters stay."""
+    """Weights in float16; counters stay."""
     return {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
 
 
