@@ -144,7 +144,7 @@ def authors_found(packed: PackedImages, drawn: Uint8) -> dict[str, float | None]
         [gaussian_filter(i.astype(np.float32), 1.0) for i in s] for s in (images, drawn)
     )
     right, totals = [], np.zeros((num_people, num_people))
-    for label in range(len(packed.characters)):
+    for label in np.unique(packed.labels):  # with --limit some characters have no image
         rows = np.flatnonzero(packed.labels == label)
         people = packed.writers[rows]
         apart = np.array([[np.square(ours[i] - theirs[k]).mean() for k in rows] for i in rows])
@@ -155,8 +155,12 @@ def authors_found(packed: PackedImages, drawn: Uint8) -> dict[str, float | None]
         complete = np.isfinite(by_person).all()
         for row, person in zip(by_person, people, strict=True):
             totals[person] += row if complete else 0
-    hands = totals.argmin(axis=1) == np.arange(num_people)
-    return {"author_found_images": float(np.mean(right)), "author_found_hands": float(hands.mean())}
+    # Of characters that all have; without any, nobody can be told from the others.
+    of_hands = float((totals.argmin(axis=1) == np.arange(num_people)).mean())
+    return {
+        "author_found_images": float(np.mean(right)),
+        "author_found_hands": of_hands if totals.any() else None,
+    }
 
 
 def main() -> None:
