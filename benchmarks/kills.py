@@ -179,7 +179,7 @@ STAGES = {
     ),
     "style_transfer_images, base": Stage(
         style_transfer_images.main, "study/generated/base", (),
-        ("gen_weight=base", "generation.output=generated/base"), marks=(),
+        ("gen_weight=base", "size_px=64", "generation.output=generated/base"), marks=(),
     ),
     "dcgan": Stage(dcgan.main, "study/dcgan"),
     "dcgan_images": Stage(dcgan_images.main, "study/generated/dcgan", ("dcgan",), marks=()),

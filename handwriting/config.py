@@ -323,7 +323,7 @@ class Generation:
     styles: Sources = default(["writers"])  # the training ones
     style_names: list[str] = default([])
     num_hands: Annotated[int, Within(1, 100)] = 1  # whose styles an image mixes
-    batch_size: BatchSize = 128  # images made at a time
+    batch_size: BatchSize = 32  # images made at a time; a GPU is quicker with more
     # A recogniser: weights, a run folder, or an arm of the study without generated images. What it
     # does not read as intended is drawn again with other noise and style; null: nothing is
     redraw: str | None = None
