@@ -143,6 +143,17 @@ def test_environment_of_another_tool_is_left_alone(commands: list[tuple[str, ...
     assert commands == []
 
 
+def test_what_is_started_is_led_to_no_other_packages_and_keeps_its_bytecode(
+    commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = ("PYTHONPATH", "PIP_TARGET", "PYTHONDONTWRITEBYTECODE")
+    for name in elsewhere:
+        monkeypatch.setenv(name, "1")
+    run.main(["setup"])
+    assert commands
+    assert not os.environ.keys() & set(elsewhere)
+
+
 def test_other_versions_of_python_are_refused(
     commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
