@@ -205,12 +205,12 @@ class Run:
                 if due:
                     self._save(step)
                     saved = time.monotonic()
-        (number,) = ranks.all_reduce_max(stop.signal or 0)
-        if number:
-            stop.signal = number
-            self._save(step)
-            print(f"  stopped after step {step}: run the same command to resume", flush=True)
-            stop.now()
+            (number,) = ranks.all_reduce_max(stop.signal or 0)
+            if number:  # a worker whose neighbour has stopped is told again, while it saves
+                stop.signal = number
+                self._save(step)
+                print(f"  stopped after step {step}: run the same command to resume", flush=True)
+                stop.now()
 
     def log(self, **values: Tensor) -> None:
         """Note scalars, once a step; their means are written every ``LOG_EVERY`` steps."""
