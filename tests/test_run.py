@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import multiprocessing
 import os
 import re
 import resource
@@ -270,6 +271,29 @@ def test_the_second_signal_stops_at_once(smoke: ComposeSmoke) -> None:
         toy.main(at(3, send(signal.SIGINT, signal.SIGINT)))
     assert toy.finished == [1, 2]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_worker_that_is_told_again_while_it_saves_stops_with_what_it_has(
+    smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told_again(run: Run, step: int) -> None:
+        send(signal.SIGTERM)()
+        save(run, step)
+
+    def lost(*_: object) -> None:
+        pytest.fail("it stopped before it had saved")
+
+    save = Run._save
+    before = signal.signal(signal.SIGTERM, lost)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_save", told_again)
+        patch.setattr(multiprocessing, "parent_process", lambda: "the executor's")
+        stop_after(7, Toy(smoke, every_s=60))
+    signal.signal(signal.SIGTERM, before)
+    assert "stopped after step 7" in capsys.readouterr().out
+    again = Toy(smoke)
+    again.main()
+    assert again.finished == [8, 9, 10, 11, 12]
 
 
 def test_a_signal_that_is_ignored_stays_ignored(smoke: ComposeSmoke) -> None:
