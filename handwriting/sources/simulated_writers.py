@@ -16,7 +16,7 @@ against the ten real writers of Omniglot's katakana: accuracies on those ten fla
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,8 +39,10 @@ from handwriting.sources.strokes import (
 )
 from handwriting.storage.keys import content_key
 
-VERSION = 3  # raise it when the same seed gives other images: cached ones are then made anew
+VERSION = 4  # raise it when the same seed gives other images: cached ones are then made anew
+PRESSED = 0.06  # em: how far a brush's pressure reaches where it is set down
 CHUNK_SIZE = 64  # characters drawn together: what they need stays in the processor's cache
+BRUSHES = 0.2  # share of the writers who write with a brush
 HABIT = 0.8  # share of a deviation's variance that all samples of a writer's character have
 
 _T = np.linspace(0, 1, NUM_POINTS)[:, None]  # (P, 1) position along a stroke
@@ -86,6 +88,7 @@ class Writer:
     component_scale: float  # log of the size
     warp: float  # em by which each wave bends the whole character
     component_habits: Float64  # (NUM_HABITS, 4) standard normal: shift x, y; scale x, y
+    brush: float = 0.0  # how much the width follows a brush's pressure, 0 for a pen, up to 1
 
 
 class Deviation(NamedTuple):
@@ -95,6 +98,7 @@ class Deviation(NamedTuple):
     components: Float64  # (G, 4), those of all characters
     strokes: Float64  # (S, 16)
     points: Float64  # (S, P, 2)
+    pressures: Float64  # (S, 3)
 
 
 def make_writer(seed: int, number: int) -> Writer:
@@ -105,7 +109,7 @@ def make_writer(seed: int, number: int) -> Writer:
     def spread(usual: float) -> float:
         return float(usual * care * np.exp(rng.uniform(-0.4, 0.4)))
 
-    return Writer(
+    writer = Writer(
         slant=rng.normal(0.0, 0.10),
         rise=rng.normal(0.02, 0.06),
         aspect=rng.normal(0.03, 0.12),
@@ -128,6 +132,10 @@ def make_writer(seed: int, number: int) -> Writer:
         warp=rng.uniform(0.012, 0.032),
         component_habits=rng.standard_normal((NUM_HABITS, 4)),
     )
+    if rng.random() >= BRUSHES:
+        return writer
+    wider = writer.pen_width * rng.uniform(1.0, 1.4)
+    return replace(writer, brush=rng.uniform(0.5, 1.0), pen_width=wider)
 
 
 def draw_deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
@@ -137,6 +145,7 @@ def draw_deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
         rng.standard_normal((num_components, 4)),
         rng.standard_normal((num_strokes, 16)),
         rng.standard_normal((num_strokes, NUM_POINTS, 2)),
+        rng.standard_normal((num_strokes, 3)),
     )
 
 
@@ -158,10 +167,12 @@ def write(drawings: Sequence[Drawing], writer: Writer, deviation: Deviation) -> 
         for each its strokes, then the lines that join them.
     """
     counts = np.array([len(drawing.strokes) for drawing in drawings])
-    strokes = np.concatenate([drawing.strokes for drawing in drawings])
-    strokes = _shaped(strokes, writer, deviation)
+    models = np.concatenate([drawing.strokes for drawing in drawings])
+    strokes = _shaped(models, writer, deviation)
     strokes = _placed(strokes, drawings, counts, writer, deviation)
     radii = _radii(counts, writer, deviation)
+    if writer.brush:
+        radii *= 1 + writer.brush * (_brushed(models, deviation.pressures) - 1)
     strokes, radii, owners = _joined(strokes, radii, counts, writer, deviation)
     strokes = _bent(strokes, owners, counts, writer, deviation)
     ends = np.cumsum(np.bincount(owners))[:-1]
@@ -229,6 +240,41 @@ def _radii(counts: Int64, writer: Writer, deviation: Deviation) -> Float64:
     sizes = np.exp(writer.pen_spread * deviation.characters[:, 0]) * crowding(counts)
     width = writer.pen_width * sizes.repeat(counts) * np.exp(0.06 * deviation.strokes[:, 14])
     return 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
+
+
+def _brushed(models: Float64, draws: Float64) -> Float64:
+    """How much wider a brush is along every stroke than on the whole, (S, P).
+
+    It is set down and, where a stroke stops, pressed again; strokes that sweep to the lower left,
+    hooks and some verticals end in a point, those to the lower right swell before they do, and
+    dots swell to their end. What lies is thinner than what stands.
+    """
+    t = _T[:, 0]
+    steps = np.diff(models, axis=1)
+    lengths = np.hypot(*np.moveaxis(steps, -1, 0)).sum(axis=1)[:, None]  # (S, 1) em
+    along = np.gradient(models, axis=1)
+    along /= np.hypot(*np.moveaxis(along, -1, 0))[..., None] + 1e-9
+    chord = models[:, -1] - models[:, 0]
+    right, down = np.moveaxis(chord / (np.hypot(*chord.T)[:, None] + 1e-9), -1, 0)[..., None]
+    last_right, last_down = along[:, -1, :1], along[:, -1, 1:]
+    press, stop, waist = np.moveaxis(np.exp(0.3 * draws), -1, 0)[..., None]
+
+    width = 1 - 0.35 * np.abs(along[..., 0]) - 0.15 * waist * np.sin(np.pi * t)
+    set_down = 0.45 * press * np.exp(-np.square(t * lengths / PRESSED))
+    stopped = 0.5 * stop * np.exp(-np.square((1 - t) * lengths / PRESSED))
+    swelling = np.interp(t, [0, 0.25, 0.8, 1], [0.5, 0.55, 1.7, 0.1])
+    pointed = np.clip((1 - t) * lengths / (2.5 * PRESSED), 0.1, 1)
+
+    is_dot = (lengths < 0.25) & (down > 0.3) & (right > -0.3)
+    is_swelling = ~is_dot & (right > 0.45) & (down > 0.45) & (last_down > 0.2) & (lengths > 0.35)
+    is_sweeping = (right < -0.2) & (down > 0.2)
+    is_pointed = (last_down < -0.2) | ((last_down > 0.9) & (draws[:, :1] > 0.5))
+    return np.select(
+        [is_dot, is_swelling, is_sweeping, is_pointed & (last_right < 0.95)],
+        [0.45 + stop * t, swelling * stop, (0.9 + set_down) * (1 - 0.9 * t**1.5),
+         (width + set_down) * pointed],
+        width + set_down + stopped,
+    )  # fmt: skip
 
 
 def _joined(
