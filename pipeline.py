@@ -49,6 +49,8 @@ SET_HERE = {  # what single scripts take, and a study sets for each of its stage
     "training_character_classification/train.py takes others",
     "gen_weight": "a study trains its generators; generate_images.py of each takes weights",
     "disc_weight": "a study trains its discriminators; training_style_transfer/train.py takes one",
+    "generation.hands": "a study's generators draw in the hands of its own training writers; "
+    "generate_images.py of each takes files",
     "generation.output": "a study generates into generated/; generate_images.py takes a folder",
     "evaluation.recognisers": "a study tests all its arms; "
     "training_character_classification/test.py takes a list",

@@ -316,6 +316,8 @@ class Redrawn:
 class Generation:
     num_per_character: Count = 100  # images
     characters: str | None = None  # null: the study's
+    # A file of a hand, or a folder of such files: their hands instead of a study's writers
+    hands: str | None = None
     # Of style transfer; or writers, simulated; hands: drawn in the hand of the style. null: hands
     # for weights that were trained with drawings, else fonts and writers
     contents: Contents | None = None

@@ -1,20 +1,27 @@
 """Hands as files: what a study learns of its writers, and what is drawn from it elsewhere."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import SMOKE, ComposeSmoke, begun
 
 from handwriting.config import Config
 from handwriting.errors import InputError
+from handwriting.images.canonical import Uint8
 from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.runs.folder import run_folder
 from handwriting.sources import hands as hands_module
+from handwriting.sources.hand_drawings import draw as drawn
 from handwriting.sources.hands import Hand, boxed, load_hand, save_each
 from handwriting.sources.handwritten_strokes import model_of
 from handwriting.storage.json_files import read_json
 from training_redrawn import generate_images, train
+from training_style_transfer import generate_images as style_transfer
+from training_vae import generate_images as vae
 
 Draw = Callable[..., Path]
 
@@ -32,7 +39,7 @@ def images(folder: Path) -> list[tuple[str, str, bytes]]:
 @pytest.fixture
 def draw(smoke: ComposeSmoke) -> Draw:
     """Draws with hands, of a file or folder, and returns the folder of the images."""
-    return lambda path, *more: generate_images.main(smoke(f"gen_weight={path}", *more))
+    return lambda path, *more: generate_images.main(smoke(f"generation.hands={path}", *more))
 
 
 def learnt(smoke: ComposeSmoke, *more: str) -> Config:
@@ -49,7 +56,8 @@ def test_a_study_leaves_a_file_of_each_hand_that_draws_as_the_study_does(
     hands = [load_hand(path) for path in sorted(folder.iterdir())]
     assert [one.name for one in hands] == ["simulated_0000", "simulated_0001"]
     assert {(one.licence, one.credit) for one in hands} == {("CC BY 4.0", "Anna, Ben")}
-    asked = (f"gen_weight={folder}", f"generation.characters={SMOKE}", "redrawn.morphing=0.5")
+    assert all({*one.inks} <= {*one.strokes} and one.inks for one in hands)
+    asked = (f"generation.hands={folder}", f"generation.characters={SMOKE}", "redrawn.morphing=0.5")
     of_study = generate_images.main(learnt(smoke, "redrawn.morphing=0.5"))
     of_files = generate_images.main(smoke(*asked, runs_dir=tmp_path / "elsewhere"))
     assert images(of_files) == images(of_study)
@@ -107,7 +115,7 @@ def test_no_two_hands_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("key", "message"),
     [("generation.characters=木ℵ", "KanjiVG has no drawing of ℵ"),
-     ("generation.redraw=real", "redraw: a recogniser reads what the hands of a study")],
+     ("generation.redraw=real", "redraw: a recogniser reads what is drawn in the hands of a ")],
 )  # fmt: skip
 def test_what_a_hand_cannot_draw_is_named(
     key: str, message: str, tmp_path: Path, draw: Draw
@@ -120,5 +128,66 @@ def test_what_a_hand_cannot_draw_is_named(
 
 def test_a_folder_without_hands_is_named(tmp_path: Path, draw: Draw) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no redrawn weights at .*empty"):
+    with pytest.raises(InputError, match="no hand in .*empty"):
         draw(tmp_path / "empty")
+
+
+# Style transfer -----------------------------------------------------------------------------------
+
+
+def inked(name: str, radius: float) -> Hand:
+    own = replace(hand(name), radius=radius)
+    return replace(own, inks=dict(zip("木森", drawn(own, "木森", 64), strict=True)))
+
+
+@pytest.fixture
+def ink(smoke: ComposeSmoke, tmp_path: Path) -> Callable[..., PackedImages]:
+    """Inks with the base in a folder's hands."""
+
+    def inks(folder: Path, *more: str) -> PackedImages:
+        config = smoke("gen_weight=base", "size_px=64", f"generation.hands={folder}", *more)
+        made = read_manifest(style_transfer.main(config) / "manifest.json")
+        return pack_manifest(made, 64, tmp_path / "cache")
+
+    return inks
+
+
+def test_the_ink_of_a_file_is_followed(tmp_path: Path, ink: Callable[..., PackedImages]) -> None:
+    hands = [inked("fine", 0.018), inked("bold", 0.045)]
+    save_each(tmp_path / "hands", hands)
+    made = ink(tmp_path / "hands", "generation.characters=愛海", "generation.num_per_character=12")
+    assert (made.characters, {*made.present_writers()}) == (("愛", "海"), {"fine", "bold"})
+
+    def share(images: Uint8) -> float:
+        return float((np.asarray(images) > 127).mean())
+
+    fine, bold = (share(made.by([name]).images[:]) for name in ("fine", "bold"))
+    own_fine, own_bold = (share(drawn(own, "愛海", 64)) for own in hands)
+    assert bold > fine * (1 + 0.6 * (own_bold / own_fine - 1))
+    folder = tmp_path / "runs" / "smoke" / "generated" / "adain_clip"
+    assert "fine" in (folder / "LICENSE.txt").read_text("utf-8")
+    assert {"fine", "bold"} <= {*read_json(folder / "facts.json")["writers_seen"]}
+    alone = ink(tmp_path / "hands", "generation.style_names=[fine]")
+    assert (alone.present_writers(), {*alone.characters}) == (["fine"], {*"木森河"})
+
+
+def test_what_files_of_hands_cannot_do_is_named(
+    tmp_path: Path, ink: Callable[..., PackedImages], smoke: ComposeSmoke
+) -> None:
+    folder = tmp_path / "hands"
+    folder.mkdir()
+    hand("anna").save(folder / "a.safetensors")
+    with pytest.raises(InputError, match="anna has no image of its ink"):
+        ink(folder)
+    with pytest.raises(InputError, match="vae knows no hands"):
+        vae.main(smoke(f"generation.hands={folder}"))
+    hand("anna").save(folder / "b.safetensors")
+    with pytest.raises(InputError, match="more than one hand is of 'anna'"):
+        ink(folder)
+
+
+def test_a_file_keeps_the_ink(tmp_path: Path) -> None:
+    one = inked("anna", 0.03)
+    kept = load_hand(one.save(tmp_path / "hand.safetensors")).inks
+    assert [*kept] == ["木", "森"]
+    np.testing.assert_array_equal(kept["森"], one.inks["森"])

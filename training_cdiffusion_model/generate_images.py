@@ -4,8 +4,9 @@
     python training_cdiffusion_model/generate_images.py gen_weight=PATH generation.characters=日本 \
         generation.styles=[simulated] cdiffusion.num_evaluations=4 cdiffusion.guidance=2
 
-Every image has a hand (``generation.styles``), a few images by it for its style, and noise, all
-chosen by the seed, the character and the image's number alone. Writes canonical images,
+Every image has a hand (``generation.styles``, or one of the files that ``generation.hands`` names),
+a few images by it for its style, and noise, all chosen by the seed, the character and the image's
+number alone. Writes canonical images,
 ``manifest.json`` with ``writers.json``, and a sheet to ``runs/<name>/generated/cdiffusion/``.
 """
 

@@ -1,16 +1,16 @@
 """Generate images in people's hands: PNG files and a manifest.
 
     python training_redrawn/generate_images.py
-    python training_redrawn/generate_images.py gen_weight=PATH generation.characters=愛山川
+    python training_redrawn/generate_images.py generation.hands=PATH generation.characters=愛山川
 
 Each image is by one writer. What they wrote is written again, every stroke a little otherwise; what
 they did not is predicted from what they wrote (``handwriting/sources/hands.py``). With
 ``redrawn.morphing`` forms are also drawn up to half way to another writer's or to KanjiVG's.
 
-The writers are the study's training writers, or those of ``gen_weight=PATH`` where this is the file
-of a hand or a folder of such files: they need no study, and draw any character that KanjiVG has, by
-default those that they wrote. Writes canonical images, ``manifest.json`` with ``writers.json``, a
-sheet and ``LICENSE.txt`` to ``runs/<name>/generated/redrawn/``.
+The writers are the study's training writers, or those of ``generation.hands``, the file of a hand
+or a folder of such files: they need no study, and draw any character that KanjiVG has, by default
+those that they wrote. Writes canonical images, ``manifest.json`` with ``writers.json``, a sheet and
+``LICENSE.txt`` to ``runs/<name>/generated/redrawn/``.
 """
 
 from handwriting.script import run_script
@@ -29,6 +29,7 @@ from handwriting.corpus.generation import (
     ImageRequest,
     Prepared,
     generate,
+    given_hands,
     write_images,
 )
 from handwriting.errors import InputError
@@ -38,15 +39,12 @@ from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, load_weights
 from handwriting.sources.hand_drawings import HandDrawings
-from handwriting.sources.hands import Hand, is_hand, load_hand, unpack, write_licence
-from handwriting.storage.keys import file_key
+from handwriting.sources.hands import Hand, hands_key, unpack, write_licence, written_by
 
 
 def main(config: Config) -> Path:
-    settings = vars(config.redrawn)
-    if files := hand_files(config.gen_weight):
-        hands = [load_hand(path) for path in files]
-        folder = from_files(config, files, hands)
+    if hands := given_hands(config):
+        folder = draw_without_study(config, hands)
     else:
         weights = load_weights(
             config.gen_weight or run_folder(config) / "redrawn",
@@ -59,7 +57,7 @@ def main(config: Config) -> Path:
         def prepare(_: Corpus, characters: Sequence[str], __: Runtime) -> Prepared:
             return drawing(hands, characters, config), ()
 
-        folder = generate(config, "redrawn", weights, prepare, settings=settings)
+        folder = generate(config, "redrawn", weights, prepare, settings=vars(config.redrawn))
     write_licence(folder / "LICENSE.txt", hands)
     return folder
 
@@ -105,35 +103,23 @@ def hands_in(weights: Weights) -> list[Hand]:
 # Hands of files -----------------------------------------------------------------------------------
 
 
-def hand_files(gen_weight: str | None) -> list[Path]:
-    """The files of hands that ``gen_weight`` names; none where it names weights of a study."""
-    path = Path(gen_weight or "")
-    files = sorted(path.glob("[!.]*.safetensors")) if gen_weight and path.is_dir() else [path]
-    return files if all(map(is_hand, files)) else []
-
-
-def from_files(config: Config, files: Sequence[Path], hands: Sequence[Hand]) -> Path:
-    """Draw in hands that no study is needed for.
+def draw_without_study(config: Config, hands: Sequence[Hand]) -> Path:
+    """Draw in the hands of ``generation.hands``.
 
     Raises:
-        InputError: KanjiVG has no drawing of a character, or a key that needs a study.
+        InputError: KanjiVG has no drawing of a character.
     """
     settings = config.generation
-    if settings.redraw:
-        raise InputError(
-            "generation.redraw: a recogniser reads what the hands of a study draw; leave it out, "
-            "or take the weights of training_redrawn/train.py for gen_weight"
-        )
-    own = dict.fromkeys(character for hand in hands for character in hand.strokes)
-    characters = class_list(settings.characters) if settings.characters else tuple(own)
-    folder = settings.output or "generated/redrawn"
-    inputs = {"hands": [file_key(path) for path in files]}
-    run = Run(config, folder, ("seed", "size_px", "redrawn", "generation"), inputs)
+    written = written_by(hands)
+    characters = class_list(settings.characters) if settings.characters else written
+    inputs = {"hands": hands_key(Path(settings.hands or ""))}
+    sections = ("seed", "size_px", "redrawn", "generation")
+    run = Run(config, settings.output or "generated/redrawn", sections, inputs)
     if run.is_done:
         return run.folder
     Runtime(config.runtime)  # how many threads
     make = drawing(hands, characters, config)
-    facts = {"writers_seen": sorted({hand.name for hand in hands})}
+    facts = {"writers_seen": sorted(hand.name for hand in hands)}
     return write_images(run, config, characters, characters, make, facts)
 
 

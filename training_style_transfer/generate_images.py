@@ -5,14 +5,16 @@
         generation.characters=日本 generation.num_per_character=20 \
         generation.contents=[fonts] generation.content_names=[Serif] generation.styles=[writers]
     python training_style_transfer/generate_images.py gen_weight=base generation.characters=愛山川
+    python training_style_transfer/generate_images.py gen_weight=base generation.hands=PATH
 
 Every image has a style image and a content, chosen by the seed, the character and the image's
 number alone. The content is the character drawn in the hand of the style (by default, and with
 ``generation.contents=[hands]``; ``redrawn.spread`` and ``redrawn.morphing`` as in
 ``training_redrawn/``), or an image of it. ``gen_weight=base`` takes the generator that ships, for
-any characters, also such that the study has no image of. Writes canonical images,
-``manifest.json`` and ``sheet.png`` to ``runs/<name>/generated/<mode>/``; ``writers.json`` names the
-hand whose style an image has.
+any characters, also such that the study has no image of. ``generation.hands``, the file of a hand
+or a folder of such files, takes the place of a study. Writes canonical images, ``manifest.json``
+and ``sheet.png`` to ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style
+an image has.
 """
 
 from handwriting.script import run_script
@@ -38,6 +40,7 @@ from handwriting.corpus.generation import (
     StyleChooser,
     WriterIndex,
     generate,
+    given_hands,
     hands,
 )
 from handwriting.errors import InputError, report_problems
@@ -47,6 +50,7 @@ from handwriting.images.thinning import packed_line_drawings
 from handwriting.runs.folder import run_folder
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Facts, Weights, base_weights, build, load_weights, shipped
+from handwriting.sources.hands import written_by
 from training_clip.retrieval import frozen_clip
 from training_style_transfer.model import Generator
 
@@ -127,10 +131,14 @@ def main(config: Config) -> Path:
 
 
 def for_characters(weights: Weights, config: Config) -> Weights:
-    """Weights for any characters, for those of the study and those that are asked for."""
-    corpus = open_corpus(config)
-    asked = class_list(config.generation.characters) if config.generation.characters else ()
-    characters = (*corpus.characters, *(c for c in asked if c not in corpus.characters))
+    """Weights for any characters, for the study's or the hands' and those that are asked for."""
+    settings = config.generation
+    asked = class_list(settings.characters) if settings.characters else ()
+    if given := given_hands(config):
+        characters = asked or written_by(given)
+    else:
+        known = open_corpus(config).characters
+        characters = (*known, *(c for c in asked if c not in known))
     own = {"characters": [*characters], "drawable": characters}
     return replace(
         weights,

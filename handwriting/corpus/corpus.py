@@ -1,6 +1,7 @@
 """The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
 
 import multiprocessing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from handwriting.runs.folder import run_folder, versions
 from handwriting.sources import simulated_writers
 from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import DRAWING, font_images
+from handwriting.sources.hands import Hand, inks_of
 from handwriting.storage.json_files import plain, write_json
 from handwriting.storage.keys import content_key
 from handwriting.storage.places import git_commit
@@ -123,6 +125,26 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     key = type(data).__name__, asdict(data), size_px, corpus.key
     check_copies(parts, data.is_real, data.image_names, cache_dir, *key)
     return corpus
+
+
+def corpus_of_hands(
+    hands: Sequence[Hand], key: str, characters: Sequence[str], size_px: int
+) -> Corpus:
+    """Hands in place of a study: their people train, and nobody else is there.
+
+    Args:
+        key: of their files.
+        characters: that may be asked for.
+
+    Raises:
+        InputError: a hand without images of its ink.
+    """
+    inks = inks_of(hands, size_px)
+    nobody = inks.select([])
+    return Corpus(
+        tuple(characters), (), inks, nobody, nobody, nobody, None, is_real=True,
+        names_from="files of hands", key=key,
+    )  # fmt: skip
 
 
 def check_new_images(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus
-from handwriting.corpus.generation import ImageRequest
+from handwriting.corpus.generation import ImageRequest, given_hands
 from handwriting.errors import report_problems
 from handwriting.images.augment import to_float
 from handwriting.images.packed import PackedImages
@@ -20,7 +20,7 @@ from handwriting.sources.handwritten_strokes import MAX_STROKES, is_readable
 
 
 class DrawnInHands:
-    """Line drawings in the hands of writers, by the strokes that are read out of their images.
+    """Line drawings in the hands of writers: of files, or read out of their images.
 
     Args:
         styles: images by the writers; of unseen characters none is read.
@@ -33,8 +33,11 @@ class DrawnInHands:
         self, styles: PackedImages, corpus: Corpus, characters: Sequence[str], config: Config
     ) -> None:
         require_drawings(characters)
-        written = corpus.without_unseen(styles)
-        hands, _ = hands_of(written, *stroke_reader(), Path(config.cache_dir))
+        chosen = styles.present_writers()
+        hands = [hand for hand in given_hands(config) if hand.name in chosen]
+        if not hands:
+            written = corpus.without_unseen(styles)
+            hands, _ = hands_of(written, *stroke_reader(), Path(config.cache_dir))
         self.writers = [hand.name for hand in hands]
         settings = config.redrawn
         self._drawings = HandDrawings(

@@ -31,7 +31,7 @@ from handwriting.corpus.audit import (
     redraw_arm,
     writers_seen,
 )  # fmt: skip
-from handwriting.corpus.corpus import Corpus, matching, open_corpus
+from handwriting.corpus.corpus import Corpus, corpus_of_hands, matching, open_corpus
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_uint8
 from handwriting.images.canonical import Uint8, canonical_drawn
@@ -48,6 +48,7 @@ from handwriting.runs.inference import output
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
+from handwriting.sources.hands import Hand, hands_key, load_hands, write_licence
 from handwriting.storage.json_files import write_json
 from handwriting.storage.keys import file_key
 
@@ -96,6 +97,35 @@ Prepared = tuple[GenerateFn, Sequence[PackedImages]]
 ReadFn = Callable[[Uint8], Int64]  # canonical images (B, H, W) to their likeliest classes (B,)
 Prepare = Callable[[Corpus, Sequence[str], Runtime], Prepared]  # for the characters to make
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def given_hands(config: Config) -> list[Hand]:
+    """The hands of ``generation.hands``, none where a study's writers are drawn.
+
+    Raises:
+        InputError: unusable files, and what needs a study beside them.
+    """
+    settings = config.generation
+    if not settings.hands:
+        return []
+    if settings.redraw:
+        raise InputError(
+            "generation.redraw: a recogniser reads what is drawn in the hands of a study: leave it "
+            "out, or generation.hands"
+        )
+    return load_hands(Path(settings.hands))
+
+
+def source_of(config: Config, known: Sequence[str]) -> Corpus:
+    """The study whose hands a generator draws in, or the hands that are given in its place.
+
+    Args:
+        known: the characters that it can be asked for.
+    """
+    if hands := given_hands(config):
+        key = hands_key(Path(config.generation.hands or ""))
+        return corpus_of_hands(hands, key, known, config.size_px)
+    return open_corpus(config)
 
 
 def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple[str, ...]:
@@ -236,7 +266,7 @@ def generate(
             :func:`redrawing_recogniser`.
     """
     settings = config.generation
-    corpus = open_corpus(config)
+    corpus = source_of(config, weights.facts["characters"])
     recogniser = redrawing_recogniser(config, corpus)
     inputs = {"generator": weights.path, "corpus": corpus.key, **inputs}
     if recogniser:
@@ -256,7 +286,11 @@ def generate(
     if recogniser:
         facts["redrawn_by"] = file_key(recogniser.path)
         read = reading(recogniser, runtime)
-    return write_images(run, config, characters, weights.facts["characters"], make, facts, read)
+    known = weights.facts["characters"]
+    folder = write_images(run, config, characters, known, make, facts, read)
+    if hands := given_hands(config):
+        write_licence(folder / "LICENSE.txt", hands)
+    return folder
 
 
 def write_images(
@@ -327,8 +361,10 @@ def generate_from_noise(
         draw: noise (B, Z) and classes (B,) to images (B, 1, H, W) in [-1, 1].
 
     Raises:
-        InputError: weights of an unconditional network, and those of :func:`generate`.
+        InputError: weights of an unconditional network, hands, and those of :func:`generate`.
     """
+    if config.generation.hands:
+        raise InputError(f"generation.hands: {name} knows no hands; leave it out")
     weights = load_weights(
         config.gen_weight or run_folder(config) / name,
         name,

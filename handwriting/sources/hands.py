@@ -16,7 +16,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 from handwriting.characters import kanjivg
 from handwriting.characters.kanjivg import Component
-from handwriting.errors import InputError
+from handwriting.errors import InputError, report_problems
+from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.packed import PackedImages
 from handwriting.parallel.ranks import main_only
 from handwriting.sources.handwritten_strokes import (
@@ -43,6 +44,7 @@ from handwriting.sources.simulated_writers import crowding
 from handwriting.sources.strokes import Float64, Int64, read_drawing
 from handwriting.storage.arrays import Arrays
 from handwriting.storage.atomic import write_bytes, write_text
+from handwriting.storage.keys import content_key, file_key
 
 BOX = 1.72  # side of the box that strokes are compared in
 JOINT_LENGTH = 0.25  # how near to a stroke the end of another is, to be kept there
@@ -50,6 +52,7 @@ JOINT_STROKES = 300  # known ones that halve by how much
 NESTED = 3  # components that a stroke belongs to, the smallest ones and the character itself
 METADATA = "hand"  # one entry of JSON
 MAX_FILES = 1000  # of the hands of a study
+MAX_INKS = 8  # images by a person in their file
 
 
 def boxed(strokes: npt.NDArray[Any]) -> Float64:
@@ -75,6 +78,7 @@ class Hand:
         strokes: of each written character, (S, P, 2), in a box, in KanjiVG's order.
         radius: of the pen, in em of KanjiVG's drawing, where a character has few strokes.
         licence, credit: of the handwriting, for what is drawn from it.
+        inks: canonical images (H, W) of some of these characters, for how the pen makes ink.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Hand:
     radius: float
     licence: str = ""
     credit: str = ""
+    inks: Mapping[str, Uint8] = field(default_factory=dict)
 
     def radius_of(self, character: str) -> float:
         """The radius of the pen where a character is drawn in a box."""
@@ -89,13 +94,19 @@ class Hand:
 
     def save(self, path: Path) -> Path:
         (facts,), arrays = pack([self])
+        facts["inked"] = "".join(self.inks)
+        if self.inks:
+            arrays["inks"] = np.stack([*self.inks.values()])
         metadata = {METADATA: json.dumps(facts, ensure_ascii=False)}
         write_bytes(path, safetensors.numpy.save(arrays, metadata))
         return path
 
 
 def pack(hands: Sequence[Hand]) -> tuple[list[dict[str, Any]], Arrays]:
-    """Hands for a file: facts that fit into JSON, and arrays, which :func:`unpack` takes back."""
+    """Hands for a file: facts that fit into JSON, and arrays, which :func:`unpack` takes back.
+
+    Their inks stay behind: a study has all of its writers' images.
+    """
     drawn = [strokes for hand in hands for strokes in hand.strokes.values()]
     facts = [
         {
@@ -165,13 +176,31 @@ def write_licence(path: Path, hands: Sequence[Hand]) -> None:
     write_text(path, "\n".join([adapted, *lines, ""]))
 
 
-def is_hand(path: Path) -> bool:
-    """Whether a file is one of :meth:`Hand.save`."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return METADATA in (file.metadata() or {})
-    except (SafetensorError, OSError):
-        return False
+def load_hands(path: Path) -> list[Hand]:
+    """The hands of a file, or of all files in a folder.
+
+    Raises:
+        InputError: there is none, one is damaged or no hand, or two have the same name.
+    """
+    hands = [load_hand(file) for file in _files(path)]
+    if not hands:
+        raise InputError(f"no hand in {path}: learn some from images first, or name another folder")
+    names = [hand.name for hand in hands]
+    again = sorted({name for name in names if names.count(name) > 1})
+    report_problems(
+        str(path), [f"more than one hand is of {name!r}" for name in again],
+        "Whose hand an image is in is told by the name: leave all but one of them out.",
+    )  # fmt: skip
+    return hands
+
+
+def hands_key(path: Path) -> str:
+    """The content of what :func:`load_hands` reads, as a key."""
+    return content_key([file_key(file) for file in _files(path)])
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("[!.]*.safetensors")) if path.is_dir() else [path]
 
 
 def load_hand(path: Path) -> Hand:
@@ -185,8 +214,12 @@ def load_hand(path: Path) -> Hand:
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads(file.metadata()[METADATA])
-            (hand,) = unpack([facts], {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        return hand
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        inked, inks = facts.pop("inked"), arrays.pop("inks", np.zeros((0, 1, 1), np.uint8))
+        if inks.dtype != np.uint8 or inks.shape[1] != inks.shape[2]:
+            raise ValueError(f"inks {inks.dtype} {inks.shape}")
+        (hand,) = unpack([facts], arrays)
+        return replace(hand, inks=dict(zip(inked, inks, strict=True)))
     except (SafetensorError, OSError, TypeError, LookupError, ValueError) as error:
         raise InputError(f"{path} is damaged or not a hand of this version ({error!r})") from error
 
@@ -206,13 +239,15 @@ def hand_of(
     best: dict[str, int] = {}
     for row in rows[np.argsort(read.scores[rows], kind="stable")].tolist():
         best[packed.characters[packed.labels[row]]] = row
+    clearest = sorted(best, key=lambda character: -read.scores[best[character]])[:MAX_INKS]
+    inks = {character: np.array(packed.images[best[character]]) for character in clearest}
     strokes, radii = {}, []
     for character in sorted(best):
         row = best[character]
         own = read.of(row)
         strokes[character] = boxed(own)
         radii.append(float(read.radii[row]) * scale_to_box(own) / _pen_scale(character))
-    return Hand(writer, strokes, float(np.median(radii)), licence, credit)
+    return Hand(writer, strokes, float(np.median(radii)), licence, credit, inks)
 
 
 def hands_of(
@@ -239,6 +274,30 @@ def hands_of(
             "are listed as? benchmarks/strokes.py shows what was read"
         )
     return [hand_of(packed, read, name, licence, credit) for name in sorted(whose)], refused
+
+
+def written_by(hands: Sequence[Hand]) -> tuple[str, ...]:
+    """The characters that somebody of them wrote."""
+    return tuple(dict.fromkeys(character for hand in hands for character in hand.strokes))
+
+
+def inks_of(hands: Sequence[Hand], size_px: int) -> PackedImages:
+    """The images that hands have of their ink, a writer for each hand.
+
+    Raises:
+        InputError: a hand without.
+    """
+    without = [f"{hand.name} has no image of its ink" for hand in hands if not hand.inks]
+    report_problems("hands", without, "Learn them again from the person's images.")
+    characters = tuple(sorted({character for hand in hands for character in hand.inks}))
+    inks = [(i, c, ink) for i, hand in enumerate(hands) for c, ink in hand.inks.items()]
+    return PackedImages(
+        np.stack([canonical_drawn(ink, size_px) for _, _, ink in inks]),
+        np.array([characters.index(character) for _, character, _ in inks]),
+        np.array([i for i, _, _ in inks]),
+        characters,
+        tuple(hand.name for hand in hands),
+    )
 
 
 def _pen_scale(character: str) -> float:
