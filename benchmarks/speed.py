@@ -56,6 +56,7 @@ from handwriting.images.sheets import save_png
 from handwriting.networks.optimizer import MovingAverage
 from handwriting.rng import Rng
 from handwriting.runs import runtime as runtime_module
+from handwriting.runs.inference import Features
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime, precision_of
 from handwriting.runs.weights import Weights
@@ -198,7 +199,7 @@ def plain() -> Iterator[None]:
             (runtime_module, "precision_of", lambda config: "no"),
             (GeneratorObjective, "gradient", plain_gradient),
             (PerceptualLoss, "forward", plain_perceptual),
-            (generate_style_transfer.Features, "MAX_BYTES", -1),
+            (Features, "MAX_BYTES", -1),
             (FromPoint, "forward", nn.ConvTranspose2d.forward),
             (ToPoint, "forward", nn.Conv2d.forward),
             (torch.optim.Adam, "__init__", without_fused(torch.optim.Adam)),

@@ -117,9 +117,8 @@ def test_the_velocity_has_the_shape_of_the_image(
 ) -> None:
     network = Denoiser("character", CLASSES, 0, 8, mults, num_blocks, sees_drawing=False)
     x_t = torch.randn(3, 1, 32, 32, generator=rng)
-    condition = network.condition(
-        torch.tensor([0, 5, 2]), torch.randn(3, 4, 32, 32), torch.zeros(3) > 0
-    )
+    style = network.style(torch.randn(3, 4, 32, 32))
+    condition = network.condition(torch.tensor([0, 5, 2]), style, torch.zeros(3) > 0)
     velocity = network(x_t, torch.tensor([0.0, 0.5, 1.0]), condition)
     assert velocity.shape == x_t.shape
     assert velocity.isfinite().all()  # at the end of the way, too
@@ -157,11 +156,11 @@ def test_a_style_is_of_the_hand_and_not_of_the_order_of_its_images(rng: Rng) -> 
 
 def test_a_dropped_condition_tells_neither_character_nor_hand(rng: Rng) -> None:
     network = make_network()
-    images = torch.rand(2, 3, 16, 16, generator=rng)
+    style = network.style(torch.rand(2, 3, 16, 16, generator=rng))
     labels, dropped = torch.tensor([0, 3]), torch.tensor([True, False])
-    condition = network.condition(labels, images, dropped)
+    condition = network.condition(labels, style, dropped)
     torch.testing.assert_close(condition[0], network.null_condition)
-    kept = network.condition(labels, images, torch.zeros(2) > 0)
+    kept = network.condition(labels, style, torch.zeros(2) > 0)
     torch.testing.assert_close(condition[1], kept[1])
 
 
@@ -169,7 +168,8 @@ def test_a_dropped_condition_tells_neither_character_nor_hand(rng: Rng) -> None:
 def test_every_weight_gets_a_gradient_and_no_text_embedding(condition: str, rng: Rng) -> None:
     network = make_network(condition)
     labels, dropped = torch.arange(6), torch.tensor([True, *[False] * 5])
-    given = network.condition(labels, torch.randn(6, 2, 16, 16, generator=rng), dropped)
+    style = network.style(torch.randn(6, 2, 16, 16, generator=rng))
+    given = network.condition(labels, style, dropped)
     flow_matching_loss(
         network, torch.randn(6, 1, 16, 16, generator=rng), given, None, rng
     ).backward()
@@ -186,7 +186,8 @@ def test_the_network_overfits_one_image_of_each_class(corpus: Corpus, rng: Rng) 
     optimizer = torch.optim.Adam(network.parameters(), 5e-3)
     losses = []
     for _ in range(250):
-        condition = network.condition(labels, x_1.transpose(0, 1).expand(6, -1, -1, -1), keep)
+        style = network.style(x_1.transpose(0, 1).expand(6, -1, -1, -1))
+        condition = network.condition(labels, style, keep)
         loss = flow_matching_loss(network, x_1, condition, None, rng)
         optimizer.zero_grad()
         loss.backward()

@@ -31,7 +31,7 @@ from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.reading import read_canonical, read_grey
 from handwriting.images.thinning import line_drawings
 from handwriting.networks.encoders import Classifier
-from handwriting.runs.inference import predict
+from handwriting.runs.inference import Features, predict
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, save_weights
 from handwriting.script import compose
@@ -258,13 +258,13 @@ def test_chosen_fonts_and_writers_are_the_only_ones(
     )  # fmt: skip
     corpus = open_corpus(config)
     used: list[str] = []
-    look_up = generate_images.Features.__call__
+    look_up = Features.__call__
 
-    def noted(self: generate_images.Features, indices: list[int]) -> Tensor:
+    def noted(self: Features, indices: list[int]) -> Tensor:
         used.extend(self.images.select(indices).present_writers())
         return look_up(self, indices)
 
-    monkeypatch.setattr(generate_images.Features, "__call__", noted)
+    monkeypatch.setattr(Features, "__call__", noted)
     manifest = read_manifest(generate_images.main(config) / "manifest.json")
     assert manifest.writers == ("simulated_0001",)
     assert {name for name in used if "Serif" not in name} == {"simulated_0001"}
@@ -347,7 +347,7 @@ def test_line_drawings_may_be_of_images(
     seen: list[Uint8] = []
     features = generate_images.given_contents
 
-    def noted(features_of: generate_images.Features) -> generate_images.ContentFn:
+    def noted(features_of: Features) -> generate_images.ContentFn:
         seen.append(features_of.images.images[:])
         return features(features_of)
 
@@ -440,7 +440,7 @@ def test_features_that_were_forgotten_are_the_same_again(
 ) -> None:
     more = ("generation.num_per_character=6", "generation.batch_size=8")
     first = generate_images.main(study(*more))
-    monkeypatch.setattr(generate_images.Features, "MAX_BYTES", -1)
+    monkeypatch.setattr(Features, "MAX_BYTES", -1)
     second = generate_images.main(study(*more, runs_dir=tmp_path / "again"))
     for path in first.rglob("U+*/*.png"):
         images = [read_grey(folder / path.relative_to(first)) for folder in (first, second)]

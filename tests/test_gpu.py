@@ -35,7 +35,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Compute]] = {
     "denoiser": (
         lambda: Denoiser("character", 6, 0, 16, (1, 2), 1, sees_drawing=False),
         lambda network, images, labels: network(
-            images, labels / 6, network.condition(labels, images, labels == 0)
+            images, labels / 6, network.condition(labels, network.style(images), labels == 0)
         ),
     ),
     "vae": (

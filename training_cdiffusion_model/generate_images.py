@@ -32,8 +32,9 @@ from handwriting.corpus.generation import (
     noise,
 )
 from handwriting.errors import InputError
-from handwriting.images.augment import to_float, to_uint8
+from handwriting.images.augment import to_uint8
 from handwriting.runs.folder import run_folder
+from handwriting.runs.inference import Features
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
 from training_cdiffusion_model.flow import euler
@@ -63,14 +64,14 @@ def main(config: Config) -> Path:
             styles = styles.by(drawn.writers)
         network = runtime.freeze(build(Denoiser, weights))
         num_hands, device = config.generation.num_hands, runtime.device
+        style_of = Features(lambda images, _: network.style(images), styles, runtime)
         chooser = StyleChooser(styles, num_hands, num_style_images)
 
         @torch.inference_mode()
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
             chosen = chooser.choose(wanted)
             shares = chosen.shares.to(device)
-            style_images = to_float(torch.from_numpy(styles.images[chosen.picks]))
-            style_images = style_images.squeeze(1).to(device)
+            style = style_of(chosen.picks.ravel().tolist()).unflatten(0, chosen.picks.shape)
             labels = torch.tensor([one.label for one in wanted], device=device)
             each = labels.repeat_interleave(num_hands)
             drawing = None
@@ -78,7 +79,8 @@ def main(config: Config) -> Path:
                 drawing = drawn.draw(wanted, chosen.leading).to(device)
             x_0 = noise(wanted, 1, config.size_px, config.size_px).to(device)
             with runtime.autocast():
-                conditions = network.condition(each, style_images, torch.zeros_like(each).bool())
+                keep = torch.zeros_like(each).bool()
+                conditions = network.condition(each, style.mean(dim=1), keep)
                 condition = (shares[..., None] * conditions.view(*shares.shape, -1)).sum(dim=1)
                 images = euler(network, x_0, condition, drawing, *sampler)
             return GeneratedBatch(to_uint8(images).cpu().numpy(), chosen.writers)

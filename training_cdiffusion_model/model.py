@@ -147,17 +147,16 @@ class Denoiser(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, widths[0])
         self.image = nn.Conv2d(widths[0], STEM_PX**2, 3, padding=1)
 
-    def condition(self, labels: Tensor, style_images: Tensor, dropped: Tensor) -> Tensor:
+    def condition(self, labels: Tensor, style: Tensor, dropped: Tensor) -> Tensor:
         """What to draw and in which hand: (B, D).
 
         Args:
             labels: (B,).
-            style_images: (B, S, H, W) in [-1, 1], other characters by the hand.
+            style: (B, D) embeddings of the hands, of ``style``.
             dropped: (B,) bool, where the null condition takes its place.
         """
         character = self.character(labels if self.text is None else self.text(labels))
-        condition = character + self.style(style_images)
-        return torch.where(dropped[:, None], self.null_condition, condition)
+        return torch.where(dropped[:, None], self.null_condition, character + style)
 
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Tensor, drawing: Tensor | None = None

@@ -127,7 +127,7 @@ def main(config: Config) -> Path:
         batch = feed.draw(settings.batch_size, rng)
         dropped = rng.rand(len(batch.labels)) < settings.condition_dropout
         with runtime.autocast():
-            condition = network.condition(batch.labels, batch.styles, dropped)
+            condition = network.condition(batch.labels, network.style(batch.styles), dropped)
             loss = flow_matching_loss(network, batch.target, condition, batch.drawing, rng)
         optimizer.zero_grad()
         loss.backward()
@@ -190,7 +190,7 @@ def samples(network: Any, show: Batch, settings: CDiffusion, runtime: Runtime) -
     x_0 = Rng(0, runtime.device).randn(*show.target.shape)
     keep = torch.zeros_like(show.labels, dtype=torch.bool)
     with runtime.autocast():
-        condition = network.condition(show.labels, show.styles, keep)
+        condition = network.condition(show.labels, network.style(show.styles), keep)
         sampler = settings.num_evaluations, settings.guidance
         output = euler(network, x_0, condition, show.drawing, *sampler)
     return float_sheet([show.styles[:, :1], output, show.target])

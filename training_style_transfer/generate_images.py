@@ -22,9 +22,8 @@ from handwriting.script import run_script
 # isort: split
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,10 +43,11 @@ from handwriting.corpus.generation import (
     hands,
 )
 from handwriting.errors import InputError, report_problems
-from handwriting.images.augment import to_float, to_uint8
+from handwriting.images.augment import to_uint8
 from handwriting.images.packed import PackedImages
 from handwriting.images.thinning import packed_line_drawings
 from handwriting.runs.folder import run_folder
+from handwriting.runs.inference import EncodeFn, Features
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Facts, Weights, base_weights, build, load_weights, shipped
 from handwriting.sources.hands import written_by
@@ -57,7 +57,6 @@ from training_style_transfer.model import Generator
 HANDS = ["hands"]  # as contents
 NUM_STYLE_IMAGES = 8  # of a hand: of one alone, now and then the pen would be another
 
-Encode = Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels (B,) to (B, ...)
 # What is wanted, and whose style each has, to the features (B, ...) and images of its content.
 ContentFn = Callable[[list[ImageRequest], list[str]], tuple[Tensor, Tensor]]
 
@@ -199,7 +198,7 @@ def images_of(
     return contents
 
 
-def drawn_contents(drawn: DrawnInHands, encode: Encode, runtime: Runtime) -> ContentFn:
+def drawn_contents(drawn: DrawnInHands, encode: EncodeFn, runtime: Runtime) -> ContentFn:
     """Characters drawn in the hands of their styles."""
 
     def contents(wanted: list[ImageRequest], writers: list[str]) -> tuple[Tensor, Tensor]:
@@ -211,7 +210,7 @@ def drawn_contents(drawn: DrawnInHands, encode: Encode, runtime: Runtime) -> Con
     return contents
 
 
-def given_contents(features: "Features") -> ContentFn:
+def given_contents(features: Features) -> ContentFn:
     """Features of images of the characters, by hand first."""
     by_hand = WriterIndex(features.images.labels, features.images.writers)
 
@@ -222,38 +221,7 @@ def given_contents(features: "Features") -> ContentFn:
     return contents
 
 
-# Features -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Features:
-    """What a network makes of images, each computed when it is first asked for and kept.
-
-    A hand's few images are the style of many generated ones, a character's few the content.
-    """
-
-    encode: Encode
-    images: PackedImages
-    runtime: Runtime
-    known: dict[int, Tensor] = field(default_factory=dict)
-
-    MAX_BYTES: ClassVar[int] = 2**27  # kept at a time
-
-    def taken(self, indices: list[int]) -> Tensor:
-        """Images (B, 1, H, W) in [-1, 1] on the device."""
-        return to_float(torch.from_numpy(self.images.images[indices]).to(self.runtime.device))
-
-    def __call__(self, indices: list[int]) -> Tensor:
-        """Features (B, ...) of the images at (B,) indices."""
-        if sum(one.nbytes for one in self.known.values()) > self.MAX_BYTES:
-            self.known.clear()
-        if new := sorted(set(indices) - self.known.keys()):
-            labels = torch.from_numpy(self.images.labels[new]).to(self.runtime.device)
-            with self.runtime.autocast():
-                features = self.encode(self.taken(new), labels)
-            # Copies: a part of the batch would keep all of it.
-            self.known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
-        return torch.stack([self.known[index] for index in indices])
+# Styles -------------------------------------------------------------------------------------------
 
 
 def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,9 @@
-"""Networks over whole packed sets, in batches."""
+"""Networks over packed images: over all of them in batches, or over those that are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ from handwriting.sources.handwritten_strokes import Reader
 from handwriting.storage.keys import file_key
 
 BATCH_SIZE = 512
+
+EncodeFn = Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels (B,) to (B, ...)
 
 
 def stroke_reader(path: Path | None = None, judge: Path | None = None) -> tuple[Reader, list[str]]:
@@ -77,3 +81,34 @@ def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> npt.N
     # Batch by batch: the logits of many images of thousands of classes fill the memory.
     batches = batch_outputs(network, packed, runtime)
     return torch.cat([logits.argmax(dim=1) for _, logits in batches]).numpy()
+
+
+@dataclass
+class Features:
+    """What a network makes of images, each computed when it is first asked for and kept.
+
+    A hand's few images are the style of many generated ones, a character's few the content.
+    """
+
+    encode: EncodeFn
+    images: PackedImages
+    runtime: Runtime
+    known: dict[int, Tensor] = field(default_factory=dict)
+
+    MAX_BYTES: ClassVar[int] = 2**27  # kept at a time
+
+    def taken(self, indices: list[int]) -> Tensor:
+        """Images (B, 1, H, W) in [-1, 1] on the device."""
+        return to_float(torch.from_numpy(self.images.images[indices]).to(self.runtime.device))
+
+    def __call__(self, indices: list[int]) -> Tensor:
+        """Features (B, ...) of the images at (B,) indices."""
+        if sum(one.nbytes for one in self.known.values()) > self.MAX_BYTES:
+            self.known.clear()
+        if new := sorted(set(indices) - self.known.keys()):
+            labels = torch.from_numpy(self.images.labels[new]).to(self.runtime.device)
+            with self.runtime.autocast():
+                features = self.encode(self.taken(new), labels)
+            # Copies: a part of the batch would keep all of it.
+            self.known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
+        return torch.stack([self.known[index] for index in indices])
