@@ -1,6 +1,7 @@
 """How a script composes its configuration and runs.
 
-A script imports it first, so that ``--help`` and ``--version`` are answered before torch loads.
+A script imports it first, so that ``--help`` and ``--version`` are answered, and keys that are not
+there refused, before torch loads.
 """
 
 import argparse
@@ -263,6 +264,14 @@ whole studies.
         sys.exit()
 
 
+def _refuse_early() -> None:
+    """Name keys that are not there, and end."""
+    try:
+        checked(sys.argv[1:], _register())
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
 def _place(script: ModuleType) -> str:
     """Where a script lies in the checkout, or beside the installed package."""
     path = Path(getattr(script, "__file__", None) or "").resolve()
@@ -273,3 +282,4 @@ HOME = Path(__file__).resolve().parents[1]
 _started = sys.modules["__main__"]
 if f"python {_place(_started)} " in f"{_started.__doc__} ".replace("\n", " "):
     _answer(_started)
+    _refuse_early()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import SMOKE, WRITERS, Write
 
-from handwriting.corpus.audit import check_splits
+from handwriting.corpus.splits import check_splits
 from handwriting.errors import InputError
 from handwriting.images.manifest import (
     Entry,

@@ -18,8 +18,8 @@ from etl_encoder import DrawnFile, drawn_files, small_sets
 import prepare_etl
 from handwriting.characters.classes import class_list
 from handwriting.config import SPLITS, Config
-from handwriting.corpus.audit import check_splits
 from handwriting.corpus.corpus import _opened, open_corpus
+from handwriting.corpus.splits import check_splits
 from handwriting.errors import InputError
 from handwriting.etl import SETS, EtlFile, preparation
 from handwriting.etl.preparation import prepare_images

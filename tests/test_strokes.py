@@ -116,7 +116,7 @@ def test_drawings_agree_with_an_exact_distance_field(character: str) -> None:
 
 
 def test_strokes_are_sampled_at_equal_arc_length_on_the_drawn_curve() -> None:
-    straight = strokes.sample_path("M10,20c10,10,20,20,30,30")  # from (10, 20) to (40, 50)
+    (straight,) = strokes.sample_paths(["M10,20c10,10,20,20,30,30"])  # from (10, 20) to (40, 50)
     expected = np.linspace([10, 20], [40, 50], strokes.NUM_POINTS) / 109 - 0.5
     np.testing.assert_allclose(straight, expected, atol=1e-9)
     for line in strokes.read_drawing("愛").strokes:

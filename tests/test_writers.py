@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from handwriting.corpus.audit import check_new, check_splits
+from handwriting.corpus.audit import check_new
+from handwriting.corpus.splits import check_splits
 from handwriting.errors import InputError
 from handwriting.images.manifest import Entry, read_manifest, write_manifest
 

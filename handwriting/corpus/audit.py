@@ -10,16 +10,16 @@ and so on to the encoders. What cannot be followed is a problem too.
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.corpus.splits import on_two_sides
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import PackedImages, files_key
-from handwriting.images.writers import ONE_NAME, look, look_alikes
+from handwriting.images.writers import look
 from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import Facts, Weights, load_weights
 from handwriting.storage.json_files import read_json, read_or_empty
@@ -85,33 +85,6 @@ def check_not_redrawn_by(weights: Weights, manifest: Manifest) -> None:
         )
 
 
-def check_apart(*kinds: Mapping[str, Iterable[str | Path]]) -> None:
-    """Check that nothing of a kind, such as a writer or a file, is on two sides, such as splits.
-
-    Raises:
-        InputError: naming everything that is on two sides, and both.
-    """
-    problems = [*chain.from_iterable(map(_on_two_sides, kinds))]
-    report_problems("a leak", problems, "Move each to one side.")
-
-
-def _on_two_sides(sides: Mapping[str, Iterable[str | Path]]) -> Iterator[str]:
-    first: dict[str | Path, str] = {}
-    for side, names in sides.items():
-        for name in names:
-            if first.setdefault(name, side) != side:
-                yield f"{name} is in {first[name]} and in {side}"
-
-
-def check_splits(splits: Mapping[str, Manifest]) -> None:
-    """Check that no file and no writer is in two splits, nor a name that looks like another's."""
-    names = sorted({name for one in splits.values() for name in one.writers})
-    report_problems("the writers of the splits", look_alikes(names), ONE_NAME)
-    files = {name: (entry.file for entry in one.entries) for name, one in splits.items()}
-    writers = {name: set(one.writers) - {UNKNOWN_WRITER} for name, one in splits.items()}
-    check_apart(writers, files)
-
-
 def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     """Check that nothing behind the recognisers of a study has seen a test or validation writer.
 
@@ -135,7 +108,7 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
         path = Path(recogniser).absolute()
         trail.follow(path.parent if path.is_file() else path, reader="")
     people = {name: writers_seen(split) for name, split in corpus.splits.items()}
-    problems = [*_on_two_sides(people), *trail.problems]
+    problems = [*on_two_sides(people), *trail.problems]
     report_problems("audit", problems, NEW)
     num_manifests = sum(path.name == MANIFEST for path in trail.files)
     line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"

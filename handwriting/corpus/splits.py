@@ -1,16 +1,19 @@
 """Splits: whose handwriting trains, validates and is tested. Nobody's is in two of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from handwriting.config import Data, Fonts, Natural
-from handwriting.errors import InputError
+from handwriting.errors import InputError, report_problems
+from handwriting.images.manifest import UNKNOWN_WRITER, Manifest
 from handwriting.images.packed import PackedImages
+from handwriting.images.writers import ONE_NAME, look_alikes
 
 NOBODY_TESTED = "data.train_writers=1 data.validation_writers=0 data.test_writers=0"
 MAX_NAMED = 8  # people of a split
@@ -47,6 +50,34 @@ def image_counts(images: PackedImages) -> dict[str, int]:
     numbers, counts = np.unique(images.writers, return_counts=True)
     names = (images.writer_names[i] for i in numbers)
     return dict(zip(names, counts.tolist(), strict=True))
+
+
+def check_apart(*kinds: Mapping[str, Iterable[str | Path]]) -> None:
+    """Check that nothing of a kind, such as a writer or a file, is on two sides, such as splits.
+
+    Raises:
+        InputError: naming everything that is on two sides, and both.
+    """
+    problems = [*chain.from_iterable(map(on_two_sides, kinds))]
+    report_problems("a leak", problems, "Move each to one side.")
+
+
+def on_two_sides(sides: Mapping[str, Iterable[str | Path]]) -> Iterator[str]:
+    """What is on two sides, and on which."""
+    first: dict[str | Path, str] = {}
+    for side, names in sides.items():
+        for name in names:
+            if first.setdefault(name, side) != side:
+                yield f"{name} is in {first[name]} and in {side}"
+
+
+def check_splits(splits: Mapping[str, Manifest]) -> None:
+    """Check that no file and no writer is in two splits, nor a name that looks like another's."""
+    names = sorted({name for one in splits.values() for name in one.writers})
+    report_problems("the writers of the splits", look_alikes(names), ONE_NAME)
+    files = {name: (entry.file for entry in one.entries) for name, one in splits.items()}
+    writers = {name: set(one.writers) - {UNKNOWN_WRITER} for name, one in splits.items()}
+    check_apart(writers, files)
 
 
 def _people(images: PackedImages) -> str:

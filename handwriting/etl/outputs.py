@@ -35,17 +35,22 @@ def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> Non
     records = pd.concat([pd.read_csv(output / split / "records.csv") for split in SPLITS])
     set_name = records["file"].map({file.name: file.set_name for file in files}).to_numpy()
     shutil.rmtree(output / "sheets", ignore_errors=True)  # perhaps of other sets, or half done
-    for name in set(set_name):
-        labels = _spread(np.unique(packed.labels[set_name == name]), NUM_ROWS)
-        glyphs = np.zeros((len(labels), 1, packed.size_px, packed.size_px), np.uint8)
-        images, rendered, _ = render_font(
-            face, [packed.characters[label] for label in labels], packed.size_px
-        )
-        glyphs[rendered, 0] = images
+    shown = {
+        name: _spread(np.unique(packed.labels[set_name == name]), NUM_ROWS)
+        for name in set(set_name)
+    }
+    everything = np.unique(np.concatenate([*shown.values()]))
+    glyphs = np.zeros((len(everything), 1, packed.size_px, packed.size_px), np.uint8)
+    characters = [packed.characters[label] for label in everything]
+    images, rendered, _ = render_font(face, characters, packed.size_px)
+    glyphs[rendered, 0] = images
+    for name, labels in shown.items():
         found = [np.flatnonzero((set_name == name) & (packed.labels == label)) for label in labels]
         rows = [
             np.append(glyph, packed.images[_spread(indices, NUM_IMAGES)], axis=0)
-            for glyph, indices in zip(glyphs, found, strict=True)
+            for glyph, indices in zip(
+                glyphs[np.searchsorted(everything, labels)], found, strict=True
+            )
         ]
         save_png(output / "sheets" / f"{name}.png", sheet(rows))
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from handwriting.images.augment import to_uint8
 from handwriting.images.canonical import Uint8
 from handwriting.storage.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor  # seconds, which what only writes pictures does not wait for
 
 GREY = 64
 
@@ -29,8 +31,10 @@ def sheet(rows: list[Uint8]) -> Uint8:
     return np.pad(tiled, ((0, 2), (0, 2)), constant_values=GREY)
 
 
-def float_sheet(rows: Sequence[Tensor]) -> Uint8:
+def float_sheet(rows: "Sequence[Tensor]") -> Uint8:
     """The same of float images (N, 1, H, W) in [-1, 1] on any device."""
+    from handwriting.images.augment import to_uint8
+
     return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
 
 

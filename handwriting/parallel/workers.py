@@ -60,6 +60,8 @@ def _ended(
         return
     # A fork of a process whose threads compute may hang: a server is forked that has only imported.
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
+    if sys.platform != "win32":
+        multiprocessing.set_forkserver_preload(["torch"])  # once for all workers
     num_threads = max(1, torch.get_num_threads() // num_workers)
     pool = ProcessPoolExecutor(num_workers, context, _begin, (num_threads,))
     broken: Exception | None = None

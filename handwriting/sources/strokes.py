@@ -58,7 +58,7 @@ def read_drawing(character: str, regular_script: bool = False) -> Drawing:
     """
     kaisho = regular_script and kanjivg.has_drawing(character, "Kaisho")
     root = kanjivg.read(character, "Kaisho" if kaisho else "")
-    strokes = np.stack([sample_path(data) for data in root.strokes])
+    strokes = sample_paths(root.strokes)
     groups = _components(root)
     membership = np.zeros((len(strokes), len(groups)))
     for i, (_, first, count) in enumerate(groups):
@@ -84,8 +84,17 @@ def _components(component: Component, first: int = 0) -> list[tuple[str, int, in
     return found
 
 
-def sample_path(path_data: str) -> Float64:
-    """SVG path data as (P, 2) em at equal arc length."""
+def sample_paths(paths: Sequence[str]) -> Float64:
+    """The SVG path data of S strokes as (S, P, 2) em at equal arc length."""
+    curves = [*map(_curve, paths)]
+    # All as long as the longest: the others stay where they end.
+    longest = np.arange(max(map(len, curves)))
+    together = np.stack([curve[np.minimum(longest, len(curve) - 1)] for curve in curves])
+    return evenly(together, NUM_POINTS) / kanjivg.CANVAS - 0.5
+
+
+def _curve(path_data: str) -> Float64:
+    """Points (N, 2) along a path, in units of the data."""
     pen = RecordingPen()
     parse_path(path_data, pen)
     (_, [here]), *curves, _ = pen.value  # KanjiVG's paths are a moveTo, curveTo's and an endPath
@@ -93,8 +102,7 @@ def sample_path(path_data: str) -> Float64:
     for _, control in curves:
         pieces.append(_BEZIER @ np.array([here, *control]))
         here = control[-1]
-    (even,) = evenly(np.concatenate(pieces)[None], NUM_POINTS)
-    return even / kanjivg.CANVAS - 0.5
+    return np.concatenate(pieces)
 
 
 def evenly(strokes: Float64, num_points: int) -> Float64:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from handwriting.characters.classes import class_list
 from handwriting.config import Fonts, Natural
-from handwriting.corpus.audit import check_apart
-from handwriting.corpus.splits import DividedReader, Splits
+from handwriting.corpus.splits import DividedReader, Splits, check_apart
 from handwriting.images.packed import concatenate
 from handwriting.sources.fonts import find_fonts, short_paths
 from handwriting.sources.glyphs import font_images

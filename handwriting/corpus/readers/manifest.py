@@ -5,8 +5,7 @@ from pathlib import Path
 
 from handwriting.characters.classes import class_list, letter, named
 from handwriting.config import Fonts, Natural
-from handwriting.corpus.audit import check_splits
-from handwriting.corpus.splits import NOBODY_TESTED, DividedReader, Splits
+from handwriting.corpus.splits import NOBODY_TESTED, DividedReader, Splits, check_splits
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import files_key, pack_manifest
