@@ -43,7 +43,8 @@ from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.images.sheets import save_png, sheet
 from handwriting.runs.inference import stroke_reader
 from handwriting.sources.hand_drawings import draw
-from handwriting.sources.hands import Hand, boxed, hand_of, predict, scale_to_box
+from handwriting.sources.hand_process import predict
+from handwriting.sources.hands import Hand, boxed, hand_of, scale_to_box
 from handwriting.sources.handwritten_strokes import (
     MODEL_RADIUS,
     SIZE_PX,

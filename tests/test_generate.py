@@ -23,7 +23,7 @@ from handwriting.config import Config
 from handwriting.corpus import drawn as drawn_module, generation
 from handwriting.corpus.audit import check_given, writers_seen
 from handwriting.corpus.corpus import matching, open_corpus
-from handwriting.corpus.generation import WriterIndex, leading_hands
+from handwriting.corpus.styles import WriterIndex, leading_hands
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest

@@ -10,9 +10,10 @@ from benchmarks.strokes import distance
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.packed import PackedImages
-from handwriting.sources import hands
+from handwriting.sources import hand_process, hands
 from handwriting.sources.hand_drawings import draw, redraw
-from handwriting.sources.hands import CENTRES, SHAPES, Hand, boxed, load_hand, predict
+from handwriting.sources.hand_process import CENTRES, SHAPES, predict
+from handwriting.sources.hands import Hand, boxed, load_hand
 from handwriting.sources.handwritten_strokes import HandwrittenStrokes, model_of
 from handwriting.sources.lines import write_line
 from handwriting.sources.simulated_writers import draw_deviation, make_writer, write
@@ -77,15 +78,15 @@ def test_a_component_that_was_written_is_written_again() -> None:
 def test_ends_follow_the_strokes_that_they_are_near_to() -> None:
     box, lines = model("口"), model("二")
     elsewhere = box + np.array([0.1, 0.2])
-    np.testing.assert_allclose(hands.joined(elsewhere, box, 0.5), elsewhere)
+    np.testing.assert_allclose(hand_process.joined(elsewhere, box, 0.5), elsewhere)
     shifted = box.copy()
     shifted[2, :, 1] += 0.2  # the lower side, which both others reach
-    moved = hands.joined(shifted, box, 0.5) - box
+    moved = hand_process.joined(shifted, box, 0.5) - box
     assert 0.08 < moved[2, 0, 1] < 0.12
     assert 0.08 < moved[2, -1, 1] < 0.12
     assert moved[0, -1, 1] > 0.04 > 0.01 > moved[0, 0, 1]  # the left side's lower end
     apart = lines + np.array([[[0, -0.1]], [[0, 0.1]]])
-    np.testing.assert_allclose(hands.joined(apart, lines, 0.5), apart, atol=1e-3)
+    np.testing.assert_allclose(hand_process.joined(apart, lines, 0.5), apart, atol=1e-3)
 
 
 def test_predicted_strokes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +96,7 @@ def test_predicted_strokes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         return float(np.mean([np.linalg.norm(left[0] - top[0]) for left, top, _ in drawn]))
 
     joined = gap()
-    monkeypatch.setattr(hands, "joined", lambda strokes, model, share: strokes)
+    monkeypatch.setattr(hand_process, "joined", lambda strokes, model, share: strokes)
     assert joined < 0.8 * gap()
 
 
@@ -106,7 +107,7 @@ def test_the_more_is_known_the_less_are_ends_moved(monkeypatch: pytest.MonkeyPat
         shares.append(share)
         return strokes
 
-    monkeypatch.setattr(hands, "joined", noted)
+    monkeypatch.setattr(hand_process, "joined", noted)
     for known in ("一", KNOWN):
         predict(Hand("x", {c: model(c) for c in known}, 0.03), "口")
     assert 0.5 > shares[0] > 0.49
@@ -122,8 +123,8 @@ def test_the_order_of_characters_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("process", [CENTRES, SHAPES])
-def test_covariances_are_some_processes(process: hands.Process) -> None:
-    features = hands._features(list(KNOWN + UNSEEN), {})
+def test_covariances_are_some_processes(process: hand_process.Process) -> None:
+    features = hand_process._features(list(KNOWN + UNSEEN), {})
     eigenvalues = np.linalg.eigvalsh(process.covariance(features, features))
     assert eigenvalues.min() > -1e-9 * eigenvalues.max()
 

@@ -6,8 +6,8 @@
 
 Every image has a hand (``generation.styles``, or one of the files that ``generation.hands`` names),
 a few images by it for its style, and noise, all chosen by the seed, the character and the image's
-number alone. Writes canonical images,
-``manifest.json`` with ``writers.json``, and a sheet to ``runs/<name>/generated/cdiffusion/``.
+number alone. Writes canonical images, ``manifest.json`` with ``writers.json``, and a sheet to
+``runs/<name>/generated/cdiffusion/``.
 """
 
 from handwriting.script import run_script
@@ -22,15 +22,8 @@ import torch
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus
 from handwriting.corpus.drawn import DrawnInHands, inputs_of_drawings
-from handwriting.corpus.generation import (
-    GeneratedBatch,
-    ImageRequest,
-    Prepared,
-    StyleChooser,
-    generate,
-    hands,
-    noise,
-)
+from handwriting.corpus.generation import GeneratedBatch, ImageRequest, Prepared, generate, noise
+from handwriting.corpus.styles import StyleChooser, hands
 from handwriting.errors import InputError
 from handwriting.images.augment import to_uint8
 from handwriting.runs.folder import run_folder
@@ -71,7 +64,7 @@ def main(config: Config) -> Path:
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
             chosen = chooser.choose(wanted)
             shares = chosen.shares.to(device)
-            style = style_of(chosen.picks.ravel().tolist()).unflatten(0, chosen.picks.shape)
+            style = style_of.mean(chosen.picks)
             labels = torch.tensor([one.label for one in wanted], device=device)
             each = labels.repeat_interleave(num_hands)
             drawing = None
@@ -80,7 +73,7 @@ def main(config: Config) -> Path:
             x_0 = noise(wanted, 1, config.size_px, config.size_px).to(device)
             with runtime.autocast():
                 keep = torch.zeros_like(each).bool()
-                conditions = network.condition(each, style.mean(dim=1), keep)
+                conditions = network.condition(each, style, keep)
                 condition = (shares[..., None] * conditions.view(*shares.shape, -1)).sum(dim=1)
                 images = euler(network, x_0, condition, drawing, *sampler)
             return GeneratedBatch(to_uint8(images).cpu().numpy(), chosen.writers)

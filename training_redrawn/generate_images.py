@@ -4,7 +4,7 @@
     python training_redrawn/generate_images.py generation.hands=PATH generation.characters=愛山川
 
 Each image is by one writer. What they wrote is written again, every stroke a little otherwise; what
-they did not is predicted from what they wrote (``handwriting/sources/hands.py``). With
+they did not is predicted from what they wrote (``handwriting/sources/hand_process.py``). With
 ``redrawn.morphing`` forms are also drawn up to half way to another writer's or to KanjiVG's.
 
 The writers are the study's training writers, or those of ``generation.hands``, the file of a hand

@@ -36,12 +36,10 @@ from handwriting.corpus.generation import (
     GeneratedBatch,
     ImageRequest,
     Prepared,
-    StyleChooser,
-    WriterIndex,
     generate,
     given_hands,
-    hands,
 )
+from handwriting.corpus.styles import StyleChooser, WriterIndex, hands
 from handwriting.errors import InputError, report_problems
 from handwriting.images.augment import to_uint8
 from handwriting.images.packed import PackedImages
@@ -111,8 +109,7 @@ def main(config: Config) -> Path:
         def make(wanted: list[ImageRequest]) -> GeneratedBatch:
             chosen = chooser.choose(wanted)
             labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-            style = style_of(chosen.picks.ravel().tolist()).unflatten(0, chosen.picks.shape)
-            mixed = mix(style.mean(dim=1), chosen.shares)
+            mixed = mix(style_of.mean(chosen.picks), chosen.shares)
             features, content = content_of(wanted, chosen.leading)
             with runtime.autocast():
                 condition = generator.condition(labels)

@@ -47,6 +47,7 @@ class Corpus:
     is_real: bool  # whether people wrote it
     names_from: str  # what says whose the images of the splits are
     key: str  # of the files behind it; the configuration is not part of it
+    hands: tuple[Hand, ...] = ()  # of files, where they stand in place of a study
 
     @property
     def splits(self) -> dict[str, PackedImages]:
@@ -143,7 +144,7 @@ def corpus_of_hands(
     nobody = inks.select([])
     return Corpus(
         tuple(characters), (), inks, nobody, nobody, nobody, None, is_real=True,
-        names_from="files of hands", key=key,
+        names_from="files of hands", key=key, hands=tuple(hands),
     )  # fmt: skip
 
 

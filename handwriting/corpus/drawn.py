@@ -8,7 +8,7 @@ from torch import Tensor
 
 from handwriting.config import Config
 from handwriting.corpus.corpus import Corpus
-from handwriting.corpus.generation import ImageRequest, given_hands
+from handwriting.corpus.generation import ImageRequest
 from handwriting.errors import report_problems
 from handwriting.images.augment import to_float
 from handwriting.images.packed import PackedImages
@@ -33,9 +33,10 @@ class DrawnInHands:
         self, styles: PackedImages, corpus: Corpus, characters: Sequence[str], config: Config
     ) -> None:
         require_drawings(characters)
-        chosen = styles.present_writers()
-        hands = [hand for hand in given_hands(config) if hand.name in chosen]
-        if not hands:
+        if corpus.hands:
+            chosen = styles.present_writers()
+            hands = [hand for hand in corpus.hands if hand.name in chosen]
+        else:
             written = corpus.without_unseen(styles)
             hands, _ = hands_of(written, *stroke_reader(), Path(config.cache_dir))
         self.writers = [hand.name for hand in hands]

@@ -40,17 +40,16 @@ def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> Non
         for name in set(set_name)
     }
     everything = np.unique(np.concatenate([*shown.values()]))
-    glyphs = np.zeros((len(everything), 1, packed.size_px, packed.size_px), np.uint8)
     characters = [packed.characters[label] for label in everything]
     images, rendered, _ = render_font(face, characters, packed.size_px)
-    glyphs[rendered, 0] = images
+    shape = (len(packed.characters), 1, packed.size_px, packed.size_px)
+    glyphs = np.zeros(shape, np.uint8)
+    glyphs[everything[rendered], 0] = images
     for name, labels in shown.items():
         found = [np.flatnonzero((set_name == name) & (packed.labels == label)) for label in labels]
         rows = [
             np.append(glyph, packed.images[_spread(indices, NUM_IMAGES)], axis=0)
-            for glyph, indices in zip(
-                glyphs[np.searchsorted(everything, labels)], found, strict=True
-            )
+            for glyph, indices in zip(glyphs[labels], found, strict=True)
         ]
         save_png(output / "sheets" / f"{name}.png", sheet(rows))
 

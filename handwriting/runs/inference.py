@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from handwriting.images.augment import to_float
 from handwriting.images.canonical import Uint8
-from handwriting.images.packed import PackedImages
+from handwriting.images.packed import Int64, PackedImages
 from handwriting.networks.stroke_reader import StrokeJudge, StrokeReader
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, shipped
@@ -112,3 +112,7 @@ class Features:
             # Copies: a part of the batch would keep all of it.
             self.known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
         return torch.stack([self.known[index] for index in indices])
+
+    def mean(self, indices: Int64) -> Tensor:
+        """The mean features (N, ...) of each row of (N, S) indices."""
+        return self(indices.ravel().tolist()).unflatten(0, indices.shape).mean(dim=1)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from handwriting.images.canonical import Uint8
-from handwriting.sources.hands import Hand, boxed, predict, scale_to_box
+from handwriting.sources.hand_process import predict
+from handwriting.sources.hands import Hand, boxed, scale_to_box
 from handwriting.sources.handwritten_strokes import model_of
 from handwriting.sources.simulated_writers import Writer, draw_deviation, joint, write
 from handwriting.sources.strokes import (

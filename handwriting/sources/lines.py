@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from handwriting.images.canonical import Uint8
-from handwriting.sources.hands import Hand, predict, scale_to_box
+from handwriting.sources.hand_process import predict
+from handwriting.sources.hands import Hand, scale_to_box
 from handwriting.sources.simulated_writers import crowding
 from handwriting.sources.strokes import (
     NUM_POINTS,

@@ -39,6 +39,7 @@ from handwriting.sources.strokes import (
     draw_canonical,
     evenly,
     in_ink_units,
+    lengths,
     read_drawing,
 )
 from handwriting.storage.arrays import Arrays, cached_arrays
@@ -122,14 +123,14 @@ class Scribe(NamedTuple):
         is_written = np.ones((number, NUM_POINTS), np.bool_)
         if kind in ("other", "alike"):
             return self.write_another(label, kind == "alike"), ~is_written
-        lengths = np.hypot(*np.moveaxis(np.diff(strokes[:number], axis=1), -1, 0)).sum(axis=1)
+        long = lengths(np.diff(strokes[:number], axis=1)).sum(axis=1)
         if kind == "missing" and number > 1:  # often a short one, which is missed most easily
-            gone = rng.integers(number) if rng.random() < 0.6 else lengths.argmin()
+            gone = rng.integers(number) if rng.random() < 0.6 else long.argmin()
             is_written[gone] = False
             keep = np.arange(len(strokes)) != gone
             return (strokes[keep], radii[keep]), is_written
         if kind == "part":
-            cut_short = rng.choice(np.argsort(lengths)[number // 2 :])  # a long one
+            cut_short = rng.choice(np.argsort(long)[number // 2 :])  # a long one
             share, ahead = rng.uniform(0.3, 0.6), rng.choice([1, -1], p=[0.7, 0.3])
             fine = evenly(strokes[cut_short][None], NUM_FINE)[:, ::ahead]
             strokes = strokes.copy()

@@ -35,14 +35,15 @@ from handwriting.sources.strokes import (
     Int64,
     Written,
     draw_canonical,
+    lengths,
     read_drawing,
 )
 from handwriting.storage.keys import content_key
 
 VERSION = 4  # raise it when the same seed gives other images: cached ones are then made anew
-PRESSED = 0.06  # em: how far a brush's pressure reaches where it is set down
 CHUNK_SIZE = 64  # characters drawn together: what they need stays in the processor's cache
 BRUSHES = 0.2  # share of the writers who write with a brush
+PRESSED = 0.06  # em: how far a brush's pressure reaches where it is set down
 HABIT = 0.8  # share of a deviation's variance that all samples of a writer's character have
 
 _T = np.linspace(0, 1, NUM_POINTS)[:, None]  # (P, 1) position along a stroke
@@ -170,9 +171,7 @@ def write(drawings: Sequence[Drawing], writer: Writer, deviation: Deviation) -> 
     models = np.concatenate([drawing.strokes for drawing in drawings])
     strokes = _shaped(models, writer, deviation)
     strokes = _placed(strokes, drawings, counts, writer, deviation)
-    radii = _radii(counts, writer, deviation)
-    if writer.brush:
-        radii *= 1 + writer.brush * (_brushed(models, deviation.pressures) - 1)
+    radii = _radii(models, counts, writer, deviation)
     strokes, radii, owners = _joined(strokes, radii, counts, writer, deviation)
     strokes = _bent(strokes, owners, counts, writer, deviation)
     ends = np.cumsum(np.bincount(owners))[:-1]
@@ -185,7 +184,7 @@ def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     strokes = strokes + writer.rounding * (_ROUNDED @ strokes - strokes)
     start, end = strokes[:, :1], strokes[:, -1:]
     chord = end - start  # (S, 1, 2)
-    length = np.hypot(*np.moveaxis(chord, -1, 0))[..., None]  # (S, 1, 1)
+    length = lengths(chord)[..., None]  # (S, 1, 1)
 
     straight = start + _T * chord
     curl = np.clip(1 + writer.curl + 0.25 * draws[:, 0], 0.4, 2.2)
@@ -195,7 +194,7 @@ def _shaped(strokes: Float64, writer: Writer, deviation: Deviation) -> Float64:
     begins = strokes[:, :1] - strokes[:, 2:3]
     leaves = strokes[:, -1:] - strokes[:, -3:-2]
     ends = np.stack([begins, leaves])  # (2, S, 1, 2)
-    ends /= np.hypot(*np.moveaxis(ends, -1, 0))[..., None] + 1e-6
+    ends /= lengths(ends)[..., None] + 1e-6
     misses = writer.overshoot * length * np.stack([draws[:, 2], draws[:, 3]])
     strays = deviation.strokes[:, 4:8].reshape(-1, 2, 1, 2).swapaxes(0, 1)
     ends = ends * misses + writer.flick * strays
@@ -235,11 +234,14 @@ def crowding(num_strokes: Int64 | int) -> Float64:
     return np.minimum(1.0, (8 / num_strokes) ** 0.35)
 
 
-def _radii(counts: Int64, writer: Writer, deviation: Deviation) -> Float64:
-    """The pen's radius in em along every stroke, (S, P)."""
+def _radii(models: Float64, counts: Int64, writer: Writer, deviation: Deviation) -> Float64:
+    """The pen's or the brush's radius in em along every stroke, (S, P)."""
     sizes = np.exp(writer.pen_spread * deviation.characters[:, 0]) * crowding(counts)
     width = writer.pen_width * sizes.repeat(counts) * np.exp(0.06 * deviation.strokes[:, 14])
-    return 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
+    radii = 0.5 * width[:, None] * (1 - writer.pressure * _T[:, 0] ** 2)
+    if writer.brush:
+        radii *= 1 + writer.brush * (_brushed(models, deviation.pressures) - 1)
+    return radii
 
 
 def _brushed(models: Float64, draws: Float64) -> Float64:
@@ -250,27 +252,27 @@ def _brushed(models: Float64, draws: Float64) -> Float64:
     dots swell to their end. What lies is thinner than what stands.
     """
     t = _T[:, 0]
-    steps = np.diff(models, axis=1)
-    lengths = np.hypot(*np.moveaxis(steps, -1, 0)).sum(axis=1)[:, None]  # (S, 1) em
+    long = lengths(np.diff(models, axis=1)).sum(axis=1)[:, None]  # (S, 1) em
     along = np.gradient(models, axis=1)
-    along /= np.hypot(*np.moveaxis(along, -1, 0))[..., None] + 1e-9
+    along /= lengths(along)[..., None] + 1e-9
     chord = models[:, -1] - models[:, 0]
-    right, down = np.moveaxis(chord / (np.hypot(*chord.T)[:, None] + 1e-9), -1, 0)[..., None]
+    right, down = np.moveaxis(chord / (lengths(chord)[:, None] + 1e-9), -1, 0)[..., None]
     last_right, last_down = along[:, -1, :1], along[:, -1, 1:]
     press, stop, waist = np.moveaxis(np.exp(0.3 * draws), -1, 0)[..., None]
 
     width = 1 - 0.35 * np.abs(along[..., 0]) - 0.15 * waist * np.sin(np.pi * t)
-    set_down = 0.45 * press * np.exp(-np.square(t * lengths / PRESSED))
-    stopped = 0.5 * stop * np.exp(-np.square((1 - t) * lengths / PRESSED))
+    set_down = 0.45 * press * np.exp(-np.square(t * long / PRESSED))
+    stopped = 0.5 * stop * np.exp(-np.square((1 - t) * long / PRESSED))
     swelling = np.interp(t, [0, 0.25, 0.8, 1], [0.5, 0.55, 1.7, 0.1])
-    pointed = np.clip((1 - t) * lengths / (2.5 * PRESSED), 0.1, 1)
+    pointed = np.clip((1 - t) * long / (2.5 * PRESSED), 0.1, 1)
 
-    is_dot = (lengths < 0.25) & (down > 0.3) & (right > -0.3)
-    is_swelling = ~is_dot & (right > 0.45) & (down > 0.45) & (last_down > 0.2) & (lengths > 0.35)
+    is_dot = (long < 0.25) & (down > 0.3) & (right > -0.3)
+    is_swelling = (right > 0.45) & (down > 0.45) & (last_down > 0.2) & (long > 0.35)
     is_sweeping = (right < -0.2) & (down > 0.2)
-    is_pointed = (last_down < -0.2) | ((last_down > 0.9) & (draws[:, :1] > 0.5))
+    is_hook = (last_down < -0.2) & (last_right < 0.95)
+    is_needle = (last_down > 0.9) & (draws[:, :1] > 0.5)
     return np.select(
-        [is_dot, is_swelling, is_sweeping, is_pointed & (last_right < 0.95)],
+        [is_dot, is_swelling, is_sweeping, is_hook | is_needle],
         [0.45 + stop * t, swelling * stop, (0.9 + set_down) * (1 - 0.9 * t**1.5),
          (width + set_down) * pointed],
         width + set_down + stopped,
@@ -290,7 +292,7 @@ def _joined(
     gaps = strokes[1:, :1] - strokes[:-1, -1:]  # (S - 1, 1, 2)
     strokes = strokes.copy()
     strokes[:-1] += writer.reach * goes_on[:, None, None] * gaps * _T**6
-    distance = np.hypot(gaps[:, 0, 0], gaps[:, 0, 1])
+    distance = lengths(gaps[:, 0])
     is_joined = deviation.strokes[:-1, 15] > writer.lifting + distance
     joined = np.flatnonzero(is_joined & goes_on)
     lines = strokes[joined, -1:] + _T * (strokes[joined + 1, :1] - strokes[joined, -1:])

@@ -105,9 +105,14 @@ def _curve(path_data: str) -> Float64:
     return np.concatenate(pieces)
 
 
+def lengths(vectors: Float64) -> Float64:
+    """Of vectors (..., 2), (...)."""
+    return np.hypot(vectors[..., 0], vectors[..., 1])
+
+
 def evenly(strokes: Float64, num_points: int) -> Float64:
     """Strokes (S, P, 2) with their points at equal arc length, (S, num_points, 2)."""
-    travelled = np.cumsum(np.hypot(*np.moveaxis(np.diff(strokes, axis=1), -1, 0)), axis=1)
+    travelled = np.cumsum(lengths(np.diff(strokes, axis=1)), axis=1)
     travelled = np.pad(travelled, ((0, 0), (1, 0)))
     # All strokes in one table, one after another with a gap.
     taken = travelled[:, -1:] + 1
@@ -179,7 +184,7 @@ def _boxes(points: Float64, num_strokes: Int64) -> tuple[Float64, Float64]:
 def _outlines(strokes: Float64, radii: Float64) -> Float64:
     """Polygons (S, V, 2) around the ink of strokes (S, P, 2) with round ends."""
     along = np.gradient(strokes, axis=1)
-    along *= (radii / (np.hypot(along[..., 0], along[..., 1]) + 1e-9))[..., None]
+    along *= (radii / (lengths(along) + 1e-9))[..., None]
     across = along[..., ::-1] * (-1, 1)
     ends = [0, -1]
     caps = np.cos(_ROUND) * along[:, ends, None] + np.sin(_ROUND) * across[:, ends, None]
