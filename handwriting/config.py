@@ -194,7 +194,7 @@ class StyleTransfer:
         {"step1": 2000, "step2": 2000, "step3": 2000, "step_end": 14000}
     )
     batch_size: BatchSize = 64  # images of a step
-    learning_rate: LearningRate = 1e-3  # of the generator
+    learning_rate: LearningRate | None = None  # of the generator; null: 1e-3, from the base 2e-4
     discriminator_learning_rate: LearningRate = 2e-4  # of the discriminator
     betas: Betas = (0.5, 0.9)  # of Adam's averages of gradients and of their squares
     content: Content = Content.drawing

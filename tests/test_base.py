@@ -117,6 +117,16 @@ def test_a_study_starts_from_them(smoke: ComposeSmoke) -> None:
     assert {file_key(shipped(kind)) for kind in ("generator", "discriminator")} <= {*read.values()}
 
 
+def test_the_generator_adapts_more_slowly_than_it_learns_unless_told(smoke: ComposeSmoke) -> None:
+    """At the rate of a beginner it forgets the base's pens."""
+    based = ["weights=base", "model_mode=adain_clip"]
+    assert train.learning_rate(smoke(*based)) < train.learning_rate(smoke())
+    assert train.learning_rate(smoke(*based, "model_mode=adain")) == train.learning_rate(
+        smoke()
+    )  # no base
+    assert train.learning_rate(smoke(*based, "style_transfer.learning_rate=0")) == 0
+
+
 def test_contents_that_they_do_not_take_are_named(smoke: ComposeSmoke) -> None:
     config = smoke(*TAUGHT_NOTHING, "style_transfer.content=images")
     with pytest.raises(InputError, match="line drawings"):
