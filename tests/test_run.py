@@ -497,12 +497,16 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(
-    holder: "subprocess.Popen[str]", smoke: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+    holder: "subprocess.Popen[str]",
+    smoke: ComposeSmoke,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(locks, "LOCK_TIMEOUT_S", 0.1)
     toy = Toy(smoke)
     with pytest.raises(InputError, match=rf"toy is being written by .* process {holder.pid} on "):
         toy.main()
+    assert f"  waiting for process {holder.pid} on " in capsys.readouterr().out
     assert names_in(toy.folder) == {"lock"}
     holder.kill()
     holder.wait()

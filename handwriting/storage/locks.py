@@ -100,14 +100,13 @@ def _acquire(lock: FileLock, holder: Path, timeout_s: float) -> None:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        print(
-            f"  waiting for process {_named_in(holder)}, which writes {holder.parent}", flush=True
-        )
+        other = _named_in(holder) or "another process"  # it has not yet said who it is
+        print(f"  waiting for {other}, which writes {holder.parent}", flush=True)
         try:
             lock.acquire(timeout_s)
         except Timeout:
             raise InputError(
-                f"{holder.parent} is being written by another run, {_named_in(holder)}: wait "
+                f"{holder.parent} is being written by another run, {other}: wait "
                 "for it, stop it, or choose another name="
             ) from None
 
