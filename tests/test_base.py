@@ -120,10 +120,9 @@ def test_a_study_starts_from_them(smoke: ComposeSmoke) -> None:
 def test_the_generator_adapts_more_slowly_than_it_learns_unless_told(smoke: ComposeSmoke) -> None:
     """At the rate of a beginner it forgets the base's pens."""
     based = ["weights=base", "model_mode=adain_clip"]
-    assert train.learning_rate(smoke(*based)) < train.learning_rate(smoke())
-    assert train.learning_rate(smoke(*based, "model_mode=adain")) == train.learning_rate(
-        smoke()
-    )  # no base
+    beginner = train.learning_rate(smoke())
+    assert train.learning_rate(smoke(*based)) < beginner
+    assert train.learning_rate(smoke(*based, "model_mode=adain")) == beginner  # it has no base
     assert train.learning_rate(smoke(*based, "style_transfer.learning_rate=0")) == 0
 
 

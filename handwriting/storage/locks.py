@@ -100,13 +100,12 @@ def _acquire(lock: FileLock, holder: Path, timeout_s: float) -> None:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        other = _named_in(holder) or "another process"  # it has not yet said who it is
-        print(f"  waiting for {other}, which writes {holder.parent}", flush=True)
+        print(f"  waiting for {_named_in(holder)}, which writes {holder.parent}", flush=True)
         try:
             lock.acquire(timeout_s)
         except Timeout:
             raise InputError(
-                f"{holder.parent} is being written by another run, {other}: wait "
+                f"{holder.parent} is being written by another run, {_named_in(holder)}: wait "
                 "for it, stop it, or choose another name="
             ) from None
 
@@ -121,7 +120,7 @@ def _this_process() -> str:
     return f"process {os.getpid()} on {platform.node()}"
 
 
-def _named_in(holder: Path) -> str | None:
+def _named_in(holder: Path) -> str:
     with suppress(OSError):
         return holder.read_text(encoding="utf-8", errors="replace")
-    return None
+    return "another process"  # it has not yet said who it is
