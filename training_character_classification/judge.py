@@ -65,7 +65,7 @@ def main(config: Config) -> Path:
     judge = runtime.freeze(build(Classifier, weights))
     yardstick = Yardstick(judge, corpus, runtime)
     if not yardstick.reference:
-        print("  nobody validates or is tested: measures beside such people are left out")
+        run.tell("nobody validates or is tested: measures beside such people are left out")
 
     writers = "training writers (real)" if corpus.is_real else "training writers"
     names = {"writers": writers, "fonts": "font renders", "simulated": "simulated"}

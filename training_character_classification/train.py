@@ -79,7 +79,7 @@ def main(config: Config) -> Path:
         schedule.step()
         run.log(loss=loss, gradient=gradient)
 
-    metrics = validation_top1(network, corpus.validation, runtime)
+    metrics = validation_top1(network, corpus.validation, runtime, run.tell)
     facts = {"characters": corpus.characters, "arm": str(arms.arm_of(config)), "seed": config.seed,
              "writers_seen": writers_seen(*sources, *([control] if control else []))}  # fmt: skip
     path = save_weights(

@@ -84,7 +84,7 @@ def main(config: Config) -> Path:
 
     metrics = dict(retrieval(network, corpus, texts, runtime))
     found = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-    print(f"  {found or 'nobody validates: no retrieval'}")
+    run.tell(found or "nobody validates: no retrieval")
     facts = {"characters": corpus.characters, "vocabulary": list(texts.vocabulary.tokens),
              "writers_seen": seen}  # fmt: skip
     path = save_weights(

@@ -67,7 +67,7 @@ def main(config: Config) -> Path:
         run.log(loss=loss, gradient=gradient)
 
     held_out = corpus.without_unseen(corpus.validation)
-    metrics = validation_top1(network, held_out, runtime)
+    metrics = validation_top1(network, held_out, runtime, run.tell)
     seen = writers_seen(*corpus.sources.values(), *start)
     facts = {"characters": corpus.characters, "writers_seen": seen}
     path = save_weights(

@@ -63,7 +63,7 @@ def main(config: Config) -> Path:
         run.log(loss=loss, gradient=gradient)
 
     top1 = accuracy(network, texts.tokens[seen], seen, runtime)
-    print(f"  accuracy on all sequences {top1:.3f}")
+    run.tell(f"accuracy on all sequences {top1:.3f}")
     facts = {
         "characters": corpus.characters,
         "vocabulary": list(texts.vocabulary.tokens),

@@ -66,13 +66,15 @@ def outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Tenso
     return torch.cat([found for _, found in batch_outputs(network, packed, runtime)])
 
 
-def validation_top1(network: nn.Module, people: PackedImages, runtime: Runtime) -> dict[str, float]:
-    """The accuracy on the validation writers, printed; nothing where nobody validates."""
+def validation_top1(
+    network: nn.Module, people: PackedImages, runtime: Runtime, tell: Callable[[str], object]
+) -> dict[str, float]:
+    """The accuracy on the validation writers, told; nothing where nobody validates."""
     if not people:
-        print("  nobody validates: no accuracy on validation writers", flush=True)
+        tell("nobody validates: no accuracy on validation writers")
         return {}
     top1 = float((predict(network, people, runtime) == people.labels).mean())
-    print(f"  accuracy on validation writers {top1:.3f}")
+    tell(f"accuracy on validation writers {top1:.3f}")
     return {"validation_top1": top1}
 
 

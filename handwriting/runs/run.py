@@ -65,6 +65,7 @@ class Run:
     ) -> None:
         self._tracker = Tracker(config.tracking)
         self.folder = run_folder(config) / folder
+        self._name = os.path.relpath(self.folder, run_folder(config))
         self._config = config
         facts = {section: plain(getattr(config, section)) for section in sections}
         facts["precision"] = precision_of(config.runtime)
@@ -103,7 +104,7 @@ class Run:
         if done.get("key", self.key) != self.key:
             return False
         if problem := damage_of(self.folder, done):
-            print(f"  {problem}: this stage is run again", flush=True)
+            self.tell(f"{problem}: this stage is run again")
             return False
         if self._checkpoints or (self.folder / HOLDER_FILE).is_file():
             with FolderLock(self.folder):
@@ -124,19 +125,22 @@ class Run:
         require_kind(self.folder, self._kind)
         self._lock = FolderLock(self.folder)
         done, facts = self.folder / "done.json", self.folder / "config.json"
-        name = os.path.relpath(self.folder, run_folder(self._config))
         before = read_or_empty(facts)
         if before.get("key", self.key) != self.key and (done.exists() or self._checkpoints):
             result = f"the result of {date_of(done)}" if done.exists() else "an unfinished run"
             differing = changes(before, self._facts)
-            print(f"[{name}] made again, {differing}: replaces {result}", flush=True)
+            self.tell(f"made again, {differing}: replaces {result}")
         if before.get("key") != self.key:
             self._checkpoints.remove()
             self._log.path.unlink(missing_ok=True)
         write_json(facts, self._facts)
         done.unlink(missing_ok=True)  # one of the two says all the time what the folder is
-        print(f"[{name}] -> {self.folder}", flush=True)
-        self._tracker.start(f"{self._config.name}/{name}", self.folder, self._facts)
+        self.tell(f"-> {self.folder}")
+        self._tracker.start(f"{self._config.name}/{self._name}", self.folder, self._facts)
+
+    def tell(self, text: str) -> None:
+        """Print a line that says of which run it is: several may go on side by side."""
+        print(f"[{self._name}] {text}", flush=True)
 
     @main_only
     def finish(self, metrics: Mapping[str, Any], outputs: Sequence[Path] = ()) -> Path:
@@ -209,7 +213,7 @@ class Run:
             if number:  # a worker whose neighbour has stopped is told again, while it saves
                 stop.signal = number
                 self._save(step)
-                print(f"  stopped after step {step}: run the same command to resume", flush=True)
+                self.tell(f"stopped after step {step}: run the same command to resume")
                 stop.now()
 
     def log(self, **values: Tensor) -> None:
@@ -279,7 +283,7 @@ class Run:
             raise InputError(
                 f"{path} is no checkpoint of this run: move it away to start anew ({error})"
             ) from error
-        print(f"  resumed at step {self._saved_step}", flush=True)
+        self.tell(f"resumed at step {self._saved_step}")
         return self._saved_step
 
     def _check(self, step: int) -> None:
