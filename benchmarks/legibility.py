@@ -18,19 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from handwriting.characters.classes import class_list, named_lists
+from handwriting.characters.groups import STROKES, group_of
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import pack_manifest
-from handwriting.sources.handwritten_strokes import SIZE_PX, is_readable, model_of
+from handwriting.sources.handwritten_strokes import SIZE_PX, is_readable
 from training_character_classification.measures import outside_judge
 from training_character_classification.measures.outside_judge import OutsideJudge
-
-STROKES = {"1-5": range(1, 6), "6-10": range(6, 11), "11-15": range(11, 16), "16-": range(16, 99)}
 
 
 def shares_read(characters: Sequence[str], is_read: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """The shares that are read of N images of characters, over all and by number of strokes."""
-    counts = np.array([len(model_of(character).strokes) for character in characters])
-    by_strokes = {name: is_read[np.isin(counts, span)] for name, span in STROKES.items()}
+    groups = np.array([group_of(character) for character in characters])
+    by_strokes = {name: is_read[groups == f"kanji {name}"] for name in STROKES}
     return {
         "judge": outside_judge.installed(),
         "num_read": len(is_read),

@@ -116,6 +116,7 @@ class Data:
     split_seed: Seed = II("seed")  # chooses who is in which split
     rotation: Natural = 0  # turns the order of people, so that all are tested in turn
     people: Natural | None = None  # of the training writers, so many are used; null: all
+    partial: bool = False  # they may lack characters, which only other sources then show
 
 
 @dataclass
@@ -339,6 +340,9 @@ class CharacterClassification(Training):
     learning_rate: LearningRate = 2e-3
     network: str = "small_resnet"
     width: Channels = 32  # channels of small_resnet's first stage
+    # Numbers whose direction tells the class: less weights where classes are many, and classes can
+    # be added; null: a linear layer on all features
+    embedding_dim: Channels | None = None  # of an embedding
     weight_decay: Annotated[float, Within(0, 10)] = 0.05  # of AdamW
     label_smoothing: Share = 0.1  # of a target, spread over all classes
     name: Name | None = None  # of the arm; null: made from what it sees

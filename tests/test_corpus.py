@@ -15,9 +15,10 @@ from handwriting import arguments, script
 from handwriting.config import Config
 from handwriting.corpus import readers
 from handwriting.corpus.corpus import Corpus, open_corpus, record_study
+from handwriting.corpus.readers.manifest import ManifestData
 from handwriting.corpus.splits import divide
 from handwriting.errors import InputError
-from handwriting.images.packed import PackedImages
+from handwriting.images.packed import LazyImages, PackedImages
 from handwriting.runs.folder import run_folder
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.json_files import plain, read_json
@@ -166,6 +167,51 @@ def test_one_manifest_per_split_is_taken_as_given(write_images: Write, smoke: Co
     )  # fmt: skip
     for name, part in list(parts(corpus).items())[:3]:
         assert part.present_writers() == people[name]
+
+
+OWN = ["data=manifest", "data.characters=smoke", "data.num_simulated_writers=0"]
+
+
+def test_people_of_further_manifests_are_only_tested(
+    write_images: Write, smoke: ComposeSmoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = write_images(), write_images("木林山", ["person_anna"], name="other")
+    given = [*OWN, f"data.manifest={own}"]
+    alone, more = open_corpus(smoke(*given)), open_corpus(smoke(*given, f"data.tests=['{other}']"))
+    assert "; 山, which are no classes, in no split" in capsys.readouterr().out
+    assert parts(more)["train"].present_writers() == parts(alone)["train"].present_writers()
+    assert {*more.test.present_writers()} == {*alone.test.present_writers(), "person_anna"}
+    own_images = more.test.by(["person_anna"])
+    assert [more.characters[label] for label in own_images.labels] == ["木", "林"]
+    data = smoke(*given, f"data.tests=['{other}']").data
+    assert isinstance(data, ManifestData)
+    for images in (own_images, more.test.by(alone.test.present_writers())):
+        rows = LazyImages.of(images.images).numbers
+        files = [data.image_names("test")[row] for row in rows]
+        for file, label, writer in zip(files, images.labels, images.writers, strict=True):
+            assert f"U+{ord(more.characters[label]):04X}" in file
+            assert more.test.writer_names[writer] in file
+    assert more.key != alone.key
+
+
+def test_who_trains_is_not_tested_by_a_further_manifest(
+    write_images: Write, smoke: ComposeSmoke
+) -> None:
+    own, other = write_images(), write_images("木", [WRITERS[0]], name="other")
+    with pytest.raises(InputError, match=f"{WRITERS[0]} is in train and in {other}"):
+        open_corpus(smoke(*OWN, f"data.manifest={own}", f"data.tests=['{other}']"))
+
+
+def test_training_writers_may_lack_characters_where_that_is_said(
+    write_images: Write, smoke: ComposeSmoke, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*OWN, f"data.manifest={write_images('木林')}"]
+    with pytest.raises(InputError, match="in the class list, not in the manifest"):
+        open_corpus(smoke(*given))
+    corpus = open_corpus(smoke(*given, "data.partial=true"))
+    assert "wrote 2 of 6 characters" in capsys.readouterr().out
+    assert corpus.train.absent() == [*"あシツ休"]
+    assert corpus.fonts.absent() == []
 
 
 def test_the_key_follows_the_files_of_a_manifest(write_images: Write, smoke: ComposeSmoke) -> None:

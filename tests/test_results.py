@@ -40,8 +40,7 @@ def recogniser(
 ) -> dict[str, Any]:  # fmt: skip
     """A recogniser with an accuracy on each writer, who wrote two characters."""
     writers = {
-        name: {"characters": "シツ", "right": [round(SHOWN * value)] * 2, "shown": [SHOWN] * 2}
-        for name, value in accuracies.items()
+        name: wrote("シツ", [round(SHOWN * value)] * 2) for name, value in accuracies.items()
     }
     pairs = [[*pair, count] for pair, count in (confused or {}).items()]
     return {"arm": str(arm), "people": people, "seed": seed, "macro_f1": 0.5, "confusions": pairs,
@@ -53,8 +52,14 @@ def reader(
 ) -> dict[str, Any]:
     """A recogniser with an accuracy on each character, which one person wrote."""
     right = [round(SHOWN * value) for value in characters.values()]
-    own = {"characters": "".join(characters), "right": right, "shown": [SHOWN] * len(right)}
+    own = wrote("".join(characters), right)
     return {**recogniser(arm, {}, seed, people), "writers": {"anna": own}}
+
+
+def wrote(characters: str, right: list[int], shown: int = SHOWN) -> dict[str, Any]:
+    """What was read of a person's characters, of each of which so many images were shown."""
+    return {"characters": characters, "right": right, "in_five": right,
+            "shown": [shown] * len(right)}  # fmt: skip
 
 
 def better(by: float, people: Mapping[str, float] = PEOPLE) -> dict[str, float]:
@@ -79,12 +84,13 @@ def gain_of(*recognisers: Mapping[str, Any]) -> Gain:
 
 def test_the_table_says_how_many_images_of_each_were_shown_and_read_right(tmp_path: Path) -> None:
     index = pd.MultiIndex.from_tuples([*[("anna", "シ")] * 3, ("anna", "ツ"), ("", "シ")])
-    right = pd.Series([True, False, True, False, True], index)
+    read = pd.DataFrame({"right": [True, False, True, False, True],
+                         "in_five": [True, False, True, True, True]}, index)  # fmt: skip
     path = tmp_path / "new" / "results.json"
-    write_results(path, [recogniser_result(NAMED, 2, 7, right, 0.25, [("ツ", "シ", 1)])])
+    write_results(path, [recogniser_result(NAMED, 2, 7, read, 0.25, [("ツ", "シ", 1)])])
     key = (NAMED, 2, 7)
     assert set(result_table(read_json(path)).itertuples(index=False, name=None)) == {
-        (*key, "anna", "シ", 2, 3), (*key, "anna", "ツ", 0, 1), (*key, "", "シ", 1, 1),
+        (*key, "anna", "シ", 2, 2, 3), (*key, "anna", "ツ", 0, 1, 1), (*key, "", "シ", 1, 1, 1),
     }  # fmt: skip
     found = results_of(read_json(path))
     assert found.by_writer[NAMED, 2].to_dict() == {(7, ""): 1, (7, "anna"): 2 / 4}
@@ -124,7 +130,7 @@ def test_the_order_of_a_file_changes_nothing() -> None:
 
 def test_an_accuracy_is_the_mean_over_writers_each_over_seeds() -> None:
     first = recogniser(CONTROL, {"anna": 0.2, "ben": 0.9})
-    first["writers"]["ben"] = {"characters": "シツ", "right": [5, 4], "shown": [5, 5]}
+    first["writers"]["ben"] = wrote("シツ", [5, 4], shown=5)
     second = recogniser(CONTROL, {"anna": 0.4, "chie": 0.6}, seed=1)
     found = found_by(first, {**second, "macro_f1": 0.6})[CONTROL, 1]
     assert found.accuracy == pytest.approx((0.3 + 0.9 + 0.6) / 3)

@@ -5,9 +5,11 @@
         evaluation.recognisers=[runs/demo/classifier/real/seed_0,PATH] evaluation.manifest=PATH
 
 Without a list it takes every recogniser of the study but judges. Writes ``results.json``, the table
-that reports read, ``table.txt``, ``metrics.json`` and ``per_character.png`` to
-``runs/<name>/test/``. An accuracy is the mean over writers. Arms meet the test writers here
-only; with ``evaluation.manifest`` other images take their place, such as generated ones.
+that reports read, ``table.txt``, ``metrics.json``, ``per_character.png`` and ``mistakes.png``, the
+first images that each misreads, to ``runs/<name>/test/``. An accuracy is the mean over writers.
+Where the extra ``judge`` is installed, the judge from outside reads the same images beside them
+(``outside.json``). Arms meet the test writers here only; with ``evaluation.manifest`` other images
+take their place, such as generated ones.
 """
 
 from handwriting.script import run_script
@@ -16,6 +18,7 @@ from handwriting.script import run_script
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,23 +27,25 @@ from handwriting.config import Config
 from handwriting.corpus.audit import FACTS, check_new, check_not_redrawn_by
 from handwriting.corpus.corpus import Corpus, check_new_images, open_corpus, require_test_writers
 from handwriting.errors import InputError
+from handwriting.images.canonical import Uint8
 from handwriting.images.manifest import read_manifest
-from handwriting.images.packed import PackedImages, files_key, pack_manifest
+from handwriting.images.packed import Int64, PackedImages, files_key, pack_manifest
 from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
 from handwriting.reports.statistics import interval, interval_text
 from handwriting.runs.folder import run_folder
-from handwriting.runs.inference import predict
+from handwriting.runs.inference import likeliest
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
 from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE, Arm
+from training_character_classification.measures import outside_judge
 from training_character_classification.measures.quality import writers_of
-from training_character_classification.report.plots import per_character_bars
+from training_character_classification.report.plots import images_with_captions, per_character_bars
 from training_character_classification.report.results import (
     COLUMNS,
     recogniser_result,
@@ -49,6 +54,8 @@ from training_character_classification.report.results import (
 )
 
 MADE_BY = "training_character_classification/train.py"
+NUM_MISTAKES = 10  # images that are shown of each recogniser
+MAX_READ = 5000  # images that the judge from outside reads, in less than a minute
 
 
 @main_only
@@ -57,7 +64,7 @@ def main(config: Config) -> Path:
     recognisers = find_recognisers(config)
     corpus = open_corpus(config)
     inputs = {"recognisers": [file_key(w.path) for w in recognisers], "corpus": corpus.key,
-              "columns": COLUMNS}  # fmt: skip
+              "columns": COLUMNS, "outside": outside_judge.installed()}  # fmt: skip
     if settings.manifest:
         manifest = read_manifest(settings.manifest)
         inputs["manifest"] = files_key(manifest)
@@ -75,20 +82,18 @@ def main(config: Config) -> Path:
     runtime = Runtime(config.runtime)
 
     people = len(corpus.train.present_writers())
-    shown = pd.MultiIndex.from_arrays(
-        [writers_of(images), np.array(images.characters)[images.labels]]
-    )
-    results, metrics = [], {}
+    results, metrics, mistakes = [], {}, {}
     for weights in recognisers:
-        predicted = predict(runtime.freeze(build(Classifier, weights)), images, runtime)
-        scores = score(images.labels, predicted, corpus.characters, settings.num_confusions)
-        right = pd.Series(predicted == images.labels, shown)
+        guesses = likeliest(runtime.freeze(build(Classifier, weights)), images, runtime, 5)
+        scores = score(images.labels, guesses[:, 0], corpus.characters, settings.num_confusions)
+        read = read_by(guesses, images)
         arm, seed = Arm.parse(weights.facts["arm"]), weights.facts["seed"]
         if f"{arm}/seed_{seed}" in metrics:  # another study's arm may have the same name
             arm = Arm((str(weights.path),))
-        found = recogniser_result(arm, people, seed, right, scores.macro_f1, scores.confusions)
+        found = recogniser_result(arm, people, seed, read, scores.macro_f1, scores.confusions)
         results.append(found)
-        per_writer = right.groupby(level=0, sort=False).mean()
+        per_writer = read["right"].groupby(level=0, sort=False).mean()
+        mistakes[f"{arm}/seed_{seed}"] = mistakes_of(guesses, images)
         metrics[f"{arm}/seed_{seed}"] = {
             "accuracy": per_writer.mean(),
             "interval": interval(per_writer.to_numpy()),
@@ -106,11 +111,51 @@ def main(config: Config) -> Path:
     print(text)
     write_text(run.folder / "table.txt", text + "\n")
     write_results(run.folder / "results.json", results)
+    write_results(run.folder / "outside.json", read_from_outside(images))
     per_character_bars(results_of(results), run.folder / "per_character.png")
+    images_with_captions(mistakes, run.folder / "mistakes.png")
     whose = "the manifest's images" if settings.manifest else "test writers"
     found = {"images": len(images), "of": whose, "recognisers": metrics}
-    made = ("results.json", "table.txt", "per_character.png")
+    made = ("results.json", "outside.json", "table.txt", "per_character.png", "mistakes.png")
     return run.finish(found, [run.folder / name for name in made])
+
+
+def read_by(guesses: Int64, images: PackedImages) -> pd.DataFrame:
+    """Whether each image was read right, and within its guesses, by writer and character.
+
+    Args:
+        guesses: (N, up to 5), the first one first.
+    """
+    written = np.array(images.characters)[images.labels]
+    is_right = guesses == images.labels[:, None]
+    return pd.DataFrame(
+        {"right": is_right[:, 0], "in_five": is_right.any(axis=1)},
+        pd.MultiIndex.from_arrays([writers_of(images), written]),
+    )
+
+
+def mistakes_of(guesses: Int64, images: PackedImages) -> list[tuple[Uint8, str]]:
+    """The first images that were read wrongly, each with what was written and what was read."""
+    wrong = np.flatnonzero(guesses[:, 0] != images.labels)[:NUM_MISTAKES]
+    names = images.characters
+    return [(images.images[i], f"{names[images.labels[i]]}→{names[guesses[i, 0]]}") for i in wrong]
+
+
+def read_from_outside(images: PackedImages) -> list[dict[str, Any]]:
+    """What the judge from outside reads of them, in a list; an empty one where it is not installed.
+
+    Of many images it reads ``MAX_READ`` at random, and none of a character that it does not know.
+    """
+    if not outside_judge.installed():
+        return []
+    judge = outside_judge.OutsideJudge(images.characters)
+    known = np.flatnonzero(judge.knows[images.labels])
+    chosen = images.select(np.sort(np.random.default_rng(0).permutation(known)[:MAX_READ]))
+    guesses = judge.likeliest(chosen.images, 5)
+    scores = score(chosen.labels, guesses[:, 0], images.characters, NUM_MISTAKES)
+    name = Arm((outside_judge.NAME,))
+    read = read_by(guesses, chosen)
+    return [recogniser_result(name, 0, 0, read, scores.macro_f1, scores.confusions)]
 
 
 def find_recognisers(config: Config) -> list[Weights]:

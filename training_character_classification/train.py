@@ -61,7 +61,10 @@ def main(config: Config) -> Path:
     run.begin()
 
     rng = runtime.seed(config.seed)  # after the control: equal first weights for all recipes
-    network = Classifier(settings.network, settings.width, config.size_px, len(corpus.characters))
+    network = Classifier(
+        settings.network, settings.width, config.size_px, len(corpus.characters),
+        settings.embedding_dim,
+    )  # fmt: skip
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, settings.weight_decay)
     augment = Classical()

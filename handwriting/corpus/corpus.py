@@ -195,11 +195,21 @@ def _limited(train: PackedImages, data: Data) -> PackedImages:
             raise InputError(f"data.people={data.people}: the training writers are {len(names)}")
         order = np.random.default_rng([data.split_seed, data.rotation]).permutation(len(names))
         train = train.by([names[i] for i in order[: data.people]])
+    absent = train.absent()
+    if data.partial and absent:
+        num_all = len(train.characters)
+        print(
+            f"  the training writers wrote {num_all - len(absent):,} of {num_all:,} characters: "
+            "only other sources show the rest",
+            flush=True,
+        )
+        return train
     report_problems(
         "the training writers",
-        [f"{c}: no image of it (empty class)" for c in train.absent()],
-        "Take more training writers (data.train_writers, data.people) or fewer characters "
-        "(data.characters).",
+        [f"{c}: no image of it (empty class)" for c in absent],
+        "Take more training writers (data.train_writers, data.people), fewer characters "
+        "(data.characters), or data.partial=true where fonts, simulated writers or generators "
+        "show what is missing.",
     )
     return train
 

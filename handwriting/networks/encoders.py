@@ -129,23 +129,64 @@ def build_encoder(name: str, width: int, size_px: int) -> ImageEncoder:
     return SmallResNet(width) if name == "small_resnet" else TimmEncoder(name, size_px)
 
 
+class CosineHead(nn.Module):
+    """Logits that are scaled cosines with one direction for each class.
+
+    H. Qi, M. Brown, D. Lowe, Low-Shot Learning with Imprinted Weights, 2018: the direction of a
+    further class is the mean of what its images are embedded as, without training.
+
+    Args:
+        dim: D, of the embeddings.
+        num_classes: K.
+    """
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.directions = nn.Linear(dim, num_classes, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (B, D) to logits (B, K)."""
+        own, classes = F.normalize(embeddings), F.normalize(self.directions.weight)
+        return self.log_scale.exp() * F.linear(own, classes)
+
+
 class Classifier(nn.Module):
-    """An image encoder and one linear layer.
+    """An image encoder and one linear layer, or an embedding whose direction tells the class.
 
     Args:
         name, width, size_px: of the encoder, see :func:`build_encoder`.
         num_classes: K.
+        embedding_dim: D; None for the linear layer. An embedding is small where classes are many,
+            and classes can be added to it.
     """
 
-    def __init__(self, name: str, width: int, size_px: int, num_classes: int) -> None:
+    def __init__(
+        self, name: str, width: int, size_px: int, num_classes: int,
+        embedding_dim: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.arguments = {
             "name": name, "width": width, "size_px": size_px, "num_classes": num_classes,
+            "embedding_dim": embedding_dim,
         }  # fmt: skip
         self.encoder = build_encoder(name, width, size_px)
-        self.head = nn.Linear(self.encoder.num_features, num_classes)
+        num_features = self.encoder.num_features
+        self.embedding: nn.Module = nn.Identity()
+        self.head: nn.Module
+        if embedding_dim is None:
+            self.head = nn.Linear(num_features, num_classes)
+        else:
+            linear = nn.Linear(num_features, embedding_dim, bias=False)
+            self.embedding = nn.Sequential(linear, nn.BatchNorm1d(embedding_dim))
+            self.head = CosineHead(embedding_dim, num_classes)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (B, 1, H, W) in [-1, 1] to what the last layer sees (B, D)."""
+        embeddings: Tensor = self.embedding(self.encoder(images))
+        return embeddings
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 1, H, W) in [-1, 1] to logits (B, K)."""
-        logits: Tensor = self.head(self.encoder(images))
+        logits: Tensor = self.head(self.embed(images))
         return logits

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -78,11 +77,16 @@ def validation_top1(
     return {"validation_top1": top1}
 
 
-def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> npt.NDArray[np.int64]:
+def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Int64:
     """The likeliest class of each image, (N,)."""
+    return likeliest(network, packed, runtime, 1)[:, 0]
+
+
+def likeliest(network: nn.Module, packed: PackedImages, runtime: Runtime, number: int) -> Int64:
+    """The likeliest classes of each image, (N, up to ``number``), the first one first."""
     # Batch by batch: the logits of many images of thousands of classes fill the memory.
     batches = batch_outputs(network, packed, runtime)
-    return torch.cat([logits.argmax(dim=1) for _, logits in batches]).numpy()
+    return torch.cat([z.topk(min(number, z.shape[1])).indices for _, z in batches]).numpy()
 
 
 @dataclass

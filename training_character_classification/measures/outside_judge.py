@@ -87,11 +87,20 @@ class OutsideJudge:
         Args:
             images: (N, H, H) uint8, canonical.
         """
+        return self.likeliest(images, 1)[:, 0]
+
+    def likeliest(self, images: Uint8 | LazyImages, number: int) -> Int64:
+        """The likeliest characters of each image, (N, up to ``number``) indices into the list.
+
+        Args:
+            images: (N, H, H) uint8, canonical.
+        """
+        number = min(number, len(self.knows))
         found = [
-            self._likeliness(images[start : start + BATCH_SIZE]).argmax(axis=1)
+            np.argsort(-self._likeliness(images[start : start + BATCH_SIZE]), kind="stable")
             for start in range(0, len(images), BATCH_SIZE)
         ]
-        return np.concatenate([np.zeros(0, np.int64), *found])
+        return np.concatenate([np.zeros((0, number), np.int64), *(f[:, :number] for f in found)])
 
     def read_as_intended(self, images: Uint8 | LazyImages, labels: Int64) -> float | None:
         """The share of images that are read as their labels, among those of characters it knows.

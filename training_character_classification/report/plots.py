@@ -87,6 +87,21 @@ def rows_of_images(blocks: Mapping[str, Mapping[str, Uint8]], path: Path) -> Non
     save(figure, path)
 
 
+def images_with_captions(rows: Mapping[str, Sequence[tuple[Uint8, str]]], path: Path) -> None:
+    """Labelled rows of images (H, W), black on white, each with a caption beneath."""
+    longest = max(1, *map(len, rows.values()))
+    size = 3.0 + 0.8 * longest, 1.05 * len(rows)
+    figure, axes = plt.subplots(len(rows), longest, figsize=size, squeeze=False)
+    for row, (label, shown) in zip(axes, rows.items(), strict=True):
+        row[0].text(-0.1, 0.5, label, transform=row[0].transAxes, ha="right", va="center", size=8)
+        for axis in row:
+            axis.axis("off")
+        for axis, (image, caption) in zip(row, shown, strict=False):
+            axis.imshow(255 - image, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(caption, y=-0.3, fontsize=9)
+    save(figure, path)
+
+
 # Arms ---------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """What recognisers read right: one tidy table, and every statistic on it.
 
 A row of the table is a recogniser (an arm, trained with so many people and a seed), a test writer
-and a character: how many images it was shown, and how many of them it read right. A study is a grid
-of one number of people.
+and a character: how many images it was shown, how many of them it read right, and for how many the
+right character was among its first five. A study is a grid of one number of people.
 
 People are the sample: an accuracy is the mean over writers, each the mean over the seeds that it is
 tested with. Arms are compared on the seeds and writers that both have, so that a missing cell
@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from handwriting.characters.groups import GROUPS, group_of
 from handwriting.reports.scores import worst_tenth
 from handwriting.reports.statistics import ALPHA, Bounds, Float64, holm, interval, sign_flip_p
 from handwriting.storage.atomic import write_text
 from training_character_classification.arms import Arm
 
-COLUMNS = ["arm", "people", "seed", "writer", "character", "right", "shown"]
+COLUMNS = ["arm", "people", "seed", "writer", "character", "right", "in_five", "shown"]
 # Pairs that people write alike, among kana and among kanji.
 LOOK_ALIKES = (
     "シツ ソン シミ ンリ ツソ クワ ワウ ウフ クタ クケ コユ コロ スヌ チテ チナ ナメ ノメ マム "
@@ -41,6 +42,7 @@ class Results:
 
     by_writer: pd.DataFrame  # accuracies: rows (seed, writer), a column for each place
     by_character: pd.DataFrame  # accuracies: rows (seed, character), columns as above
+    by_group: dict[Place, dict[str, float]]  # see :func:`by_group`
     macro_f1: dict[Place, list[float]]  # a value for each seed
     confusions: pd.DataFrame  # arm, people, seed, written, read, count: the most frequent of each
 
@@ -57,21 +59,21 @@ def write_results(path: Path, recognisers: Sequence[Mapping[str, Any]]) -> None:
 
 
 def recogniser_result(
-    arm: Arm, people: int, seed: int, right: pd.Series, macro_f1: float,
+    arm: Arm, people: int, seed: int, read: pd.DataFrame, macro_f1: float,
     confusions: Sequence[tuple[str, str, int]],
 ) -> dict[str, Any]:  # fmt: skip
     """A recogniser's part of ``results.json``.
 
     Args:
-        right: whether each image was read right, indexed by writer and character.
+        read: whether each image was read ``right``, and ``in_five``, indexed by writer and
+            character.
         confusions: (written, read as, how often).
     """
-    counts = right.groupby(level=[0, 1], sort=False).agg(["sum", "count"])
+    counts = read.assign(shown=1).groupby(level=[0, 1], sort=False).sum()
     writers = {
         writer: {
             "characters": "".join(own.index.get_level_values(1)),
-            "right": own["sum"].tolist(),
-            "shown": own["count"].tolist(),
+            **{name: own[name].tolist() for name in ("right", "in_five", "shown")},
         }
         for writer, own in counts.groupby(level=0, sort=False)
     }
@@ -86,7 +88,7 @@ def result_table(recognisers: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for each in recognisers
         for arm in [Arm.parse(each["arm"])]
         for writer, own in each["writers"].items()
-        for count in zip(own["characters"], own["right"], own["shown"], strict=True)
+        for count in zip(*(own[name] for name in ("characters", *COLUMNS[5:])), strict=True)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -101,12 +103,31 @@ def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
         macro_f1.setdefault(place, []).append(each["macro_f1"])
         confusions += [(*place, each["seed"], *confusion) for confusion in each["confusions"]]
     confused = pd.DataFrame(confusions, columns=[*COLUMNS[:3], "written", "read", "count"])
-    return Results(_by(table, "writer"), _by(table, "character"), macro_f1, confused)
+    by_writer, by_character = _by(table, "writer"), _by(table, "character")
+    return Results(by_writer, by_character, by_group(table), macro_f1, confused)
 
 
 def _by(table: pd.DataFrame, rows: str) -> pd.DataFrame:
     sums = table.groupby(["arm", "people", "seed", rows])[["right", "shown"]].sum()
     return (sums["right"] / sums["shown"]).unstack(["arm", "people"])
+
+
+def by_group(table: pd.DataFrame) -> dict[Place, dict[str, float]]:
+    """The shares read right of each of the ``GROUPS`` of characters, as means over writers.
+
+    The last one, ``first five``, is that of all characters for whose images the right one was among
+    the first five.
+    """
+    names = {character: group_of(character) for character in table["character"].unique()}
+    keys = ["arm", "people", "writer"]
+    grouped = table.assign(group=table["character"].map(names)).groupby([*keys, "group"])
+    sums = grouped[["right", "shown"]].sum()
+    shares = (sums["right"] / sums["shown"]).unstack("group")
+    everything = table.groupby(keys)[["in_five", "shown"]].sum()
+    shares = shares.reindex(columns=[name for name in GROUPS if name in shares])
+    shares["first five"] = everything["in_five"] / everything["shown"]
+    found: Any = shares.groupby(["arm", "people"]).mean().to_dict("index")
+    return found
 
 
 def people_text(number: int) -> str:

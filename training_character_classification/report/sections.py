@@ -23,6 +23,7 @@ from handwriting.runs.folder import run_folder
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_own, write_json
 from training_character_classification.arms import Arm, choose_control, planned_arms
+from training_character_classification.measures import outside_judge
 from training_character_classification.measures.table import MEASURES, TITLES
 from training_character_classification.report import plots
 from training_character_classification.report.people import rows_of_people
@@ -30,14 +31,17 @@ from training_character_classification.report.results import (
     Estimate,
     Finding,
     Gap,
+    Place,
     Results,
     best_arm,
+    by_group,
     character_gains,
     compare,
     confusions,
     is_candidate,
     look_alikes,
     people_text,
+    result_table,
     results_of,
     write_results,
 )  # fmt: skip
@@ -72,6 +76,9 @@ class Comparison:
     findings: list[Finding]  # every arm with every number of people
     best: dict[int, Best]  # by number of people
     sources: dict[int, Sources]
+    groups: dict[Place, dict[str, float]]  # accuracies on groups of characters
+    outside: dict[int, dict[str, float]]  # those of the judge from outside; empty without it
+    mistakes: list[Path]  # pictures of misread images, of one study for each number of people
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -95,7 +102,19 @@ def gather(
             pair = (arm.arm, people), (control, people)
             gains, found = character_gains(results, *pair), confusions(results, *pair)
             best[people] = Best(arm, gains, found, look_alikes(found, gains))
-    return Comparison(folder, control, named, findings, best, sources)
+    outside = {people: read_outside(folders) for people, folders in cells.items()}
+    shown = [folders[0] / "test" / "mistakes.png" for folders in cells.values() if folders]
+    mistakes = [*filter(Path.is_file, shown)]
+    return Comparison(
+        folder, control, named, findings, best, sources, results.by_group, outside, mistakes
+    )
+
+
+def read_outside(cells: Sequence[Path]) -> dict[str, float]:
+    """What the judge from outside reads of the test images of cells, by groups of characters."""
+    files = [cell / "test" / "outside.json" for cell in cells]
+    read = [each for file in files if file.is_file() for each in read_own(file)]
+    return next(iter(by_group(result_table(read)).values())) if read else {}
 
 
 def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
@@ -341,6 +360,7 @@ def _write(
         first,
         _overview(found),
         *(_arms(found, people) for people in found.sources),
+        *_groups(found),
         *_characters(found, num_confusions),
         *_sources(found, judge),
         *more,
@@ -503,6 +523,31 @@ def table(found: Comparison) -> str:
 
 
 # Characters, sources of images --------------------------------------------------------------------
+
+
+def _groups(found: Comparison) -> list[Section]:
+    """What arms read of each script and of kanji by strokes; what they misread, as pictures."""
+    about = (
+        "Shares read right, means over writers; of kanji by their number of strokes. First five: "
+        "the right character is among the five likeliest. The judge from outside, which saw none "
+        "of this project's data, reads the same images as one of the same characters, those that "
+        "it does not know left out."
+    )
+    sections = []
+    for people in found.sources:
+        order = sorted(found.findings, key=lambda f: -f.accuracy)
+        shares = {str(f.arm): found.groups[f.arm, people] for f in order if f.people == people}
+        groups = next(iter(shares.values()))
+        if outside := found.outside[people]:
+            shares[f"{outside_judge.NAME}, from outside"] = outside
+        rows = [
+            {"read by": name, **{group: number_text(own.get(group)) for group in groups}}
+            for name, own in shares.items()
+        ]
+        sections.append(Section(f"What is read, {people_text(people)}", [about], rows=rows))
+    caption = "The first images that each recogniser misreads: written → read."
+    pictures = [Picture(path, caption) for path in found.mistakes]
+    return [*sections, Section("Mistakes", pictures=pictures)]
 
 
 def _characters(found: Comparison, num_confusions: int) -> list[Section]:

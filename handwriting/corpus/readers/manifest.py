@@ -1,6 +1,9 @@
-"""The user's own images: a manifest that is split by writer, or one manifest per split."""
+"""The user's own images: a manifest that is split by writer, or one manifest per split.
 
-from dataclasses import dataclass, replace
+Further manifests may hold people who are tested only.
+"""
+
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from handwriting.characters.classes import class_list, letter, named
@@ -8,7 +11,7 @@ from handwriting.config import Fonts, Natural
 from handwriting.corpus.splits import NOBODY_TESTED, DividedReader, Splits, check_splits
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
-from handwriting.images.packed import files_key, pack_manifest
+from handwriting.images.packed import PackedImages, concatenate, files_key, pack_manifest
 from handwriting.storage.keys import content_key
 
 
@@ -23,66 +26,88 @@ class ManifestData(DividedReader):
     manifest: str | None = None
     validation_manifest: str | None = None  # null: split `manifest` by writer
     test_manifest: str | None = None
+    tests: list[str] = field(default_factory=list)  # manifests of others, who are tested, too
 
     def files(self) -> list[Path]:
-        paths = (self.manifest, self.validation_manifest, self.test_manifest)
+        paths = (self.manifest, self.validation_manifest, self.test_manifest, *self.tests)
         manifests = [Path(path) for path in paths if path]
         return [*manifests, *(path.with_name("writers.json") for path in manifests)]
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         if not self.manifest:
             raise InputError("data=manifest needs data.manifest=path/to/manifest.json")
-        splits = self._manifests()
-        first = splits["train"]
+        own, tests = self._manifests()
+        check_splits({**own, **{str(one.path): one for one in tests}})
+        first = own["train"]
         characters = class_list(self.characters) if self.characters else first.characters
-        if len(splits) > 1:
-            check_splits(splits)
-            packed = {
-                name: pack_manifest(manifest, size_px, cache_dir).of(characters)
-                for name, manifest in splits.items()
-            }
-            whose = ", ".join(f"{name} {one.names_from or '-'}" for name, one in splits.items())
-            return Splits(
-                *packed.values(), key=content_key([files_key(one) for one in splits.values()]),
-                names_from=f"one manifest per split ({whose})",
-            )  # fmt: skip
+
+        def packed(manifest: Manifest) -> PackedImages:
+            return pack_manifest(manifest, size_px, cache_dir).of(characters)
+
+        if len(own) > 1:
+            whose = ", ".join(f"{name} {one.names_from or '-'}" for name, one in own.items())
+            named_by = f"one manifest per split ({whose})"
+            splits = Splits(*map(packed, own.values()), names_from=named_by)
+        else:
+            splits = self._by_writer(first, packed(first))
+        test = concatenate([splits.test, *map(packed, tests)])
+        shown = (c for path in self.tests for c in read_manifest(path).characters)
+        others = "".join(dict.fromkeys(c for c in shown if c not in characters))
+        unused = [
+            splits.unused,
+            f"{others[:20]}{'...' * (len(others) > 20)}, which are no classes,",
+        ]
+        keys = [files_key(one) for one in (*own.values(), *tests)]
+        return replace(
+            splits, test=test, key=keys[0] if len(keys) == 1 else content_key(keys),
+            unused=" and ".join(filter(None, unused[: 1 + bool(others)])),
+        )  # fmt: skip
+
+    def _by_writer(self, manifest: Manifest, everyone: PackedImages) -> Splits:
         if self.validation_manifest or self.test_manifest:
             raise InputError(
                 "give both data.validation_manifest and data.test_manifest, or neither"
             )
-        unnamed = [e.file for e in first.entries if e.writer == UNKNOWN_WRITER]
-        if first.names_from or self.validation_writers or self.test_writers != 0:
+        unnamed = [e.file for e in manifest.entries if e.writer == UNKNOWN_WRITER]
+        if manifest.names_from or self.validation_writers or self.test_writers != 0:
             report_problems(
-                self.manifest,
+                str(manifest.path),
                 [f"no writer known for {file}" for file in unnamed],
                 "Put a writers.json beside the manifest, or give one manifest per split "
                 "(data.manifest, data.validation_manifest, data.test_manifest). If one person "
                 f"wrote everything and nobody is to be tested: {NOBODY_TESTED}",
             )
-        everyone = pack_manifest(first, size_px, cache_dir).of(characters)
-        names_from = first.names_from or "nowhere: all are taken to be by one person"
-        divided = self.divided(everyone, self.split_seed, self.manifest, names_from)
-        return replace(divided, key=files_key(first))
+        names_from = manifest.names_from or "nowhere: all are taken to be by one person"
+        where = str(self.manifest)
+        return self.divided(everyone, self.split_seed, where, names_from)
 
     def image_names(self, split: str) -> list[str]:
-        splits = self._manifests()
-        return [entry.file for entry in splits.get(split, splits["train"]).entries]
+        own, tests = self._manifests()
+        found = [own.get(split, own["train"]), *(tests if split == "test" else ())]
+        return [entry.file for one in found for entry in one.entries]
 
-    def _manifests(self) -> dict[str, Manifest]:
-        """The manifest that is divided as train, or all three."""
+    def _manifests(self) -> tuple[dict[str, Manifest], list[Manifest]]:
+        """The manifest that is divided as train, or all three; and the further tests."""
         assert self.manifest
         wanted = class_list(self.characters) if self.characters else None
-        splits = {"train": read_manifest(self.manifest, wanted)}
+        if wanted and self.partial:
+            first = _within(read_manifest(self.manifest), wanted, chosen=True)
+        else:
+            first = read_manifest(self.manifest, wanted)
+        characters = wanted or first.characters
+
+        def tested(path: str) -> Manifest:
+            return _within(read_manifest(path), characters, chosen=bool(wanted))
+
+        own = {"train": first}
         if self.validation_manifest and self.test_manifest:
-            characters = wanted or splits["train"].characters
-            others = {"validation": self.validation_manifest, "test": self.test_manifest}
-            for name, path in others.items():
-                splits[name] = _within(read_manifest(path), characters, chosen=bool(wanted))
-        return splits
+            own["validation"] = tested(self.validation_manifest)
+            own["test"] = tested(self.test_manifest)
+        return own, [*map(tested, self.tests)]
 
 
 def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:
-    """A test manifest's images of the training characters.
+    """A manifest's images of the study's characters.
 
     Args:
         chosen: the user named the characters; others are then left out rather than refused, but

@@ -1,0 +1,23 @@
+"""The groups of characters that results are told of: by script, and kanji by number of strokes."""
+
+import unicodedata
+from functools import cache
+
+from handwriting.characters import kanjivg
+from handwriting.characters.classes import is_kanji
+
+STROKES = {"1-5": range(1, 6), "6-10": range(6, 11), "11-15": range(11, 16), "16-": range(16, 99)}
+OTHERS = "others"
+GROUPS = ("hiragana", "katakana", *(f"kanji {span}" for span in STROKES), OTHERS)
+
+
+@cache
+def group_of(character: str) -> str:
+    """One of ``GROUPS``; a kanji that KanjiVG does not draw is among the others."""
+    script = unicodedata.name(character, "").split(" ")[0].lower()
+    if script in GROUPS:
+        return script
+    if not (is_kanji(character) and kanjivg.has_drawing(character)):
+        return OTHERS
+    count = len(kanjivg.read(character).strokes)
+    return next(f"kanji {name}" for name, span in STROKES.items() if count in span)
