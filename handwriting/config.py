@@ -388,6 +388,8 @@ class Evidence:
     seeds: Seeds = default([0, 1, 2, 3, 4])  # which people are tested, and all that is random
     # Of diffusion that learnt fonts and simulated hands; null: each cell trains from nothing.
     adaptation: Training | None = None
+    # results.json of the same grid, run elsewhere: the report has their cells, too
+    results: list[str] = default([])
     recipe_arm: str = MISSING  # that the recipes vary
     recipe_people: People = default([1])  # with whom recipes are tried
     recipes: dict[str, dict[str, Any]] = default({})  # name -> fields of `recipe`, and gen_ratio

@@ -119,8 +119,23 @@ def test_line_drawings_are_those_of_the_bank_and_made_once_for_each_source(
 
 def test_a_source_that_lacks_a_class_is_named(corpus: Corpus) -> None:
     without = corpus.train.select(np.flatnonzero(corpus.train.labels != 2))
+    mixture = Mixture(corpus, {**corpus.sources, "writers": without}, torch.device("cpu"))
     with pytest.raises(InputError, match="writers: no image of ツ"):
-        Mixture(corpus, {"writers": without}, torch.device("cpu"))
+        mixture.draw(torch.zeros(3, dtype=torch.long), {"writers": 1.0}, Rng(0))
+
+
+def test_a_class_that_a_source_lacks_is_drawn_from_the_others(corpus: Corpus) -> None:
+    without = corpus.train.select(np.flatnonzero(corpus.train.labels != 2))
+    mixture = Mixture(corpus, {**corpus.sources, "writers": without}, torch.device("cpu"))
+    labels = mixture.draw_labels(NUM_DRAWS, Rng(0))
+    shares = {"writers": 3, "fonts": 1, "simulated": 9}  # of which nobody is here
+    drawn = mixture.draw(labels, shares, Rng(1))
+    assert torch.equal(mixture.bank.labels[drawn], labels)
+    is_by_writers = drawn < len(without)
+    assert not is_by_writers[labels == 2].any()
+    others = is_by_writers[labels != 2]
+    counts = [int(others.sum()), int((~others).sum())]
+    assert chisquare(counts, [0.75 * len(others), 0.25 * len(others)]).pvalue > 1e-3
 
 
 def test_shares_of_absent_sources_alone_are_refused(corpus: Corpus) -> None:

@@ -177,29 +177,33 @@ def test_people_of_further_manifests_are_only_tested(
 ) -> None:
     own, other = write_images(), write_images("木林山", ["person_anna"], name="other")
     given = [*OWN, f"data.manifest={own}"]
-    alone, more = open_corpus(smoke(*given)), open_corpus(smoke(*given, f"data.tests=['{other}']"))
+    more_tests = f"+data.tests.diary={other}"
+    alone, more = open_corpus(smoke(*given)), open_corpus(smoke(*given, more_tests))
     assert "; 山, which are no classes, in no split" in capsys.readouterr().out
     assert parts(more)["train"].present_writers() == parts(alone)["train"].present_writers()
-    assert {*more.test.present_writers()} == {*alone.test.present_writers(), "person_anna"}
-    own_images = more.test.by(["person_anna"])
+    assert {*more.test.present_writers()} == {*alone.test.present_writers(), "diary:person_anna"}
+    own_images = more.test.by(["diary:person_anna"])
     assert [more.characters[label] for label in own_images.labels] == ["木", "林"]
-    data = smoke(*given, f"data.tests=['{other}']").data
+    data = smoke(*given, more_tests).data
     assert isinstance(data, ManifestData)
     for images in (own_images, more.test.by(alone.test.present_writers())):
         rows = LazyImages.of(images.images).numbers
         files = [data.image_names("test")[row] for row in rows]
         for file, label, writer in zip(files, images.labels, images.writers, strict=True):
             assert f"U+{ord(more.characters[label]):04X}" in file
-            assert more.test.writer_names[writer] in file
+            assert more.test.writer_names[writer].removeprefix("diary:") in file
     assert more.key != alone.key
 
 
-def test_who_trains_is_not_tested_by_a_further_manifest(
+def test_further_manifests_have_other_people_and_other_images(
     write_images: Write, smoke: ComposeSmoke
 ) -> None:
-    own, other = write_images(), write_images("木", [WRITERS[0]], name="other")
-    with pytest.raises(InputError, match=f"{WRITERS[0]} is in train and in {other}"):
-        open_corpus(smoke(*OWN, f"data.manifest={own}", f"data.tests=['{other}']"))
+    own = write_images()
+    given = [*OWN, f"data.manifest={own}"]
+    other = write_images("木", [WRITERS[0]], name="other", is_bent=False)
+    assert open_corpus(smoke(*given, f"+data.tests.diary={other}"))  # another of that name
+    with pytest.raises(InputError, match=r"a leak: (.|\n)*U\+6728"):
+        open_corpus(smoke(*given, f"+data.tests.diary={own}"))
 
 
 def test_training_writers_may_lack_characters_where_that_is_said(

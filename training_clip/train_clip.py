@@ -136,7 +136,7 @@ def build_clip(config: Config, start: Sequence[Weights], corpus: Corpus) -> tupl
     for weights in start:
         weights.require_characters(corpus.characters)
     image, text = build(Classifier, start[0]), build(TextClassifier, start[1])
-    sizes = {name: size for name, size in start[0].arguments.items() if name != "num_classes"}
+    sizes = {name: start[0].arguments[name] for name in ("name", "width", "size_px")}
     settings = config.clip
     network = Clip(
         sizes, start[1].arguments["text"], settings.embedding_dim, settings.learn_temperature

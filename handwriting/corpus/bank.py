@@ -30,6 +30,7 @@ class Groups:
         return self.order[self.starts[groups] + offset]
 
 
+MAX_NAMED = 20  # characters in an error
 DEVICE_SHARE = 0.25  # of a device's free memory that a bank may take, twice that while it fills
 
 
@@ -94,14 +95,12 @@ class Mixture:
     """Several sources as one bank: a class, then a source by its share, then any such image.
 
     A source with few images (five people) is thus drawn as often as its share says, and every class
-    is equally likely, however many images either has.
+    is equally likely, however many images either has. A class that a source lacks is drawn from
+    the others, by their shares.
 
     Args:
         corpus: whose characters are drawn; the unseen ones never are.
         sources: packed images over the corpus's characters, by name.
-
-    Raises:
-        InputError: a source lacks a seen character.
     """
 
     def __init__(
@@ -116,9 +115,8 @@ class Mixture:
         source_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
         group_of = source_of.to(device) * self._num_classes + self.bank.labels
         self._groups = Groups(group_of, self._num_classes * len(parts))
-        for name, part in zip(self.names, parts, strict=True):
-            if absent := [c for c in part.absent() if c not in corpus.unseen]:
-                raise InputError(f"{name}: no image of {' '.join(absent)}")
+        self._has = self._groups.counts.view(len(parts), -1).bool()  # (sources, classes)
+        self._characters = corpus.characters
 
     def line_drawings(self, cache_dir: Path) -> ImageBank:
         """The line drawings of the bank's images, in their order: made once for each source."""
@@ -137,12 +135,32 @@ class Mixture:
                 not named gives nothing, one that is not there is left out.
 
         Raises:
-            InputError: no source that is here has a share.
+            InputError: no source that is here has a share, or none that has one has a class.
         """
         weights = tuple(float(shares.get(name, 0)) for name in self.names)
-        if not any(weight > 0 for weight in weights):
-            raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
         if weights not in self._weights:  # sent once: the host waits for what it sends
-            self._weights[weights] = torch.tensor(weights, device=labels.device)
-        source = rng.choice(self._weights[weights], len(labels))
+            self._weights[weights] = self._class_weights(weights).to(labels.device)
+        own = self._weights[weights]
+        if own.dim() == 1:
+            source = rng.choice(own, len(labels))
+        else:
+            bounds = own[labels].cumsum(dim=1)
+            unit = rng.rand(len(labels), 1) * bounds[:, -1:]
+            source = (unit >= bounds[:, :-1]).sum(dim=1)
         return self._groups.pick(source * self._num_classes + labels, rng.rand(len(labels)))
+
+    def _class_weights(self, weights: tuple[float, ...]) -> Tensor:
+        """The sources' weights: (S,) where each has every class, (C, S) where one lacks some."""
+        every = torch.tensor(weights)
+        if not (every > 0).any():
+            raise InputError(f"shares: none for {', '.join(self.names)}")
+        has = self._has.cpu()
+        of_seen = has[every > 0][:, self._seen.cpu()]
+        if of_seen.all():
+            return every
+        if not of_seen.any(dim=0).all():
+            absent = [self._characters[i] for i in self._seen[~of_seen.any(dim=0)].tolist()]
+            used = [name for name, weight in zip(self.names, weights, strict=True) if weight > 0]
+            shown = " ".join(absent[:MAX_NAMED]) + " ..." * (len(absent) > MAX_NAMED)
+            raise InputError(f"{' and '.join(used)}: no image of {shown}")
+        return every * has.T

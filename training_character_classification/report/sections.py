@@ -330,6 +330,9 @@ def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], 
             # Other recognisers and other folders were put there by hand.
             if path.parts[-4:-2] == (f"seed_{each['seed']}", f"people_{each['people']}"):
                 tested[each["people"], each["seed"], Arm.parse(each["arm"])] = each
+    for file in evidence.results:
+        for each in read_own(Path(file)):
+            tested.setdefault((each["people"], each["seed"], Arm.parse(each["arm"])), each)
     found, missing = [], []
     for people in sorted({*evidence.people, *(number for number, _, _ in tested)}):
         arms = planned_arms(evidence, people)

@@ -26,10 +26,12 @@ class ManifestData(DividedReader):
     manifest: str | None = None
     validation_manifest: str | None = None  # null: split `manifest` by writer
     test_manifest: str | None = None
-    tests: list[str] = field(default_factory=list)  # manifests of others, who are tested, too
+    # Further manifests by name. Their people are others, whatever they are called there: they are
+    # tested, too, as name:writer
+    tests: dict[str, str] = field(default_factory=dict)
 
     def files(self) -> list[Path]:
-        paths = (self.manifest, self.validation_manifest, self.test_manifest, *self.tests)
+        paths = (self.manifest, self.validation_manifest, self.test_manifest, *self.tests.values())
         manifests = [Path(path) for path in paths if path]
         return [*manifests, *(path.with_name("writers.json") for path in manifests)]
 
@@ -51,7 +53,8 @@ class ManifestData(DividedReader):
         else:
             splits = self._by_writer(first, packed(first))
         test = concatenate([splits.test, *map(packed, tests)])
-        shown = (c for path in self.tests for c in read_manifest(path).characters)
+        chosen = [*([self.manifest] if self.partial else []), *self.tests.values()]
+        shown = (c for path in chosen for c in read_manifest(path).characters)
         others = "".join(dict.fromkeys(c for c in shown if c not in characters))
         unused = [
             splits.unused,
@@ -103,7 +106,12 @@ class ManifestData(DividedReader):
         if self.validation_manifest and self.test_manifest:
             own["validation"] = tested(self.validation_manifest)
             own["test"] = tested(self.test_manifest)
-        return own, [*map(tested, self.tests)]
+        others = []
+        for name, path in self.tests.items():
+            manifest = tested(path)
+            entries = [replace(e, writer=f"{name}:{e.writer}") for e in manifest.entries]
+            others.append(replace(manifest, entries=tuple(entries)))
+        return own, others
 
 
 def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:
