@@ -53,6 +53,20 @@ def test_what_was_written_stays_and_the_rest_follows_the_slant() -> None:
     assert np.mean(after) < 0.4 * np.mean(before)
 
 
+def test_of_many_characters_an_even_part_tells_the_others_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everything = {c: written(c, 0) for c in KNOWN}
+    part = dict([*everything.items()][::4])
+    expected = predict(Hand("x", part, 0.03), UNSEEN)
+    monkeypatch.setattr(hand_process, "MAX_KNOWN", len(part))
+    monkeypatch.setattr(hand_process, "CHUNK_SIZE", 7)
+    drawn = predict(Hand("x", everything, 0.03), [*KNOWN, *UNSEEN])
+    for character in UNSEEN:
+        assert drawn[character] == pytest.approx(expected[character], abs=1e-9)
+    assert all(np.array_equal(drawn[c], everything[c]) for c in KNOWN)
+
+
 def test_people_are_followed_on_characters_that_they_did_not_write() -> None:
     hands = [Hand("x", {c: written(c, number) for c in KNOWN}, 0.03) for number in range(6)]
     drawn = [predict(hand, UNSEEN) for hand in hands]

@@ -10,6 +10,7 @@ The processes' constants were chosen by maximum likelihood on eight simulated wr
 each; nobody's handwriting is in them. Strokes are those of ``hands.py``.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,8 @@ from handwriting.sources.strokes import Float64, Int64
 
 JOINT_LENGTH = 0.25  # how near to a stroke the end of another is, to be kept there
 JOINT_STROKES = 300  # known ones that halve by how much
+MAX_KNOWN = 400  # characters that others are predicted from: what it takes grows with the cube
+CHUNK_SIZE = 2000  # strokes predicted at a time
 NESTED = 3  # components that a stroke belongs to, the smallest ones and the character itself
 
 
@@ -104,9 +107,14 @@ class _Features:
     components: Int64
     characters: Int64
 
+    def __getitem__(self, part: slice) -> "_Features":
+        return _Features(*(values[part] for values in vars(self).values()))
+
 
 def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
     """Characters in a person's hand: as they wrote them, else as they would by what they wrote.
+
+    Of a hand with more than ``MAX_KNOWN`` characters so many, evenly taken, tell the others.
 
     Returns:
         (S, P, 2) strokes of each character, in a box.
@@ -117,7 +125,7 @@ def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
     unknown = [c for c in dict.fromkeys(characters) if c not in hand.strokes]
     found = dict(hand.strokes)
     if unknown:
-        known = list(hand.strokes)
+        known = [*hand.strokes][:: math.ceil(len(hand.strokes) / MAX_KNOWN)]
         numbers: dict[tuple[str, int], int] = {}
         theirs, ours = (_features(part, numbers) for part in (known, unknown))
         models = np.concatenate([_model(character) for character in known])
@@ -158,7 +166,9 @@ def joined(strokes: Float64, model: Float64, share: float) -> Float64:
 def _carried(process: Process, known: _Features, values: Float64, asked: _Features) -> Float64:
     """The expected values (N, D) of the strokes asked for, from those of known ones (M, D)."""
     factor = cho_factor(process.covariance(known, known, is_same=True), lower=True)
-    return process.covariance(asked, known) @ cho_solve(factor, values)
+    weights = cho_solve(factor, values)
+    parts = (slice(i, i + CHUNK_SIZE) for i in range(0, len(asked.characters), CHUNK_SIZE))
+    return np.concatenate([process.covariance(asked[part], known) @ weights for part in parts])
 
 
 def _model(character: str) -> Float64:
