@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 from handwriting.errors import InputError, report_problems
 from handwriting.ranges import OneOf
@@ -59,12 +60,15 @@ def known_keys(shape: type, place: str = "") -> dict[str, Key]:
     return found
 
 
-def known_groups() -> dict[str, Key]:
-    """The groups of ``conf/``: of their files one is chosen."""
-    folders = [path for path in CONFIG_DIR.iterdir() if path.is_dir()]
-    found = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folders}
-    found["experiment"].append("null")
-    return {name: Key(choices=tuple(choices)) for name, choices in found.items()}
+def known_groups(primary: str = "study") -> dict[str, Key]:
+    """The groups of ``conf/`` that a file there chooses from: of their files one is chosen."""
+    defaults = OmegaConf.load(CONFIG_DIR / f"{primary}.yaml").defaults
+    chosen = [name for one in defaults if isinstance(one, DictConfig) for name in one]
+    found = {name: sorted(file.stem for file in (CONFIG_DIR / str(name)).glob("*.yaml"))
+             for name in chosen if not str(name).startswith("override ")}  # fmt: skip
+    if "experiment" in found:
+        found["experiment"].append("null")
+    return {str(name): Key(choices=tuple(choices)) for name, choices in found.items()}
 
 
 def checked(words: Sequence[str], known: dict[str, Key]) -> tuple[list[str], list[str]]:

@@ -406,8 +406,21 @@ class Runtime:
 
 
 @dataclass
+class Read:
+    """What ``read.py`` reads: ``conf/read.yaml``."""
+
+    images: list[str] = default([])  # files
+    manifest: str | None = None  # or labelled images, of which the share read right is told
+    characters: str | None = None  # that may be read, a class list; null: all that it knows
+    weights: str | None = None  # of a recogniser, or its run folder; null: those that ship
+    num_guesses: Annotated[int, Within(1, 1000)] = 5  # characters, the likeliest, of each image
+    cache_dir: str = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+@dataclass
 class Config:
-    """A whole study."""
+    """A whole study: ``conf/study.yaml``."""
 
     name: Name = MISSING  # runs go to runs_dir/name
     seed: Seed = 0  # of all that is random

@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from handwriting import overrides
 from handwriting.arguments import Key, checked, known_groups, known_keys, parser
-from handwriting.config import Config, Data
+from handwriting.config import Config, Data, Read
 from handwriting.corpus import readers
 from handwriting.errors import InputError, report_problems
 from handwriting.parallel.starter import following_starter
@@ -38,16 +38,38 @@ from handwriting.ranges import problems
 from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, git_commit, workspace
 
 Ignored = Callable[[Config], Mapping[str, str]]
+STUDY = "study"
+# What a script of this name composes: conf/<name>.yaml. All others compose the study.
+PRIMARY: dict[str, type] = {"read": Read}
+
+
+USAGE = """
+Settings are written key=value. conf/{primary}.yaml and handwriting/config.py have all of them with
+their meaning, default and range.
+
+    {command} --cfg job                     # the settings, nothing runs"""
+STUDY_USAGE = """
+Settings are written key=value; with -m, key=a,b runs a job for each. conf/study.yaml and
+handwriting/config.py have all of them with their meaning, default and range; conf/experiment/ has
+whole studies.
+
+    {command} --cfg job                     # the settings, nothing runs
+    {command} --cfg job experiment=paper    # those of another study"""
 
 
 @cache
-def _register() -> dict[str, Key]:
+def _register(primary: str = STUDY) -> dict[str, Key]:
     """Tell Hydra the keys of a study, and those of each reader as ``data: <module>_schema``.
 
     Returns:
-        All of these keys.
+        All of these keys; those of another primary configuration.
     """
     store = ConfigStore.instance()
+    OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
+    OmegaConf.register_new_resolver("information", lambda: str(INFORMATION_DIR), replace=True)
+    if primary != STUDY:
+        store.store(name=f"{primary}_schema", node=PRIMARY[primary])
+        return known_keys(PRIMARY[primary]) | known_groups(primary)
     store.store(name="schema", node=Config)
     known = known_keys(Config) | known_groups()
     for _, name, _ in pkgutil.iter_modules(readers.__path__):
@@ -56,8 +78,6 @@ def _register() -> dict[str, Key]:
         (own,) = (c for c in classes if issubclass(c, Data) and c.__module__ == module.__name__)
         store.store(group="data", name=f"{name}_schema", node=own)
         known |= known_keys(own, place="data.")
-    OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
-    OmegaConf.register_new_resolver("information", lambda: str(INFORMATION_DIR), replace=True)
     return known
 
 
@@ -65,11 +85,12 @@ def _register() -> dict[str, Key]:
 _READS_ENVIRONMENT = re.compile(r"\$\{\s*oc\.(?:env|decode)\s*:[^}\n]*")
 
 
-def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
+def typed(composed: DictConfig, written: Sequence[str] = (), kind: type = Config) -> Any:
     """The composed configuration as dataclasses.
 
     Args:
         written: the overrides of the command line, which alone may read the environment.
+        kind: what it is.
 
     Raises:
         InputError: values are missing or out of range; all of them are named. A value refers to a
@@ -88,20 +109,20 @@ def typed(composed: DictConfig, written: Sequence[str] = ()) -> Config:
         raise InputError(" ".join(str(error).split())) from error
     if missing:
         raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
-    assert isinstance(config, Config)
+    assert isinstance(config, kind)
     report_problems(
         "settings",
-        list(problems(config, Config)),
+        list(problems(config, kind)),
         "Change them on the command line or in conf/.",
     )
     return config
 
 
-def compose(typed_in: Sequence[str] = ()) -> Config:
-    """The study with overrides, as a script would see it."""
-    _, settings = checked(typed_in, _register())
+def compose(typed_in: Sequence[str] = (), primary: str = STUDY) -> Any:
+    """The study, or another primary configuration, with overrides, as a script would see it."""
+    _, settings = checked(typed_in, _register(primary))
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return typed(hydra_compose("study", settings), settings)
+        return typed(hydra_compose(primary, settings), settings, PRIMARY.get(primary, Config))
 
 
 def check_sweep(settings: Sequence[str], folder_keys: Sequence[str]) -> None:
@@ -151,13 +172,13 @@ def _reference(key: str) -> str:
 
 
 def run_script(
-    main: Callable[[Config], Any], *, data: str | None = None, reads: Sequence[str] = (),
+    main: Callable[[Any], Any], *, data: str | None = None, reads: Sequence[str] = (),
     folder_keys: Sequence[str] = (), ignored: Ignored | None = None,
 ) -> None:  # fmt: skip
-    """Run a stage's ``main`` on the study composed from the command line.
+    """Run a script's ``main`` on what is composed from the command line, the study for a stage.
 
     Args:
-        main: the stage.
+        main: the script's.
         data: the choice of ``data=`` where the command line makes none; None: the study's.
         reads: the keys and sections that the stage reads, beside those that all do.
         folder_keys: those that decide which folder it writes into, so that a sweep may vary them.
@@ -171,19 +192,20 @@ def run_script(
         # is not a string: https://github.com/facebookresearch/hydra/issues/3121
         argparse.ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
     is_begun = False
+    primary = _primary(sys.modules.get(main.__module__ or "", _started))
 
-    @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="study")
+    @hydra_main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=primary)
     def job(composed: DictConfig) -> None:
         nonlocal is_begun
         is_begun = True
         try:
             with following_starter():
-                config = typed(composed, sys.argv[1:])
+                config = typed(composed, sys.argv[1:], PRIMARY.get(primary, Config))
                 keys = overrides.typed_keys(HydraConfig.get().overrides.task)
                 if ignored:
                     overrides.refuse(keys, ignored(config))
                 ranks.join(config.runtime.device)
-                if not ignored and ranks.is_main():
+                if primary == STUDY and not ignored and ranks.is_main():
                     overrides.note_unread(keys, reads)
                 main(config)
         except (InputError, FloatingPointError) as error:
@@ -201,10 +223,12 @@ def run_script(
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would print
     try:
-        options, settings = checked(sys.argv[1:], _register())
+        options, settings = checked(sys.argv[1:], _register(primary))
         if data and not any(setting.startswith("data=") for setting in settings):
             settings.insert(0, f"data={data}")
         if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*options, *settings}:
+            if primary != STUDY:
+                raise InputError("-m: this script has no jobs to sweep over")
             check_sweep(settings, folder_keys)
         sys.argv[1:] = [*options, *settings]
         _run(job)
@@ -246,14 +270,9 @@ def _answer(script: ModuleType) -> None:
     """Say what a script is for, or its version, and end, where that is asked for."""
     command = f"python {_place(script)}"
     if {"--help", "-h"} & {*sys.argv[1:]}:
-        print(f"""{(script.__doc__ or "").strip()}
-
-Settings are written key=value; with -m, key=a,b runs a job for each. conf/study.yaml and
-handwriting/config.py have all of them with their meaning, default and range; conf/experiment/ has
-whole studies.
-
-    {command} --cfg job                     # the settings, nothing runs
-    {command} --cfg job experiment=paper    # those of another study""")
+        primary = _primary(script)
+        usage = STUDY_USAGE if primary == STUDY else USAGE
+        print(f"{(script.__doc__ or '').strip()}\n{usage.format(command=command, primary=primary)}")
         sys.exit()
     if "--version" in sys.argv[1:]:
         try:
@@ -267,9 +286,15 @@ whole studies.
 def _refuse_early() -> None:
     """Name keys that are not there, and end."""
     try:
-        checked(sys.argv[1:], _register())
+        checked(sys.argv[1:], _register(_primary(_started)))
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def _primary(script: ModuleType) -> str:
+    """The primary configuration of a script."""
+    name = Path(getattr(script, "__file__", None) or "").stem
+    return name if name in PRIMARY else STUDY
 
 
 def _place(script: ModuleType) -> str:

@@ -15,12 +15,12 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from handwriting import overrides, script
-from handwriting.config import Config, ModelMode, StepType
+from handwriting.config import Config, Data, ModelMode, StepType
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.ranges import Within, comment_of, problems
 from handwriting.runs.weights import load_weights, save_weights
-from handwriting.script import compose, typed
+from handwriting.script import PRIMARY, compose, typed
 from handwriting.sources.fonts import find_fonts
 from handwriting.storage.places import CONFIG_DIR
 from training_character_classification.arms import Arm
@@ -40,8 +40,11 @@ WRONG = [
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_file_composes(file: Path) -> None:
-    overrides = [] if file.parent == Path() else [f"{file.parent}={file.stem}"]
-    assert isinstance(compose(overrides), Config)
+    if file.parent == Path() and file.stem in PRIMARY:
+        assert isinstance(compose([], file.stem), PRIMARY[file.stem])
+    else:
+        overrides = [] if file.parent == Path() else [f"{file.parent}={file.stem}"]
+        assert isinstance(compose(overrides), Config)
 
 
 # Wrong keys and values ----------------------------------------------------------------------------
@@ -93,8 +96,12 @@ def numbers(kind: Any, key: str, meaning: str = "") -> Iterator[tuple[str, Any, 
 
 NUMBERS = {
     key: (kind, meaning)
-    for data in (Config, *(type(compose([f"data={reader}"]).data) for reader in READERS))
-    for key, kind, meaning in numbers(data, "" if data is Config else "data")
+    for data in (
+        Config,
+        *PRIMARY.values(),
+        *(type(compose([f"data={reader}"]).data) for reader in READERS),
+    )
+    for key, kind, meaning in numbers(data, "data" if issubclass(data, Data) else "")
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from handwriting.script import compose
+from handwriting.script import PRIMARY, STUDY, compose
 
 STAGES = sorted(path.name for path in ROOT.glob("training_*") if path.is_dir())
 # A stage stands on the shared package and on these rooms of earlier stages.
@@ -46,7 +46,9 @@ def is_script(path: Path) -> bool:
 
 
 READMES = [p.relative_to(ROOT) for p in (ROOT / "README.md", *ROOT.glob("training_*/README.md"))]
-ROOT_SCRIPTS = [Path(path.name) for path in ROOT.glob("[!r]*.py") if is_script(path)]  # not run.py
+ROOT_SCRIPTS = [
+    Path(path.name) for path in ROOT.glob("*.py") if is_script(path) and path.stem != "run"
+]
 SCRIPTS = [path for path in MODULES if path.parts[0] in STAGES and is_script(path)]
 
 
@@ -117,7 +119,8 @@ def assert_composes(words: list[str]) -> None:
     overrides = [word for word in rest if not word.startswith("-")]
     swept = [alternatives(override) for override in overrides]
     for i in range(max(map(len, swept), default=1)):
-        compose([choices[min(i, len(choices) - 1)] for choices in swept])
+        primary = Path(script).stem if Path(script).stem in PRIMARY else STUDY
+        compose([choices[min(i, len(choices) - 1)] for choices in swept], primary)
 
 
 @pytest.mark.parametrize("path", [*SCRIPTS, *ROOT_SCRIPTS], ids=str)

@@ -58,7 +58,7 @@ def reader(
 
 def wrote(characters: str, right: list[int], shown: int = SHOWN) -> dict[str, Any]:
     """What was read of a person's characters, of each of which so many images were shown."""
-    return {"characters": characters, "right": right, "in_five": right,
+    return {"characters": characters, "right": right, "in_script": right, "in_five": right,
             "shown": [shown] * len(right)}  # fmt: skip
 
 
@@ -85,12 +85,14 @@ def gain_of(*recognisers: Mapping[str, Any]) -> Gain:
 def test_the_table_says_how_many_images_of_each_were_shown_and_read_right(tmp_path: Path) -> None:
     index = pd.MultiIndex.from_tuples([*[("anna", "シ")] * 3, ("anna", "ツ"), ("", "シ")])
     read = pd.DataFrame({"right": [True, False, True, False, True],
+                         "in_script": [True, True, True, False, True],
                          "in_five": [True, False, True, True, True]}, index)  # fmt: skip
     path = tmp_path / "new" / "results.json"
     write_results(path, [recogniser_result(NAMED, 2, 7, read, 0.25, [("ツ", "シ", 1)])])
     key = (NAMED, 2, 7)
     assert set(result_table(read_json(path)).itertuples(index=False, name=None)) == {
-        (*key, "anna", "シ", 2, 2, 3), (*key, "anna", "ツ", 0, 1, 1), (*key, "", "シ", 1, 1, 1),
+        (*key, "anna", "シ", 2, 3, 2, 3), (*key, "anna", "ツ", 0, 0, 1, 1),
+        (*key, "", "シ", 1, 1, 1, 1),
     }  # fmt: skip
     found = results_of(read_json(path))
     assert found.by_writer[NAMED, 2].to_dict() == {(7, ""): 1, (7, "anna"): 2 / 4}

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from handwriting.config import Config
 from handwriting.corpus.audit import FACTS, check_new, check_not_redrawn_by
@@ -36,7 +35,7 @@ from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
 from handwriting.reports.statistics import interval, interval_text
 from handwriting.runs.folder import run_folder
-from handwriting.runs.inference import likeliest
+from handwriting.runs.inference import batch_outputs
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights
@@ -44,7 +43,7 @@ from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE, Arm
 from training_character_classification.measures import outside_judge
-from training_character_classification.measures.quality import writers_of
+from training_character_classification.reading import judged
 from training_character_classification.report.plots import images_with_captions, per_character_bars
 from training_character_classification.report.results import (
     COLUMNS,
@@ -84,9 +83,10 @@ def main(config: Config) -> Path:
     people = len(corpus.train.present_writers())
     results, metrics, mistakes = [], {}, {}
     for weights in recognisers:
-        guesses = likeliest(runtime.freeze(build(Classifier, weights)), images, runtime, 5)
-        scores = score(images.labels, guesses[:, 0], corpus.characters, settings.num_confusions)
-        read = read_by(guesses, images)
+        network = runtime.freeze(build(Classifier, weights))
+        logits = (part for _, part in batch_outputs(network, images, runtime))
+        read, guesses = judged(logits, images)
+        scores = score(images.labels, guesses, corpus.characters, settings.num_confusions)
         arm, seed = Arm.parse(weights.facts["arm"]), weights.facts["seed"]
         if f"{arm}/seed_{seed}" in metrics:  # another study's arm may have the same name
             arm = Arm((str(weights.path),))
@@ -120,25 +120,11 @@ def main(config: Config) -> Path:
     return run.finish(found, [run.folder / name for name in made])
 
 
-def read_by(guesses: Int64, images: PackedImages) -> pd.DataFrame:
-    """Whether each image was read right, and within its guesses, by writer and character.
-
-    Args:
-        guesses: (N, up to 5), the first one first.
-    """
-    written = np.array(images.characters)[images.labels]
-    is_right = guesses == images.labels[:, None]
-    return pd.DataFrame(
-        {"right": is_right[:, 0], "in_five": is_right.any(axis=1)},
-        pd.MultiIndex.from_arrays([writers_of(images), written]),
-    )
-
-
 def mistakes_of(guesses: Int64, images: PackedImages) -> list[tuple[Uint8, str]]:
     """The first images that were read wrongly, each with what was written and what was read."""
-    wrong = np.flatnonzero(guesses[:, 0] != images.labels)[:NUM_MISTAKES]
+    wrong = np.flatnonzero(guesses != images.labels)[:NUM_MISTAKES]
     names = images.characters
-    return [(images.images[i], f"{names[images.labels[i]]}→{names[guesses[i, 0]]}") for i in wrong]
+    return [(images.images[i], f"{names[images.labels[i]]}→{names[guesses[i]]}") for i in wrong]
 
 
 def read_from_outside(images: PackedImages) -> list[dict[str, Any]]:
@@ -151,10 +137,9 @@ def read_from_outside(images: PackedImages) -> list[dict[str, Any]]:
     judge = outside_judge.OutsideJudge(images.characters)
     known = np.flatnonzero(judge.knows[images.labels])
     chosen = images.select(np.sort(np.random.default_rng(0).permutation(known)[:MAX_READ]))
-    guesses = judge.likeliest(chosen.images, 5)
-    scores = score(chosen.labels, guesses[:, 0], images.characters, NUM_MISTAKES)
+    read, guesses = judged(judge.scores(chosen.images), chosen)
+    scores = score(chosen.labels, guesses, images.characters, NUM_MISTAKES)
     name = Arm((outside_judge.NAME,))
-    read = read_by(guesses, chosen)
     return [recogniser_result(name, 0, 0, read, scores.macro_f1, scores.confusions)]
 
 

@@ -175,10 +175,13 @@ def check_new_images(
 def _tell(splits: Splits) -> None:
     """Print whose images are in which split: for the first of several studies of these people."""
     counts = [each for part in splits.parts.values() for each in image_counts(part).items()]
-    everyone = content_key(splits.names_from, sorted(counts))
-    if everyone not in _told and multiprocessing.parent_process() is None:  # workers are told
-        print("\n".join(splits.people()), flush=True)
-        _told.add(everyone)
+    _tell_once(content_key(splits.names_from, sorted(counts)), "\n".join(splits.people()))
+
+
+def _tell_once(what: str, text: str) -> None:
+    if what not in _told and multiprocessing.parent_process() is None:  # workers are told
+        print(text, flush=True)
+        _told.add(what)
 
 
 def _limited(train: PackedImages, data: Data) -> PackedImages:
@@ -198,11 +201,9 @@ def _limited(train: PackedImages, data: Data) -> PackedImages:
     absent = train.absent()
     if data.partial and absent:
         num_all = len(train.characters)
-        print(
-            f"  the training writers wrote {num_all - len(absent):,} of {num_all:,} characters: "
-            "only other sources show the rest",
-            flush=True,
-        )
+        text = f"  the training writers wrote {num_all - len(absent):,} of {num_all:,} characters: "
+        text += "only other sources show the rest"
+        _tell_once(text, text)
         return train
     report_problems(
         "the training writers",

@@ -79,14 +79,9 @@ def validation_top1(
 
 def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Int64:
     """The likeliest class of each image, (N,)."""
-    return likeliest(network, packed, runtime, 1)[:, 0]
-
-
-def likeliest(network: nn.Module, packed: PackedImages, runtime: Runtime, number: int) -> Int64:
-    """The likeliest classes of each image, (N, up to ``number``), the first one first."""
     # Batch by batch: the logits of many images of thousands of classes fill the memory.
     batches = batch_outputs(network, packed, runtime)
-    return torch.cat([z.topk(min(number, z.shape[1])).indices for _, z in batches]).numpy()
+    return torch.cat([logits.argmax(dim=1) for _, logits in batches]).numpy()
 
 
 @dataclass

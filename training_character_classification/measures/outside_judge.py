@@ -12,7 +12,7 @@ opinion only. Of kanji that miss one stroke it reads .84, of those that miss two
 """
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -87,20 +87,8 @@ class OutsideJudge:
         Args:
             images: (N, H, H) uint8, canonical.
         """
-        return self.likeliest(images, 1)[:, 0]
-
-    def likeliest(self, images: Uint8 | LazyImages, number: int) -> Int64:
-        """The likeliest characters of each image, (N, up to ``number``) indices into the list.
-
-        Args:
-            images: (N, H, H) uint8, canonical.
-        """
-        number = min(number, len(self.knows))
-        found = [
-            np.argsort(-self._likeliness(images[start : start + BATCH_SIZE]), kind="stable")
-            for start in range(0, len(images), BATCH_SIZE)
-        ]
-        return np.concatenate([np.zeros((0, number), np.int64), *(f[:, :number] for f in found)])
+        found = [scores.argmax(dim=1) for scores in self.scores(images)]
+        return torch.cat([torch.zeros(0, dtype=torch.long), *found]).numpy()
 
     def read_as_intended(self, images: Uint8 | LazyImages, labels: Int64) -> float | None:
         """The share of images that are read as their labels, among those of characters it knows.
@@ -117,10 +105,19 @@ class OutsideJudge:
             return None
         return float((self.predict(images[chosen]) == labels[chosen]).mean())
 
-    def _likeliness(self, images: Uint8) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        """(B, K): the highest probability of each character along the line, 0 if it is unknown."""
-        frames = self._session.run(None, {"x": lines(images).numpy()})[0]  # (B, T, classes)
-        return np.where(self.knows, frames.max(axis=1)[:, self._classes], 0)
+    def scores(self, images: Uint8 | LazyImages) -> Iterator[Tensor]:
+        """The highest probability of each character along the line, 0 if it is unknown.
+
+        Args:
+            images: (N, H, H) uint8, canonical.
+
+        Returns:
+            (B, K) each, part by part.
+        """
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = lines(images[start : start + BATCH_SIZE]).numpy()
+            frames = self._session.run(None, {"x": batch})[0]  # (B, T, classes)
+            yield torch.from_numpy(np.where(self.knows, frames.max(axis=1)[:, self._classes], 0))
 
 
 def lines(images: Uint8, thin: float = THIN) -> Tensor:

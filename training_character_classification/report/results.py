@@ -1,8 +1,9 @@
 """What recognisers read right: one tidy table, and every statistic on it.
 
 A row of the table is a recogniser (an arm, trained with so many people and a seed), a test writer
-and a character: how many images it was shown, how many of them it read right, and for how many the
-right character was among its first five. A study is a grid of one number of people.
+and a character: how many images it was shown, how many of them it read right, among all characters
+and among those of the same script, and for how many the right one was among its first five. A study
+is a grid of one number of people.
 
 People are the sample: an accuracy is the mean over writers, each the mean over the seeds that it is
 tested with. Arms are compared on the seeds and writers that both have, so that a missing cell
@@ -18,13 +19,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from handwriting.characters.groups import GROUPS, group_of
+from handwriting.characters.groups import GROUPS, KANA, group_of
 from handwriting.reports.scores import worst_tenth
 from handwriting.reports.statistics import ALPHA, Bounds, Float64, holm, interval, sign_flip_p
 from handwriting.storage.atomic import write_text
 from training_character_classification.arms import Arm
 
-COLUMNS = ["arm", "people", "seed", "writer", "character", "right", "in_five", "shown"]
+COLUMNS = [
+    "arm", "people", "seed", "writer", "character", "right", "in_script", "in_five", "shown",
+]  # fmt: skip
 # Pairs that people write alike, among kana and among kanji.
 LOOK_ALIKES = (
     "シツ ソン シミ ンリ ツソ クワ ワウ ウフ クタ クケ コユ コロ スヌ チテ チナ ナメ ノメ マム "
@@ -65,15 +68,15 @@ def recogniser_result(
     """A recogniser's part of ``results.json``.
 
     Args:
-        read: whether each image was read ``right``, and ``in_five``, indexed by writer and
-            character.
+        read: whether each image was read ``right``, where the script is known (``in_script``), and
+            within five guesses (``in_five``), indexed by writer and character.
         confusions: (written, read as, how often).
     """
     counts = read.assign(shown=1).groupby(level=[0, 1], sort=False).sum()
     writers = {
         writer: {
             "characters": "".join(own.index.get_level_values(1)),
-            **{name: own[name].tolist() for name in ("right", "in_five", "shown")},
+            **{name: own[name].tolist() for name in COLUMNS[5:]},
         }
         for writer, own in counts.groupby(level=0, sort=False)
     }
@@ -115,16 +118,22 @@ def _by(table: pd.DataFrame, rows: str) -> pd.DataFrame:
 def by_group(table: pd.DataFrame) -> dict[Place, dict[str, float]]:
     """The shares read right of each of the ``GROUPS`` of characters, as means over writers.
 
-    The last one, ``first five``, is that of all characters for whose images the right one was among
-    the first five.
+    Kana, which look like each other and like kanji, are also told where the script is known. The
+    last one, ``first five``, is the share of all images whose character was among the first five.
     """
     names = {character: group_of(character) for character in table["character"].unique()}
     keys = ["arm", "people", "writer"]
     grouped = table.assign(group=table["character"].map(names)).groupby([*keys, "group"])
-    sums = grouped[["right", "shown"]].sum()
-    shares = (sums["right"] / sums["shown"]).unstack("group")
+    sums = grouped[["right", "in_script", "shown"]].sum()
+    right, in_script = (
+        (sums[name] / sums["shown"]).unstack("group") for name in ("right", "in_script")
+    )
+    shares = right.reindex(columns=[name for name in GROUPS if name in right])
+    for script in (name for name in KANA if name in right):
+        if not in_script[script].equals(right[script]):
+            place = [*shares].index(script) + 1
+            shares.insert(place, f"{script}, script known", in_script[script])
     everything = table.groupby(keys)[["in_five", "shown"]].sum()
-    shares = shares.reindex(columns=[name for name in GROUPS if name in shares])
     shares["first five"] = everything["in_five"] / everything["shown"]
     found: Any = shares.groupby(["arm", "people"]).mean().to_dict("index")
     return found

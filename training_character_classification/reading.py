@@ -1,0 +1,144 @@
+"""Read characters: with the recogniser that ships, or with any that was trained here.
+
+from training_character_classification.reading import read
+
+read(["a.png", "b.png"])               # [[("愛", .93), ("受", .02), ...], ...]
+read([scan[:64, 64:128]], characters="hiragana")
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from handwriting.characters.classes import class_list
+from handwriting.characters.groups import script_of
+from handwriting.config import Runtime as RuntimeConfig
+from handwriting.errors import InputError
+from handwriting.images.canonical import Uint8, canonical
+from handwriting.images.packed import Int64, PackedImages, in_parts
+from handwriting.images.reading import read_canonical
+from handwriting.networks.encoders import Classifier
+from handwriting.runs.inference import output
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import build, load_weights, shipped
+from training_character_classification.measures.quality import writers_of
+
+NUM_GUESSES = 5
+KIND = "classifier"
+
+
+class Recogniser:
+    """A trained recogniser that reads canonical images as characters of a list.
+
+    Args:
+        path: of its weights or its run folder; None: those that ship.
+        characters: that may be read, a list by name or a text file; None: all that it knows.
+        config: device, precision, threads.
+
+    Attributes:
+        characters: (K,) that may be read.
+        size_px: side of the images.
+
+    Raises:
+        InputError: no such weights, or characters that it does not know.
+    """
+
+    def __init__(
+        self, path: Path | str | None = None, characters: str | None = None,
+        config: RuntimeConfig | None = None,
+    ) -> None:  # fmt: skip
+        weights = load_weights(
+            path or shipped("recogniser"), KIND, "training_character_classification/train.py"
+        )
+        known: list[str] = weights.facts["characters"]
+        self.characters = class_list(characters) if characters else tuple(known)
+        unknown = [c for c in self.characters if c not in known]
+        if unknown:
+            raise InputError(
+                f"{weights.path} cannot read {''.join(unknown[:20])}: it knows {len(known):,} "
+                f"characters ({''.join(known[:10])}...)"
+            )
+        place = {character: i for i, character in enumerate(known)}
+        self._classes = torch.tensor([place[character] for character in self.characters])
+        self.size_px: int = weights.arguments["size_px"]
+        self._runtime = Runtime(config or RuntimeConfig())
+        self._network = self._runtime.freeze(build(Classifier, weights))
+
+    def scores(self, images: Iterable[Uint8]) -> Iterator[Tensor]:
+        """The logits of images, (B, K) for each part (B, H, W) of canonical ones."""
+        for part in images:
+            yield output(self._network, np.ascontiguousarray(part), self._runtime)[:, self._classes]
+
+
+def read(
+    images: Sequence[Path | str | npt.NDArray[np.uint8]], characters: str | None = None,
+    weights: Path | str | None = None, number: int = NUM_GUESSES,
+) -> list[list[tuple[str, float]]]:  # fmt: skip
+    """The likeliest characters of each image, with their shares, which sum to at most 1.
+
+    Args:
+        images: files, or grey images (H, W) uint8, dark ink on light paper or the reverse.
+        characters: that may be read, a list by name or a text file; None: all that it knows.
+        weights: of another recogniser than the one that ships.
+        number: of characters for each image.
+
+    Raises:
+        InputError: an image that cannot be read or is blank, weights or characters that are not
+            there.
+    """
+    recogniser = _recogniser(weights, characters)
+    size_px = recogniser.size_px
+    drawn = [
+        canonical(one, size_px)
+        if isinstance(one, np.ndarray)
+        else read_canonical(Path(one), size_px)
+        for one in images
+    ]
+    found = []
+    for logits in recogniser.scores(in_parts(np.stack(drawn))):
+        shares, places = logits.softmax(dim=1).topk(min(number, logits.shape[1]))
+        found += [
+            [(recogniser.characters[i], share) for i, share in zip(*row, strict=True)]
+            for row in zip(places.tolist(), shares.tolist(), strict=True)
+        ]
+    return found
+
+
+_recogniser = cache(Recogniser)
+
+
+def judged(scores: Iterable[Tensor], images: PackedImages) -> tuple[pd.DataFrame, Int64]:
+    """Whether N images are read right.
+
+    Args:
+        scores: (B, K) of the images, part by part: of thousands of classes they fill the memory.
+
+    Returns:
+        by writer and character whether an image is read ``right``, whether it is if its script is
+        known (``in_script``), and whether it is among ``NUM_GUESSES`` guesses (``in_five``); and
+        the first guesses (N,).
+    """
+    names = [script_of(character) for character in images.characters]
+    scripts = torch.tensor([names.index(name) for name in names])
+    labels = torch.from_numpy(images.labels)
+    guesses, in_script, start = [], [], 0
+    for part in scores:
+        own = labels[start : start + len(part)]
+        start += len(part)
+        guesses.append(part.topk(min(NUM_GUESSES, part.shape[1])).indices)
+        is_other = scripts != scripts[own][:, None]
+        in_script.append(part.masked_fill(is_other, -torch.inf).argmax(dim=1) == own)
+    best = torch.cat(guesses)
+    is_right = best == labels[:, None]
+    columns = {"right": is_right[:, 0], "in_script": torch.cat(in_script),
+               "in_five": is_right.any(dim=1)}  # fmt: skip
+    shown = np.array(images.characters)[images.labels]
+    index = pd.MultiIndex.from_arrays([writers_of(images), shown])
+    table = pd.DataFrame({name: found.numpy() for name, found in columns.items()}, index)
+    return table, best[:, 0].numpy()
