@@ -419,6 +419,19 @@ class Read:
 
 
 @dataclass
+class AddCharacters:
+    """What ``add_characters.py`` adds: ``conf/add_characters.yaml``."""
+
+    characters: str | None = None  # a class list, or the characters themselves
+    manifest: str | None = None  # or images of them; what is known already is left out
+    output: str = MISSING  # weights
+    weights: str | None = None  # of the recogniser; null: those that ship
+    num_writers: Annotated[int, Within(1, 10_000)] = 30  # simulated ones, who write the characters
+    cache_dir: str = MISSING
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+@dataclass
 class Config:
     """A whole study: ``conf/study.yaml``."""
 

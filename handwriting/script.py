@@ -30,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from handwriting import overrides
 from handwriting.arguments import Key, checked, known_groups, known_keys, parser
-from handwriting.config import Config, Data, Read
+from handwriting.config import AddCharacters, Config, Data, Read
 from handwriting.corpus import readers
 from handwriting.errors import InputError, report_problems
 from handwriting.parallel.starter import following_starter
@@ -40,7 +40,7 @@ from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, git_commit, 
 Ignored = Callable[[Config], Mapping[str, str]]
 STUDY = "study"
 # What a script of this name composes: conf/<name>.yaml. All others compose the study.
-PRIMARY: dict[str, type] = {"read": Read}
+PRIMARY: dict[str, type] = {"read": Read, "add_characters": AddCharacters}
 
 
 USAGE = """

@@ -54,7 +54,7 @@ class Recogniser:
         config: RuntimeConfig | None = None,
     ) -> None:  # fmt: skip
         weights = load_weights(
-            path or shipped("recogniser"), KIND, "training_character_classification/train.py"
+            path or shipped(KIND), KIND, "training_character_classification/train.py"
         )
         known: list[str] = weights.facts["characters"]
         self.characters = class_list(characters) if characters else tuple(known)

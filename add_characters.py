@@ -1,0 +1,121 @@
+"""Teach a recogniser further characters without training it again.
+
+    python add_characters.py characters=澤濱邊 output=mine.safetensors  # as KanjiVG draws them
+    python add_characters.py manifest=PATH output=mine.safetensors      # from images
+    python read.py images=[a.png] weights=mine.safetensors
+
+A character's direction is the mean of what its images are embedded as, here by simulated writers,
+or by whoever wrote a manifest's (H. Qi, M. Brown, D. Lowe, Low-Shot Learning with Imprinted
+Weights, 2018). Tells how many images by further simulated writers are read right among all
+characters, the new ones and a part of the others before and after. The recogniser must have an
+embedding (``classifier.embedding_dim``), as the one that ships has.
+"""
+
+from handwriting.script import run_script
+
+# isort: split
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from handwriting.characters.classes import class_list
+from handwriting.config import AddCharacters
+from handwriting.corpus.audit import writers_seen
+from handwriting.errors import InputError
+from handwriting.images.manifest import read_manifest
+from handwriting.images.packed import PackedImages, pack_manifest
+from handwriting.networks.encoders import Classifier
+from handwriting.parallel.ranks import main_only
+from handwriting.runs.inference import outputs, predict
+from handwriting.runs.runtime import Runtime
+from handwriting.runs.weights import Weights, build, load_weights, save_weights, shipped
+from handwriting.sources.simulated_writers import simulated
+
+NUM_TESTED = 10  # further simulated writers
+MAX_OTHERS = 500  # of the characters that are known already, in the test
+SEED = 2_000_003  # of the writers who write; others test
+
+
+@main_only
+def main(config: AddCharacters) -> Path:
+    if bool(config.characters) == bool(config.manifest):
+        raise InputError("give either characters=澤濱 or manifest=PATH")
+    weights = load_weights(config.weights or shipped("classifier"), "classifier", "train.py")
+    if not weights.arguments.get("embedding_dim"):
+        raise InputError(
+            f"{weights.path} has no embedding: train one with classifier.embedding_dim"
+        )
+    output = Path(config.output)
+    if output.exists():
+        raise InputError(f"{output} is there already: name another output")
+    known: list[str] = weights.facts["characters"]
+    runtime = Runtime(config.runtime)
+    images = shown(config, weights)
+    if again := "".join(c for c in images.characters if c in known):
+        raise InputError(f"{weights.path} knows {again[:20]} already")
+    network = runtime.freeze(build(Classifier, weights))
+    added = directions(network, images, runtime)
+    name = "head.directions.weight"
+    size_px, cache_dir = images.size_px, Path(config.cache_dir)
+    everyone = [*known, *images.characters]
+    larger = Weights(
+        output, "classifier", {**weights.arguments, "num_classes": len(everyone)},
+        {**weights.facts, "characters": everyone,
+         "writers_seen": [*weights.facts["writers_seen"], *writers_seen(images)]},
+        {**weights.state, name: torch.cat([weights.state[name], added.to(weights.state[name])])},
+    )  # fmt: skip
+    save_weights(output, "classifier", larger.arguments, larger.facts, larger.state)
+    both = runtime.freeze(build(Classifier, larger))
+    others = np.random.default_rng(0).permutation(known)[:MAX_OTHERS].tolist()
+    new, old = (
+        simulated(own, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
+        for own in (images.characters, others)
+    )
+    print(
+        f"{len(added)} characters added: {share_read(both, new, everyone, runtime):.3f} of "
+        f"{len(new)} images of them by {NUM_TESTED} further simulated writers are read right among "
+        f"{len(everyone):,}; of {len(old)} of others {share_read(both, old, everyone, runtime):.3f}"
+        f", before {share_read(network, old, known, runtime):.3f}\n{output}"
+    )
+    return output
+
+
+def shown(config: AddCharacters, weights: Weights) -> PackedImages:
+    """The images that show what the new characters look like."""
+    size_px, cache_dir = weights.arguments["size_px"], Path(config.cache_dir)
+    if config.manifest:
+        manifest = read_manifest(config.manifest)
+        images = pack_manifest(manifest, size_px, cache_dir)
+        new = [c for c in images.characters if c not in weights.facts["characters"]]
+        if not new:
+            raise InputError(f"{manifest.path}: {weights.path} knows all of its characters already")
+        return images.of(new)
+    characters = class_list(config.characters or "")
+    images = simulated(characters, config.num_writers, 1, SEED, size_px, cache_dir)
+    return replace(images, writer_names=tuple(f"simulated:{w}" for w in images.writer_names))
+
+
+def directions(network: Classifier, images: PackedImages, runtime: Runtime) -> torch.Tensor:
+    """The mean direction of each character's images, (K, D), as long as a known one's is."""
+    embedding = torch.nn.Sequential(network.encoder, network.embedding)
+    embedded = F.normalize(outputs(embedding, images, runtime))
+    means = torch.stack([embedded[images.labels == i].mean(dim=0)
+                         for i in range(len(images.characters))])  # fmt: skip
+    return F.normalize(means)
+
+
+def share_read(
+    network: Classifier, images: PackedImages, characters: Sequence[str], runtime: Runtime
+) -> float:
+    """The share of images that a recogniser of such characters reads right."""
+    images = images.of(characters)
+    return float((predict(network, images, runtime) == images.labels).mean())
+
+
+if __name__ == "__main__":
+    run_script(main)
