@@ -303,8 +303,15 @@ def _place(script: ModuleType) -> str:
     return path.relative_to(HOME).as_posix() if path.is_relative_to(HOME) else path.name
 
 
+def _composes(script: ModuleType) -> bool:
+    """Whether a script is one of ours whose words are settings; benchmarks have their own words."""
+    place = _place(script)
+    is_ours = f"python {place} " in f"{script.__doc__} ".replace("\n", " ")
+    return is_ours and not place.startswith("benchmarks/")
+
+
 HOME = Path(__file__).resolve().parents[1]
 _started = sys.modules["__main__"]
-if f"python {_place(_started)} " in f"{_started.__doc__} ".replace("\n", " "):
+if _composes(_started):
     _answer(_started)
     _refuse_early()

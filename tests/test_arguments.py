@@ -111,6 +111,12 @@ def test_help_says_what_a_script_is_for_before_torch_loads(script: str) -> None:
     assert not re.search(r"\| +torch$", said.stderr, re.MULTILINE)
 
 
+@pytest.mark.parametrize("script", ["speed.py", "kills.py", "soak.py", "scaling.py"])
+def test_a_benchmark_has_words_of_its_own(script: str) -> None:
+    said = output(ROOT / "benchmarks" / script, "--help").stdout
+    assert said.startswith(f"usage: {script}")
+
+
 @pytest.mark.parametrize("place", ["training_vae", "."])
 def test_a_script_works_with_the_checkout_that_it_lies_in(place: str, tmp_path: Path) -> None:
     other = tmp_path / "other clone"
