@@ -21,6 +21,7 @@ from handwriting.script import compose
 from handwriting.storage.json_files import read_json
 from training_character_classification import test, train
 from training_character_classification.arms import judge_arm
+from training_character_classification.measures import outside_judge
 
 ARMS = ("real/seed_0", "real/seed_1", "real+fonts+classical/seed_0")
 
@@ -99,6 +100,30 @@ def test_scores_are_those_of_the_saved_network_on_the_test_writers(
     low, high = found["interval"]
     assert low <= np.mean(found["per_writer"]) <= high
     assert sum(count for *_, count in found["confusions"]) == (~right).sum()
+
+
+@pytest.mark.skipif(outside_judge.installed() is None, reason="the extra is not installed")
+def test_the_judge_from_outside_reads_the_same_images(study: ComposeSmoke) -> None:
+    config = study()
+    (found,) = read_json(test.main(config) / "outside.json")
+    images = open_corpus(config).test
+    judge = outside_judge.OutsideJudge(images.characters)
+    assert judge.knows.all()
+    right = judge.predict(images.images) == images.labels
+    assert sum(sum(own["right"]) for own in found["writers"].values()) == right.sum()
+    assert sum(sum(own["shown"]) for own in found["writers"].values()) == len(images)
+
+
+def test_the_first_mistakes_are_shown_with_what_was_read(study: ComposeSmoke) -> None:
+    images = open_corpus(study()).test
+    guesses = images.labels.copy()
+    wrong = [0, 1, *range(3, len(images))]
+    guesses[wrong] = (guesses[wrong] + 1) % len(SMOKE)
+    shown = test.mistakes_of(guesses, images)
+    assert len(shown) == test.NUM_MISTAKES
+    for (image, caption), i in zip(shown, wrong, strict=False):
+        assert (image == images.images[i]).all()
+        assert caption == f"{SMOKE[images.labels[i]]}→{SMOKE[guesses[i]]}"
 
 
 def test_recognisers_of_one_name_are_both_told(study: ComposeSmoke, smoke: ComposeSmoke) -> None:

@@ -347,6 +347,20 @@ def test_a_whole_grid_is_read(grid: Config) -> None:
     assert f"5 people, seed 7: real, {NAMED}, {OTHER}" in missing
 
 
+def test_results_of_a_run_elsewhere_stand_beside_the_cells(grid: Config, tmp_path: Path) -> None:
+    write_cell(grid, 1, 0, {CONTROL: PEOPLE})
+    file = tmp_path / "elsewhere" / "results.json"
+    others = [recogniser(Arm.parse(CONTROL), better(0.5), seed, 1) for seed in (0, 1)]
+    write_results(file, [*others, recogniser(Arm.parse("real+another"), PEOPLE, 1, 1)])
+    config = replace(grid, evidence=replace(grid.evidence, results=[str(file)]))
+    results, missing = cells_of(config)
+    assert results.places == [(Arm.parse(CONTROL), 1)]
+    own = results.by_writer[Arm.parse(CONTROL), 1]
+    assert own[0].to_dict() == PEOPLE  # the cell here comes first
+    assert own[1].to_dict() == better(0.5)
+    assert f"1 person, seed 1: real, {NAMED}, {OTHER}, {NAMED}@top" in missing
+
+
 def test_what_is_missing_is_listed_and_what_lies_elsewhere_is_not_read(grid: Config) -> None:
     write_cell(grid, 1, 0, {"real": PEOPLE, CONTROL: PEOPLE, "real+another": PEOPLE})
     folder = run_folder(grid)

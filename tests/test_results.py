@@ -127,6 +127,24 @@ def test_the_order_of_a_file_changes_nothing() -> None:
     assert found_by(*rng.sample(recognisers, len(recognisers))) == expected
 
 
+def test_groups_are_means_over_writers_of_shares_over_seeds() -> None:
+    anna, ben = wrote("かカ一海", [300, 600, 900, 500]), wrote("か", [500])
+    anna["in_script"] = [400, 600, 900, 500]
+    anna["in_five"] = [1000] * 4
+    first = {**recogniser(CONTROL, {}), "writers": {"anna": anna, "ben": ben}}
+    second = {**recogniser(CONTROL, {}, seed=1), "writers": {"anna": wrote("一", [700])}}
+    found = results_of([first, second]).by_group[CONTROL, 1]
+    assert found == {
+        "hiragana": pytest.approx((0.3 + 0.5) / 2),
+        "hiragana, script known": pytest.approx((0.4 + 0.5) / 2),
+        "katakana": pytest.approx(0.6),
+        "kanji 1-5": pytest.approx((0.9 + 0.7) / 2),
+        "kanji 6-10": pytest.approx(0.5),
+        "first five": pytest.approx(((4000 + 700) / 5000 + 0.5) / 2),
+    }
+    assert [*found][:3] == ["hiragana", "hiragana, script known", "katakana"]
+
+
 # Pairing ------------------------------------------------------------------------------------------
 
 

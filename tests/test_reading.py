@@ -1,0 +1,204 @@
+"""Reading with a trained recogniser, and teaching it characters that it was not trained on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import SMOKE, DrawGlyph, Write, smoke_overrides
+from PIL import Image
+
+import add_characters
+import read as read_script
+from handwriting.characters.groups import GROUPS, group_of
+from handwriting.config import AddCharacters, Read, Runtime
+from handwriting.corpus.corpus import open_corpus
+from handwriting.errors import InputError
+from handwriting.images.canonical import canonical
+from handwriting.images.packed import PackedImages
+from handwriting.networks.encoders import Classifier
+from handwriting.runs.weights import build, load_weights
+from handwriting.script import compose
+from training_character_classification import train
+from training_character_classification.reading import Recogniser, judged, read
+
+RARE = "海河"  # of KanjiVG, and not of the smoke study
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """A recogniser that has learnt a little, with an embedding."""
+    overrides = smoke_overrides(
+        tmp_path_factory.mktemp("runs"), cache_dir, "classifier.embedding_dim=16",
+        "classifier.use_fonts=true", "classifier.num_steps=60", "data.num_simulated_writers=0",
+    )  # fmt: skip
+    return train.main(compose(overrides)) / "classifier.safetensors"
+
+
+@pytest.fixture(scope="module")
+def corpus_images(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> PackedImages:
+    return open_corpus(compose(smoke_overrides(tmp_path_factory.mktemp("unused"), cache_dir))).train
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def test_files_and_arrays_are_read_alike_and_shares_fall(
+    weights: Path, tmp_path: Path, draw_glyph: DrawGlyph
+) -> None:
+    glyphs = [draw_glyph(character) for character in "あ木シ"]
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for glyph, file in zip(glyphs, files, strict=True):
+        Image.fromarray(glyph).save(file)
+    found = read(files, weights=weights)
+    assert found == read(glyphs, weights=weights) == read([*map(str, files)], weights=weights)
+    for guesses in found:
+        shares = [share for _, share in guesses]
+        assert shares == sorted(shares, reverse=True)
+        assert 0 < sum(shares) <= 1 + 1e-6
+        assert len({character for character, _ in guesses}) == 5
+        assert {character for character, _ in guesses} <= set(SMOKE)
+    (best,) = read(glyphs[:1], weights=weights, number=1)
+    assert best == found[0][:1]
+
+
+def test_only_the_characters_that_are_given_are_read(weights: Path, draw_glyph: DrawGlyph) -> None:
+    free = dict(read([draw_glyph("あ")], weights=weights, number=6)[0])
+    given = read([draw_glyph("あ")], "木林", weights)[0]
+    assert {character for character, _ in given} == {*"木林"}
+    ratio = free["木"] / free["林"]
+    assert dict(given)["木"] / dict(given)["林"] == pytest.approx(ratio, rel=1e-3)
+    assert sum(share for _, share in given) == pytest.approx(1)
+
+
+def test_what_cannot_be_read_is_named(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read 海: it knows 6 characters"):
+        Recogniser(weights, "海木")
+    with pytest.raises(InputError, match=r"missing image: .*gone\.png"):
+        read([tmp_path / "gone.png"], weights=weights)
+    with pytest.raises(InputError, match="blank"):
+        read([np.full((9, 9), 255, np.uint8)], weights=weights)
+    with pytest.raises(InputError, match="no classifier weights"):
+        read([np.zeros((9, 9), np.uint8)], weights=tmp_path / "none")
+    with pytest.raises(InputError, match="either images="):
+        read_script.main(Read(cache_dir=str(tmp_path)))
+
+
+def test_a_manifest_is_read_with_a_line_of_json_at_the_end(
+    weights: Path, write_images: Write, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_images("木林山")
+    config = Read(manifest=str(manifest), weights=str(weights), cache_dir=str(cache_dir))
+    read_script.main(config)
+    *table, last = capsys.readouterr().out.splitlines()
+    told = json.loads(last)
+    listing = json.loads(manifest.read_text("utf-8"))
+    right = {}
+    for character in "木林":
+        files = [manifest.parent / file for file in listing[character]]
+        answers = [guesses[0][0] for guesses in read(files, weights=weights)]
+        right[character] = np.mean([answer == character for answer in answers])
+        assert f"{right[character]:.3f}" in next(row for row in table if row.startswith(character))
+    assert told["num_images"] == 2 * told["left_out"] == 10
+    assert told["accuracy"] == pytest.approx(np.mean([*right.values()]))
+    assert 0 <= told["macro_f1"] <= told["in_five"] <= 1
+
+
+def test_an_image_is_judged_among_all_within_its_script_and_in_five() -> None:
+    characters = tuple("かカ力山川海")
+    labels = np.array([0, 1, 2, 3])
+    images = PackedImages(
+        np.zeros((4, 8, 8), np.uint8), labels, np.array([0, 0, 1, 1]), characters, ("anna", "ben")
+    )
+    scores = torch.tensor([
+        [9.0, 0, 0, 0, 0, 0],  # right
+        [9.0, 8, 0, 0, 0, 0],  # か for カ, which is right where the script is known
+        [0.0, 9, 7, 8, 0, 0],  # カ for 力, and among kanji 山
+        [5.0, 4, 3, 0, 2, 1],  # 山 is last
+    ])  # fmt: skip
+    table, guesses = judged([scores[:3], scores[3:]], images)
+    assert guesses.tolist() == [0, 0, 1, 0]
+    assert table["right"].tolist() == [True, False, False, False]
+    assert table["in_script"].tolist() == [True, True, False, False]
+    assert table["in_five"].tolist() == [True, True, True, False]
+    assert table.index.tolist() == [("anna", "か"), ("anna", "カ"), ("ben", "力"), ("ben", "山")]
+
+
+def test_characters_are_grouped_by_script_and_kanji_by_strokes() -> None:
+    found = {character: group_of(character) for character in "あア一永鬱海A"}
+    assert list(found.values()) == ["hiragana", "katakana", "kanji 1-5", "kanji 1-5", "kanji 16-",
+                                    "kanji 6-10", "others"]  # fmt: skip
+    assert {*found.values()} <= {*GROUPS}
+
+
+# Adding characters --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def added(weights: Path, tmp_path: Path, cache_dir: Path) -> Callable[..., Path]:
+    def add(**settings: str) -> Path:
+        output = str(tmp_path / "mine.safetensors")
+        given = {"weights": str(weights), "output": output, "cache_dir": str(cache_dir)}
+        config = AddCharacters(**{**given, **settings}, runtime=Runtime(precision="no"))  # type: ignore[arg-type]
+        return add_characters.main(config)
+
+    return add
+
+
+def test_characters_are_added_and_the_others_keep_their_scores(
+    weights: Path, added: Callable[..., Path], corpus_images: PackedImages
+) -> None:
+    path = added(characters=RARE)
+    before, after = (load_weights(w, "classifier", "") for w in (weights, path))
+    assert after.facts["characters"] == [*before.facts["characters"], *RARE]
+    assert {*before.facts["writers_seen"]} < {*after.facts["writers_seen"]}
+    images = torch.from_numpy(np.array(corpus_images.images[:20]))[:, None].float() / 127.5 - 1
+    with torch.no_grad():
+        old, new = (build(Classifier, w).eval()(images) for w in (before, after))
+    torch.testing.assert_close(new[:, : len(SMOKE)], old)
+    assert new.shape[1] == len(SMOKE) + len(RARE)
+
+
+def test_an_added_character_points_to_the_mean_of_its_images(
+    weights: Path, added: Callable[..., Path], write_images: Write
+) -> None:
+    manifest = write_images("木海")  # 木 is known, and left out
+    path = added(manifest=str(manifest))
+    network = build(Classifier, load_weights(path, "classifier", "")).eval()
+    files = sorted((manifest.parent / "U+6D77").glob("*.png"))
+    images = np.stack([canonical(np.array(Image.open(file).convert("L")), 16) for file in files])
+    with torch.no_grad():
+        embedded = network.embed(torch.from_numpy(images)[:, None].float() / 127.5 - 1)
+    expected = F.normalize(F.normalize(embedded).mean(dim=0), dim=0)
+    direction = F.normalize(network.head.directions.weight[-1], dim=0)  # type: ignore[union-attr]
+    torch.testing.assert_close(direction, expected, atol=1e-3, rtol=0)
+    assert "writer_01" in load_weights(path, "classifier", "").facts["writers_seen"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "either characters="),
+        ({"characters": "木海"}, "knows 木 already"),
+        ({"characters": "海", "manifest": "x"}, "either characters="),
+    ],
+)
+def test_what_cannot_be_added_is_named(
+    settings: dict[str, str], message: str, added: Callable[..., Path]
+) -> None:
+    with pytest.raises(InputError, match=message):
+        added(**settings)
+
+
+def test_nothing_is_added_over_a_file_or_to_a_recogniser_without_an_embedding(
+    added: Callable[..., Path], tmp_path: Path, cache_dir: Path
+) -> None:
+    plain = train.main(compose(smoke_overrides(tmp_path, cache_dir, "classifier.num_steps=2")))
+    with pytest.raises(InputError, match="no embedding"):
+        added(characters="海", weights=str(plain))
+    added(characters="海")
+    with pytest.raises(InputError, match="is there already"):
+        added(characters="河")
