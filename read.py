@@ -3,10 +3,12 @@
     python read.py images=[a.png,b.png]                # the likeliest characters, with their shares
     python read.py images=[a.png] characters=hiragana  # of a class list alone
     python read.py manifest=PATH                       # the share read right, per character
+    python read.py manifest=PATH sheet=misread.png     # is the label wrong, or the reading?
     python read.py manifest=PATH weights=runs/study/classifier/real/seed_0
 
-Takes the recogniser that ships or any other that was trained here. With a manifest, the last line
-is JSON: num_images, left_out (images of what may not be read), accuracy, macro_f1, in_five.
+Takes the recogniser that ships or any other that was trained here. With a manifest, a sheet shows
+the images that are not read as their character, at most 100, and the last line is JSON: num_images,
+left_out (images of what may not be read), accuracy, macro_f1, in_five.
 """
 
 from handwriting.script import run_script
@@ -16,6 +18,8 @@ from handwriting.script import run_script
 import json
 from pathlib import Path
 
+import numpy as np
+
 from handwriting.config import Read
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
@@ -24,12 +28,17 @@ from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
 from training_character_classification.reading import Recogniser, judged, read
+from training_character_classification.report.plots import images_with_captions
+
+MAX_SHOWN = 100  # misread images on a sheet
 
 
 @main_only
 def main(config: Read) -> None:
     if bool(config.images) == bool(config.manifest):
         raise InputError("give either images=[a.png,b.png] or manifest=PATH")
+    if config.sheet and not config.manifest:
+        raise InputError("sheet= shows what of a manifest is misread: give manifest=PATH")
     if config.manifest:
         return read_labelled(config, config.manifest)
     found = read(config.images, config.characters, config.weights, config.num_guesses)
@@ -56,6 +65,13 @@ def read_labelled(config: Read, path: str) -> None:
         for character, own in scores.per_character.items()
     ]  # fmt: skip
     print(text_table(rows))
+    if config.sheet:
+        wrong = np.flatnonzero(guesses != images.labels)[:MAX_SHOWN]
+        names = recogniser.characters
+        captions = [f"{names[images.labels[i]]}→{names[guesses[i]]}" for i in wrong]
+        shown = [*zip(images.images[wrong], captions, strict=True)]
+        rows = {str(i + 1): shown[i : i + 10] for i in range(0, len(shown), 10)}
+        images_with_captions(rows or {"": []}, Path(config.sheet))
     result = {
         "num_images": len(images), "left_out": len(packed) - len(images),
         "accuracy": float(table["right"].mean()), "macro_f1": scores.macro_f1,

@@ -411,6 +411,7 @@ class Read:
 
     images: list[str] = default([])  # files
     manifest: str | None = None  # or labelled images, of which the share read right is told
+    sheet: str | None = None  # a PNG of the manifest's images that are misread
     characters: str | None = None  # that may be read, a class list; null: all that it knows
     weights: str | None = None  # of a recogniser, or its run folder; null: those that ship
     num_guesses: Annotated[int, Within(1, 1000)] = 5  # characters, the likeliest, of each image

@@ -91,8 +91,13 @@ def test_a_manifest_is_read_with_a_line_of_json_at_the_end(
     weights: Path, write_images: Write, cache_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = write_images("木林山")
-    config = Read(manifest=str(manifest), weights=str(weights), cache_dir=str(cache_dir))
+    sheet = manifest.with_name("misread.png")
+    config = Read(
+        manifest=str(manifest), weights=str(weights), sheet=str(sheet), cache_dir=str(cache_dir)
+    )
     read_script.main(config)
+    with Image.open(sheet) as picture:
+        assert picture.format == "PNG"
     *table, last = capsys.readouterr().out.splitlines()
     told = json.loads(last)
     listing = json.loads(manifest.read_text("utf-8"))
