@@ -33,7 +33,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_every_module_config_and_class_list(wheel: Path) -> None:
-    expected = {path.relative_to(ROOT) for path in ROOT.glob("*.py")} - {Path("run.py")}
+    # Modules called read would be in the way of others; the notebook's function is in the package.
+    left_out = {Path("run.py"), Path("read.py"), Path("add_characters.py")}
+    expected = {path.relative_to(ROOT) for path in ROOT.glob("*.py")} - left_out
     for package in ["handwriting", *(path.name for path in ROOT.glob("training_*"))]:
         expected |= {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
     for data, pattern in [("conf", "*.yaml"), ("information", "*.*")]:
