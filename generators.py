@@ -75,6 +75,10 @@ _ROWS = (
         "redrawn", redrawn.main, redrawn_images.main, lambda _: None,
         "a row per training writer, written or predicted", is_drawn=True,
     ),
+    Generator(
+        "morphed", redrawn.main, redrawn_images.morphed, lambda _: None,
+        "a row per training writer, written or predicted", is_drawn=True,
+    ),
 )  # fmt: skip
 GENERATORS = {row.name: row for row in _ROWS}
 

@@ -103,7 +103,8 @@ def compare(config: Config, generators: list[Generator]) -> Path:
     run_parallel([(stage, config) for stage in first], num_workers)
     if "clip" in trained:
         train_clip.main(config)
-    jobs: list[Job] = [(row.train, row.configured(config)) for row in generators]
+    every: list[Job] = [(row.train, row.configured(config)) for row in generators]
+    jobs = [job for i, job in enumerate(every) if job not in every[:i]]  # hands are learnt once
     # Where nothing is generated there is nothing to judge.
     judges = [judge_arm(config)] if generators else []
     jobs += [(train_classifier.main, arm) for arm in [*judges, *controls]]

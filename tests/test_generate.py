@@ -90,7 +90,7 @@ UNTRAINED: dict[str, tuple[ModuleType, str, Callable[[], nn.Module]]] = {
     "vae": (generate_vae, "vae", lambda: Vae(16, 5, len(SMOKE), 8, 0.1)),
     "redrawn": (generate_redrawn, "redrawn", Hands),
 }  # fmt: skip
-ALL = pytest.mark.parametrize("name", GENERATORS)
+ALL = pytest.mark.parametrize("name", UNTRAINED)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from conftest import SMOKE, ComposeSmoke, begun
 
+import pipeline
 from handwriting.config import Config
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8
-from handwriting.images.manifest import read_manifest
+from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.runs.folder import run_folder
 from handwriting.sources import hands as hands_module
@@ -65,6 +66,21 @@ def test_a_study_leaves_a_file_of_each_hand_that_draws_as_the_study_does(
     assert texts[0] == texts[1]
     assert "CC BY-SA 3.0" in texts[0]
     assert "simulated_0000, simulated_0001: CC BY 4.0 (Anna, Ben)" in texts[0]
+
+
+def test_morphed_forms_stand_beside_the_redrawn_and_hands_are_learnt_once(
+    smoke: ComposeSmoke,
+) -> None:
+    config = smoke("pipeline.generators=[redrawn,morphed]", "pipeline.arms=[real,real+morphed]")
+    with begun() as stages:
+        pipeline.main(config)
+    assert stages.count("redrawn") == 1
+    generated = run_folder(config) / "generated"
+    own, towards_others = images(generated / "redrawn"), images(generated / "morphed")
+    assert len(own) == len(towards_others)
+    assert all(a != b for (*_, a), (*_, b) in zip(own, towards_others, strict=True))
+    assert {writer for _, writer, _ in own} <= {"simulated_0000", "simulated_0001"}
+    assert UNKNOWN_WRITER in {writer for _, writer, _ in towards_others}
 
 
 def test_files_of_hands_that_are_no_longer_learnt_go(smoke: ComposeSmoke) -> None:

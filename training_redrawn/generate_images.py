@@ -18,6 +18,7 @@ from handwriting.script import run_script
 # isort: split
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from handwriting.characters.classes import class_list
@@ -43,8 +44,19 @@ from handwriting.sources.hands import Hand, hands_key, unpack, write_licence, wr
 
 
 def main(config: Config) -> Path:
+    return images_in_hands(config, "redrawn")
+
+
+def morphed(config: Config) -> Path:
+    """Every form drawn towards another one: ``generated/morphed/``."""
+    settings = replace(config.redrawn, morphing=1.0)
+    return images_in_hands(replace(config, redrawn=settings), "morphed")
+
+
+def images_in_hands(config: Config, name: str) -> Path:
+    """Draw images into ``generated/<name>/``, or ``generation.output``."""
     if hands := given_hands(config):
-        folder = draw_without_study(config, hands)
+        folder = draw_without_study(config, hands, name)
     else:
         weights = load_weights(
             config.gen_weight or run_folder(config) / "redrawn",
@@ -57,7 +69,7 @@ def main(config: Config) -> Path:
         def prepare(_: Corpus, characters: Sequence[str], __: Runtime) -> Prepared:
             return drawing(hands, characters, config), ()
 
-        folder = generate(config, "redrawn", weights, prepare, settings=vars(config.redrawn))
+        folder = generate(config, name, weights, prepare, settings=vars(config.redrawn))
     write_licence(folder / "LICENSE.txt", hands)
     return folder
 
@@ -103,7 +115,7 @@ def hands_in(weights: Weights) -> list[Hand]:
 # Hands of files -----------------------------------------------------------------------------------
 
 
-def draw_without_study(config: Config, hands: Sequence[Hand]) -> Path:
+def draw_without_study(config: Config, hands: Sequence[Hand], name: str) -> Path:
     """Draw in the hands of ``generation.hands``.
 
     Raises:
@@ -114,7 +126,7 @@ def draw_without_study(config: Config, hands: Sequence[Hand]) -> Path:
     characters = class_list(settings.characters) if settings.characters else written
     inputs = {"hands": hands_key(Path(settings.hands or ""))}
     sections = ("seed", "size_px", "redrawn", "generation")
-    run = Run(config, settings.output or "generated/redrawn", sections, inputs)
+    run = Run(config, settings.output or f"generated/{name}", sections, inputs)
     if run.is_done:
         return run.folder
     Runtime(config.runtime)  # how many threads
