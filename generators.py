@@ -17,6 +17,7 @@ from training_redrawn import generate_images as redrawn_images, train as redrawn
 from training_style_transfer import generate_images as style_images, train as style_transfer
 from training_vae import generate_images as vae_images, train as vae
 from training_vae.model import check_size
+from training_warped import generate_images as warped_images, train as warped
 
 Stage = Callable[[Config], Path]
 
@@ -78,6 +79,9 @@ _ROWS = (
     Generator(
         "morphed", redrawn.main, redrawn_images.morphed, lambda _: None,
         "a row per training writer, written or predicted", is_drawn=True,
+    ),
+    Generator(
+        "warped", warped.main, warped_images.main, lambda _: None, "",
     ),
 )  # fmt: skip
 GENERATORS = {row.name: row for row in _ROWS}

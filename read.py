@@ -70,8 +70,8 @@ def read_labelled(config: Read, path: str) -> None:
         names = recogniser.characters
         captions = [f"{names[images.labels[i]]}→{names[guesses[i]]}" for i in wrong]
         shown = [*zip(images.images[wrong], captions, strict=True)]
-        rows = {str(i + 1): shown[i : i + 10] for i in range(0, len(shown), 10)}
-        images_with_captions(rows or {"": []}, Path(config.sheet))
+        tens = {str(i + 1): shown[i : i + 10] for i in range(0, len(shown), 10)}
+        images_with_captions(tens or {"": []}, Path(config.sheet))
     result = {
         "num_images": len(images), "left_out": len(packed) - len(images),
         "accuracy": float(table["right"].mean()), "macro_f1": scores.macro_f1,

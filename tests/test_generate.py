@@ -18,6 +18,7 @@ import training_cdiffusion_model.generate_images as generate_cdiffusion
 import training_dcgan.generate_images as generate_dcgan
 import training_redrawn.generate_images as generate_redrawn
 import training_vae.generate_images as generate_vae
+import training_warped.generate_images as generate_warped
 from generators import GENERATORS
 from handwriting.config import Config
 from handwriting.corpus import drawn as drawn_module, generation
@@ -81,6 +82,12 @@ class Hands(nn.Module):
         self.register_buffer("num_strokes", torch.tensor([len(part) for part in strokes]))
 
 
+class Nothing(nn.Module):
+    """What warps images has learnt nothing."""
+
+    arguments: ClassVar[dict[str, Any]] = {}
+
+
 # Name -> script, kind of weights, an untrained network.
 UNTRAINED: dict[str, tuple[ModuleType, str, Callable[[], nn.Module]]] = {
     **{mode: (generate_images, "generator", style_transfer(mode))
@@ -89,6 +96,7 @@ UNTRAINED: dict[str, tuple[ModuleType, str, Callable[[], nn.Module]]] = {
     "dcgan": (generate_dcgan, "dcgan", dcgan),
     "vae": (generate_vae, "vae", lambda: Vae(16, 5, len(SMOKE), 8, 0.1)),
     "redrawn": (generate_redrawn, "redrawn", Hands),
+    "warped": (generate_warped, "warped", Nothing),
 }  # fmt: skip
 ALL = pytest.mark.parametrize("name", UNTRAINED)
 

@@ -1,0 +1,1 @@
+"""Warped: training writers' images bent and their parts moved, without any model of strokes."""
