@@ -21,6 +21,7 @@ from training_character_classification.report.results import (
     compare,
     confusions,
     look_alikes,
+    per_writer,
     recogniser_result,
     result_table,
     results_of,
@@ -125,6 +126,15 @@ def test_the_order_of_a_file_changes_nothing() -> None:
     for one in recognisers:
         one["writers"] = dict(rng.sample(list(one["writers"].items()), len(PEOPLE)))
     assert found_by(*rng.sample(recognisers, len(recognisers))) == expected
+
+
+def test_each_writer_has_the_mean_of_the_seeds_that_show_them() -> None:
+    first = recogniser(CONTROL, {"anna": 0.2, "ben": 0.9})
+    second = recogniser(CONTROL, {"anna": 0.4}, seed=1)
+    other = recogniser(NAMED, {"chie": 0.5})
+    assert per_writer(results_of([first, second, other])) == {
+        (CONTROL, 1): {"anna": pytest.approx(0.3), "ben": 0.9}, (NAMED, 1): {"chie": 0.5},
+    }  # fmt: skip
 
 
 def test_groups_are_means_over_writers_of_shares_over_seeds() -> None:

@@ -115,6 +115,13 @@ def _by(table: pd.DataFrame, rows: str) -> pd.DataFrame:
     return (sums["right"] / sums["shown"]).unstack(["arm", "people"])
 
 
+def per_writer(results: Results) -> dict[Place, dict[str, float]]:
+    """The accuracy of every arm on each writer whom it was shown, the mean over its seeds."""
+    means = results.by_writer.groupby(level="writer").mean()
+    found: Any = {place: means[place].dropna().to_dict() for place in results.places}
+    return found  # pandas calls its labels hashable, and these are names
+
+
 def by_group(table: pd.DataFrame) -> dict[Place, dict[str, float]]:
     """The shares read right of each of the ``GROUPS`` of characters, as means over writers.
 

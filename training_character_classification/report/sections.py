@@ -41,6 +41,7 @@ from training_character_classification.report.results import (
     is_candidate,
     look_alikes,
     people_text,
+    per_writer,
     result_table,
     results_of,
     write_results,
@@ -51,6 +52,7 @@ STAND_IN = (
     "works. They are not results on handwriting. Bring a manifest (data=manifest) for those."
 )
 NOTHING = "-"  # where there is no number
+MAX_WRITERS = 12  # columns of a table
 EMPTY = Section("")
 
 Sources = dict[str, dict[str, Any]]  # name -> measure -> mean over cells
@@ -76,6 +78,7 @@ class Comparison:
     findings: list[Finding]  # every arm with every number of people
     best: dict[int, Best]  # by number of people
     sources: dict[int, Sources]
+    writers: dict[Place, dict[str, float]]  # accuracies on each of the people
     groups: dict[Place, dict[str, float]]  # accuracies on groups of characters
     outside: dict[int, dict[str, float]]  # those of the judge from outside; empty without it
     mistakes: list[Path]  # pictures of misread images, of one study for each number of people
@@ -106,8 +109,9 @@ def gather(
     shown = [folders[0] / "test" / "mistakes.png" for folders in cells.values() if folders]
     mistakes = [*filter(Path.is_file, shown)]
     return Comparison(
-        folder, control, named, findings, best, sources, results.by_group, outside, mistakes
-    )
+        folder, control, named, findings, best, sources, per_writer(results), results.by_group,
+        outside, mistakes,
+    )  # fmt: skip
 
 
 def read_outside(cells: Sequence[Path]) -> dict[str, float]:
@@ -363,6 +367,7 @@ def _write(
         first,
         _overview(found),
         *(_arms(found, people) for people in found.sources),
+        *_writers(found),
         *_groups(found),
         *_characters(found, num_confusions),
         *_sources(found, judge),
@@ -526,6 +531,25 @@ def table(found: Comparison) -> str:
 
 
 # Characters, sources of images --------------------------------------------------------------------
+
+
+def _writers(found: Comparison) -> list[Section]:
+    """What every arm reads of each of the people, the hardest first."""
+    sections = []
+    for people in found.sources:
+        shares = found.writers.get((found.control, people), {})
+        if not 1 < len(shares) <= MAX_WRITERS:
+            continue
+        hardest = sorted(shares, key=lambda writer: shares[writer])
+        order = sorted(found.findings, key=lambda f: -f.accuracy)
+        rows = [
+            {"read by": str(f.arm)}
+            | {w: number_text(found.writers[f.arm, people].get(w)) for w in hardest}
+            for f in order
+            if f.people == people
+        ]
+        sections.append(Section(f"Each of the people, {people_text(people)}", rows=rows))
+    return sections
 
 
 def _groups(found: Comparison) -> list[Section]:
