@@ -19,9 +19,8 @@ from handwriting.script import run_script
 
 # isort: split
 
-import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pipeline
@@ -58,15 +57,6 @@ def main(config: Config) -> Path:
     for one, corpus in zip(cells, corpora, strict=True):
         require_test_writers(corpus)
         check_given(one, corpus)
-    if grid.adaptation and any("cdiffusion" in c.pipeline.generators for c in cells):
-        # The study of fonts and simulated hands alone, which nobody's handwriting is part of, is
-        # shared by the jobs of a sweep: one trains it, the others wait.
-        data = replace(config.data, people=0)
-        shared = replace(config, name=f"{config.name}/base", data=data)
-        with lock_folder(run_folder(shared), math.inf):
-            start = str(GENERATORS["cdiffusion"].train(shared))
-        adapted = {"start": start, **asdict(grid.adaptation)}
-        cells = [replace(c, cdiffusion=replace(c.cdiffusion, **adapted)) for c in cells]
     run_parallel([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
     with lock_folder(run_folder(config)):
         report = write_evidence_report(config, corpora[0].is_real)

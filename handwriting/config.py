@@ -386,8 +386,6 @@ class Evidence:
     control: str = MISSING  # the arm that a claim must beat; with all people it is the ceiling
     people: Annotated[People, Items(1, 1000)] = default([1, 2, 5])  # who train
     seeds: Seeds = default([0, 1, 2, 3, 4])  # which people are tested, and all that is random
-    # Of diffusion that learnt fonts and simulated hands; null: each cell trains from nothing.
-    adaptation: Training | None = None
     # results.json of the same grid, run elsewhere: the report has their cells, too
     results: list[str] = default([])
     recipe_arm: str = MISSING  # that the recipes vary

@@ -237,8 +237,7 @@ def run_script(
     except Exception as error:  # of many kinds where Hydra does not expect a value
         if is_begun or error.__cause__:  # in a job, here or in a worker
             raise
-        advice = "; parts of what is null: in a file of conf/" if "NoneType" in str(error) else ""
-        sys.exit(f"error: Hydra cannot compose this: {error}{advice}")
+        sys.exit(f"error: Hydra cannot compose this: {error}")
 
 
 def _run(job: Callable[[], None]) -> None:

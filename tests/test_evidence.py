@@ -7,7 +7,7 @@ import pytest
 from conftest import ComposeSmoke, begun, smoke_overrides
 
 import evidence
-from handwriting.config import Config, Training
+from handwriting.config import Config
 from handwriting.corpus.corpus import open_corpus
 from handwriting.errors import InputError
 from handwriting.runs.folder import run_folder
@@ -73,28 +73,6 @@ def test_nothing_runs_twice_and_seeds_can_be_added(config: Config, report: Path)
         evidence.main(more)
     assert "classifier/real/seed_2" in stages
     assert not any(stage.endswith("seed_0") for stage in stages)
-
-
-@pytest.mark.slow
-def test_diffusion_learns_without_people_first_and_then_those_of_each_cell(
-    smoke: ComposeSmoke,
-) -> None:
-    config = smoke(
-        "evidence.arms=[real+fonts+classical,real+cdiffusion]", "evidence.people=[1]",
-        "evidence.seeds=[0]", "data.num_simulated_writers=2", "pipeline.num_workers=1",
-    )  # fmt: skip
-    adaptation = Training(num_steps=2, batch_size=8, learning_rate=1e-3)
-    config = replace(config, evidence=replace(config.evidence, adaptation=adaptation))
-    evidence.main(config)
-    folder = run_folder(config)
-    base = load_weights(folder / "base" / "cdiffusion", "cdiffusion", "")
-    adapted = load_weights(folder / "seed_0" / "people_1" / "cdiffusion", "cdiffusion", "")
-    assert all(name.startswith(("font:", "simulated:")) for name in base.facts["writers_seen"])
-    assert len(set(adapted.facts["writers_seen"]) - set(base.facts["writers_seen"])) == 1
-    steps = (folder / "base" / "cdiffusion" / "metrics.jsonl").read_text().splitlines()[-1]
-    assert f'"step": {config.cdiffusion.num_steps}' in steps
-    moved = [k for k, v in base.state.items() if not v.equal(adapted.state[k])]
-    assert len(moved) > len(base.state) / 2
 
 
 @pytest.mark.slow
