@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ComposeSmoke, begun, smoke_overrides
+from conftest import ComposeSmoke, Write, begun, smoke_overrides
 
 import evidence
 from handwriting.config import Config
@@ -89,6 +89,32 @@ def test_controls_alone_need_no_generator(smoke: ComposeSmoke) -> None:
     assert "No generator takes part" in (cell / "report.html").read_text("utf-8")
     found = read_json(run_folder(config) / "metrics.json")
     assert "real+fonts+simulated+classical" in str(found)
+
+
+@pytest.mark.slow
+def test_a_recogniser_without_real_images_reads_more_than_anybody_wrote(
+    smoke: ComposeSmoke, write_images: Write
+) -> None:
+    written = write_images("木林")
+    tested = write_images("木あシ", ["person_anna", "person_ben"], name="diary")
+    config = smoke(
+        "data=manifest", f"data.manifest={written}", f"+data.tests.diary={tested}",
+        "data.partial=true", "data.num_simulated_writers=2", "evidence.people=[2]",
+        "evidence.seeds=[0]", "evidence.arms=[fonts+classical,fonts+simulated+warped+classical]",
+        "evidence.control=fonts+classical", "evidence.recipe_people=[]",
+        "classifier.embedding_dim=16",
+    )  # fmt: skip
+    evidence.main(config)
+    for each in read_json(run_folder(config) / "results.json"):
+        shown = {name: own["characters"] for name, own in each["writers"].items()}
+        assert shown["diary:person_anna"] == shown["diary:person_ben"] == "木あシ"
+        assert {*shown.values()} == {"木あシ", "木林"}
+        own = each["writers"]["diary:person_anna"]
+        assert own["shown"] == [1, 1, 1]
+        assert all(a <= b for a, b in zip(own["right"], own["in_script"], strict=True))
+    page = (run_folder(config) / "report.html").read_text("utf-8")
+    assert "diary:person_anna" in page
+    assert "hiragana" in page
 
 
 def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: ComposeSmoke) -> None:

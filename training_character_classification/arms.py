@@ -60,6 +60,12 @@ class Arm:
         return not self.generators
 
 
+def read_all(config: Config, paths: Sequence[Path], corpus: Corpus) -> list[Manifest]:
+    """Manifests of generated images: of all classes, or of some where ``data.partial``."""
+    wanted = None if config.data.partial else corpus.characters
+    return [read_manifest(path, wanted) for path in paths]
+
+
 def generated_manifests(use_gen: Any) -> list[Path]:
     """The manifests that ``use_gen`` names.
 
@@ -161,8 +167,7 @@ def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
     Raises:
         InputError: a manifest that cannot be used, or a test writer's style in it.
     """
-    paths = generated_manifests(config.use_gen)
-    manifests = [read_manifest(path, corpus.characters) for path in paths]
+    manifests = read_all(config, generated_manifests(config.use_gen), corpus)
     for manifest in manifests:
         check_new(manifest.path, manifest.writers, held_out(corpus))
     return manifests

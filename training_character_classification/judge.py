@@ -23,7 +23,6 @@ from pathlib import Path
 from handwriting.config import Config
 from handwriting.corpus.audit import check_not_redrawn_by
 from handwriting.corpus.corpus import open_corpus
-from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import files_key, pack_manifest
 from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
@@ -32,7 +31,7 @@ from handwriting.runs.folder import run_folder
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
-from training_character_classification.arms import JUDGE, generated_manifests
+from training_character_classification.arms import JUDGE, generated_manifests, read_all
 from training_character_classification.measures import outside_judge
 from training_character_classification.measures.table import Yardstick, available, measured
 
@@ -50,7 +49,7 @@ def main(config: Config) -> Path:
     weights.require_characters(corpus.characters)
     found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))
     paths = generated_manifests(config.use_gen) or found
-    manifests = [read_manifest(path, corpus.characters) for path in paths]
+    manifests = read_all(config, paths, corpus)
     for manifest in manifests:
         check_not_redrawn_by(weights, manifest)
     inputs = {"judge": weights.path, "corpus": corpus.key,

@@ -131,6 +131,8 @@ def source_of(config: Config, known: Sequence[str]) -> Corpus:
 def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple[str, ...]:
     """The characters of ``generation.characters``, or all of the study.
 
+    Where writers may lack characters (``data.partial``), all that the generator can draw.
+
     Raises:
         InputError: one that the generator cannot draw, or a generator of other characters.
     """
@@ -138,6 +140,8 @@ def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple
     named = config.generation.characters
     characters = class_list(named) if named else corpus.characters
     drawable = weights.facts["drawable"]
+    if config.data.partial and not named:
+        return tuple(character for character in characters if character in drawable)
     unknown = [c for c in characters if c not in drawable]
     report_problems(
         "generation.characters",
