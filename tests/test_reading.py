@@ -20,8 +20,9 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import canonical
 from handwriting.images.packed import PackedImages
 from handwriting.networks.encoders import Classifier
-from handwriting.runs.weights import build, load_weights
+from handwriting.runs.weights import build, load_weights, shipped
 from handwriting.script import compose
+from handwriting.sources.strokes import draw_canonical, read_drawing
 from training_character_classification import train
 from training_character_classification.reading import Recogniser, judged, read
 
@@ -137,6 +138,16 @@ def test_characters_are_grouped_by_script_and_kanji_by_strokes() -> None:
     assert list(found.values()) == ["hiragana", "katakana", "kanji 1-5", "kanji 1-5", "kanji 16-",
                                     "kanji 6-10", "others"]  # fmt: skip
     assert {*found.values()} <= {*GROUPS}
+
+
+def test_what_ships_reads_drawings_of_all_scripts() -> None:
+    assert shipped("classifier").stat().st_size < 5e6
+    asked = "あいうえおアウオカキ永愛書海河湖語摂働龍"
+    drawn = [read_drawing(character).strokes for character in asked]
+    images = draw_canonical([(own, np.full(own.shape[:2], 0.03)) for own in drawn], 64)
+    found = read([*images])
+    assert np.mean([guesses[0][0] == c for guesses, c in zip(found, asked, strict=True)]) >= 0.9
+    assert len(Recogniser().characters) == 3057
 
 
 # Adding characters --------------------------------------------------------------------------------
