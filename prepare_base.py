@@ -18,7 +18,13 @@ from handwriting.config import Config, ModelMode, StepType
 from handwriting.errors import InputError
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.folder import run_folder
-from handwriting.runs.weights import KANJIVG, OF_CLASSES, half, load_weights, save_weights
+from handwriting.runs.weights import (
+    KANJIVG_AND_FONTS,
+    OF_CLASSES,
+    half,
+    load_weights,
+    save_weights,
+)
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import train as train_style_transfer
 
@@ -48,8 +54,7 @@ def export(kind: str, run: Path, folder: Path) -> Path:
     """Write what of a run's weights fits any characters, in float16."""
     weights = load_weights(run, kind, "the stage that makes them")
     own = {name: v for name, v in weights.state.items() if not name.startswith(OF_CLASSES)}
-    facts = {**weights.facts, **KANJIVG, "fits_any": True}
-    facts["credit"] += ", and from renders of Noto and IPAex fonts"
+    facts = {**weights.facts, **KANJIVG_AND_FONTS, "fits_any": True}
     path = folder / f"{kind}.safetensors"
     return save_weights(path, kind, weights.arguments, facts, half(own))
 

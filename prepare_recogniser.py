@@ -15,22 +15,24 @@ from pathlib import Path
 from handwriting.config import Config
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.folder import run_folder
-from handwriting.runs.weights import KANJIVG, half, load_weights, save_weights
+from handwriting.runs.weights import KANJIVG_AND_FONTS, half, load_weights, save_weights
 from handwriting.storage.json_files import read_own
 from training_character_classification import train
 
 
-@main_only
 def main(config: Config) -> Path:
-    run = train.main(config)
-    weights = load_weights(run, "classifier", "training_character_classification/train.py")
-    figures = read_own(run / "metrics.json")
-    facts = {**weights.facts, **KANJIVG, "figures": figures}
-    facts["credit"] += ", and from renders of Noto and IPAex fonts"
-    path = run_folder(config) / "classifier.safetensors"
-    save_weights(path, "classifier", weights.arguments, facts, half(weights.state))
-    print(f"{path}\n{path.stat().st_size / 1e6:.2f} MB")
+    path = export(train.main(config), run_folder(config))
+    print(f"{path}\n{path.stat().st_size / 1e6:.2f} MB", flush=True)
     return path
+
+
+@main_only
+def export(run: Path, folder: Path) -> Path:
+    """Write a run's weights in float16, with licence, credit and figures."""
+    weights = load_weights(run, "classifier", "training_character_classification/train.py")
+    facts = {**weights.facts, **KANJIVG_AND_FONTS, "figures": read_own(run / "metrics.json")}
+    path = folder / "classifier.safetensors"
+    return save_weights(path, "classifier", weights.arguments, facts, half(weights.state))
 
 
 if __name__ == "__main__":

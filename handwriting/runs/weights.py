@@ -27,6 +27,9 @@ KANJIVG = {
     "licence": "CC BY-SA 3.0",
     "credit": "learnt from drawings of KanjiVG (c) Ulrich Apel",
 }
+KANJIVG_AND_FONTS = {
+    **KANJIVG, "credit": f"{KANJIVG['credit']}, and from renders of Noto and IPAex fonts",
+}  # fmt: skip
 METADATA = "handwriting"  # one entry of JSON: the library writes several in random order
 STEPS = ".steps"  # behind a name: what one step of weights in bytes is worth, for each row
 Network = TypeVar("Network", bound=nn.Module)
