@@ -40,8 +40,7 @@ from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, git_commit, 
 Ignored = Callable[[Config], Mapping[str, str]]
 STUDY = "study"
 # What a script of this name composes: conf/<name>.yaml. All others compose the study.
-PRIMARY: dict[str, type] = {"read": Read, "add_characters": AddCharacters}
-
+PRIMARY: dict[str, type] = {STUDY: Config, "read": Read, "add_characters": AddCharacters}
 
 USAGE = """
 Settings are written key=value. conf/{primary}.yaml and handwriting/config.py have all of them with
@@ -59,20 +58,19 @@ whole studies.
 
 @cache
 def _register(primary: str = STUDY) -> dict[str, Key]:
-    """Tell Hydra the keys of a study, and those of each reader as ``data: <module>_schema``.
+    """Tell Hydra the keys of a primary configuration as ``<primary>_schema``.
+
+    A study's data has those of each reader, as ``data: <module>_schema``.
 
     Returns:
-        All of these keys; those of another primary configuration.
+        All of these keys.
     """
     store = ConfigStore.instance()
     OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
     OmegaConf.register_new_resolver("information", lambda: str(INFORMATION_DIR), replace=True)
-    if primary != STUDY:
-        store.store(name=f"{primary}_schema", node=PRIMARY[primary])
-        return known_keys(PRIMARY[primary]) | known_groups(primary)
-    store.store(name="schema", node=Config)
-    known = known_keys(Config) | known_groups()
-    for _, name, _ in pkgutil.iter_modules(readers.__path__):
+    store.store(name=f"{primary}_schema", node=PRIMARY[primary])
+    known = known_keys(PRIMARY[primary]) | known_groups(primary)
+    for _, name, _ in pkgutil.iter_modules(readers.__path__) if primary == STUDY else ():
         module = importlib.import_module(f"{readers.__name__}.{name}")
         classes = [item for item in vars(module).values() if isinstance(item, type)]
         (own,) = (c for c in classes if issubclass(c, Data) and c.__module__ == module.__name__)
@@ -122,7 +120,7 @@ def compose(typed_in: Sequence[str] = (), primary: str = STUDY) -> Any:
     """The study, or another primary configuration, with overrides, as a script would see it."""
     _, settings = checked(typed_in, _register(primary))
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return typed(hydra_compose(primary, settings), settings, PRIMARY.get(primary, Config))
+        return typed(hydra_compose(primary, settings), settings, PRIMARY[primary])
 
 
 def check_sweep(settings: Sequence[str], folder_keys: Sequence[str]) -> None:
@@ -200,7 +198,7 @@ def run_script(
         is_begun = True
         try:
             with following_starter():
-                config = typed(composed, sys.argv[1:], PRIMARY.get(primary, Config))
+                config = typed(composed, sys.argv[1:], PRIMARY[primary])
                 keys = overrides.typed_keys(HydraConfig.get().overrides.task)
                 if ignored:
                     overrides.refuse(keys, ignored(config))

@@ -102,7 +102,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:20]}..."
 
 
-def lock_folder(folder: Path, timeout_s: float | None = None) -> AbstractContextManager[object]:
+def lock_folder(folder: Path) -> AbstractContextManager[object]:
     """The first process's :class:`FolderLock` on a study's folder; others may write below it.
 
     Raises:
@@ -113,7 +113,7 @@ def lock_folder(folder: Path, timeout_s: float | None = None) -> AbstractContext
             raise InputError(
                 f"{folder} is the folder of a stage: choose another name= or runs_dir="
             )
-        return FolderLock(folder, timeout_s, below=False)
+        return FolderLock(folder, below=False)
     return nullcontext()
 
 
