@@ -16,12 +16,12 @@ from handwriting.script import run_script
 # isort: split
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from handwriting.characters.classes import class_list
 from handwriting.config import AddCharacters
@@ -33,8 +33,9 @@ from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights, build, load_weights, save_weights, shipped
-from handwriting.sources.simulated_writers import simulated
+from handwriting.runs.weights import Weights, build, save_weights
+from handwriting.sources.simulated_writers import beside_others, simulated
+from training_character_classification.reading import recogniser_weights
 
 NUM_TESTED = 10  # further simulated writers
 MAX_OTHERS = 500  # of the characters that are known already, in the test
@@ -45,7 +46,7 @@ SEED = 2_000_003  # of the writers who write; others test
 def main(config: AddCharacters) -> Path:
     if bool(config.characters) == bool(config.manifest):
         raise InputError("give either characters=澤濱 or manifest=PATH")
-    weights = load_weights(config.weights or shipped("classifier"), "classifier", "train.py")
+    weights = recogniser_weights(config.weights)
     if not weights.arguments.get("embedding_dim"):
         raise InputError(
             f"{weights.path} has no embedding: train one with classifier.embedding_dim"
@@ -56,10 +57,8 @@ def main(config: AddCharacters) -> Path:
     known: list[str] = weights.facts["characters"]
     runtime = Runtime(config.runtime)
     images = shown(config, weights)
-    if again := "".join(c for c in images.characters if c in known):
-        raise InputError(f"{weights.path} knows {again[:20]} already")
     network = runtime.freeze(build(Classifier, weights))
-    added = directions(network, images, runtime)
+    added = mean_directions(embedded(network, images, runtime), images)
     name = "head.directions.weight"
     size_px, cache_dir = images.size_px, Path(config.cache_dir)
     everyone = [*known, *images.characters]
@@ -96,17 +95,21 @@ def shown(config: AddCharacters, weights: Weights) -> PackedImages:
             raise InputError(f"{manifest.path}: {weights.path} knows all of its characters already")
         return images.of(new)
     characters = class_list(config.characters or "")
+    if again := "".join(c for c in characters if c in weights.facts["characters"]):
+        raise InputError(f"{weights.path} knows {again[:20]} already")
     images = simulated(characters, config.num_writers, 1, SEED, size_px, cache_dir)
-    return replace(images, writer_names=tuple(f"simulated:{w}" for w in images.writer_names))
+    return beside_others(images)
 
 
-def directions(network: Classifier, images: PackedImages, runtime: Runtime) -> torch.Tensor:
-    """The mean direction of each character's images, (K, D), as long as a known one's is."""
-    embedding = torch.nn.Sequential(network.encoder, network.embedding)
-    embedded = F.normalize(outputs(embedding, images, runtime))
-    means = torch.stack([embedded[images.labels == i].mean(dim=0)
-                         for i in range(len(images.characters))])  # fmt: skip
-    return F.normalize(means)
+def embedded(network: Classifier, images: PackedImages, runtime: Runtime) -> Tensor:
+    """What a recogniser embeds N images as, (N, D) of length 1."""
+    return F.normalize(outputs(nn.Sequential(network.encoder, network.embedding), images, runtime))
+
+
+def mean_directions(embedded: Tensor, images: PackedImages) -> Tensor:
+    """The mean direction of each character's images (N, D) of length 1: (K, D) of length 1."""
+    sums = torch.zeros(len(images.characters), embedded.shape[1])
+    return F.normalize(sums.index_add_(0, torch.from_numpy(images.labels), embedded))
 
 
 def share_read(

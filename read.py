@@ -18,8 +18,6 @@ from handwriting.script import run_script
 import json
 from pathlib import Path
 
-import numpy as np
-
 from handwriting.config import Read
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
@@ -27,7 +25,7 @@ from handwriting.images.packed import in_parts, pack_manifest
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
-from training_character_classification.reading import Recogniser, judged, read
+from training_character_classification.reading import Recogniser, judged, mistakes_of, read
 from training_character_classification.report.plots import images_with_captions
 
 MAX_SHOWN = 100  # misread images on a sheet
@@ -66,10 +64,7 @@ def read_labelled(config: Read, path: str) -> None:
     ]  # fmt: skip
     print(text_table(rows))
     if config.sheet:
-        wrong = np.flatnonzero(guesses != images.labels)[:MAX_SHOWN]
-        names = recogniser.characters
-        captions = [f"{names[images.labels[i]]}→{names[guesses[i]]}" for i in wrong]
-        shown = [*zip(images.images[wrong], captions, strict=True)]
+        shown = mistakes_of(guesses, images, MAX_SHOWN)
         tens = {str(i + 1): shown[i : i + 10] for i in range(0, len(shown), 10)}
         images_with_captions(tens or {"": []}, Path(config.sheet))
     result = {

@@ -32,9 +32,9 @@ from handwriting.networks.encoders import Classifier
 from handwriting.runs.inference import outputs
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights, shipped
-from handwriting.sources.handwritten_strokes import MODEL_RADIUS
+from handwriting.sources.handwritten_strokes import SIZE_PX, model_of
 from handwriting.sources.simulated_writers import simulated
-from handwriting.sources.strokes import draw_canonical, read_drawing
+from training_character_classification.reading import judged
 from training_clip.model import Clip
 from training_clip.retrieval import ImageTower, class_embeddings
 
@@ -55,7 +55,9 @@ def main() -> None:
     arguments = parser.parse_args()
     characters, unseen = class_list("all"), class_list(arguments.unseen)
     runtime = Runtime(RuntimeConfig(num_threads=1))
-    images = pack_manifest(read_manifest(arguments.manifest), 64, arguments.cache).of(characters)
+    images = pack_manifest(read_manifest(arguments.manifest), SIZE_PX, arguments.cache).of(
+        characters
+    )
     is_unseen = np.isin(np.array(characters)[images.labels], unseen)
     others = np.random.default_rng(0).permutation(np.flatnonzero(~is_unseen))[: arguments.limit]
     asked = {"unseen": images.select(is_unseen), "seen": images.select(np.sort(others))}
@@ -73,15 +75,13 @@ def main() -> None:
         weights = load_weights(arguments.recogniser, "classifier", "prepare_recogniser.py")
         recogniser = runtime.freeze(build(Classifier, weights))
         new = pictures.of(unseen)
-        directions = add_characters.directions(recogniser, new, runtime)
+        own = add_characters.embedded(recogniser, new, runtime)
         known = F.normalize(recogniser.head.directions.weight.cpu())
-        order = [*weights.facts["characters"], *unseen]
-        embedding = torch.nn.Sequential(recogniser.encoder, recogniser.embedding)
-        every = torch.cat([known, directions])
+        every = torch.cat([known, add_characters.mean_directions(own, new)])
         for name, part in asked.items():
-            own = part.of(order)
-            similarity = F.normalize(outputs(embedding, own, runtime)) @ every.T
-            result |= shares(f"recogniser_{name}", similarity, own)
+            images = part.of([*weights.facts["characters"], *unseen])
+            similarity = add_characters.embedded(recogniser, images, runtime) @ every.T
+            result |= shares(f"recogniser_{name}", similarity, images)
     print(json.dumps(result))
 
 
@@ -93,30 +93,20 @@ def prototypes_of(
     structure = Structure()
     texts = class_texts(structure, characters, characters, Vocabulary(tuple(vocabulary)))
     text = class_embeddings(network, texts.to(runtime.device), runtime).cpu()
-    tower = ImageTower(network)
-    drawn = [(own, np.full(own.shape[:2], MODEL_RADIUS)) for own in strokes_of(characters)]
-    drawing = outputs(tower, as_packed(draw_canonical(drawn, pictures.size_px), pictures), runtime)
-    by_hand = outputs(tower, pictures, runtime)
-    sums = torch.zeros_like(text).index_add_(0, torch.from_numpy(pictures.labels), by_hand)
-    hands = F.normalize(sums)
-    return {"text": text, "drawing": drawing, "hands": hands, "both": F.normalize(text + hands)}
-
-
-def strokes_of(characters: tuple[str, ...]) -> list[Any]:
-    return [read_drawing(character).strokes for character in characters]
-
-
-def as_packed(images: Any, like: PackedImages) -> PackedImages:
-    """One image of each character."""
-    labels = np.arange(len(images))
-    return replace(like, images=images, labels=labels, writers=0 * labels)
+    tower, labels = ImageTower(network), np.arange(len(characters))
+    models = np.stack([model_of(character).image for character in characters])
+    drawings = replace(pictures, images=models, labels=labels, writers=0 * labels)
+    hands = add_characters.mean_directions(outputs(tower, pictures, runtime), pictures)
+    return {
+        "text": text, "drawing": outputs(tower, drawings, runtime), "hands": hands,
+        "both": F.normalize(text + hands),
+    }  # fmt: skip
 
 
 def shares(name: str, scores: Tensor, images: PackedImages) -> dict[str, float]:
     """The shares of images (N,) whose character has the highest score, or is among five."""
-    found = scores.topk(5, dim=1).indices == torch.from_numpy(images.labels)[:, None]
-    return {name: float(found[:, 0].float().mean()),
-            f"{name}_in_five": float(found.any(dim=1).float().mean())}  # fmt: skip
+    table, _ = judged([scores], images)
+    return {name: float(table["right"].mean()), f"{name}_in_five": float(table["in_five"].mean())}
 
 
 if __name__ == "__main__":

@@ -340,7 +340,7 @@ class CharacterClassification(Training):
     learning_rate: LearningRate = 2e-3
     network: str = "small_resnet"
     width: Channels = 32  # channels of small_resnet's first stage
-    # Numbers whose direction tells the class: less weights where classes are many, and classes can
+    # Numbers whose direction tells the class: fewer weights where classes are many, and classes can
     # be added; null: a linear layer on all features
     embedding_dim: Channels | None = None  # of an embedding
     weight_decay: Annotated[float, Within(0, 10)] = 0.05  # of AdamW

@@ -22,6 +22,7 @@ from handwriting.storage.json_files import read_json
 from training_character_classification import test, train
 from training_character_classification.arms import judge_arm
 from training_character_classification.measures import outside_judge
+from training_character_classification.reading import mistakes_of
 
 ARMS = ("real/seed_0", "real/seed_1", "real+fonts+classical/seed_0")
 
@@ -119,7 +120,7 @@ def test_the_first_mistakes_are_shown_with_what_was_read(study: ComposeSmoke) ->
     guesses = images.labels.copy()
     wrong = [0, 1, *range(3, len(images))]
     guesses[wrong] = (guesses[wrong] + 1) % len(SMOKE)
-    shown = test.mistakes_of(guesses, images)
+    shown = mistakes_of(guesses, images, test.NUM_MISTAKES)
     assert len(shown) == test.NUM_MISTAKES
     for (image, caption), i in zip(shown, wrong, strict=False):
         assert (image == images.images[i]).all()

@@ -1,9 +1,11 @@
 """Read characters: with the recogniser that ships, or with any that was trained here.
 
-from training_character_classification.reading import read
+    from training_character_classification.reading import read
 
-read(["a.png", "b.png"])               # [[("愛", .93), ("受", .02), ...], ...]
-read([scan[:64, 64:128]], characters="hiragana")
+    read(["a.png", "b.png"])               # [[("愛", .93), ("受", .02), ...], ...]
+    read([scan[:64, 64:128]], characters="hiragana")
+
+What recognisers read of labelled images is judged here, too.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,11 +28,16 @@ from handwriting.images.reading import read_canonical
 from handwriting.networks.encoders import Classifier
 from handwriting.runs.inference import output
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import build, load_weights, shipped
+from handwriting.runs.weights import Weights, build, load_weights, shipped
 from training_character_classification.measures.quality import writers_of
 
 NUM_GUESSES = 5
-KIND = "classifier"
+
+
+def recogniser_weights(path: Path | str | None) -> Weights:
+    """The weights of a recogniser or its run folder; None: those that ship."""
+    made_by = "training_character_classification/train.py"
+    return load_weights(path or shipped("classifier"), "classifier", made_by)
 
 
 class Recogniser:
@@ -53,9 +60,7 @@ class Recogniser:
         self, path: Path | str | None = None, characters: str | None = None,
         config: RuntimeConfig | None = None,
     ) -> None:  # fmt: skip
-        weights = load_weights(
-            path or shipped(KIND), KIND, "training_character_classification/train.py"
-        )
+        weights = recogniser_weights(path)
         known: list[str] = weights.facts["characters"]
         self.characters = class_list(characters) if characters else tuple(known)
         unknown = [c for c in self.characters if c not in known]
@@ -73,7 +78,7 @@ class Recogniser:
     def scores(self, images: Iterable[Uint8]) -> Iterator[Tensor]:
         """The logits of images, (B, K) for each part (B, H, W) of canonical ones."""
         for part in images:
-            yield output(self._network, np.ascontiguousarray(part), self._runtime)[:, self._classes]
+            yield output(self._network, part, self._runtime)[:, self._classes]
 
 
 def read(
@@ -142,3 +147,15 @@ def judged(scores: Iterable[Tensor], images: PackedImages) -> tuple[pd.DataFrame
     index = pd.MultiIndex.from_arrays([writers_of(images), shown])
     table = pd.DataFrame({name: found.numpy() for name, found in columns.items()}, index)
     return table, best[:, 0].numpy()
+
+
+def mistakes_of(guesses: Int64, images: PackedImages, most: int) -> list[tuple[Uint8, str]]:
+    """The first images that were read wrongly, each with what was written and what was read.
+
+    Args:
+        guesses: (N,) the first ones.
+        most: images.
+    """
+    wrong = np.flatnonzero(guesses != images.labels)[:most]
+    names = images.characters
+    return [(images.images[i], f"{names[images.labels[i]]}→{names[guesses[i]]}") for i in wrong]

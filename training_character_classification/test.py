@@ -26,9 +26,8 @@ from handwriting.config import Config
 from handwriting.corpus.audit import FACTS, check_new, check_not_redrawn_by
 from handwriting.corpus.corpus import Corpus, check_new_images, open_corpus, require_test_writers
 from handwriting.errors import InputError
-from handwriting.images.canonical import Uint8
 from handwriting.images.manifest import read_manifest
-from handwriting.images.packed import Int64, PackedImages, files_key, pack_manifest
+from handwriting.images.packed import PackedImages, files_key, pack_manifest
 from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import text_table
@@ -43,7 +42,7 @@ from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE, Arm
 from training_character_classification.measures import outside_judge
-from training_character_classification.reading import judged
+from training_character_classification.reading import judged, mistakes_of
 from training_character_classification.report.plots import images_with_captions, per_character_bars
 from training_character_classification.report.results import (
     COLUMNS,
@@ -93,7 +92,7 @@ def main(config: Config) -> Path:
         found = recogniser_result(arm, people, seed, read, scores.macro_f1, scores.confusions)
         results.append(found)
         per_writer = read["right"].groupby(level=0, sort=False).mean()
-        mistakes[f"{arm}/seed_{seed}"] = mistakes_of(guesses, images)
+        mistakes[f"{arm}/seed_{seed}"] = mistakes_of(guesses, images, NUM_MISTAKES)
         metrics[f"{arm}/seed_{seed}"] = {
             "accuracy": per_writer.mean(),
             "interval": interval(per_writer.to_numpy()),
@@ -118,13 +117,6 @@ def main(config: Config) -> Path:
     found = {"images": len(images), "of": whose, "recognisers": metrics}
     made = ("results.json", "outside.json", "table.txt", "per_character.png", "mistakes.png")
     return run.finish(found, [run.folder / name for name in made])
-
-
-def mistakes_of(guesses: Int64, images: PackedImages) -> list[tuple[Uint8, str]]:
-    """The first images that were read wrongly, each with what was written and what was read."""
-    wrong = np.flatnonzero(guesses != images.labels)[:NUM_MISTAKES]
-    names = images.characters
-    return [(images.images[i], f"{names[images.labels[i]]}→{names[guesses[i]]}") for i in wrong]
 
 
 def read_from_outside(images: PackedImages) -> list[dict[str, Any]]:

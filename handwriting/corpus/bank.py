@@ -115,8 +115,6 @@ class Mixture:
         source_of = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts)])
         group_of = source_of.to(device) * self._num_classes + self.bank.labels
         self._groups = Groups(group_of, self._num_classes * len(parts))
-        self._has = self._groups.counts.view(len(parts), -1).bool()  # (sources, classes)
-        self._characters = corpus.characters
 
     def line_drawings(self, cache_dir: Path) -> ImageBank:
         """The line drawings of the bank's images, in their order: made once for each source."""
@@ -139,7 +137,7 @@ class Mixture:
         """
         weights = tuple(float(shares.get(name, 0)) for name in self.names)
         if weights not in self._weights:  # sent once: the host waits for what it sends
-            self._weights[weights] = self._class_weights(weights).to(labels.device)
+            self._weights[weights] = self._class_weights(weights, shares).to(labels.device)
         own = self._weights[weights]
         if own.dim() == 1:
             source = rng.choice(own, len(labels))
@@ -149,17 +147,18 @@ class Mixture:
             source = (unit >= bounds[:, :-1]).sum(dim=1)
         return self._groups.pick(source * self._num_classes + labels, rng.rand(len(labels)))
 
-    def _class_weights(self, weights: tuple[float, ...]) -> Tensor:
+    def _class_weights(self, weights: tuple[float, ...], shares: Mapping[str, float]) -> Tensor:
         """The sources' weights: (S,) where each has every class, (C, S) where one lacks some."""
         every = torch.tensor(weights)
         if not (every > 0).any():
-            raise InputError(f"shares: none for {', '.join(self.names)}")
-        has = self._has.cpu()
+            raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
+        has = self._groups.counts.view(len(weights), -1).bool().cpu()  # (S, C)
         of_seen = has[every > 0][:, self._seen.cpu()]
         if of_seen.all():
             return every
         if not of_seen.any(dim=0).all():
-            absent = [self._characters[i] for i in self._seen[~of_seen.any(dim=0)].tolist()]
+            characters = self._parts[0].characters
+            absent = [characters[i] for i in self._seen.cpu()[~of_seen.any(dim=0)].tolist()]
             used = [name for name, weight in zip(self.names, weights, strict=True) if weight > 0]
             shown = " ".join(absent[:MAX_NAMED]) + " ..." * (len(absent) > MAX_NAMED)
             raise InputError(f"{' and '.join(used)}: no image of {shown}")

@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -108,9 +108,7 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
             characters, data.num_simulated_writers, 1, SIMULATED_SEED + data.split_seed, size_px,
             cache_dir,
         )  # fmt: skip
-        # Other people than the writers of the same number in a simulated study.
-        names = tuple(f"simulated:{name}" for name in simulated.writer_names)
-        simulated = replace(simulated, writer_names=names)
+        simulated = simulated_writers.beside_others(simulated)
     if data.is_real and isinstance(data, DividedReader):  # ETL has its sheets from its preparation
         for name, images in splits.parts.items():
             sheet = cache_dir / "sheets" / content_key(FORM, splits.key, asdict(data), size_px)

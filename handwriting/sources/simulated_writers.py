@@ -380,6 +380,12 @@ def simulated(
     )
 
 
+def beside_others(images: PackedImages) -> PackedImages:
+    """Simulated writers with names that those of a simulated study do not have."""
+    names = tuple(f"simulated:{name}" for name in images.writer_names)
+    return replace(images, writer_names=names)
+
+
 def write_corpus(folder: Path, packed: PackedImages) -> Manifest:
     """Write packed images as PNG files in ``U+XXXX/`` folders, with a manifest."""
     entries = []
