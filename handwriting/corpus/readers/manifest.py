@@ -14,6 +14,8 @@ from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import PackedImages, concatenate, files_key, pack_manifest
 from handwriting.storage.keys import content_key
 
+MAX_NAMED = 20  # characters that are no classes
+
 
 @dataclass
 class ManifestData(DividedReader):
@@ -38,7 +40,7 @@ class ManifestData(DividedReader):
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         if not self.manifest:
             raise InputError("data=manifest needs data.manifest=path/to/manifest.json")
-        own, tests = self._manifests()
+        own, tests, others = self._manifests()
         check_splits({**own, **{str(one.path): one for one in tests}})
         first = own["train"]
         characters = class_list(self.characters) if self.characters else first.characters
@@ -53,17 +55,12 @@ class ManifestData(DividedReader):
         else:
             splits = self._by_writer(first, packed(first))
         test = concatenate([splits.test, *map(packed, tests)])
-        chosen = [*([self.manifest] if self.partial else []), *self.tests.values()]
-        shown = (c for path in chosen for c in read_manifest(path).characters)
-        others = "".join(dict.fromkeys(c for c in shown if c not in characters))
-        unused = [
-            splits.unused,
-            f"{others[:20]}{'...' * (len(others) > 20)}, which are no classes,",
-        ]
+        cut = "..." if len(others) > MAX_NAMED else ""
+        unread = f"{others[:MAX_NAMED]}{cut}, which are no classes," if others else ""
         keys = [files_key(one) for one in (*own.values(), *tests)]
         return replace(
             splits, test=test, key=keys[0] if len(keys) == 1 else content_key(keys),
-            unused=" and ".join(filter(None, unused[: 1 + bool(others)])),
+            unused=" and ".join(filter(None, [splits.unused, unread])),
         )  # fmt: skip
 
     def _by_writer(self, manifest: Manifest, everyone: PackedImages) -> Splits:
@@ -81,37 +78,40 @@ class ManifestData(DividedReader):
                 f"wrote everything and nobody is to be tested: {NOBODY_TESTED}",
             )
         names_from = manifest.names_from or "nowhere: all are taken to be by one person"
-        where = str(self.manifest)
-        return self.divided(everyone, self.split_seed, where, names_from)
+        return self.divided(everyone, self.split_seed, str(self.manifest), names_from)
 
     def image_names(self, split: str) -> list[str]:
-        own, tests = self._manifests()
+        own, tests, _ = self._manifests()
         found = [own.get(split, own["train"]), *(tests if split == "test" else ())]
         return [entry.file for one in found for entry in one.entries]
 
-    def _manifests(self) -> tuple[dict[str, Manifest], list[Manifest]]:
-        """The manifest that is divided as train, or all three; and the further tests."""
+    def _manifests(self) -> tuple[dict[str, Manifest], list[Manifest], str]:
+        """The manifest that is divided as train, or all three; the further tests; what is left out.
+
+        The last are characters that are no classes, where writers may lack some and in the tests.
+        """
         assert self.manifest
         wanted = class_list(self.characters) if self.characters else None
-        if wanted and self.partial:
-            first = _within(read_manifest(self.manifest), wanted, chosen=True)
-        else:
-            first = read_manifest(self.manifest, wanted)
-        characters = wanted or first.characters
+        is_partial = bool(wanted) and self.partial
+        whole = read_manifest(self.manifest, None if is_partial else wanted)
+        characters = wanted or whole.characters
 
-        def tested(path: str) -> Manifest:
-            return _within(read_manifest(path), characters, chosen=bool(wanted))
+        def within(manifest: Manifest) -> Manifest:
+            return _within(manifest, characters, chosen=bool(wanted))
 
-        own = {"train": first}
+        own = {"train": within(whole) if is_partial else whole}
         if self.validation_manifest and self.test_manifest:
-            own["validation"] = tested(self.validation_manifest)
-            own["test"] = tested(self.test_manifest)
-        others = []
-        for name, path in self.tests.items():
-            manifest = tested(path)
-            entries = [replace(e, writer=f"{name}:{e.writer}") for e in manifest.entries]
-            others.append(replace(manifest, entries=tuple(entries)))
-        return own, others
+            own["validation"] = within(read_manifest(self.validation_manifest))
+            own["test"] = within(read_manifest(self.test_manifest))
+        further = {name: read_manifest(path) for name, path in self.tests.items()}
+        tests = []
+        for name, manifest in further.items():
+            kept = within(manifest)
+            entries = [replace(e, writer=f"{name}:{e.writer}") for e in kept.entries]
+            tests.append(replace(kept, entries=tuple(entries)))
+        read = [*([whole] if is_partial else []), *further.values()]
+        shown = (character for manifest in read for character in manifest.characters)
+        return own, tests, "".join(dict.fromkeys(c for c in shown if c not in characters))
 
 
 def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:
