@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from handwriting.reports.scores import score, worst_tenth
 from handwriting.reports.statistics import (
     Float64,
+    accuracy_interval,
     holm,
     interval,
     sign_flip_p,
@@ -81,6 +82,15 @@ def test_an_interval_covers_as_often_as_it_says(num_writers: int) -> None:
 def test_equal_writers_have_no_spread_and_one_writer_has_no_interval() -> None:
     assert interval(np.full(5, 0.25)) == (0.25, 0.25)
     assert interval(np.array([0.9])) is None
+    assert accuracy_interval(np.array([0.9])) is None
+
+
+def test_an_interval_of_accuracies_ends_where_accuracies_do() -> None:
+    few = np.array([0.9, 1.0, 1.0])
+    low, high = interval(few)
+    assert high > 1
+    assert accuracy_interval(few) == (low, 1)
+    assert accuracy_interval(1 - few) == (0, pytest.approx(1 - low))
 
 
 def test_an_interval_is_students() -> None:

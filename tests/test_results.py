@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from handwriting.reports.statistics import interval
+from handwriting.reports.statistics import accuracy_interval, interval
 from handwriting.storage.json_files import read_json
 from training_character_classification.arms import Arm
 from training_character_classification.report.results import (
@@ -164,7 +164,7 @@ def test_an_accuracy_is_the_mean_over_writers_each_over_seeds() -> None:
     second = recogniser(CONTROL, {"anna": 0.4, "chie": 0.6}, seed=1)
     found = found_by(first, {**second, "macro_f1": 0.6})[CONTROL, 1]
     assert found.accuracy == pytest.approx((0.3 + 0.9 + 0.6) / 3)
-    assert found.interval == pytest.approx(interval(np.array([0.3, 0.9, 0.6])))
+    assert found.interval == pytest.approx(accuracy_interval(np.array([0.3, 0.9, 0.6])))
     assert found.macro_f1 == pytest.approx(0.55)
     assert (found.num_seeds, found.num_writers) == (2, 3)
 

@@ -32,7 +32,7 @@ from handwriting.networks.encoders import Classifier
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
-from handwriting.reports.statistics import interval, interval_text
+from handwriting.reports.statistics import accuracy_interval, interval_text
 from handwriting.runs.folder import run_folder
 from handwriting.runs.inference import batch_outputs
 from handwriting.runs.run import Run
@@ -95,7 +95,7 @@ def main(config: Config) -> Path:
         mistakes[f"{arm}/seed_{seed}"] = mistakes_of(guesses, images, NUM_MISTAKES)
         metrics[f"{arm}/seed_{seed}"] = {
             "accuracy": per_writer.mean(),
-            "interval": interval(per_writer.to_numpy()),
+            "interval": accuracy_interval(per_writer.to_numpy()),
             "per_writer": per_writer.tolist(),
             "writers": per_writer.index.tolist(),
             **asdict(scores),

@@ -30,6 +30,12 @@ def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
     return mean - half, mean + half
 
 
+def accuracy_interval(accuracies: Float64) -> Bounds | None:
+    """The 95 % :func:`interval` of a mean accuracy, as far as it lies in [0, 1]."""
+    bounds = interval(accuracies)
+    return bounds and (max(bounds[0], 0.0), min(bounds[1], 1.0))
+
+
 def verdict(gain_interval: Bounds | None) -> str:
     """What a corrected interval of a gain over the control shows.
 

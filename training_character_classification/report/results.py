@@ -21,7 +21,15 @@ import pandas as pd
 
 from handwriting.characters.groups import GROUPS, KANA, group_of
 from handwriting.reports.scores import worst_tenth
-from handwriting.reports.statistics import ALPHA, Bounds, Float64, holm, interval, sign_flip_p
+from handwriting.reports.statistics import (
+    ALPHA,
+    Bounds,
+    Float64,
+    accuracy_interval,
+    holm,
+    interval,
+    sign_flip_p,
+)
 from handwriting.storage.atomic import write_text
 from training_character_classification.arms import Arm
 
@@ -228,7 +236,7 @@ def compare(
                 people,
                 is_ranked,
                 accuracy=float(per_writer.mean()),
-                interval=interval(per_writer),
+                interval=accuracy_interval(per_writer),
                 macro_f1=float(np.mean(results.macro_f1[place])),
                 worst_tenth=worst_tenth(means(paired(results.by_character, place))[:, 0]),
                 num_seeds=_num_seeds(own),
