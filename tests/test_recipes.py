@@ -156,6 +156,29 @@ def test_a_class_bank_draws_classes_by_weight_and_their_images_alike(
         counts = torch.bincount(drawn, minlength=len(packed))[classes.labels == label].float()
         assert float(counts.std() / counts.mean()) < 0.1
     assert len(classes.draw(0, rng)) == 0
+    without = ClassBank(corpus.fonts.select(corpus.fonts.labels != 3), torch.device("cpu"), weights)
+    drawn = torch.bincount(without.labels[without.draw(20000, rng)], minlength=6) / 20000
+    np.testing.assert_allclose(drawn, np.array([4.0, 1, 0, 0, 2, 1]) / 8, atol=0.02)
+
+
+def test_kana_are_drawn_as_often_as_the_recipe_says(
+    arm: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: Counter[bool] = Counter()
+    draw = ClassBank.draw
+
+    def noted(self: ClassBank, size: int, generator: torch.Generator) -> Tensor:
+        indices = draw(self, size, generator)
+        seen.update(SMOKE[label] in "あシツ" for label in self.labels[indices].tolist())
+        return indices
+
+    monkeypatch.setattr(ClassBank, "draw", noted)
+    many = ("classifier.batch_size=500", "classifier.use_fonts=true", "gen_ratio=0.5")
+    train.main(arm("classifier.kana=8", *many))
+    assert seen[True] / seen.total() == pytest.approx(8 * 3 / (8 * 3 + 3), abs=0.03)
+    drawn = seen.total()
+    train.main(arm("classifier.kana=1", *many))
+    assert seen.total() == drawn  # every image equally often: no bank of classes
 
 
 def test_generated_images_are_drawn_by_the_confusion_of_the_control(

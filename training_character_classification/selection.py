@@ -1,13 +1,16 @@
-"""How often each class is drawn among generated images: by what the control confuses.
+"""How often each class is drawn: kana more often than kanji, or what the control confuses.
 
 Confused characters are found by a network that saw neither a generated image nor anybody who
 validates or tests.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from handwriting.characters.groups import KANA, script_of
 from handwriting.config import Config
 from handwriting.corpus.audit import check_new, held_out
 from handwriting.corpus.bank import Groups, ImageBank
@@ -80,13 +83,22 @@ def class_weights(likelihoods: Float64) -> Float64:
     return 0.5 / len(confused) + 0.5 * confused / confused.sum()
 
 
+def kana_weights(characters: Sequence[str], weight: float) -> Float64:
+    """The weights (K,) of classes of which a kana is drawn ``weight`` times as often as another."""
+    return np.where([script_of(c) in KANA for c in characters], weight, 1.0)
+
+
 class ClassBank(ImageBank):
-    """A bank that draws a class by its weight of (K,), then any image of the class."""
+    """A bank that draws a class by its weight of (K,), then any image of the class.
+
+    Classes without images are never drawn.
+    """
 
     def __init__(self, packed: PackedImages, device: torch.device, weights: Float64) -> None:
         super().__init__(packed, device)
         self._by_class = Groups(self.labels, len(weights))
-        self._bounds = torch.from_numpy(np.cumsum(weights) / np.sum(weights)).to(device)
+        present = np.where(self._by_class.counts.cpu().numpy() > 0, weights, 0)
+        self._bounds = torch.from_numpy(np.cumsum(present) / np.sum(present)).to(device)
 
     def draw(self, size: int, rng: torch.Generator) -> Tensor:
         """(size,) indices, every image of a class equally likely."""

@@ -53,11 +53,17 @@ def main(config: Config) -> Path:
         settings.batch_size, config.gen_ratio, settings.use_real, len(sources)
     )
     runtime = Runtime(config.runtime)
-    banks = [ImageBank(source, runtime.device) for source in sources]
+    kana = selection.kana_weights(corpus.characters, settings.kana)
+    weights = [kana if settings.kana != 1 else None for _ in sources]
     if control:
-        weights = selection.class_weights(selection.confusion(control, corpus.validation, runtime))
+        confused = selection.confusion(control, corpus.validation, runtime)
         first = len(sources) - len(manifests)  # generated images come last
-        banks[first:] = [selection.ClassBank(s, runtime.device, weights) for s in sources[first:]]
+        weights[first:] = [kana * selection.class_weights(confused)] * len(manifests)
+    banks = [
+        ImageBank(source, runtime.device) if own is None
+        else selection.ClassBank(source, runtime.device, own)
+        for source, own in zip(sources, weights, strict=True)
+    ]  # fmt: skip
     run.begin()
 
     rng = runtime.seed(config.seed)  # after the control: equal first weights for all recipes
