@@ -21,6 +21,7 @@ from handwriting.errors import InputError
 from handwriting.images.packed import LazyImages, PackedImages
 from handwriting.runs.folder import run_folder
 from handwriting.sources.fonts import find_fonts
+from handwriting.sources.glyphs import font_images
 from handwriting.storage.json_files import plain, read_json
 from handwriting.storage.places import CONFIG_DIR
 
@@ -116,7 +117,7 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
     found = {name for names in writers(corpus) for name in names}
     assert found == {f"hand:{face.path.stem}" for face in faces[:3]}
     both = replace(config, fonts=replace(config.fonts, folders=[str(faces[0].path)]))
-    with pytest.raises(InputError, match=f"{faces[0].path} is in hand 1 .* and in fonts"):
+    with pytest.raises(InputError, match=f"{faces[0].path} is in hand:.* and in fonts"):
         open_corpus(both)
 
 
@@ -204,6 +205,21 @@ def test_further_manifests_have_other_people_and_other_images(
     assert open_corpus(smoke(*given, f"+data.tests.diary={other}"))  # another of that name
     with pytest.raises(InputError, match=r"a leak: (.|\n)*U\+6728"):
         open_corpus(smoke(*given, f"+data.tests.diary={own}"))
+
+
+def test_fonts_are_tested_like_people(
+    write_images: Write, smoke: ComposeSmoke, cache_dir: Path
+) -> None:
+    faces = find_fonts()
+    given = [*OWN, f"data.manifest={write_images()}", f"+data.tests.brush='{faces[0].path}'"]
+    with pytest.raises(InputError, match=f"{faces[0].path} is in brush .* and in fonts"):
+        open_corpus(smoke(*given))
+    others = "fonts.packages=[]", f"fonts.folders=['{faces[1].path}']"
+    corpus = open_corpus(smoke(*given, *others, f"fonts.reference='{faces[1].family}'"))
+    assert not corpus.is_real
+    assert "brush" in corpus.test.present_writers()
+    drawn, _ = font_images(faces[:1], corpus.characters, 16, cache_dir)
+    np.testing.assert_array_equal(corpus.test.by(["brush"]).images[:], drawn.images[:])
 
 
 def test_training_writers_may_lack_characters_where_that_is_said(

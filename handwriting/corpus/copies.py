@@ -158,7 +158,7 @@ def check_copies(
     def describe(name: str, row: int) -> str:
         part, number = parts[name], LazyImages.of(parts[name].images).numbers[row]
         who = part.writer_names[part.writers[row]] or "nobody known"
-        path = f" ({files[name][number]})" if files[name] else ""
+        path = f" ({files[name][number]})" if number < len(files[name]) else ""
         return f"{part.characters[part.labels[row]]} by {who} in {name}{path}"
 
     leaks, told = [], []

@@ -44,7 +44,7 @@ class Corpus:
     test: PackedImages
     fonts: PackedImages
     simulated: PackedImages | None  # beside real ones
-    is_real: bool  # whether people wrote it
+    is_real: bool  # whether people wrote all of it
     names_from: str  # what says whose the images of the splits are
     key: str  # of the files behind it; the configuration is not part of it
     hands: tuple[Hand, ...] = ()  # of files, where they stand in place of a study
@@ -116,13 +116,13 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     unseen = _choose_unseen(characters, data)
     files = [(face.name, face.path.is_file() and quick_stamp(face.path)) for face in faces]
     corpus = Corpus(
-        characters, unseen, train, splits.validation, splits.test, renders, simulated, data.is_real,
-        splits.names_from,
+        characters, unseen, train, splits.validation, splits.test, renders, simulated,
+        data.is_real and not splits.has_stand_ins, splits.names_from,
         key=content_key(FORM, DRAWING, simulated_writers.VERSION, splits.key, files),
     )  # fmt: skip
     parts = corpus.splits | ({"simulated": simulated} if simulated else {})
     key = type(data).__name__, asdict(data), size_px, corpus.key
-    check_copies(parts, data.is_real, data.image_names, cache_dir, *key)
+    check_copies(parts, corpus.is_real, data.image_names, cache_dir, *key)
     return corpus
 
 

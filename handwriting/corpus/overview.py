@@ -39,7 +39,8 @@ def write_overview(
     if len(odd):
         files, numbers = image_names(), LazyImages.of(images.images).numbers
         shown = [
-            f"  {files[numbers[i]]} ({images.characters[images.labels[i]]})"
+            f"  {files[numbers[i]] if numbers[i] < len(files) else 'a font'} "
+            f"({images.characters[images.labels[i]]})"
             for i in odd[:MAX_NAMED]
         ]
         more = [f"  ... and {len(odd) - MAX_NAMED} more"] if len(odd) > MAX_NAMED else []

@@ -30,6 +30,7 @@ class Splits:
     key: str = ""  # of the files behind the images, "" where there are none
     names_from: str = "its reader"  # what says whose the images are
     unused: str = ""  # who is in none of them
+    has_stand_ins: bool = False  # fonts are tested beside people
 
     @property
     def parts(self) -> dict[str, PackedImages]:
@@ -116,7 +117,7 @@ class Reader(Data, ABC):
         return []
 
     def image_names(self, split: str) -> Sequence[str]:
-        """Where each image of a split was found, as numbered when packed; empty: in no file."""
+        """Where images of a split were found, as numbered when packed; further ones: in no file."""
         return []
 
 

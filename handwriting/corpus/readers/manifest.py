@@ -1,6 +1,6 @@
 """The user's own images: a manifest that is split by writer, or one manifest per split.
 
-Further manifests may hold people who are tested only.
+Further manifests may hold people who are tested only, and fonts may be tested like people.
 """
 
 from dataclasses import dataclass, field, replace
@@ -8,10 +8,17 @@ from pathlib import Path
 
 from handwriting.characters.classes import class_list, letter, named
 from handwriting.config import Fonts, Natural
+from handwriting.corpus.readers.handwritten_fonts import font_hands
 from handwriting.corpus.splits import NOBODY_TESTED, DividedReader, Splits, check_splits
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
-from handwriting.images.packed import PackedImages, concatenate, files_key, pack_manifest
+from handwriting.images.packed import (
+    PackedImages,
+    concatenate,
+    files_key,
+    pack_manifest,
+    pixels_key,
+)
 from handwriting.storage.keys import content_key
 
 MAX_NAMED = 20  # characters that are no classes
@@ -29,13 +36,13 @@ class ManifestData(DividedReader):
     validation_manifest: str | None = None  # null: split `manifest` by writer
     test_manifest: str | None = None
     # Further manifests by name. Their people are others, whatever they are called there: they are
-    # tested, too, as name:writer
+    # tested, too, as name:writer. A font, or a folder of them, is a stand-in for a person
     tests: dict[str, str] = field(default_factory=dict)
 
     def files(self) -> list[Path]:
         paths = (self.manifest, self.validation_manifest, self.test_manifest, *self.tests.values())
-        manifests = [Path(path) for path in paths if path]
-        return [*manifests, *(path.with_name("writers.json") for path in manifests)]
+        files = [Path(path) for path in paths if path]
+        return [*files, *(path.with_name("writers.json") for path in files)]
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         if not self.manifest:
@@ -54,13 +61,14 @@ class ManifestData(DividedReader):
             splits = Splits(*map(packed, own.values()), names_from=named_by)
         else:
             splits = self._by_writer(first, packed(first))
-        test = concatenate([splits.test, *map(packed, tests)])
+        drawn = font_hands(self._stand_ins(), characters, fonts, size_px, cache_dir)
+        test = concatenate([splits.test, *map(packed, tests), *drawn])
         cut = "..." if len(others) > MAX_NAMED else ""
         unread = f"{others[:MAX_NAMED]}{cut}, which are no classes," if others else ""
-        keys = [files_key(one) for one in (*own.values(), *tests)]
+        keys = [*map(files_key, (*own.values(), *tests)), *map(pixels_key, drawn)]
         return replace(
             splits, test=test, key=keys[0] if len(keys) == 1 else content_key(keys),
-            unused=" and ".join(filter(None, [splits.unused, unread])),
+            unused=" and ".join(filter(None, [splits.unused, unread])), has_stand_ins=bool(drawn),
         )  # fmt: skip
 
     def _by_writer(self, manifest: Manifest, everyone: PackedImages) -> Splits:
@@ -103,7 +111,11 @@ class ManifestData(DividedReader):
         if self.validation_manifest and self.test_manifest:
             own["validation"] = within(read_manifest(self.validation_manifest))
             own["test"] = within(read_manifest(self.test_manifest))
-        further = {name: read_manifest(path) for name, path in self.tests.items()}
+        further = {
+            name: read_manifest(path)
+            for name, path in self.tests.items()
+            if name not in self._stand_ins()
+        }
         tests = []
         for name, manifest in further.items():
             kept = within(manifest)
@@ -112,6 +124,10 @@ class ManifestData(DividedReader):
         read = [*([whole] if is_partial else []), *further.values()]
         shown = (character for manifest in read for character in manifest.characters)
         return own, tests, "".join(dict.fromkeys(c for c in shown if c not in characters))
+
+    def _stand_ins(self) -> dict[str, str]:
+        """The tests that are fonts, by name: whatever is no JSON file."""
+        return {name: path for name, path in self.tests.items() if Path(path).suffix != ".json"}
 
 
 def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Manifest:
