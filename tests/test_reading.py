@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMOKE, DrawGlyph, Write, smoke_overrides
+from conftest import SMOKE, ComposeSmoke, DrawGlyph, Write, smoke_overrides
 from PIL import Image
 
 import add_characters
+import prepare_recogniser
 import read as read_script
 from handwriting.characters.groups import GROUPS, group_of
 from handwriting.config import AddCharacters, Read, Runtime
@@ -42,6 +43,39 @@ def weights(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
 @pytest.fixture(scope="module")
 def corpus_images(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> PackedImages:
     return open_corpus(compose(smoke_overrides(tmp_path_factory.mktemp("unused"), cache_dir))).train
+
+
+# The one that ships -----------------------------------------------------------------------------
+
+
+def test_the_recogniser_that_ships_learns_hands_and_no_real_image(
+    smoke: ComposeSmoke, write_images: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[PackedImages] = []
+    draw_from = train.ImageBank
+
+    def noted(source: PackedImages, device: torch.device) -> train.ImageBank:
+        seen.append(source)
+        return draw_from(source, device)
+
+    monkeypatch.setattr(train, "ImageBank", noted)
+    config = smoke(
+        "data=manifest", f"data.manifest={write_images('あシ木')}", "data.characters=smoke",
+        "data.partial=true", "data.num_simulated_writers=2", "classifier.use_real=false",
+        "classifier.use_fonts=true", "classifier.use_simulated=true", "redrawn.credit=by Anna",
+    )  # fmt: skip
+    corpus = open_corpus(config)
+    weights = load_weights(prepare_recogniser.main(config), "classifier", "")
+    trained = {*corpus.train.present_writers()}
+    assert weights.facts["arm"] == "fonts+simulated+redrawn+classical"
+    assert trained <= {*weights.facts["writers_seen"]}
+    assert trained.isdisjoint(corpus.test.present_writers() + corpus.validation.present_writers())
+    assert not {*corpus.test.present_writers()} & {*weights.facts["writers_seen"]}
+    assert weights.facts["credit"].endswith("by Anna")
+    assert "KanjiVG" in weights.facts["credit"]
+    real = {image.tobytes() for image in corpus.train.images[:]}
+    assert not real & {image.tobytes() for source in seen for image in source.images[:]}
+    assert seen[-1].absent() == []  # in their hands also what they did not write
 
 
 # Reading ------------------------------------------------------------------------------------------
