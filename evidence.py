@@ -2,6 +2,7 @@
 
     python evidence.py experiment=evidence data=manifest data.manifest=PATH
     python evidence.py experiment=evidence data=manifest data.manifest=PATH evidence.seeds=[5,6,7]
+    python evidence.py experiment=evidence data=manifest evidence.seeds=[] evidence.results=[PATH]
     python evidence.py -m experiment=evidence data=manifest data.manifest=PATH \
         evidence.seeds=[0],[1],[2] hydra/launcher=joblib
 
@@ -11,7 +12,8 @@ With the extra ``slurm``, ``hydra/launcher=submitit_slurm`` makes an array job o
 A grid of arms x people x seeds. Each pair of a seed and a number of training people is a study of
 its own in ``runs/<name>/seed_<seed>/people_<n>/``: a seed turns who trains, who validates and who
 is tested, and everything that learns is trained on these people alone. Cells that are done are not
-run again, so a run that was killed goes on; seeds, people and arms can be added. Ends with
+run again, so a run that was killed goes on; seeds, people and arms can be added, and results of
+other runs (``evidence.results``, their ``results.json``) join the report. Ends with
 ``runs/<name>/report.html``, ``table.txt`` and ``metrics.json`` over all cells that are there.
 """
 
@@ -28,6 +30,7 @@ from generators import GENERATORS
 from handwriting.config import Config
 from handwriting.corpus.audit import check_given
 from handwriting.corpus.corpus import open_corpus, require_test_writers
+from handwriting.corpus.splits import Reader
 from handwriting.errors import InputError
 from handwriting.overrides import refuse_values
 from handwriting.parallel.workers import run_parallel
@@ -52,14 +55,20 @@ def main(config: Config) -> Path:
     for key, arm in needed.items():
         if arm not in grid.arms:
             raise InputError(f"evidence.{key}={arm}: not among evidence.arms")
+    if not grid.seeds and not grid.results:
+        raise InputError(
+            "evidence.seeds=[]: nothing runs, so name what to report: evidence.results"
+        )
     cells = [cell(config, seed, people) for seed in grid.seeds for people in grid.people]
     corpora = [open_corpus(one) for one in cells]  # wrong data stop here, not in the last cell
     for one, corpus in zip(cells, corpora, strict=True):
         require_test_writers(corpus)
         check_given(one, corpus)
     run_parallel([(pipeline.main, one) for one in cells], config.pipeline.num_workers)
+    assert isinstance(config.data, Reader)
+    is_real = corpora[0].is_real if corpora else config.data.is_real
     with lock_folder(run_folder(config)):
-        report = write_evidence_report(config, corpora[0].is_real)
+        report = write_evidence_report(config, is_real)
     print(f"\n{report}\n{time.perf_counter() - started:.0f} s")
     return report
 

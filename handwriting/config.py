@@ -386,7 +386,8 @@ class Evidence:
     arms: Names = MISSING  # such as real+fonts+cdiffusion+classical
     control: str = MISSING  # the arm that a claim must beat; with all people it is the ceiling
     people: Annotated[People, Items(1, 1000)] = default([1, 2, 5])  # who train
-    seeds: Seeds = default([0, 1, 2, 3, 4])  # which people are tested, and all that is random
+    # Which people are tested, and all that is random
+    seeds: Annotated[list[Seed], Items(0, 1000)] = default([0, 1, 2, 3, 4])  # []: report `results`
     # results.json of the same grid, run elsewhere: the report has their cells, too
     results: list[str] = default([])
     recipe_arm: str = MISSING  # that the recipes vary

@@ -76,6 +76,19 @@ def test_nothing_runs_twice_and_seeds_can_be_added(config: Config, report: Path)
 
 
 @pytest.mark.slow
+def test_stored_results_are_reported_without_a_run(
+    config: Config, report: Path, smoke: ComposeSmoke
+) -> None:
+    grid = replace(config.evidence, seeds=[], results=[str(report.with_name("results.json"))])
+    with begun() as stages:
+        again = evidence.main(replace(config, name="again", evidence=grid))
+    assert stages == []
+    stored, found = (read_json(path.with_name("metrics.json")) for path in (report, again))
+    assert found["arms"] == stored["arms"]
+    assert found["best_generated"] == stored["best_generated"]
+
+
+@pytest.mark.slow
 def test_controls_alone_need_no_generator(smoke: ComposeSmoke) -> None:
     arms = "real+fonts+classical,real+fonts+simulated+classical"
     config = smoke(
@@ -132,6 +145,7 @@ def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: Compose
     [
         (["evidence.control=real+simulated"], "control=real\\+simulated: not among evidence.arms"),
         (["evidence.recipe_arm=real+vae"], "recipe_arm=real\\+vae: not among evidence.arms"),
+        (["evidence.seeds=[]"], "seeds=\\[\\]: nothing runs, so name what to report"),
         (["evidence.people=[4]"], "data.people=4: the training writers are 2"),
         (
             ["evidence.arms=[real+fonts+classical,real+gan]", "evidence.recipe_people=[]"],
