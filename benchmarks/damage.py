@@ -40,15 +40,20 @@ def kinds(folder: Path) -> list[str]:
     return list(found.values())
 
 
-def harm(path: Path, damage: str) -> bytes | None:
-    """Damage a file; return what it then holds."""
+def harm(path: Path, damage: str, keeps_time: bool = True) -> bytes | None:
+    """Delete a file, or flip a bit in its middle, as a failing disk does: its time stays.
+
+    Returns:
+        What it then holds; None: it is deleted.
+    """
     if damage == "deleted":
         path.unlink()
         return None
     stat, changed = path.stat(), bytearray(path.read_bytes())
     changed[len(changed) // 2] ^= 1
     path.write_bytes(changed)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    if keeps_time:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     return bytes(changed)
 
 

@@ -245,15 +245,3 @@ def edit_facts(path: Path, **facts: object) -> None:
     weights = load_weights(path, path.stem, "a test")
     said = {name: value for name, value in {**weights.facts, **facts}.items() if value is not None}
     save_weights(path, weights.kind, weights.arguments, said, weights.state)
-
-
-def harm(path: Path, damage: str, keeps_time: bool = True) -> None:
-    """Delete a file, or flip a bit in its middle, as a failing disk does: its time stays."""
-    if damage == "deleted":
-        path.unlink()
-        return
-    stat, content = path.stat(), bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    if keeps_time:
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))

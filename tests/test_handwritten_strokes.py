@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, harm
+from conftest import ROOT
 from torch import Tensor
 
 from benchmarks import strokes as benchmark
+from benchmarks.damage import harm
 from handwriting.images.packed import PackedImages
 from handwriting.networks.stroke_reader import StrokeJudge, StrokeReader
 from handwriting.runs.inference import stroke_reader

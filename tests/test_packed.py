@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMOKE, WRITERS, Write, harm
+from conftest import SMOKE, WRITERS, Write
 from hypothesis import given, strategies as st
 from PIL import Image
 
+from benchmarks.damage import harm
 from handwriting.corpus.bank import ImageBank
 from handwriting.images import packed as packing
 from handwriting.images.manifest import read_manifest

@@ -12,10 +12,11 @@ from unittest.mock import DEFAULT, Mock
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ComposeSmoke, harm
+from conftest import ComposeSmoke
 from etl_encoder import DrawnFile, drawn_files, small_sets
 
 import prepare_etl
+from benchmarks.damage import harm
 from handwriting.characters.classes import class_list
 from handwriting.config import SPLITS, Config
 from handwriting.corpus.corpus import _opened, open_corpus

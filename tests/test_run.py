@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, ComposeSmoke, harm
+from conftest import ROOT, ComposeSmoke
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from benchmarks.damage import harm
 from handwriting.config import Config
 from handwriting.errors import InputError, WriteError
 from handwriting.images.manifest import Entry, write_manifest

@@ -38,11 +38,11 @@ def write_overview(
     odd = far_from_fonts(images, fonts)
     if len(odd):
         files, numbers = image_names(), LazyImages.of(images.images).numbers
-        shown = [
-            f"  {files[numbers[i]] if numbers[i] < len(files) else 'a font'} "
-            f"({images.characters[images.labels[i]]})"
-            for i in odd[:MAX_NAMED]
-        ]
+        shown = []
+        for i in odd[:MAX_NAMED]:
+            own, writer = numbers[i], images.writer_names[images.writers[i]]
+            where = files[own] if own < len(files) else f"the font {writer}"
+            shown.append(f"  {where} ({images.characters[images.labels[i]]})")
         more = [f"  ... and {len(odd) - MAX_NAMED} more"] if len(odd) > MAX_NAMED else []
         print("\n".join([
             f"warning: {len(odd)} image(s) have far more or less ink than fonts have for their "
