@@ -36,7 +36,7 @@ from handwriting.overrides import refuse_values
 from handwriting.parallel.workers import run_parallel
 from handwriting.runs.folder import lock_folder, run_folder
 from training_character_classification.arms import planned_arms
-from training_character_classification.report.sections import write_evidence_report
+from training_character_classification.report.evidence import write_evidence_report
 
 SET_HERE = {  # what the grid sets for each of its cells
     "data.people": "evidence.people=[1,2] names the numbers of training people",

@@ -37,7 +37,7 @@ from training_character_classification.arms import (
     choose_control,
     judge_arm,
 )  # fmt: skip
-from training_character_classification.report.sections import write_study_report
+from training_character_classification.report.study import write_study_report
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 
 Job = tuple[Stage, Config]

@@ -24,20 +24,17 @@ from handwriting.runs.folder import run_folder
 from handwriting.storage.json_files import read_json, write_json
 from training_character_classification.arms import Arm
 from training_character_classification.measures.table import OUTSIDE, TITLES
-from training_character_classification.report import plots, sections
+from training_character_classification.report import plots
+from training_character_classification.report.comparison import read_sources
+from training_character_classification.report.evidence import read_cells, write_evidence_report
 from training_character_classification.report.results import (
     Results,
     compare,
     results_of,
     write_results,
 )
-from training_character_classification.report.sections import (
-    STAND_IN,
-    read_cells,
-    read_sources,
-    write_evidence_report,
-    write_study_report,
-)
+from training_character_classification.report.sections import STAND_IN
+from training_character_classification.report.study import sample_sheets, write_study_report
 
 CONTROL, NAMED, OTHER = "real+fonts", "real+fonts+vae", "vae"
 EVIDENCE = Evidence(
@@ -234,7 +231,7 @@ def test_the_last_sheet_of_training_is_shown(name: str, home: str, tmp_path: Pat
     samples.mkdir(parents=True)
     for picture in ("step_000050.png", "step_000100.png", "traversal.png"):
         (samples / picture).touch()
-    trained, generated = sections._samples(tmp_path, {name: "a row"}).pictures
+    trained, generated = sample_sheets(tmp_path, {name: "a row"}).pictures
     assert trained.path == samples / "step_000100.png"
     assert trained.caption == f"{name}, training: a row"
     assert generated.path == tmp_path / "generated" / name / "samples" / "sheet.png"
