@@ -20,6 +20,8 @@ from training_character_classification.report.results import (
     character_gains,
     compare,
     confusions,
+    group_gains,
+    group_shares,
     look_alikes,
     per_writer,
     recogniser_result,
@@ -137,22 +139,40 @@ def test_each_writer_has_the_mean_of_the_seeds_that_show_them() -> None:
     }  # fmt: skip
 
 
-def test_groups_are_means_over_writers_of_shares_over_seeds() -> None:
+def test_groups_are_means_over_writers_of_means_over_seeds() -> None:
     anna, ben = wrote("かカ一海", [300, 600, 900, 500]), wrote("か", [500])
     anna["in_script"] = [400, 600, 900, 500]
     anna["in_five"] = [1000] * 4
     first = {**recogniser(CONTROL, {}), "writers": {"anna": anna, "ben": ben}}
     second = {**recogniser(CONTROL, {}, seed=1), "writers": {"anna": wrote("一", [700])}}
-    found = results_of([first, second]).by_group[CONTROL, 1]
+    results = results_of([first, second])
+    found = group_shares(results.by_group, (CONTROL, 1))
     assert found == {
         "hiragana": pytest.approx((0.3 + 0.5) / 2),
         "hiragana, script known": pytest.approx((0.4 + 0.5) / 2),
         "katakana": pytest.approx(0.6),
+        "kanji": pytest.approx(((0.9 + 0.5) / 2 + 0.7) / 2),
         "kanji 1-5": pytest.approx((0.9 + 0.7) / 2),
         "kanji 6-10": pytest.approx(0.5),
-        "first five": pytest.approx(((4000 + 700) / 5000 + 0.5) / 2),
+        "first five": pytest.approx(((1 + 0.7) / 2 + 0.5) / 2),
     }
-    assert [*found][:3] == ["hiragana", "hiragana, script known", "katakana"]
+    assert [*found][:4] == ["hiragana", "hiragana, script known", "katakana", "kanji"]
+
+
+def test_gains_on_groups_are_paired_by_seed_and_writer() -> None:
+    def read(arm: Arm, seed: int, **right: int) -> dict[str, Any]:
+        writers = {name: wrote("か海", [right[name], 500]) for name in right}
+        return {**recogniser(arm, {}, seed=seed), "writers": writers}
+
+    results = results_of(
+        [read(CONTROL, 0, anna=300, ben=500), read(CONTROL, 1, anna=500, chie=100),
+         read(NAMED, 0, anna=400, ben=800), read(NAMED, 1, anna=600), read(NAMED, 2, ben=1000)]
+    )  # fmt: skip
+    found = group_gains(results, (NAMED, 1), (CONTROL, 1))
+    gain, bounds = found["hiragana"]
+    assert gain == pytest.approx((0.1 + 0.3) / 2)
+    assert bounds == pytest.approx(interval(np.array([0.1, 0.3])))
+    assert found["kanji"] == found["kanji 6-10"] == (0, (0, 0))
 
 
 # Pairing ------------------------------------------------------------------------------------------

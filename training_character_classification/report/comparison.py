@@ -15,14 +15,15 @@ from training_character_classification.report.results import (
     Place,
     Results,
     best_arm,
-    by_group,
     character_gains,
     compare,
     confusions,
+    group_gains,
+    group_shares,
     is_candidate,
     look_alikes,
     per_writer,
-    result_table,
+    results_of,
 )
 
 Sources = dict[str, dict[str, Any]]  # name -> measure -> mean over cells
@@ -50,6 +51,7 @@ class Comparison:
     sources: dict[int, Sources]
     writers: dict[Place, dict[str, float]]  # accuracies on each of the people
     groups: dict[Place, dict[str, float]]  # accuracies on groups of characters
+    group_gains: dict[Place, dict[str, Estimate]]  # of the named and the best arms on them
     outside: dict[int, dict[str, float]]  # those of the judge from outside; empty without it
     mistakes: list[Path]  # pictures of misread images, of one study for each number of people
 
@@ -70,13 +72,17 @@ def gather(
         sources[people] = read_sources(folders, [f for f in findings if f.people == people])
         if arm := best_arm(findings, people):
             pair = (arm.arm, people), (control, people)
-            gains, found = character_gains(results, *pair), confusions(results, *pair)
-            best[people] = Best(arm, gains, found, look_alikes(found, gains))
+            of_characters, found = character_gains(results, *pair), confusions(results, *pair)
+            best[people] = Best(arm, of_characters, found, look_alikes(found, of_characters))
+    told = {(each.arm.arm, people) for people, each in best.items()}
+    told |= {(named, people) for people in cells if named}
+    gains = {place: group_gains(results, place, (control, place[1])) for place in told}
     outside = {people: read_outside(folders) for people, folders in cells.items()}
     shown = [folders[0] / "test" / "mistakes.png" for folders in cells.values() if folders]
     mistakes = [*filter(Path.is_file, shown)]
     return Comparison(
-        folder, control, named, findings, best, sources, per_writer(results), results.by_group,
+        folder, control, named, findings, best, sources, per_writer(results),
+        {place: group_shares(results.by_group, place) for place in results.places}, gains,
         outside, mistakes,
     )  # fmt: skip
 
@@ -85,7 +91,10 @@ def read_outside(cells: Sequence[Path]) -> dict[str, float]:
     """What the judge from outside reads of the test images of cells, by groups of characters."""
     files = [cell / "test" / "outside.json" for cell in cells]
     read = [each for file in files if file.is_file() for each in read_own(file)]
-    return next(iter(by_group(result_table(read)).values())) if read else {}
+    if not read:
+        return {}
+    results = results_of(read)
+    return group_shares(results.by_group, results.places[0])
 
 
 def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from handwriting.characters.groups import GROUPS, KANA, group_of
+from handwriting.characters.groups import GROUPS, KANA, OTHERS, group_of
 from handwriting.reports.scores import worst_tenth
 from handwriting.reports.statistics import (
     ALPHA,
@@ -43,6 +43,7 @@ LOOK_ALIKES = (
     "力カ 口ロ 二ニ 工エ 八ハ へヘ りリ"
 )
 
+KANJI = "kanji"  # of any number of strokes
 Place = tuple[Arm, int]  # an arm and its number of people
 Estimate = tuple[float, Bounds | None]
 
@@ -53,7 +54,7 @@ class Results:
 
     by_writer: pd.DataFrame  # accuracies: rows (seed, writer), a column for each place
     by_character: pd.DataFrame  # accuracies: rows (seed, character), columns as above
-    by_group: dict[Place, dict[str, float]]  # see :func:`by_group`
+    by_group: dict[str, pd.DataFrame]  # of each group of characters, as by_writer
     macro_f1: dict[Place, list[float]]  # a value for each seed
     confusions: pd.DataFrame  # arm, people, seed, written, read, count: the most frequent of each
 
@@ -118,9 +119,9 @@ def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
     return Results(by_writer, by_character, by_group(table), macro_f1, confused)
 
 
-def _by(table: pd.DataFrame, rows: str) -> pd.DataFrame:
-    sums = table.groupby(["arm", "people", "seed", rows])[["right", "shown"]].sum()
-    return (sums["right"] / sums["shown"]).unstack(["arm", "people"])
+def _by(table: pd.DataFrame, rows: str, what: str = "right") -> pd.DataFrame:
+    sums = table.groupby(["arm", "people", "seed", rows])[[what, "shown"]].sum()
+    return (sums[what] / sums["shown"]).unstack(["arm", "people"])
 
 
 def per_writer(results: Results) -> dict[Place, dict[str, float]]:
@@ -130,27 +131,45 @@ def per_writer(results: Results) -> dict[Place, dict[str, float]]:
     return found  # pandas calls its labels hashable, and these are names
 
 
-def by_group(table: pd.DataFrame) -> dict[Place, dict[str, float]]:
-    """The shares read right of each of the ``GROUPS`` of characters, as means over writers.
+def by_group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The shares read right of the ``GROUPS`` of characters that are there, and of all kanji.
 
     Kana, which look like each other and like kanji, are also told where the script is known. The
     last one, ``first five``, is the share of all images whose character was among the first five.
     """
     names = {character: group_of(character) for character in table["character"].unique()}
-    keys = ["arm", "people", "writer"]
-    grouped = table.assign(group=table["character"].map(names)).groupby([*keys, "group"])
-    sums = grouped[["right", "in_script", "shown"]].sum()
-    right, in_script = (
-        (sums[name] / sums["shown"]).unstack("group") for name in ("right", "in_script")
-    )
-    shares = right.reindex(columns=[name for name in GROUPS if name in right])
-    for script in (name for name in KANA if name in right):
-        if not in_script[script].equals(right[script]):
-            place = [*shares].index(script) + 1
-            shares.insert(place, f"{script}, script known", in_script[script])
-    everything = table.groupby(keys)[["in_five", "shown"]].sum()
-    shares["first five"] = everything["in_five"] / everything["shown"]
-    found: Any = shares.groupby(["arm", "people"]).mean().to_dict("index")
+    groups = table["character"].map(names)
+    found = {}
+    for group in GROUPS:
+        own = table[groups == group]
+        if own.empty:
+            continue
+        if group not in KANA and group != OTHERS and KANJI not in found:
+            found[KANJI] = _by(table[groups.str.startswith(KANJI)], "writer")
+        found[group] = _by(own, "writer")
+        if group in KANA and not own["in_script"].equals(own["right"]):
+            found[f"{group}, script known"] = _by(own, "writer", "in_script")
+    found["first five"] = _by(table, "writer", "in_five")
+    return found
+
+
+def group_shares(groups: Mapping[str, pd.DataFrame], place: Place) -> dict[str, float]:
+    """What an arm reads of each group, the mean over writers."""
+    return {
+        group: float(means(paired(shares, place))[:, 0].mean())
+        for group, shares in groups.items()
+        if place in shares
+    }
+
+
+def group_gains(results: Results, arm: Place, control: Place) -> dict[str, Estimate]:
+    """What an arm gains on each group, with its 95 % interval over writers."""
+    found = {}
+    for group, shares in results.by_group.items():
+        both = paired(shares, arm, control)
+        if not both.empty:
+            gains = np.subtract(*means(both).T)
+            found[group] = float(gains.mean()), interval(gains)
     return found
 
 
