@@ -14,6 +14,7 @@ from handwriting.corpus.corpus import Corpus
 from handwriting.images.augment import (
     Classical,
     affine_grid,
+    displacement,
     over_neighbours,
     place,
     random_placement,
@@ -121,8 +122,9 @@ def test_classical_augmentation_keeps_shape_range_and_paper(glyphs: Tensor, rng:
     out = Classical()(glyphs, rng)
     assert out.shape == (len(glyphs), 1, *glyphs.shape[1:])
     assert -1 <= float(out.min()) <= float(out.max()) <= 1
-    paper = Classical()(torch.zeros(4, SIDE, SIDE, dtype=torch.uint8), rng)
-    assert (paper == -1).all()
+    paper = torch.zeros(4, SIDE, SIDE, dtype=torch.uint8)
+    assert (Classical(noise=0)(paper, rng) == -1).all()
+    assert float(Classical()(paper, rng).mean()) < -0.98  # but for dust
 
 
 NOTHING = {field.name: 0.0 for field in fields(Classical)}
@@ -145,8 +147,8 @@ def test_classical_augmentation_turned_off_is_the_identity(glyphs: Tensor, rng: 
 
 def test_thickness_only_adds_ink_and_thinness_only_removes_it(glyphs: Tensor, rng: Rng) -> None:
     ink = to_float(glyphs)
-    thicker = Classical(0, 0, 0, 0, 0, thickness=1, thinness=0)(glyphs, rng)
-    thinner = Classical(0, 0, 0, 0, 0, thickness=0, thinness=1)(glyphs, rng)
+    thicker = Classical(**NOTHING | {"thickness": 1.0})(glyphs, rng)
+    thinner = Classical(**NOTHING | {"thinness": 1.0})(glyphs, rng)
     assert (thicker >= ink - 1e-4).all()
     assert (thinner <= ink + 1e-4).all()
     assert (thicker.sum() > ink.sum()) & (ink.sum() > thinner.sum())
@@ -160,8 +162,18 @@ def test_what_is_written_for_speed_equals_what_torch_has(rng: Rng) -> None:
     thin = -functional.max_pool2d(-images, 3, stride=1, padding=1)
     assert torch.equal(over_neighbours(images, torch.maximum), thick)
     assert torch.equal(over_neighbours(images, torch.minimum), thin)
-    field = Classical()._displacement(5, 12, 9, Rng(1))
-    control = torch.randn(5, 2, 6, 6, generator=Rng(1))
-    control *= Classical.elastic
+    control = torch.randn(5, 2, 6, 6, generator=rng)
+    field = displacement(control, 12, 9)
     enlarged = functional.interpolate(control, (12, 9), mode="bicubic", align_corners=True)
     torch.testing.assert_close(field, enlarged.permute(0, 2, 3, 1))
+
+
+def test_noise_changes_edges_and_leaves_strokes_and_paper(glyphs: Tensor) -> None:
+    ink = to_float(glyphs)
+    quiet, loud = (
+        Classical(**NOTHING | {"noise": noise})(glyphs, Rng(0)) for noise in (1e-6, 0.33)
+    )
+    is_edge = (over_neighbours(ink, torch.maximum) - over_neighbours(ink, torch.minimum)) > 0.5
+    changed = (loud - quiet).abs()
+    assert float(changed[is_edge].mean()) > 5 * float(changed[~is_edge].mean())
+    assert float((quiet - ink).abs()[~is_edge].mean()) < 0.01
