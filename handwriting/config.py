@@ -345,6 +345,7 @@ class CharacterClassification(Training):
     embedding_dim: Channels | None = None  # of an embedding
     weight_decay: Annotated[float, Within(0, 10)] = 0.05  # of AdamW
     label_smoothing: Share = 0.1  # of a target, spread over all classes
+    roughness: Share = 0.0  # of edges, in classical augmentation: kinks and dust as in scans
     kana: Annotated[float, Within(0, 1000)] = 1.0  # draws of a kana for each of a kanji; 1: as many
     name: Name | None = None  # of the arm; null: made from what it sees
     splits: Splits = default(["train"])  # whose handwriting; the judge takes others

@@ -73,7 +73,7 @@ def main(config: Config) -> Path:
     )  # fmt: skip
     runtime.to_device(network)
     optimizer, schedule = one_cycle(network, settings, settings.weight_decay)
-    augment = Classical()
+    augment = Classical(roughness=settings.roughness)
 
     stateful = {"network": network, "optimizer": optimizer, "schedule": schedule}
     for _ in run.steps(settings.num_steps, stateful, rng):
