@@ -237,8 +237,11 @@ def _groups(found: Comparison) -> list[Section]:
         "Shares read right, means over writers; of kanji by their number of strokes. First five: "
         "the right character is among the five likeliest. The judge from outside, which saw none "
         "of this project's data, reads the same images as one of the same characters, those that "
-        f"it does not know left out. Gains are over {found.control}, paired by seed and writer, "
-        "with their 95 % intervals over writers, not corrected; of one writer there is none."
+        "it does not know left out."
+    )
+    paired = (
+        f"Over {found.control}, paired by seed and writer, with 95 % intervals over writers, not "
+        "corrected; of one writer there is none."
     )
     sections = []
     for people in found.sources:
@@ -251,11 +254,15 @@ def _groups(found: Comparison) -> list[Section]:
             {"read by": name, **{group: number_text(own.get(group)) for group in groups}}
             for name, own in shares.items()
         ]
-        own_gains = {arm: g for (arm, number), g in found.group_gains.items() if number == people}
-        for arm in sorted(own_gains):
-            told = {group: _estimate(own_gains[arm].get(group)) for group in groups}
-            rows.append({"read by": f"gain of {arm}", **told})
         sections.append(Section(f"What is read, {people_text(people)}", [about], rows=rows))
+        gains = {arm: own for (arm, number), own in found.group_gains.items() if number == people}
+        rows = [
+            {"of": group, **{str(arm): _estimate(gains[arm].get(group)) for arm in sorted(gains)}}
+            for group in groups
+        ]
+        if gains:
+            heading = f"What is gained, {people_text(people)}"
+            sections.append(Section(heading, [paired], rows=rows))
     caption = "The first images that each recogniser misreads: written → read."
     pictures = [Picture(path, caption) for path in found.mistakes]
     return [*sections, Section("Mistakes", pictures=pictures)]
