@@ -161,41 +161,37 @@ def test_a_class_bank_draws_classes_by_weight_and_their_images_alike(
     np.testing.assert_allclose(drawn, np.array([4.0, 1, 0, 0, 2, 1]) / 8, atol=0.02)
 
 
-def test_kana_are_drawn_as_often_as_the_recipe_says(
-    arm: ComposeSmoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: Counter[bool] = Counter()
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often banks of classes draw each character from now on."""
+    counts: Counter[str] = Counter()
     draw = ClassBank.draw
 
     def noted(self: ClassBank, size: int, generator: torch.Generator) -> Tensor:
         indices = draw(self, size, generator)
-        seen.update(SMOKE[label] in "あシツ" for label in self.labels[indices].tolist())
+        counts.update(SMOKE[label] for label in self.labels[indices].tolist())
         return indices
 
     monkeypatch.setattr(ClassBank, "draw", noted)
+    return counts
+
+
+def test_kana_are_drawn_as_often_as_the_recipe_says(arm: ComposeSmoke, seen: Counter[str]) -> None:
     many = ("classifier.batch_size=500", "classifier.use_fonts=true", "gen_ratio=0.5")
     train.main(arm("classifier.kana=8", *many))
-    assert seen[True] / seen.total() == pytest.approx(8 * 3 / (8 * 3 + 3), abs=0.03)
+    num_kana = sum(seen[character] for character in "あシツ")
+    assert num_kana / seen.total() == pytest.approx(8 * 3 / (8 * 3 + 3), abs=0.03)
     drawn = seen.total()
     train.main(arm("classifier.kana=1", *many))
     assert seen.total() == drawn  # every image equally often: no bank of classes
 
 
 def test_generated_images_are_drawn_by_the_confusion_of_the_control(
-    arm: ComposeSmoke, control: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    arm: ComposeSmoke, control: Path, runtime: Runtime, seen: Counter[str]
 ) -> None:
     config = arm("recipe.by_confusion=true", "gen_ratio=1", "classifier.batch_size=500")
     corpus = open_corpus(config)
     found = confusion(load_weights(control, "classifier", ""), corpus.validation, runtime)
-    seen: Counter[int] = Counter()
-    draw = ClassBank.draw
-
-    def noted(self: ClassBank, size: int, generator: torch.Generator) -> Tensor:
-        indices = draw(self, size, generator)
-        seen.update(self.labels[indices].tolist())
-        return indices
-
-    monkeypatch.setattr(ClassBank, "draw", noted)
     train.main(config)
-    shares = np.array([seen[label] for label in range(len(SMOKE))]) / 5000
+    shares = np.array([seen[character] for character in SMOKE]) / 5000
     np.testing.assert_allclose(shares, class_weights(found), atol=0.025)

@@ -114,9 +114,9 @@ def displacement(control: Tensor, height: int, width: int) -> Tensor:
     return (down @ control @ across.T).permute(0, 2, 3, 1)
 
 
-def bell(side: int) -> Tensor:
+def bell(side: int, device: torch.device) -> Tensor:
     """Row i: a Gaussian about i over the pixels of a side, (side, side)."""
-    place = torch.arange(side)
+    place = torch.arange(side, device=device)
     return torch.exp(-0.5 * ((place[:, None] - place) / (BLUR * side)).square())
 
 
@@ -171,7 +171,7 @@ class Classical:
     def _noisy(self, images: Tensor, rng: Rng) -> Tensor:
         """Blur, add noise that is as smooth, and raise the contrast: (B, 1, H, W) in [-1, 1]."""
         sides = images.shape[2:]
-        bells = [bell(side).to(images) for side in sides]
+        bells = [bell(side, images.device) for side in sides]
         down, across = (rows / rows.sum(dim=1, keepdim=True) for rows in bells)
         # Of unit variance: each value is a sum of independent ones, weighted by a row of norm one.
         noise_down, noise_across = (rows / rows.norm(dim=1, keepdim=True) for rows in bells)

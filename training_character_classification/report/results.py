@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from handwriting.characters.groups import GROUPS, KANA, OTHERS, group_of
+from handwriting.characters.groups import GROUPS, KANA, group_of
 from handwriting.reports.scores import worst_tenth
 from handwriting.reports.statistics import (
     ALPHA,
@@ -144,7 +144,7 @@ def by_group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         own = table[groups == group]
         if own.empty:
             continue
-        if group not in KANA and group != OTHERS and KANJI not in found:
+        if group.startswith(KANJI) and KANJI not in found:
             found[KANJI] = _by(table[groups.str.startswith(KANJI)], "writer")
         found[group] = _by(own, "writer")
         if group in KANA and not own["in_script"].equals(own["right"]):
@@ -162,14 +162,18 @@ def group_shares(groups: Mapping[str, pd.DataFrame], place: Place) -> dict[str, 
     }
 
 
+def _estimate(values: Float64) -> Estimate:
+    """The mean, and its 95 % interval."""
+    return float(values.mean()), interval(values)
+
+
 def group_gains(results: Results, arm: Place, control: Place) -> dict[str, Estimate]:
     """What an arm gains on each group, with its 95 % interval over writers."""
     found = {}
     for group, shares in results.by_group.items():
         both = paired(shares, arm, control)
         if not both.empty:
-            gains = np.subtract(*means(both).T)
-            found[group] = float(gains.mean()), interval(gains)
+            found[group] = _estimate(np.subtract(*means(both).T))
     return found
 
 
@@ -299,7 +303,7 @@ def _gap(all_three: pd.DataFrame) -> Gap | None:
     if all_three.empty:
         return None
     own, control, ceiling = means(all_three).T
-    size, bounds = float((ceiling - control).mean()), interval(ceiling - control)
+    size, bounds = _estimate(ceiling - control)
     is_there = bounds is not None and bounds[0] > 0  # of no gap no share can be closed
     closed = float((own - control).mean()) / size if is_there else None
     return Gap(size, bounds, closed, _num_seeds(all_three))
@@ -322,7 +326,7 @@ def character_gains(results: Results, arm: Place, control: Place) -> dict[str, E
     """What an arm gains on each character: mean and 95 % interval over the seeds both have."""
     both = paired(results.by_character, arm, control)
     gains = (both.iloc[:, 0] - both.iloc[:, 1]).groupby(level="character", sort=False)
-    return {str(name): (float(own.mean()), interval(own.to_numpy())) for name, own in gains}
+    return {str(name): _estimate(own.to_numpy()) for name, own in gains}
 
 
 def confusions(results: Results, arm: Place, control: Place) -> pd.DataFrame:

@@ -61,7 +61,8 @@ class ManifestData(DividedReader):
             splits = Splits(*map(packed, own.values()), names_from=named_by)
         else:
             splits = self._by_writer(first, packed(first))
-        drawn = font_hands(self._stand_ins(), characters, fonts, size_px, cache_dir)
+        hands = self._stand_ins()
+        drawn = font_hands(hands, characters, fonts, size_px, cache_dir) if hands else []
         test = concatenate([splits.test, *map(packed, tests), *drawn])
         cut = "..." if len(others) > MAX_NAMED else ""
         unread = f"{others[:MAX_NAMED]}{cut}, which are no classes," if others else ""
@@ -111,10 +112,9 @@ class ManifestData(DividedReader):
         if self.validation_manifest and self.test_manifest:
             own["validation"] = within(read_manifest(self.validation_manifest))
             own["test"] = within(read_manifest(self.test_manifest))
+        fonts = self._stand_ins()
         further = {
-            name: read_manifest(path)
-            for name, path in self.tests.items()
-            if name not in self._stand_ins()
+            name: read_manifest(path) for name, path in self.tests.items() if name not in fonts
         }
         tests = []
         for name, manifest in further.items():
