@@ -39,8 +39,9 @@ def export(run: Path, config: Config) -> Path:
     """Write a run's weights in float16, with licence, credit and figures."""
     weights = load_weights(run, "classifier", "training_character_classification/train.py")
     credit = "; ".join(filter(None, [KANJIVG_AND_FONTS["credit"], config.redrawn.credit]))
-    facts = {**weights.facts, **KANJIVG_AND_FONTS, "credit": credit,
-             "figures": read_own(run / "metrics.json")}  # fmt: skip
+    figures = read_own(run / "metrics.json")
+    del figures["duration_s"]  # the same training writes the same file
+    facts = {**weights.facts, **KANJIVG_AND_FONTS, "credit": credit, "figures": figures}
     path = run_folder(config) / "classifier.safetensors"
     return save_weights(path, "classifier", weights.arguments, facts, half(weights.state))
 

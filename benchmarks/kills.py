@@ -50,6 +50,7 @@ from PIL import Image
 import evidence
 import pipeline
 import prepare_etl
+import prepare_recogniser
 import prepare_simulated
 from handwriting.config import Config
 from handwriting.etl import SETS
@@ -93,6 +94,11 @@ GRID = [
     "evidence.people=[1]", "evidence.recipe_arm=real+fonts+vae+classical",
     "evidence.recipe_people=[]", *FEWER,
 ]  # fmt: skip
+ZERO_REAL = (
+    "name=zero", "classifier.use_real=false", "classifier.use_fonts=true",
+    "classifier.use_simulated=true", "data.num_simulated_writers=3", "redrawn.morphing=0.5",
+    "classifier.roughness=1", "classifier.kana=5", "classifier.embedding_dim=8",
+)  # fmt: skip
 LONGEST_IN_LOOP_S = 1.0  # between a checkpoint and a kill
 LONGEST_BETWEEN_S = 0.1  # between the end of a stage, or a part of a preparation, and a kill
 OF_THE_MOMENT = {
@@ -196,6 +202,7 @@ STAGES = {
         redrawn_images.main, "study/generated/redrawn", ("redrawn",), marks=()
     ),
     "classifier": Stage(classifier.main, "study/classifier/real+classical"),
+    "recogniser": Stage(prepare_recogniser.main, "zero", (), ZERO_REAL, True),
     "redrawn_images, redraw": Stage(
         redrawn_images.main, "study/generated/read", ("redrawn", "classifier"),
         ("generation.redraw=real+classical", "generation.output=generated/read"), marks=(),

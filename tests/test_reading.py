@@ -1,6 +1,7 @@
 """Reading with a trained recogniser, and teaching it characters that it was not trained on."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def test_the_recogniser_that_ships_learns_hands_and_no_real_image(
         "classifier.use_fonts=true", "classifier.use_simulated=true", "redrawn.credit=by Anna",
     )  # fmt: skip
     corpus = open_corpus(config)
-    weights = load_weights(prepare_recogniser.main(config), "classifier", "")
+    path = prepare_recogniser.main(config)
+    weights = load_weights(path, "classifier", "")
     trained = {*corpus.train.present_writers()}
     assert weights.facts["arm"] == "fonts+simulated+redrawn+classical"
     assert trained <= {*weights.facts["writers_seen"]}
@@ -76,6 +78,10 @@ def test_the_recogniser_that_ships_learns_hands_and_no_real_image(
     real = {image.tobytes() for image in corpus.train.images[:]}
     assert not real & {image.tobytes() for source in seen for image in source.images[:]}
     assert seen[-1].absent() == []  # in their hands also what they did not write
+
+    made = path.read_bytes()
+    shutil.rmtree(path.parent)
+    assert prepare_recogniser.main(config).read_bytes() == made  # it can be made again
 
 
 # Reading ------------------------------------------------------------------------------------------

@@ -235,9 +235,11 @@ def _groups(found: Comparison) -> list[Section]:
     """What arms read of each script and of kanji by strokes; what they misread, as pictures."""
     about = (
         "Shares read right, means over writers; of kanji by their number of strokes. First five: "
-        "the right character is among the five likeliest. The judge from outside, which saw none "
-        "of this project's data, reads the same images as one of the same characters, those that "
-        "it does not know left out."
+        "the right character is among the five likeliest."
+    )
+    by_outside = (
+        "The judge from outside, which saw none of this project's data, reads the same images as "
+        "one of the same characters, those that it does not know left out."
     )
     paired = (
         f"Over {found.control}, paired by seed and writer, with 95 % intervals over writers, not "
@@ -248,13 +250,15 @@ def _groups(found: Comparison) -> list[Section]:
         order = sorted(found.findings, key=lambda f: -f.accuracy)
         shares = {str(f.arm): found.groups[f.arm, people] for f in order if f.people == people}
         groups = next(iter(shares.values()))
+        told = [about]
         if outside := found.outside[people]:
             shares[f"{outside_judge.NAME}, from outside"] = outside
+            told.append(by_outside)
         rows = [
             {"read by": name, **{group: number_text(own.get(group)) for group in groups}}
             for name, own in shares.items()
         ]
-        sections.append(Section(f"What is read, {people_text(people)}", [about], rows=rows))
+        sections.append(Section(f"What is read, {people_text(people)}", told, rows=rows))
         gains = {arm: own for (arm, number), own in found.group_gains.items() if number == people}
         rows = [
             {"of": group, **{str(arm): _estimate(gains[arm].get(group)) for arm in sorted(gains)}}
