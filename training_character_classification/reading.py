@@ -150,12 +150,14 @@ def judged(scores: Iterable[Tensor], images: PackedImages) -> tuple[pd.DataFrame
 
 
 def mistakes_of(guesses: Int64, images: PackedImages, most: int) -> list[tuple[Uint8, str]]:
-    """The first images that were read wrongly, each with what was written and what was read.
+    """Images that were read wrongly, each with what was written and what was read.
 
     Args:
         guesses: (N,) the first ones.
-        most: images.
+        most: images; of more they are spread evenly over all, so over people and characters.
     """
-    wrong = np.flatnonzero(guesses != images.labels)[:most]
+    wrong = np.flatnonzero(guesses != images.labels)
+    if len(wrong) > most:
+        wrong = wrong[np.linspace(0, len(wrong) - 1, most).astype(int)]
     names = images.characters
     return [(images.images[i], f"{names[images.labels[i]]}→{names[guesses[i]]}") for i in wrong]

@@ -267,7 +267,7 @@ def _groups(found: Comparison) -> list[Section]:
         if gains:
             heading = f"What is gained, {people_text(people)}"
             sections.append(Section(heading, [paired], rows=rows))
-    caption = "The first images that each recogniser misreads: written → read."
+    caption = "Ten images that each recogniser misreads, spread over all: written → read."
     pictures = [Picture(path, caption) for path in found.mistakes]
     return [*sections, Section("Mistakes", pictures=pictures)]
 
