@@ -84,7 +84,12 @@ def test_stored_results_are_reported_without_a_run(
         again = evidence.main(replace(config, name="again", evidence=grid))
     assert stages == []
     stored, found = (read_json(path.with_name("metrics.json")) for path in (report, again))
-    assert found["arms"] == stored["arms"]
+    assert all(found[part] == stored[part] for part in ("arms", "groups"))
+    read = {(each["arm"], each["people"]): each["read"] for each in stored["groups"]}
+    for each in stored["groups"]:
+        control = read[stored["control"], each["people"]]
+        for group, (gain, _) in each["gains"].items():
+            assert gain == pytest.approx(each["read"][group] - control[group], abs=1e-9)
     assert found["best_generated"] == stored["best_generated"]
 
 

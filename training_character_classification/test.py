@@ -5,8 +5,8 @@
         evaluation.recognisers=[runs/demo/classifier/real/seed_0,PATH] evaluation.manifest=PATH
 
 Without a list it takes every recogniser of the study but judges. Writes ``results.json``, the table
-that reports read, ``table.txt``, ``metrics.json``, ``per_character.png`` and ``mistakes.png``, images
-that each misreads, to ``runs/<name>/test/``. An accuracy is the mean over writers.
+that reports read, ``table.txt``, ``metrics.json``, ``per_character.png`` and ``mistakes.png``, ten
+images that each misreads, to ``runs/<name>/test/``. An accuracy is the mean over writers.
 Where the extra ``judge`` is installed, the judge from outside reads the same images beside them
 (``outside.json``). Arms meet the test writers here only; with ``evaluation.manifest`` other images
 take their place, such as generated ones.

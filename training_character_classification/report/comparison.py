@@ -51,7 +51,7 @@ class Comparison:
     sources: dict[int, Sources]
     writers: dict[Place, dict[str, float]]  # accuracies on each of the people
     groups: dict[Place, dict[str, float]]  # accuracies on groups of characters
-    group_gains: dict[Place, dict[str, Estimate]]  # of the named and the best arms on them
+    group_gains: dict[Place, dict[str, Estimate]]  # of all arms but the control on them
     outside: dict[int, dict[str, float]]  # those of the judge from outside; empty without it
     mistakes: list[Path]  # pictures of misread images, of one study for each number of people
 
@@ -74,9 +74,11 @@ def gather(
             pair = (arm.arm, people), (control, people)
             of_characters, found = character_gains(results, *pair), confusions(results, *pair)
             best[people] = Best(arm, of_characters, found, look_alikes(found, of_characters))
-    told = {(each.arm.arm, people) for people, each in best.items()}
-    told |= {(named, people) for people in cells if named}
-    gains = {place: group_gains(results, place, (control, place[1])) for place in told}
+    gains = {
+        (arm, people): group_gains(results, (arm, people), (control, people))
+        for arm, people in results.places
+        if arm != control
+    }
     outside = {people: read_outside(folders) for people, folders in cells.items()}
     shown = [folders[0] / "test" / "mistakes.png" for folders in cells.values() if folders]
     mistakes = [*filter(Path.is_file, shown)]

@@ -37,7 +37,12 @@ def write_page(
     first: Section = EMPTY, more: Sequence[Section] = (),
 ) -> Path:  # fmt: skip
     """Write ``metrics.json`` and the page of either report."""
-    shared = {"is_real": is_real, "control": str(found.control)}
+    groups = [
+        {"arm": str(arm), "people": people, "read": shares,
+         "gains": found.group_gains.get((arm, people), {})}
+        for (arm, people), shares in found.groups.items()
+    ]  # fmt: skip
+    shared = {"is_real": is_real, "control": str(found.control), "groups": groups}
     write_json(found.folder / "metrics.json", {**shared, **metrics})
     paragraphs = [about, *_answers(found), _caveats(found)]
     sections = [
@@ -250,16 +255,18 @@ def _groups(found: Comparison) -> list[Section]:
         order = sorted(found.findings, key=lambda f: -f.accuracy)
         shares = {str(f.arm): found.groups[f.arm, people] for f in order if f.people == people}
         groups = next(iter(shares.values()))
-        told = [about]
+        texts = [about]
         if outside := found.outside[people]:
             shares[f"{outside_judge.NAME}, from outside"] = outside
-            told.append(by_outside)
+            texts.append(by_outside)
         rows = [
             {"read by": name, **{group: number_text(own.get(group)) for group in groups}}
             for name, own in shares.items()
         ]
-        sections.append(Section(f"What is read, {people_text(people)}", told, rows=rows))
-        gains = {arm: own for (arm, number), own in found.group_gains.items() if number == people}
+        sections.append(Section(f"What is read, {people_text(people)}", texts, rows=rows))
+        told = {found.named, *(best.arm.arm for n, best in found.best.items() if n == people)}
+        gains = {arm: own for (arm, number), own in found.group_gains.items()
+                 if number == people and arm in told}  # fmt: skip
         rows = [
             {"of": group, **{str(arm): _estimate(gains[arm].get(group)) for arm in sorted(gains)}}
             for group in groups
