@@ -25,6 +25,7 @@ from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 from handwriting.images.packed import Int64, PackedImages, in_parts
 from handwriting.images.reading import read_canonical
+from handwriting.images.sheets import evenly_chosen
 from handwriting.networks.encoders import Classifier
 from handwriting.runs.inference import output
 from handwriting.runs.runtime import Runtime
@@ -156,8 +157,6 @@ def mistakes_of(guesses: Int64, images: PackedImages, most: int) -> list[tuple[U
         guesses: (N,) the first ones.
         most: images; of more they are spread evenly over all, so over people and characters.
     """
-    wrong = np.flatnonzero(guesses != images.labels)
-    if len(wrong) > most:
-        wrong = wrong[np.linspace(0, len(wrong) - 1, most).astype(int)]
+    wrong = evenly_chosen(np.flatnonzero(guesses != images.labels), most)
     names = images.characters
     return [(images.images[i], f"{names[images.labels[i]]}→{names[guesses[i]]}") for i in wrong]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import LazyImages, PackedImages, in_parts
-from handwriting.images.sheets import save_png, sheet
+from handwriting.images.sheets import evenly_chosen, save_png, sheet
 
 NUM_ROWS, NUM_IMAGES = 40, 12
 MAX_NAMED = 10
@@ -29,10 +29,10 @@ def write_overview(
     """
     if path.is_file() or not len(images):
         return
-    labels = _spread(np.unique(images.labels), NUM_ROWS)
+    labels = evenly_chosen(np.unique(images.labels), NUM_ROWS)
     rows = []
     for label in labels:
-        own = _spread(np.flatnonzero(images.labels == label), NUM_IMAGES)
+        own = evenly_chosen(np.flatnonzero(images.labels == label), NUM_IMAGES)
         rows.append(np.concatenate([fonts.images[np.flatnonzero(fonts.labels == label)[:1]],
                                     images.images[own]]))  # fmt: skip
     odd = far_from_fonts(images, fonts)
@@ -51,11 +51,6 @@ def write_overview(
         ]), flush=True)  # fmt: skip
     save_png(path, sheet(rows))
     print(f"contact sheet, each row begins with its label in a font: {path}", flush=True)
-
-
-def _spread(values: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """At most ``most`` of the values (n,), evenly spread."""
-    return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]
 
 
 def far_from_fonts(images: PackedImages, fonts: PackedImages) -> npt.NDArray[np.int64]:

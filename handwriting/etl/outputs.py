@@ -13,8 +13,8 @@ from handwriting.config import SPLITS
 from handwriting.errors import InputError
 from handwriting.etl.integrity import DataFile
 from handwriting.images.manifest import Entry, read_manifest, write_manifest
-from handwriting.images.packed import Int64, concatenate, files_key, open_packed
-from handwriting.images.sheets import save_png, sheet
+from handwriting.images.packed import concatenate, files_key, open_packed
+from handwriting.images.sheets import evenly_chosen, save_png, sheet
 from handwriting.parallel.workers import run_parallel
 from handwriting.sources.font_files import FontFace
 from handwriting.sources.glyphs import render_font
@@ -36,7 +36,7 @@ def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> Non
     set_name = records["file"].map({file.name: file.set_name for file in files}).to_numpy()
     shutil.rmtree(output / "sheets", ignore_errors=True)  # perhaps of other sets, or half done
     shown = {
-        name: _spread(np.unique(packed.labels[set_name == name]), NUM_ROWS)
+        name: evenly_chosen(np.unique(packed.labels[set_name == name]), NUM_ROWS)
         for name in set(set_name)
     }
     everything = np.unique(np.concatenate([*shown.values()]))
@@ -48,15 +48,10 @@ def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> Non
     for name, labels in shown.items():
         found = [np.flatnonzero((set_name == name) & (packed.labels == label)) for label in labels]
         rows = [
-            np.append(glyph, packed.images[_spread(indices, NUM_IMAGES)], axis=0)
+            np.append(glyph, packed.images[evenly_chosen(indices, NUM_IMAGES)], axis=0)
             for glyph, indices in zip(glyphs[labels], found, strict=True)
         ]
         save_png(output / "sheets" / f"{name}.png", sheet(rows))
-
-
-def _spread(values: Int64, most: int) -> Int64:
-    """At most ``most`` of the values (n,), evenly spread."""
-    return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]
 
 
 def write_summary(output: Path, fates: pd.DataFrame, blank: dict[str, int]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from handwriting.images.canonical import Uint8
@@ -19,6 +20,11 @@ GREY = 64
 def save_png(path: Path, ink: Uint8, flush: bool = True) -> None:
     """Write bright-on-dark ink as black ink on white paper, as people expect to see it."""
     write_atomically(path, Image.fromarray(255 - ink).save, flush)
+
+
+def evenly_chosen(values: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    """At most ``most`` of the values (n,), evenly spread: what a sheet has room for."""
+    return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]
 
 
 def sheet(rows: list[Uint8]) -> Uint8:

@@ -264,11 +264,14 @@ def _groups(found: Comparison) -> list[Section]:
             for name, own in shares.items()
         ]
         sections.append(Section(f"What is read, {people_text(people)}", texts, rows=rows))
-        told = {found.named, *(best.arm.arm for n, best in found.best.items() if n == people)}
-        gains = {arm: own for (arm, number), own in found.group_gains.items()
+        told = found.named, found.best[people].arm.arm if people in found.best else None
+        gains = {arm: own for (arm, number), own in sorted(found.group_gains.items())
                  if number == people and arm in told}  # fmt: skip
         rows = [
-            {"of": group, **{str(arm): _estimate(gains[arm].get(group)) for arm in sorted(gains)}}
+            {
+                "of": group,
+                **{str(arm): _estimate_text(own.get(group)) for arm, own in gains.items()},
+            }
             for group in groups
         ]
         if gains:
@@ -279,7 +282,7 @@ def _groups(found: Comparison) -> list[Section]:
     return [*sections, Section("Mistakes", pictures=pictures)]
 
 
-def _estimate(found: Estimate | None) -> str:
+def _estimate_text(found: Estimate | None) -> str:
     if found is None:
         return NOTHING
     gain, bounds = found
