@@ -4,11 +4,12 @@
     python add_characters.py manifest=PATH output=mine.safetensors      # from images
     python read.py images=[a.png] weights=mine.safetensors
 
-A character's direction is the mean of what its images are embedded as, here by simulated writers,
-or by whoever wrote a manifest's (H. Qi, M. Brown, D. Lowe, Low-Shot Learning with Imprinted
-Weights, 2018). Tells how many images by further simulated writers are read right among all
-characters, the new ones and a part of the others before and after. The recogniser must have an
-embedding (``classifier.embedding_dim``), as the one that ships has.
+A character's direction begins as the mean of what its images are embedded as, here by simulated
+writers, or by whoever wrote a manifest's (H. Qi, M. Brown, D. Lowe, Low-Shot Learning with
+Imprinted Weights, 2018), and is then turned away from what resembles it among the known ones; all
+else of the recogniser stays. Tells how many images by further simulated writers are read right
+among all characters, the new ones and a part of the others before and after. The recogniser must
+have an embedding (``classifier.embedding_dim``), as the one that ships has.
 """
 
 from handwriting.script import run_script
@@ -16,6 +17,7 @@ from handwriting.script import run_script
 # isort: split
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ from handwriting.corpus.audit import writers_seen
 from handwriting.errors import InputError
 from handwriting.images.manifest import read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
-from handwriting.networks.encoders import Classifier
+from handwriting.networks.encoders import Classifier, CosineHead
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
@@ -40,6 +42,8 @@ from training_character_classification.reading import recogniser_weights
 NUM_TESTED = 10  # further simulated writers
 MAX_OTHERS = 500  # of the characters that are known already, in the test
 SEED = 2_000_003  # of the writers who write; others test
+NUM_OTHERS = 3  # simulated writers who write the known characters, each character by one of them
+PULL = 10.0  # towards the mean, over the number of images: directions of few fit these alone
 
 
 @main_only
@@ -58,22 +62,23 @@ def main(config: AddCharacters) -> Path:
     runtime = Runtime(config.runtime)
     images = shown(config, weights)
     network = runtime.freeze(build(Classifier, weights))
-    added = mean_directions(embedded(network, images, runtime), images)
-    name = "head.directions.weight"
     size_px, cache_dir = images.size_px, Path(config.cache_dir)
+    others = written_once(known, size_px, cache_dir)
+    added = new_directions(network, images, others, runtime)
+    name = "head.directions.weight"
     everyone = [*known, *images.characters]
     larger = Weights(
         output, "classifier", {**weights.arguments, "num_classes": len(everyone)},
         {**weights.facts, "characters": everyone,
-         "writers_seen": [*weights.facts["writers_seen"], *writers_seen(images)]},
+         "writers_seen": [*weights.facts["writers_seen"], *writers_seen(images, others)]},
         {**weights.state, name: torch.cat([weights.state[name], added.to(weights.state[name])])},
     )  # fmt: skip
     save_weights(output, "classifier", larger.arguments, larger.facts, larger.state)
     both = runtime.freeze(build(Classifier, larger))
-    others = np.random.default_rng(0).permutation(known)[:MAX_OTHERS].tolist()
+    tested = np.random.default_rng(0).permutation(known)[:MAX_OTHERS].tolist()
     new, old = (
         simulated(own, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
-        for own in (images.characters, others)
+        for own in (images.characters, tested)
     )
     print(
         f"{len(added)} characters added: {share_read(both, new, everyone, runtime):.3f} of "
@@ -101,9 +106,59 @@ def shown(config: AddCharacters, weights: Weights) -> PackedImages:
     return beside_others(images)
 
 
+def written_once(characters: Sequence[str], size_px: int, cache_dir: Path) -> PackedImages:
+    """An image of each character, by simulated writers in turn."""
+    written = simulated(characters, NUM_OTHERS, 1, SEED, size_px, cache_dir)
+    return beside_others(written.select(written.labels % NUM_OTHERS == written.writers))
+
+
 def embedded(network: Classifier, images: PackedImages, runtime: Runtime) -> Tensor:
     """What a recogniser embeds N images as, (N, D) of length 1."""
     return F.normalize(outputs(nn.Sequential(network.encoder, network.embedding), images, runtime))
+
+
+def new_directions(
+    network: Classifier, images: PackedImages, others: PackedImages, runtime: Runtime
+) -> Tensor:
+    """What directions tell new characters from each other and from the known ones.
+
+    A mean lies nearer to its images than a direction that was trained beside look-alikes, so it
+    would take images of these. Each new direction therefore minimises the cross entropy of its
+    images and of one image of each known character, whose directions stay.
+
+    Args:
+        network: with an embedding and a direction for each known character.
+        images: N, of K new characters.
+        others: M, of the known ones.
+
+    Returns:
+        (K, D) of length 1.
+    """
+    own, other = (embedded(network, part, runtime) for part in (images, others))
+    mean, labels = mean_directions(own, images), torch.from_numpy(images.labels)
+    head = deepcopy(network.head).cpu()
+    every, counts = torch.cat([own, other]), labels.bincount()
+    with torch.no_grad():
+        known = torch.logsumexp(head(every), dim=1, keepdim=True)
+    new = CosineHead(*mean.shape[::-1])
+    new.load_state_dict({"directions.weight": mean, "log_scale": head.log_scale})
+    new.log_scale.requires_grad_(False)
+    directions = new.directions.weight
+    optimizer = torch.optim.LBFGS([directions], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        logits = new(every)
+        all_of_them = torch.logsumexp(torch.cat([known, logits], dim=1), dim=1)
+        right = logits[: len(own)].gather(1, labels[:, None]).squeeze(1)
+        missed = (all_of_them[: len(own)] - right) / counts[labels]
+        astray = (F.normalize(directions) - mean).square().sum(dim=1) / counts
+        total = missed.sum() + all_of_them[len(own) :].sum() + PULL * astray.sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    return F.normalize(directions.detach())
 
 
 def mean_directions(embedded: Tensor, images: PackedImages) -> Tensor:

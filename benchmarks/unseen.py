@@ -7,7 +7,7 @@ The images of a manifest that show characters of a list, which CLIP (the one tha
 seen, find their character among all 3,057: by its text; by one drawing of it, KanjiVG's; by the
 mean of pictures in ten simulated hands; by text and pictures together. Beside them the images of
 characters that it has seen. A recogniser that was trained without them (``data.characters=base``)
-is given their mean directions (``add_characters.py``) and reads the same images. Ends in one line
+is given directions of them (``add_characters.py``) and reads the same images. Ends in one line
 of JSON: of each the share found, and among the first five.
 """
 
@@ -74,12 +74,12 @@ def main() -> None:
     if arguments.recogniser:
         weights = load_weights(arguments.recogniser, "classifier", "prepare_recogniser.py")
         recogniser = runtime.freeze(build(Classifier, weights))
-        new = pictures.of(unseen)
-        own = add_characters.embedded(recogniser, new, runtime)
-        known = F.normalize(recogniser.head.directions.weight.cpu())
-        every = torch.cat([known, add_characters.mean_directions(own, new)])
+        known, new = weights.facts["characters"], pictures.of(unseen)
+        once = add_characters.written_once(known, new.size_px, arguments.cache)
+        added = add_characters.new_directions(recogniser, new, once, runtime)
+        every = torch.cat([F.normalize(recogniser.head.directions.weight.cpu()), added])
         for name, part in asked.items():
-            images = part.of([*weights.facts["characters"], *unseen])
+            images = part.of([*known, *unseen])
             similarity = add_characters.embedded(recogniser, images, runtime) @ every.T
             result |= shares(f"recogniser_{name}", similarity, images)
     print(json.dumps(result))
