@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from benchmarks import results
 from handwriting.script import PRIMARY, STUDY, compose
 
 STAGES = sorted(path.name for path in ROOT.glob("training_*") if path.is_dir())
@@ -199,6 +200,12 @@ def test_no_tracked_file_names_a_place_on_this_machine() -> None:
         if b"\0" not in content and places.search(content):
             found.append(str(path.relative_to(ROOT)))
     assert [name for name in found if name != "tests/test_project.py"] == []
+
+
+@pytest.mark.parametrize("page", results.PAGES, ids=lambda page: page.name)
+def test_tables_of_pages_are_those_of_stored_results(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert results.with_tables(text) == text, "run python -m benchmarks.results --write"
 
 
 def test_no_large_file_and_no_results_are_tracked() -> None:

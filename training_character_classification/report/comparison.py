@@ -18,6 +18,7 @@ from training_character_classification.report.results import (
     character_gains,
     compare,
     confusions,
+    corrected,
     group_gains,
     group_shares,
     is_candidate,
@@ -74,8 +75,9 @@ def gather(
             pair = (arm.arm, people), (control, people)
             of_characters, found = character_gains(results, *pair), confusions(results, *pair)
             best[people] = Best(arm, of_characters, found, look_alikes(found, of_characters))
+    confidence = corrected(num_comparisons)
     gains = {
-        (arm, people): group_gains(results, (arm, people), (control, people))
+        (arm, people): group_gains(results, (arm, people), (control, people), confidence)
         for arm, people in results.places
         if arm != control
     }

@@ -11,8 +11,13 @@ from handwriting.runs.folder import run_folder
 from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_own
 from training_character_classification.arms import Arm, planned_arms
-from training_character_classification.report.comparison import gather
-from training_character_classification.report.results import people_text, results_of, write_results
+from training_character_classification.report.comparison import Comparison, gather
+from training_character_classification.report.results import (
+    Results,
+    people_text,
+    results_of,
+    write_results,
+)
 from training_character_classification.report.sections import table, write_page
 
 
@@ -25,14 +30,10 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
     folder, evidence = run_folder(config), config.evidence
     recognisers, missing = read_cells(folder, evidence)
     results = results_of(recognisers)
-    people = sorted({number for _, number in results.places})
-    found = gather(
-        folder, results, Arm.parse(evidence.control), Arm.parse(evidence.recipe_arm),
-        planned=[arm for number in {*evidence.people} for arm in planned_arms(evidence, number)],
-        ceiling_people=max(*evidence.people, *people),
-        cells={number: sorted(folder.glob(f"seed_*/people_{number}")) for number in people},
-        is_drawn_alike=isinstance(config.data, SimulatedData),
-    )  # fmt: skip
+    numbers = sorted({number for _, number in results.places})
+    cells = {number: sorted(folder.glob(f"seed_*/people_{number}")) for number in numbers}
+    is_drawn_alike = isinstance(config.data, SimulatedData)
+    found = compared(evidence, results, folder, cells, is_drawn_alike)
     write_results(folder / "results.json", recognisers)
     metrics = {
         "named_beforehand": evidence.recipe_arm,
@@ -64,6 +65,19 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
     return write_page(
         found, f"Evidence {config.name}", metrics, is_real, question,
         config.evaluation.num_confusions, notes=absent,
+    )  # fmt: skip
+
+
+def compared(
+    evidence: Evidence, results: Results, folder: Path, cells: dict[int, list[Path]],
+    is_drawn_alike: bool = False,
+) -> Comparison:  # fmt: skip
+    """Results of a grid beside its control, see :func:`gather`."""
+    people = {number for _, number in results.places}
+    return gather(
+        folder, results, Arm.parse(evidence.control), Arm.parse(evidence.recipe_arm),
+        planned=[arm for number in {*evidence.people} for arm in planned_arms(evidence, number)],
+        ceiling_people=max(*evidence.people, *people), cells=cells, is_drawn_alike=is_drawn_alike,
     )  # fmt: skip
 
 

@@ -162,18 +162,25 @@ def group_shares(groups: Mapping[str, pd.DataFrame], place: Place) -> dict[str, 
     }
 
 
-def _estimate(values: Float64) -> Estimate:
-    """The mean, and its 95 % interval."""
-    return float(values.mean()), interval(values)
+def _estimate(values: Float64, confidence: float = 1 - ALPHA) -> Estimate:
+    """The mean, and its interval."""
+    return float(values.mean()), interval(values, confidence)
 
 
-def group_gains(results: Results, arm: Place, control: Place) -> dict[str, Estimate]:
-    """What an arm gains on each group, with its 95 % interval over writers."""
+def corrected(num_comparisons: int) -> float:
+    """The confidence with which all of several intervals cover in 95 % of studies (Bonferroni)."""
+    return 1 - ALPHA / max(1, num_comparisons)
+
+
+def group_gains(
+    results: Results, arm: Place, control: Place, confidence: float = 1 - ALPHA
+) -> dict[str, Estimate]:
+    """What an arm gains on each group, with its interval over writers."""
     found = {}
     for group, shares in results.by_group.items():
         both = paired(shares, arm, control)
         if not both.empty:
-            found[group] = _estimate(np.subtract(*means(both).T))
+            found[group] = _estimate(np.subtract(*means(both).T), confidence)
     return found
 
 
@@ -244,7 +251,7 @@ def compare(
         is_drawn_alike: the people who are tested are simulated writers: arms that see such
             writers have no gain, for it would be no wonder.
     """
-    confidence = 1 - ALPHA / max(1, num_comparisons)  # Bonferroni: all cover in 95 % of studies
+    confidence = corrected(num_comparisons)
     findings = []
     for place in results.places:
         arm, people = place

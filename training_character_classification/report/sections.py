@@ -247,8 +247,8 @@ def _groups(found: Comparison) -> list[Section]:
         "one of the same characters, those that it does not know left out."
     )
     paired = (
-        f"Over {found.control}, paired by seed and writer, with 95 % intervals over writers, not "
-        "corrected; of one writer there is none."
+        f"Over {found.control}, paired by seed and writer, with corrected 95 % intervals "
+        "over writers; of one writer there is none."
     )
     sections = []
     for people in found.sources:

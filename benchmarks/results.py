@@ -1,0 +1,168 @@
+"""The tables of README.md and docs/results.md, from the results that are stored in docs/results.
+
+    python -m benchmarks.results           # names the tables that differ from the results
+    python -m benchmarks.results --write   # writes them into the pages
+
+A table stands between two comments, ``<!-- table: NAME -->`` and ``<!-- end -->``. Gains are over
+the control of the experiment; their intervals are over writers, 95 % after Bonferroni's correction
+for the arms and numbers of people that were planned, and bold where they exclude zero.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from handwriting.script import compose
+from handwriting.storage.json_files import read_own
+from training_character_classification.arms import Arm
+from training_character_classification.report.comparison import Comparison
+from training_character_classification.report.evidence import compared
+from training_character_classification.report.results import Estimate, is_candidate, results_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "README.md", ROOT / "docs" / "results.md"
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+GRIDS = {  # name of the file of results -> what differs from the experiment
+    "zero_real": ["experiment=zero_real"],
+    "evidence": ["experiment=evidence"],
+    "evidence_kanji": ["experiment=evidence_kanji"],
+    "evidence_tomoe": [
+        "experiment=evidence_kanji", "evidence.people=[1]",
+        "evidence.arms=[real,real+fonts+classical,real+fonts+simulated+classical,"
+        "real+fonts+redrawn+classical,real+fonts+adain_clip+classical,"
+        "real+fonts+simulated+redrawn+classical]",
+    ],
+}  # fmt: skip
+WORDS = {1: "one person", 2: "two people", 3: "three people", 5: "five people"}
+
+
+@cache
+def grid(name: str) -> Comparison:
+    config = compose(GRIDS[name])
+    results = results_of(read_own(ROOT / "docs" / "results" / f"{name}.json"))
+    return compared(config.evidence, results, Path(), {})
+
+
+def share(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+def cell(accuracy: float, gained: Estimate | None) -> str:
+    return f"{share(accuracy)} {gain(gained)}" if gained else share(accuracy)
+
+
+def gain(estimate: Estimate) -> str:
+    value, bounds = estimate
+    if bounds is None:
+        return signed(value)
+    text = f"{signed(value)} ({signed(bounds[0])} to {signed(bounds[1])})"
+    return f"**{text}**" if bounds[0] > 0 or bounds[1] < 0 else text
+
+
+def signed(value: float) -> str:
+    return f"{value:+.3f}".replace("0.", ".", 1)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def by_script(name: str, columns: Sequence[str]) -> str:
+    """What each arm of a grid reads of groups of characters and of all, and gains."""
+    found = grid(name)
+    rows = []
+    for each in found.findings:
+        place = each.arm, each.people
+        gains = found.group_gains.get(place, {})
+        cells = [cell(found.groups[place][column], gains.get(column)) for column in columns]
+        over_all = (each.gain.gain, each.gain.interval) if each.gain else None
+        rows.append([role(found, each.arm), *cells, cell(each.accuracy, over_all)])
+    return markdown(["sees", *columns, "all"], rows)
+
+
+def by_people(name: str) -> str:
+    """What each arm reads with each number of people, and gains."""
+    found = grid(name)
+    numbers = sorted({each.people for each in found.findings})
+    cells: dict[Arm, dict[int, str]] = {}
+    for each in found.findings:
+        over_all = (each.gain.gain, each.gain.interval) if each.gain else None
+        cells.setdefault(each.arm, {})[each.people] = cell(each.accuracy, over_all)
+    rows = [[role(found, arm), *(own.get(n, "") for n in numbers)] for arm, own in cells.items()]
+    return markdown(["sees", *(WORDS[number] for number in numbers)], rows)
+
+
+def role(found: Comparison, arm: Arm) -> str:
+    marks = {found.control: " (control)", found.named: " (named beforehand)"}
+    return f"`{arm}`{marks.get(arm, '')}"
+
+
+def in_short() -> str:
+    """README's: does it help, and when?"""
+    rows = []
+    for has, reads, name, people, group in (
+        ("nobody's", "katakana", "zero_real", 5, "katakana, script known"),
+        ("", "kanji", "zero_real", 5, "kanji"),
+        *((WORDS[n] + "'s", "katakana", "evidence", n, "katakana") for n in (1, 2, 5)),
+        *((f"{WORDS[n]}'s (fonts)", "300 kanji", "evidence_kanji", n, "kanji") for n in (1, 3)),
+    ):
+        found = grid(name)
+        read = {arm: own[group] for (arm, n), own in found.groups.items() if n == people}
+        gains = {
+            arm: own[group]
+            for (arm, n), own in found.group_gains.items()
+            if n == people and is_candidate(arm, found.named)
+        }
+        best = max(gains, key=lambda arm: gains[arm][0])
+        named = found.named
+        assert named
+        rows.append(
+            [
+                has, reads, share(read[found.control]), share(read[named]), gain(gains[named]),
+                f"`{best}` {share(read[best])}, {gain(gains[best])}",
+            ]
+        )  # fmt: skip
+    head = ["you have", "to read", "control", "simulated writers too", "gain", "best of all"]
+    return markdown(head, rows)
+
+
+SCRIPTS = ("hiragana, script known", "katakana, script known", "kanji", "first five")
+TABLES: dict[str, Callable[[], str]] = {
+    "in_short": in_short,
+    "zero_real": lambda: by_script("zero_real", SCRIPTS),
+    "evidence": lambda: by_people("evidence"),
+    "evidence_kanji": lambda: by_people("evidence_kanji"),
+    "evidence_tomoe": lambda: by_people("evidence_tomoe"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help="into the pages")
+    arguments = parser.parse_args()
+    stale = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        new = with_tables(text)
+        if new == text:
+            continue
+        stale.append(page.name)
+        if arguments.write:
+            page.write_text(new, encoding="utf-8")
+    print("\n".join(stale) or "all tables are those of the results")
+    sys.exit(bool(stale) and not arguments.write)
+
+
+def with_tables(text: str) -> str:
+    """A page with its tables made again."""
+    return TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
+
+
+if __name__ == "__main__":
+    main()
