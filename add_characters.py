@@ -25,11 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from handwriting.characters import kanjivg
 from handwriting.characters.classes import class_list
 from handwriting.config import AddCharacters
 from handwriting.corpus.audit import writers_seen
 from handwriting.errors import InputError
-from handwriting.images.manifest import read_manifest
+from handwriting.images.manifest import Manifest, read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.networks.encoders import Classifier, CosineHead
 from handwriting.parallel.ranks import main_only
@@ -60,40 +61,44 @@ def main(config: AddCharacters) -> Path:
         raise InputError(f"{output} is there already: name another output")
     known: list[str] = weights.facts["characters"]
     runtime = Runtime(config.runtime)
-    images = shown(config, weights)
+    manifest = read_manifest(config.manifest) if config.manifest else None
+    images = shown(config, weights, manifest)
     network = runtime.freeze(build(Classifier, weights))
     size_px, cache_dir = images.size_px, Path(config.cache_dir)
-    others = written_once(known, size_px, cache_dir)
+    drawn = [character for character in known if kanjivg.has_drawing(character)]
+    if not drawn:
+        raise InputError(f"{weights.path}: KanjiVG draws none of its characters, as look-alikes")
+    others = written_once(drawn, size_px, cache_dir)
     added = new_directions(network, images, others, runtime)
     name = "head.directions.weight"
     everyone = [*known, *images.characters]
     larger = Weights(
         output, "classifier", {**weights.arguments, "num_classes": len(everyone)},
         {**weights.facts, "characters": everyone,
-         "writers_seen": [*weights.facts["writers_seen"], *writers_seen(images, others)]},
+         "writers_seen": writers_seen(weights, images, others, *([manifest] if manifest else []))},
         {**weights.state, name: torch.cat([weights.state[name], added.to(weights.state[name])])},
     )  # fmt: skip
-    save_weights(output, "classifier", larger.arguments, larger.facts, larger.state)
     both = runtime.freeze(build(Classifier, larger))
-    tested = np.random.default_rng(0).permutation(known)[:MAX_OTHERS].tolist()
-    new, old = (
-        simulated(own, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
-        for own in (images.characters, tested)
-    )
+    tested = np.random.default_rng(0).permutation(drawn)[:MAX_OTHERS].tolist()
+    old = simulated(tested, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
+    print(f"{len(added)} characters added")
+    if new := [character for character in images.characters if kanjivg.has_drawing(character)]:
+        written = simulated(new, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
+        print(
+            f"{share_read(both, written, everyone, runtime):.3f} of {len(written)} images of them "
+            f"by {NUM_TESTED} further simulated writers are read right among {len(everyone):,}"
+        )
     print(
-        f"{len(added)} characters added: {share_read(both, new, everyone, runtime):.3f} of "
-        f"{len(new)} images of them by {NUM_TESTED} further simulated writers are read right among "
-        f"{len(everyone):,}; of {len(old)} of others {share_read(both, old, everyone, runtime):.3f}"
-        f", before {share_read(network, old, known, runtime):.3f}\n{output}"
+        f"{share_read(both, old, everyone, runtime):.3f} of {len(old)} images of others, before "
+        f"{share_read(network, old, known, runtime):.3f}\n{output}"
     )
-    return output
+    return save_weights(output, "classifier", larger.arguments, larger.facts, larger.state)
 
 
-def shown(config: AddCharacters, weights: Weights) -> PackedImages:
+def shown(config: AddCharacters, weights: Weights, manifest: Manifest | None) -> PackedImages:
     """The images that show what the new characters look like."""
     size_px, cache_dir = weights.arguments["size_px"], Path(config.cache_dir)
-    if config.manifest:
-        manifest = read_manifest(config.manifest)
+    if manifest:
         images = pack_manifest(manifest, size_px, cache_dir)
         new = [c for c in images.characters if c not in weights.facts["characters"]]
         if not new:

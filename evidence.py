@@ -49,12 +49,13 @@ def main(config: Config) -> Path:
     started = time.perf_counter()
     refuse_values(config, {**pipeline.SET_HERE, **SET_HERE})
     grid = config.evidence
-    needed = {"control": grid.control}
-    if grid.recipes and grid.recipe_people:
-        needed["recipe_arm"] = grid.recipe_arm
-    for key, arm in needed.items():
-        if arm not in grid.arms:
-            raise InputError(f"evidence.{key}={arm}: not among evidence.arms")
+    if grid.control not in grid.arms:
+        raise InputError(f"evidence.control={grid.control}: not among evidence.arms")
+    if grid.named_arm not in (None, *grid.arms):
+        raise InputError(
+            f"evidence.named_arm={grid.named_arm}: not among evidence.arms. Name the one that is "
+            "to answer the question, or null"
+        )
     if not grid.seeds and not grid.results:
         raise InputError(
             "evidence.seeds=[]: nothing runs, so name what to report: evidence.results"

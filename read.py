@@ -25,7 +25,7 @@ from handwriting.images.packed import in_parts, pack_manifest
 from handwriting.parallel.ranks import main_only
 from handwriting.reports.page import text_table
 from handwriting.reports.scores import score
-from training_character_classification.reading import Recogniser, judged, mistakes_of, read
+from training_character_classification.reading import Recogniser, judged, mistakes_of
 from training_character_classification.report.plots import images_with_captions
 
 MAX_SHOWN = 100  # misread images on a sheet
@@ -37,16 +37,16 @@ def main(config: Read) -> None:
         raise InputError("give either images=[a.png,b.png] or manifest=PATH")
     if config.sheet and not config.manifest:
         raise InputError("sheet= shows what of a manifest is misread: give manifest=PATH")
+    recogniser = Recogniser(config.weights, config.characters, config.runtime)
     if config.manifest:
-        return read_labelled(config, config.manifest)
-    found = read(config.images, config.characters, config.weights, config.num_guesses)
+        return read_labelled(recogniser, config, config.manifest)
+    found = recogniser.read(config.images, config.num_guesses)
     for path, guesses in zip(config.images, found, strict=True):
         print(f"{path}  {'  '.join(f'{character} {share:.3f}' for character, share in guesses)}")
 
 
-def read_labelled(config: Read, path: str) -> None:
+def read_labelled(recogniser: Recogniser, config: Read, path: str) -> None:
     """Print the share of a manifest's images that is read right, per character and over all."""
-    recogniser = Recogniser(config.weights, config.characters, config.runtime)
     manifest = read_manifest(path)
     packed = pack_manifest(manifest, recogniser.size_px, Path(config.cache_dir).absolute())
     images = packed.of(recogniser.characters)

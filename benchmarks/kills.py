@@ -68,6 +68,7 @@ from training_style_transfer import (
 )
 from training_style_transfer.feed import STEPS
 from training_vae import generate_images as vae_images, train as vae
+from training_warped import generate_images as warped_images, train as warped
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_STEPS = 120
@@ -91,7 +92,7 @@ WHOLE_LINE = ["pipeline.generators=[vae]", "pipeline.augmentations=[true]", *FEW
 FROM_BASE = ("name=based", "weights=base", *(f"{one}.num_steps=40" for one in ENCODERS))
 GRID = [
     "evidence.arms=[real,real+fonts+classical,real+fonts+vae+classical]", "evidence.seeds=[0]",
-    "evidence.people=[1]", "evidence.recipe_arm=real+fonts+vae+classical",
+    "evidence.people=[1]", "evidence.named_arm=real+fonts+vae+classical",
     "evidence.recipe_people=[]", *FEWER,
 ]  # fmt: skip
 ZERO_REAL = (
@@ -209,9 +210,14 @@ STAGES = {
     ),
     "redrawn_images, hands": Stage(
         redrawn_images.main, "study/generated/files", ("redrawn",),
-        ("gen_weight=${runs_dir}/study/redrawn/hands", "generation.output=generated/files"),
+        ("generation.hands=${runs_dir}/study/redrawn/hands", "generation.output=generated/files"),
         marks=(),
     ),
+    "morphed_images": Stage(
+        redrawn_images.morphed, "study/generated/morphed", ("redrawn",), marks=()
+    ),
+    "warped": Stage(warped.main, "study/warped", (), (), True, ()),
+    "warped_images": Stage(warped_images.main, "study/generated/warped", ("warped",), marks=()),
     "judge_classifier": Stage(
         classifier.main, "study/classifier/judge", (),
         ("classifier.name=judge", "classifier.splits=[validation,test]",

@@ -1,6 +1,6 @@
 """The tables of README.md and docs/results.md, from the results that are stored in docs/results.
 
-    python -m benchmarks.results           # names the tables that differ from the results
+    python -m benchmarks.results           # names the pages that differ from the results
     python -m benchmarks.results --write   # writes them into the pages
 
 A table stands between two comments, ``<!-- table: NAME -->`` and ``<!-- end -->``. Gains are over
@@ -16,15 +16,19 @@ from functools import cache
 from pathlib import Path
 
 from handwriting.script import compose
-from handwriting.storage.json_files import read_own
 from training_character_classification.arms import Arm
 from training_character_classification.report.comparison import Comparison
 from training_character_classification.report.evidence import compared
-from training_character_classification.report.results import Estimate, is_candidate, results_of
+from training_character_classification.report.results import (
+    Estimate,
+    is_candidate,
+    read_results,
+    results_of,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "README.md", ROOT / "docs" / "results.md"
-TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(?:\|.*\n)*(<!-- end -->)")
 GRIDS = {  # name of the file of results -> what differs from the experiment
     "zero_real": ["experiment=zero_real"],
     "evidence": ["experiment=evidence"],
@@ -42,7 +46,7 @@ WORDS = {1: "one person", 2: "two people", 3: "three people", 5: "five people"}
 @cache
 def grid(name: str) -> Comparison:
     config = compose(GRIDS[name])
-    results = results_of(read_own(ROOT / "docs" / "results" / f"{name}.json"))
+    results = results_of(read_results(ROOT / "docs" / "results" / f"{name}.json"))
     return compared(config.evidence, results, Path(), {})
 
 

@@ -72,7 +72,9 @@ def main() -> None:
         for kind, own in prototypes.items():
             result |= shares(f"clip_{name}_by_{kind}", embedded @ own.T, part)
     if arguments.recogniser:
-        weights = load_weights(arguments.recogniser, "classifier", "prepare_recogniser.py")
+        weights = load_weights(arguments.recogniser, "classifier", "prepare_recogniser.py", SIZE_PX)
+        if not weights.arguments.get("embedding_dim") or {*unseen} & {*weights.facts["characters"]}:
+            parser.error(f"{weights.path}: needs an embedding, and not to know {arguments.unseen}")
         recogniser = runtime.freeze(build(Classifier, weights))
         known, new = weights.facts["characters"], pictures.of(unseen)
         once = add_characters.written_once(known, new.size_px, arguments.cache)

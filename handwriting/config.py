@@ -391,7 +391,8 @@ class Evidence:
     seeds: Annotated[list[Seed], Items(0, 1000)] = default([0, 1, 2, 3, 4])  # []: report `results`
     # results.json of the same grid, run elsewhere: the report has their cells, too
     results: list[str] = default([])
-    recipe_arm: str = MISSING  # that the recipes vary
+    # Named before any result, to answer the question; the recipes vary it. null: none
+    named_arm: str | None = MISSING
     recipe_people: People = default([1])  # with whom recipes are tried
     recipes: dict[str, dict[str, Any]] = default({})  # name -> fields of `recipe`, and gen_ratio
 

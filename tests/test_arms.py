@@ -101,6 +101,17 @@ def test_a_name_that_is_no_arm_is_refused(name: str, message: str, smoke: Compos
         arm_config(smoke("pipeline.generators=[vae]"), Arm.parse(name))
 
 
+@pytest.mark.parametrize("folder", ["fonts", "judge", "classical", "gan+vae", "vae@soft"])
+def test_a_folder_that_is_no_name_of_a_generator_is_refused(
+    folder: str, smoke: ComposeSmoke
+) -> None:
+    config = smoke(f"use_gen='/data/{folder}/manifest.json'")
+    with pytest.raises(InputError, match="would be another arm: set classifier.name"):
+        arm_of(config)
+    config.classifier.name = "mine"
+    assert str(arm_of(config)) == "mine"
+
+
 def test_a_control_may_be_named_and_must_be_one() -> None:
     names = ["real", "real+fonts+simulated+classical", "real+fonts+classical", "real+fonts+adain"]
     arms = [Arm.parse(name) for name in names]

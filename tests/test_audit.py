@@ -23,7 +23,7 @@ from handwriting.runs.weights import load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import file_key
-from training_character_classification import train as train_classifier
+from training_character_classification import arms, train as train_classifier
 from training_character_classification.arms import judge_arm
 from training_clip import train_clip, train_image_encoder, train_text_encoder
 from training_style_transfer import generate_images, train as train_style_transfer
@@ -165,11 +165,16 @@ def test_generated_images_in_the_hand_of_a_test_writer_are_named(study: Study) -
     assert lines(study) == [f"{name}: has seen {TESTED} (test); {FILTERED} has read it"]
 
 
-def test_what_an_encoder_saw_is_seen_by_all_that_is_made_from_it(study: Study) -> None:
+def test_what_an_encoder_saw_is_seen_by_all_that_is_made_from_it(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wider = replace(study.config.data, train_writers=4, num_writers=6)
     train_image_encoder.main(replace(study.config, data=wider))
     for stage in STAGES[2:]:
         stage.main(study.config)
+    with pytest.raises(InputError, match=f"{GENERATED}/manifest.json: .*\n.*has seen {VALIDATES}"):
+        train_classifier.main(filtered(study.config))
+    monkeypatch.setattr(arms, "check_new", lambda *_: None)
     train_classifier.main(filtered(study.config))
     found = "\n".join(lines(study))
     generators = [f"{step}/generator.safetensors" for step in STEPS]

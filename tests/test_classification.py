@@ -97,6 +97,20 @@ def test_generated_images_in_a_test_writers_hand_are_refused(
         train.main(config)
 
 
+def test_whoever_is_behind_generated_images_is_behind_the_recogniser(
+    smoke: ComposeSmoke, write_images: Write
+) -> None:
+    path = write_images(writers=["made"], name="made")
+    write_json(path.with_name("facts.json"), {"writers_seen": ["somebody"]})
+    config = smoke(f"use_gen={path}", "classifier.num_steps=2")
+    weights = load_weights(train.main(config), "classifier", "")
+    assert "somebody" in weights.facts["writers_seen"]
+    tested = open_corpus(config).test.present_writers()[0]
+    write_json(path.with_name("facts.json"), {"writers_seen": [tested]})
+    with pytest.raises(InputError, match=f"made/manifest.json: 1 problem[^/]*has seen {tested}"):
+        train.main(config)
+
+
 def test_images_in_nobodys_hand_are_taken_where_the_tested_people_are_unknown_too(
     smoke: ComposeSmoke, write_images: Write
 ) -> None:
@@ -110,7 +124,7 @@ def test_images_in_nobodys_hand_are_taken_where_the_tested_people_are_unknown_to
         f"data.test_manifest={test}",
     )  # fmt: skip
     assert open_corpus(config).test.present_writers() == [""]
-    assert len(read_generated(config, open_corpus(config))) == 1
+    assert len(read_generated(config, open_corpus(config), [made])) == 1
 
 
 def test_an_arm_is_trained_again_when_its_generated_images_change(

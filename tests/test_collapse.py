@@ -27,6 +27,14 @@ def test_variety_is_the_mean_distance_within_groups() -> None:
     assert float(variety(images.repeat_interleave(2, dim=0))) == pytest.approx(1)
 
 
+def test_of_one_image_nothing_is_said(smoke: ComposeSmoke) -> None:
+    run = Run(smoke(), "toy", ("seed",), {}).begin()
+    real = torch.rand(3, 1, 1, 8, 8)
+    for _ in run.steps(1, {}, torch.Generator()):
+        check_variety(run, 1, 0 * real, real)
+    assert not read_json(run.finish({}) / "metrics.json").get("warnings")
+
+
 @pytest.mark.parametrize(
     ("scale", "warns"),
     [(0, True), (0.1, True), (0.3, False), (2, False), (torch.nan, True), (torch.inf, True)],

@@ -62,10 +62,15 @@ def test_seeds_choose_different_people() -> None:
     assert len({tuple(divide(people, 5, 1, seed, 0, "")[0]) for seed in range(10)}) > 5
 
 
-@pytest.mark.parametrize(("train", "validation"), [(0, 1), (4, 1), (5, 0), (9, 9)])
+@pytest.mark.parametrize(("train", "validation"), [(4, 1), (5, 0), (9, 9)])
 def test_too_few_writers_are_refused(train: int, validation: int) -> None:
-    with pytest.raises(InputError, match="here has 5 writers: too few"):
+    with pytest.raises(InputError, match="here has 5 writers: too few .* and at least one to test"):
         divide(WRITERS, train, validation, 0, 0, "here")
+
+
+def test_somebody_must_train() -> None:
+    with pytest.raises(InputError, match="train_writers=0: one at least must train"):
+        divide(WRITERS, 0, 1, 0, 0, "here")
 
 
 def writers(corpus: Corpus) -> list[list[str]]:
@@ -119,6 +124,20 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
     both = replace(config, fonts=replace(config.fonts, folders=[str(faces[0].path)]))
     with pytest.raises(InputError, match=f"{faces[0].path} is in hand:.* and in fonts"):
         open_corpus(both)
+
+
+def test_a_hand_whose_file_was_replaced_is_another(smoke: ComposeSmoke, tmp_path: Path) -> None:
+    first, second, third, fourth = (face.path for face in find_fonts()[:4])
+    own = tmp_path / "own.ttf"
+    shutil.copy(first, own)
+    config = smoke(
+        "data=handwritten_fonts", "data.characters=smoke", f"data.hands=['{own}','{second}']",
+        "data.train_writers=1", "data.validation_writers=1", "data.test_writers=0",
+        "data.num_simulated_writers=0", "fonts.packages=[]", f"fonts.folders=['{third}']",
+    )  # fmt: skip
+    before = open_corpus(config)
+    shutil.copy(fourth, own)
+    assert open_corpus(config).key != before.key
 
 
 def test_simulated_writers_are_other_hands_than_the_writers_of_any_split(

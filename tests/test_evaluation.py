@@ -135,6 +135,13 @@ def test_recognisers_of_one_name_are_both_told(study: ComposeSmoke, smoke: Compo
     assert list(results) == [ARMS[0], f"{other / 'classifier.safetensors'}/seed_0"]
 
 
+def test_a_recogniser_in_a_folder_of_a_folder_is_found(study: ComposeSmoke) -> None:
+    config = study("name=deep", "classifier.name=mine/first", "classifier.num_steps=2")
+    path = train.main(config)
+    train.main(judge_arm(study("name=deep", "evaluation.judge_steps=2")))
+    assert [weights.path.parent for weights in test.find_recognisers(study("name=deep"))] == [path]
+
+
 def test_a_recogniser_that_saw_test_writers_is_refused_by_name(study: ComposeSmoke) -> None:
     leak = run_folder(study("name=leak")) / "classifier" / "real+classical" / "seed_0"
     judge = run_folder(study()) / "classifier" / "judge" / "seed_0"

@@ -14,10 +14,11 @@ from handwriting.runs.folder import run_folder
 from handwriting.runs.weights import load_weights
 from handwriting.script import compose
 from handwriting.storage.json_files import read_json
+from training_character_classification import test
 
 GRID = [
     "evidence.arms=[real,real+fonts+classical,real+fonts+vae+classical]",
-    "evidence.recipe_arm=real+fonts+vae+classical", "evidence.recipe_people=[1]",
+    "evidence.named_arm=real+fonts+vae+classical", "evidence.recipe_people=[1]",
     "+evidence.recipes.soft={by_confusion: true}",
     "evidence.people=[1]", "evidence.seeds=[0,1]",
 ]  # fmt: skip
@@ -98,7 +99,7 @@ def test_controls_alone_need_no_generator(smoke: ComposeSmoke) -> None:
     arms = "real+fonts+classical,real+fonts+simulated+classical"
     config = smoke(
         f"evidence.arms=[{arms}]", "evidence.people=[1]", "evidence.seeds=[0]",
-        "data.num_simulated_writers=2", "pipeline.num_workers=1",
+        "data.num_simulated_writers=2", "pipeline.num_workers=1", "evidence.named_arm=null",
     )  # fmt: skip
     with begun() as stages:
         evidence.main(config)
@@ -119,7 +120,7 @@ def test_a_recogniser_without_real_images_reads_more_than_anybody_wrote(
         "data=manifest", f"data.manifest={written}", f"+data.tests.diary={tested}",
         "data.partial=true", "data.num_simulated_writers=2", "evidence.people=[2]",
         "evidence.seeds=[0]", "evidence.arms=[fonts+classical,fonts+simulated+warped+classical]",
-        "evidence.control=fonts+classical", "evidence.recipe_people=[]",
+        "evidence.control=fonts+classical", "evidence.named_arm=null",
         "classifier.embedding_dim=16",
     )  # fmt: skip
     evidence.main(config)
@@ -133,6 +134,42 @@ def test_a_recogniser_without_real_images_reads_more_than_anybody_wrote(
     page = (run_folder(config) / "report.html").read_text("utf-8")
     assert "diary:person_anna" in page
     assert "hiragana" in page
+
+
+@pytest.mark.slow
+def test_results_on_other_images_are_kept_apart_and_other_settings_told(
+    config: Config, report: Path, write_images: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = evidence.cell(config, seed=0, people=1)
+    tested = run_folder(cell) / "test" / "results.json"
+    before = tested.read_bytes()
+    other = replace(config.evaluation, manifest=str(write_images("木林")))
+    assert test.main(replace(cell, evaluation=other)).name == "test_manifest"
+    assert tested.read_bytes() == before
+    evidence.main(config)
+    assert "other settings" not in capsys.readouterr().out
+    longer = replace(config.classifier, num_steps=config.classifier.num_steps + 1)
+    only = replace(config.evidence, seeds=[], results=[str(tested)])
+    evidence.main(replace(config, classifier=longer, evidence=only))
+    told = capsys.readouterr().out
+    assert "seed_1/people_1 was made with other settings: classifier.num_steps" in told
+    assert "Made with other settings" in report.read_text("utf-8")
+
+
+def test_stored_results_are_checked_before_they_are_reported(
+    smoke: ComposeSmoke, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.json"
+    config = smoke(*GRID[:-1], "evidence.seeds=[]", f"evidence.results=[{path}]")
+    for text, message in (
+        ("[]", "no recogniser of evidence.arms was tested: real, real"),
+        ('{"arm": "real"}', "expected the results.json of a run"),
+        ('[{"arm": "real"}]', "expected the results.json of a run"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message) as raised:
+            evidence.main(config)
+        assert "Delete" not in str(raised.value)
 
 
 def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: ComposeSmoke) -> None:
@@ -149,11 +186,11 @@ def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: Compose
     ("overrides", "message"),
     [
         (["evidence.control=real+simulated"], "control=real\\+simulated: not among evidence.arms"),
-        (["evidence.recipe_arm=real+vae"], "recipe_arm=real\\+vae: not among evidence.arms"),
+        (["evidence.named_arm=real+vae"], "named_arm=real\\+vae: not among evidence.arms"),
         (["evidence.seeds=[]"], "seeds=\\[\\]: nothing runs, so name what to report"),
         (["evidence.people=[4]"], "data.people=4: the training writers are 2"),
         (
-            ["evidence.arms=[real+fonts+classical,real+gan]", "evidence.recipe_people=[]"],
+            ["evidence.arms=[real+fonts+classical,real+gan]", "evidence.named_arm=null"],
             "arm 'real\\+gan': expected",
         ),
         (["++evidence.recipes.top={keep: 1}"], "evidence.recipes.top: Key 'keep'"),

@@ -49,10 +49,11 @@ def study(judged: Path, smoke: ComposeSmoke) -> Callable[..., Config]:
     return lambda *more: smoke(*more, runs_dir=judged)
 
 
-def write_copies(folder: Path, packed: PackedImages) -> Path:
+def write_copies(folder: Path, packed: PackedImages, are_named: bool = True) -> Path:
     """The manifest of a source that has these very images."""
     entries = []
-    for i, writer in enumerate(writers_of(packed)):
+    for i, name in enumerate(writers_of(packed)):
+        writer = name if are_named else ""
         character = packed.characters[packed.labels[i]]
         entries.append(Entry(character, str(folder / f"{i}.png"), str(writer)))
         save_png(entries[-1].path, packed.images[i])
@@ -137,7 +138,7 @@ def test_copies_of_held_out_people_are_at_no_distance(study: ComposeSmoke, tmp_p
     many = "data.num_writers=12"
     corpus = open_corpus(study(many))
     people = concatenate([corpus.validation, corpus.test])
-    path = write_copies(tmp_path / "copies", people)
+    path = write_copies(tmp_path / "copies", people, are_named=False)
     found = read(judge.main(study(many, f"use_gen={path}")))["copies"]
     assert found["precision"] == found["recall"] == found["coverage"] == 1
     for distance in ("frechet_distance", "stroke_width", "grey_level", "centroid"):
@@ -164,7 +165,7 @@ def test_rows_are_compared_with_as_many_as_the_training_writers_if_those_are_eno
     monkeypatch.setattr(distances, "appearance_distances", noted)
     monkeypatch.setattr(distances, "frechet_distance", of_unit_variance)
     many = [f"data.train_writers={train_writers}", f"data.num_writers={train_writers + 10}"]
-    path = write_copies(tmp_path / "copies", open_corpus(study(*many)).test)
+    path = write_copies(tmp_path / "copies", open_corpus(study(*many)).test, are_named=False)
     judge.main(study(*many, f"use_gen={path}"))
     assert sizes == compared
 
@@ -224,8 +225,28 @@ def test_the_studys_own_images_are_found(study: ComposeSmoke, write_images: Writ
 
 def test_generators_of_one_name_are_both_told(study: ComposeSmoke, write_images: Write) -> None:
     one, two = (write_images(name=f"{place}/adain") for place in ("one", "two"))
-    sources = read(judge.main(study(f"use_gen=[{one},{two}]")))
-    assert list(sources)[-2:] == ["adain", str(two.parent)]
+    three = two.with_name("more.json")
+    three.write_bytes(two.read_bytes())
+    sources = read(judge.main(study(f"use_gen=[{one},{two},{three}]")))
+    assert list(sources)[-3:] == ["adain", str(two.parent), str(three)]
+
+
+def test_what_has_seen_the_judges_people_is_not_judged(
+    study: ComposeSmoke, write_images: Write
+) -> None:
+    path = write_images(writers=["made"], name="leaked")
+    tested = open_corpus(study()).test.present_writers()[0]
+    write_json(path.with_name("facts.json"), {"writers_seen": [tested]})
+    with pytest.raises(InputError, match=f"has seen {tested}"):
+        judge.main(study(f"use_gen={path}"))
+
+
+def test_without_training_people_nothing_is_said_of_them(study: ComposeSmoke) -> None:
+    config = study("name=nobody", "data.people=0")
+    train.main(judge_arm(config))
+    found = read_json(judge.main(config) / "metrics.json")
+    assert found["judge"]["accuracy"] is None
+    assert found["sources"]["font renders"]["style_match"] is None
 
 
 def test_judging_is_not_repeated_until_the_judge_changes(study: ComposeSmoke) -> None:

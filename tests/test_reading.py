@@ -22,7 +22,7 @@ from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages
 from handwriting.networks.encoders import Classifier
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import build, load_weights, shipped
+from handwriting.runs.weights import build, load_weights, save_weights, shipped
 from handwriting.script import compose
 from handwriting.sources.strokes import draw_canonical, read_drawing
 from training_character_classification import train
@@ -124,8 +124,25 @@ def test_what_cannot_be_read_is_named(weights: Path, tmp_path: Path) -> None:
         read([np.full((9, 9), 255, np.uint8)], weights=weights)
     with pytest.raises(InputError, match="no classifier weights"):
         read([np.zeros((9, 9), np.uint8)], weights=tmp_path / "none")
+    with pytest.raises(InputError, match=r"image 1: expected grey .* found \(9, 9, 3\) uint8"):
+        read([np.eye(9, dtype=np.uint8) * 255, np.zeros((9, 9, 3), np.uint8)], weights=weights)
+    with pytest.raises(InputError, match=r"image 0: expected grey .*float64"):
+        read([np.eye(9)], weights=weights)
+    assert read([], weights=weights) == []
     with pytest.raises(InputError, match="either images="):
         read_script.main(Read(cache_dir=str(tmp_path)))
+
+
+def test_weights_that_were_trained_again_are_read_with(
+    weights: Path, tmp_path: Path, draw_glyph: DrawGlyph
+) -> None:
+    own = Path(shutil.copy(weights, tmp_path / "own.safetensors"))
+    before = read([draw_glyph("木")], weights=own)
+    trained = load_weights(own, "classifier", "")
+    other = {name: values.flip(0) for name, values in trained.state.items() if "head.dir" in name}
+    state = {**trained.state, **other}
+    save_weights(own, "classifier", trained.arguments, trained.facts, state)
+    assert read([draw_glyph("木")], weights=own) != before
 
 
 def test_a_manifest_is_read_with_a_line_of_json_at_the_end(
@@ -242,6 +259,20 @@ def test_an_added_character_points_to_its_images_and_away_from_others() -> None:
     assert other[0] @ turned[0] < other[0] @ mean[0] - 0.02
     few = add_characters.mean_directions(own[:2], images.select([0, 1]))
     assert (held * few).sum() > (turned * mean).sum()  # fewer images hold it nearer to their mean
+
+
+def test_what_kanjivg_does_not_draw_is_added_from_images(
+    weights: Path, added: Callable[..., Path], write_images: Write,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    foreign = "们"  # simplified
+    path = added(manifest=str(write_images(foreign)))
+    assert load_weights(path, "classifier", "").facts["characters"] == [*SMOKE, foreign]
+    assert "1 characters added\n" in capsys.readouterr().out
+    again = added(
+        characters="海", weights=str(path), output=str(path.with_name("more.safetensors"))
+    )
+    assert load_weights(again, "classifier", "").facts["characters"] == [*SMOKE, foreign, "海"]
 
 
 def test_each_known_character_is_written_once_by_writers_in_turn(cache_dir: Path) -> None:

@@ -10,8 +10,9 @@ from conftest import SMOKE, ComposeSmoke, begun
 
 import pipeline
 from handwriting.config import Config
+from handwriting.corpus.corpus import corpus_of_hands
 from handwriting.errors import InputError
-from handwriting.images.canonical import Uint8
+from handwriting.images.canonical import Uint8, canonical_drawn
 from handwriting.images.manifest import UNKNOWN_WRITER, read_manifest
 from handwriting.images.packed import PackedImages, pack_manifest
 from handwriting.runs.folder import run_folder
@@ -195,11 +196,25 @@ def test_what_files_of_hands_cannot_do_is_named(
     hand("anna").save(folder / "a.safetensors")
     with pytest.raises(InputError, match="anna has no image of its ink"):
         ink(folder)
+    hands = tmp_path / "inked"
+    hands.mkdir()
+    inked("ben", 0.03).save(hands / "a.safetensors")
+    with pytest.raises(InputError, match="愛 .*: none of these hands has it"):
+        ink(hands, "generation.characters=愛", "generation.contents=[writers]")
     with pytest.raises(InputError, match="vae knows no hands"):
         vae.main(smoke(f"generation.hands={folder}"))
     hand("anna").save(folder / "b.safetensors")
     with pytest.raises(InputError, match="more than one hand is of 'anna'"):
         ink(folder)
+
+
+def test_images_of_a_file_are_labelled_by_what_may_be_asked_for() -> None:
+    ben = inked("ben", 0.03)
+    train = corpus_of_hands([ben], "", ("愛", "森"), 64).train
+    assert train.characters[:2] == ("愛", "森")
+    for character, ink in ben.inks.items():
+        shown = train.images[train.labels == train.characters.index(character)]
+        assert np.array_equal(shown, canonical_drawn(ink, 64)[None])
 
 
 def test_a_file_keeps_the_ink(tmp_path: Path) -> None:

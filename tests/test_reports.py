@@ -39,7 +39,7 @@ from training_character_classification.report.study import sample_sheets, write_
 CONTROL, NAMED, OTHER = "real+fonts", "real+fonts+vae", "vae"
 EVIDENCE = Evidence(
     arms=["real", CONTROL, NAMED, OTHER], control=CONTROL, people=[1, 5], seeds=[0, 1],
-    recipe_arm=NAMED, recipe_people=[1], recipes={"top": {"by_confusion": True}},
+    named_arm=NAMED, recipe_people=[1], recipes={"top": {"by_confusion": True}},
 )  # fmt: skip
 MEASURED = {name: 0.125 * (i + 1) for i, name in enumerate(TITLES)} | {"style_match": None}
 

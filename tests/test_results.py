@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from handwriting.config import Evidence
 from handwriting.reports.statistics import accuracy_interval, interval
 from handwriting.storage.json_files import read_json
 from training_character_classification.arms import Arm
+from training_character_classification.report.evidence import compared
 from training_character_classification.report.results import (
     Finding,
     Gain,
@@ -157,6 +159,19 @@ def test_groups_are_means_over_writers_of_means_over_seeds() -> None:
         "first five": pytest.approx(((1 + 0.7) / 2 + 0.5) / 2),
     }
     assert [*found][:4] == ["hiragana", "hiragana, script known", "katakana", "kanji"]
+
+
+def test_people_of_earlier_runs_are_among_the_comparisons() -> None:
+    gains = np.array([0.05, 0.02, 0.06, 0.01, 0.04])
+    others = {name: own + gain for (name, own), gain in zip(PEOPLE.items(), gains, strict=True)}
+    told = [
+        recogniser(arm, found, people=people)
+        for people in (1, 2) for arm, found in ((CONTROL, PEOPLE), (NAMED, others))
+    ]  # fmt: skip
+    grid = Evidence([str(CONTROL), str(NAMED)], str(CONTROL), people=[1], named_arm=str(NAMED))
+    found = compared(grid, results_of(told), Path(), {})
+    one, two = (f.gain.interval for f in found.findings if f.gain)
+    assert one == two == pytest.approx(interval(gains, confidence=1 - 0.05 / 2))
 
 
 def test_gains_on_groups_are_paired_by_seed_and_writer() -> None:

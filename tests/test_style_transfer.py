@@ -15,6 +15,7 @@ from conftest import SMOKE, ComposeSmoke, encoders
 from torch import Tensor
 
 from handwriting.corpus.corpus import Corpus, open_corpus
+from handwriting.errors import InputError
 from handwriting.images.augment import to_float, to_uint8
 from handwriting.images.canonical import canonical_drawn
 from handwriting.images.packed import Int64, PackedImages
@@ -436,6 +437,16 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
     states = [load_weights(folder, "generator", "").state for folder in (first, second)]
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, msg=name)
+
+
+def test_what_a_step_cannot_start_from_is_named(trained: Path, smoke: ComposeSmoke) -> None:
+    config = smoke("model_mode=adain", "step_type=step1", "gen_weight=x", *encoders(trained))
+    with pytest.raises(InputError, match="step1 starts from nothing, or from both gen_weight and"):
+        train.main(config)
+    nobody = smoke("model_mode=adain", "data.people=0", "data.num_simulated_writers=0",
+                   "step_type=step1", *encoders(trained))  # fmt: skip
+    with pytest.raises(InputError, match="learns from handwriting, and there is none"):
+        train.main(nobody)
 
 
 SLANTS, PENS = (-0.3, 0.0, 0.3), (0.04, 0.075, 0.13)  # em

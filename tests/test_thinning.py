@@ -49,3 +49,7 @@ def test_drawings_are_made_once_for_each_content(tmp_path: Path, thinned: list[i
     assert thinned == [3]
     packed_line_drawings(replace(packed, images=packed.images[::-1]), tmp_path)
     assert thinned == [3, 3]
+    two = replace(packed, writers=np.array([0, 1, 0]), writer_names=("a", "b"))
+    assert packed_line_drawings(two, tmp_path).writers.tolist() == [0, 1, 0]
+    swapped = replace(two, writers=np.array([1, 0, 1]))
+    assert packed_line_drawings(swapped, tmp_path).writers.tolist() == [1, 0, 1]

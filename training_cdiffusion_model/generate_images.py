@@ -72,8 +72,7 @@ def main(config: Config) -> Path:
                 drawing = drawn.draw(wanted, chosen.leading).to(device)
             x_0 = noise(wanted, 1, config.size_px, config.size_px).to(device)
             with runtime.autocast():
-                keep = torch.zeros_like(each).bool()
-                conditions = network.condition(each, style, keep)
+                conditions = network.condition(each, style)
                 condition = (shares[..., None] * conditions.view(*shares.shape, -1)).sum(dim=1)
                 images = euler(network, x_0, condition, drawing, *sampler)
             return GeneratedBatch(to_uint8(images).cpu().numpy(), chosen.writers)

@@ -147,7 +147,7 @@ class Denoiser(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, widths[0])
         self.image = nn.Conv2d(widths[0], STEM_PX**2, 3, padding=1)
 
-    def condition(self, labels: Tensor, style: Tensor, dropped: Tensor) -> Tensor:
+    def condition(self, labels: Tensor, style: Tensor, dropped: Tensor | None = None) -> Tensor:
         """What to draw and in which hand: (B, D).
 
         Args:
@@ -156,7 +156,10 @@ class Denoiser(nn.Module):
             dropped: (B,) bool, where the null condition takes its place.
         """
         character = self.character(labels if self.text is None else self.text(labels))
-        return torch.where(dropped[:, None], self.null_condition, character + style)
+        condition = character + style
+        if dropped is None:
+            return condition
+        return torch.where(dropped[:, None], self.null_condition, condition)
 
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Tensor, drawing: Tensor | None = None

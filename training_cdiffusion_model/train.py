@@ -188,9 +188,8 @@ def samples(network: Any, show: Batch, settings: CDiffusion, runtime: Runtime) -
     """A sheet of one style image, the output and the target, from top to bottom."""
     network.eval()
     x_0 = Rng(0, runtime.device).randn(*show.target.shape)
-    keep = torch.zeros_like(show.labels, dtype=torch.bool)
     with runtime.autocast():
-        condition = network.condition(show.labels, network.style(show.styles), keep)
+        condition = network.condition(show.labels, network.style(show.styles))
         sampler = settings.num_evaluations, settings.guidance
         output = euler(network, x_0, condition, show.drawing, *sampler)
     return float_sheet([show.styles[:, :1], output, show.target])

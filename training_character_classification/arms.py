@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from handwriting.config import Config, Evidence, Share
-from handwriting.corpus.audit import check_new, held_out
+from handwriting.corpus.audit import check_new, held_out, writers_seen
 from handwriting.corpus.corpus import Corpus, check_new_images
 from handwriting.errors import InputError, report_problems
 from handwriting.images.manifest import Manifest, read_manifest
@@ -19,6 +19,7 @@ from handwriting.runs.folder import run_folder
 
 JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
 CONTROL_SOURCES = ("real", "fonts", "simulated")  # what no trained generator makes
+RESERVED = (*CONTROL_SOURCES, "classical", JUDGE)  # no names of generators
 
 
 @dataclass(frozen=True, order=True)
@@ -60,12 +61,6 @@ class Arm:
         return not self.generators
 
 
-def read_all(config: Config, paths: Sequence[Path], corpus: Corpus) -> list[Manifest]:
-    """Manifests of generated images: of all classes, or of some where ``data.partial``."""
-    wanted = None if config.data.partial else corpus.characters
-    return [read_manifest(path, wanted) for path in paths]
-
-
 def generated_manifests(use_gen: Any) -> list[Path]:
     """The manifests that ``use_gen`` names.
 
@@ -85,7 +80,14 @@ def arm_of(config: Config) -> Arm:
         return Arm.parse(settings.name)
     sources = [source for source in CONTROL_SOURCES if getattr(settings, f"use_{source}")]
     # A generated manifest is named by its folder: generated/adain_clip/manifest.json.
-    sources += [path.absolute().parent.name for path in generated_manifests(config.use_gen)]
+    made = [path.absolute().parent.name for path in generated_manifests(config.use_gen)]
+    for name in made:
+        if name in RESERVED or {*name} & {*"+@"}:
+            raise InputError(
+                f"use_gen: a recogniser is named after the folder of what it sees, and {name!r} "
+                "would be another arm: set classifier.name"
+            )
+    sources += made
     return Arm(tuple(sources), config.aug)
 
 
@@ -134,9 +136,10 @@ def arm_config(config: Config, arm: Arm) -> Config:
 def planned_arms(evidence: Evidence, people: int) -> list[Arm]:
     """The arms of the evidence with a number of people: the recipes only where they are tried."""
     arms = [Arm.parse(name) for name in evidence.arms]
-    varied = Arm.parse(evidence.recipe_arm)
-    recipes = evidence.recipes if people in evidence.recipe_people else ()
-    return [*arms, *(replace(varied, recipe=recipe) for recipe in recipes)]
+    if not evidence.named_arm or people not in evidence.recipe_people:
+        return arms
+    varied = Arm.parse(evidence.named_arm)
+    return [*arms, *(replace(varied, recipe=recipe) for recipe in evidence.recipes)]
 
 
 def choose_control(named: str | None, arms: Sequence[Arm]) -> Arm:
@@ -161,15 +164,18 @@ def choose_control(named: str | None, arms: Sequence[Arm]) -> Arm:
     return chosen
 
 
-def read_generated(config: Config, corpus: Corpus) -> list[Manifest]:
-    """The manifests of ``use_gen``, checked to imitate nobody who validates or tests.
+def read_generated(config: Config, corpus: Corpus, paths: Sequence[Path]) -> list[Manifest]:
+    """Manifests of generated images, behind which is nobody who validates or tests.
+
+    They show all classes, or where ``data.partial`` some.
 
     Raises:
-        InputError: a manifest that cannot be used, or a test writer's style in it.
+        InputError: a manifest that cannot be used, or a person who validates or tests behind it.
     """
-    manifests = read_all(config, generated_manifests(config.use_gen), corpus)
+    wanted = None if config.data.partial else corpus.characters
+    manifests = [read_manifest(path, wanted) for path in paths]
     for manifest in manifests:
-        check_new(manifest.path, manifest.writers, held_out(corpus))
+        check_new(manifest.path, writers_seen(manifest), held_out(corpus))
     return manifests
 
 
@@ -223,6 +229,8 @@ def training_sources(
     for manifest in manifests:
         cache_dir = Path(config.cache_dir).absolute()
         generated = pack_manifest(manifest, config.size_px, cache_dir).of(corpus.characters)
+        if not generated:
+            raise InputError(f"{manifest.path}: no image of any of this study's characters")
         check_new_images(config, corpus, "generated", generated, manifest)
         sources.append(generated)
     if not sources:

@@ -31,7 +31,7 @@ from handwriting.runs.folder import run_folder
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import build, load_weights
-from training_character_classification.arms import JUDGE, generated_manifests, read_all
+from training_character_classification.arms import JUDGE, generated_manifests, read_generated
 from training_character_classification.measures import outside_judge
 from training_character_classification.measures.table import Yardstick, available, measured
 
@@ -49,7 +49,7 @@ def main(config: Config) -> Path:
     weights.require_characters(corpus.characters)
     found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))
     paths = generated_manifests(config.use_gen) or found
-    manifests = read_all(config, paths, corpus)
+    manifests = read_generated(config, corpus, paths)
     for manifest in manifests:
         check_not_redrawn_by(weights, manifest)
     inputs = {"judge": weights.path, "corpus": corpus.key,
@@ -73,8 +73,9 @@ def main(config: Config) -> Path:
     for manifest in manifests:
         packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
         folder = manifest.path.parent
-        # Another study's generator may have the same name.
-        name = str(folder) if folder.name in sources else folder.name
+        # Another study's generator may have the same name, and a folder several manifests.
+        possible = folder.name, str(folder), str(manifest.path)
+        name = next(name for name in possible if name not in sources)
         sources[name] = packed.of(corpus.characters)
     results = {}
     for i, (name, images) in enumerate(sources.items()):
@@ -83,9 +84,9 @@ def main(config: Config) -> Path:
     rows = [{"measure": m.title} | {name: number_text(found[m.name]) for name, found in columns}
             for m in available()]  # fmt: skip
     print(text_table(rows))
-    first = next(iter(results.values()))
+    of_people = results.get(writers, {})
     about = {
-        "accuracy": first["content_accuracy"],
+        "accuracy": of_people.get("content_accuracy"),
         "style_chance": yardstick.style_chance,
         "outside_judge": outside_judge.installed(),
     }

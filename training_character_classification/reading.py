@@ -9,8 +9,9 @@ What recognisers read of labelled images is judged here, too.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from handwriting.networks.encoders import Classifier
 from handwriting.runs.inference import output
 from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import Weights, build, load_weights, shipped
+from handwriting.storage.stamps import quick_stamp
 from training_character_classification.measures.quality import writers_of
 
 NUM_GUESSES = 5
@@ -76,6 +78,35 @@ class Recogniser:
         self._runtime = Runtime(config or RuntimeConfig())
         self._network = self._runtime.freeze(build(Classifier, weights))
 
+    def read(
+        self, images: Sequence[Path | str | npt.NDArray[np.uint8]], number: int = NUM_GUESSES
+    ) -> list[list[tuple[str, float]]]:
+        """The likeliest characters of each image: :func:`read`."""
+        if len(images) == 0:
+            return []
+        drawn = np.stack([self._canonical(i, image) for i, image in enumerate(images)])
+        found = []
+        for logits in self.scores(in_parts(drawn)):
+            shares, places = logits.softmax(dim=1).topk(min(number, logits.shape[1]))
+            found += [
+                [(self.characters[i], share) for i, share in zip(*row, strict=True)]
+                for row in zip(places.tolist(), shares.tolist(), strict=True)
+            ]
+        return found
+
+    def _canonical(self, number: int, image: Path | str | npt.NDArray[Any]) -> Uint8:
+        if not isinstance(image, np.ndarray):
+            return read_canonical(Path(image), self.size_px)
+        if image.ndim != 2 or image.dtype != np.uint8:
+            raise InputError(
+                f"image {number}: expected grey values (H, W) uint8, found {image.shape} "
+                f"{image.dtype}"
+            )
+        try:
+            return canonical(image, self.size_px)
+        except InputError as error:
+            raise InputError(f"image {number}: {error}") from error
+
     def scores(self, images: Iterable[Uint8]) -> Iterator[Tensor]:
         """The logits of images, (B, K) for each part (B, H, W) of canonical ones."""
         for part in images:
@@ -98,25 +129,16 @@ def read(
         InputError: an image that cannot be read or is blank, weights or characters that are not
             there.
     """
-    recogniser = _recogniser(weights, characters)
-    size_px = recogniser.size_px
-    drawn = [
-        canonical(one, size_px)
-        if isinstance(one, np.ndarray)
-        else read_canonical(Path(one), size_px)
-        for one in images
-    ]
-    found = []
-    for logits in recogniser.scores(in_parts(np.stack(drawn))):
-        shares, places = logits.softmax(dim=1).topk(min(number, logits.shape[1]))
-        found += [
-            [(recogniser.characters[i], share) for i, share in zip(*row, strict=True)]
-            for row in zip(places.tolist(), shares.tolist(), strict=True)
-        ]
-    return found
+    path = Path(weights or shipped("classifier")).absolute()
+    file = path / "classifier.safetensors" if path.is_dir() else path
+    allowed = "".join(class_list(characters)) if characters else None
+    return _recogniser(path, allowed, file.is_file() and quick_stamp(file)).read(images, number)
 
 
-_recogniser = cache(Recogniser)
+@lru_cache(maxsize=2)
+def _recogniser(path: Path, characters: str | None, _: str | bool) -> Recogniser:
+    """A recogniser for several calls, until its file changes."""
+    return Recogniser(path, characters)
 
 
 def judged(scores: Iterable[Tensor], images: PackedImages) -> tuple[pd.DataFrame, Int64]:

@@ -9,7 +9,7 @@ that reports read, ``table.txt``, ``metrics.json``, ``per_character.png`` and ``
 images that each misreads, to ``runs/<name>/test/``. An accuracy is the mean over writers.
 Where the extra ``judge`` is installed, the judge from outside reads the same images beside them
 (``outside.json``). Arms meet the test writers here only; with ``evaluation.manifest`` other images
-take their place, such as generated ones.
+take their place, such as generated ones, and ``runs/<name>/test_manifest/`` that of the folder.
 """
 
 from handwriting.script import run_script
@@ -68,7 +68,8 @@ def main(config: Config) -> Path:
         inputs["manifest"] = files_key(manifest)
         for weights in recognisers:
             check_not_redrawn_by(weights, manifest)
-    run = Run(config, "test", ("size_px", "data", "evaluation"), inputs)
+    folder = "test_manifest" if settings.manifest else "test"  # reports read the latter
+    run = Run(config, folder, ("size_px", "data", "evaluation"), inputs)
     if run.is_done:
         return run.folder
     images = test_images(config, corpus)
@@ -144,8 +145,8 @@ def find_recognisers(config: Config) -> list[Weights]:
     paths = [Path(path) for path in dict.fromkeys(config.evaluation.recognisers)]
     home = run_folder(config) / "classifier"
     if not paths:
-        found = sorted(home.glob("*/seed_*/classifier.safetensors"))
-        paths = [path for path in found if path.parent.parent.name != JUDGE]
+        found = sorted(home.rglob("seed_*/classifier.safetensors"))
+        paths = [path for path in found if path.parents[1] != home / JUDGE]
     if not paths:
         raise InputError(f"no recognisers in {home}: run {MADE_BY} first")
     return [load_weights(path, "classifier", MADE_BY, config.size_px) for path in paths]

@@ -39,7 +39,7 @@ def main(config: Config) -> Path:
     corpus = open_corpus(config)
     config = arms.judge_of(config, corpus)
     settings = config.classifier
-    manifests = arms.read_generated(config, corpus)
+    manifests = arms.read_generated(config, corpus, arms.generated_manifests(config.use_gen))
     is_weighted = bool(manifests) and config.recipe.by_confusion
     control = selection.read_control(config, corpus) if is_weighted else None
     sections = ("seed", "size_px", "data", "fonts", "aug", "gen_ratio", "classifier", "recipe")
@@ -89,8 +89,9 @@ def main(config: Config) -> Path:
         run.log(loss=loss, gradient=gradient)
 
     metrics = validation_top1(network, corpus.validation, runtime, run.tell)
+    seen = writers_seen(*sources, *manifests, *([control] if control else []))
     facts = {"characters": corpus.characters, "arm": str(arms.arm_of(config)), "seed": config.seed,
-             "writers_seen": writers_seen(*sources, *([control] if control else []))}  # fmt: skip
+             "writers_seen": seen}  # fmt: skip
     path = save_weights(
         run.folder / "classifier.safetensors", "classifier", network.arguments, facts,
         network.state_dict(),

@@ -18,6 +18,7 @@ from torch import Tensor
 from handwriting.config import Content, StyleTransfer
 from handwriting.corpus.bank import Mixture
 from handwriting.corpus.corpus import Corpus, matching
+from handwriting.errors import InputError
 from handwriting.images.augment import place, random_placement
 from handwriting.rng import Rng
 
@@ -57,6 +58,11 @@ class PairFeed:
         reference_font = corpus.fonts.by(matching(corpus.fonts, [reference]))
         self._settings = settings
         self._mixture = Mixture(corpus, {**corpus.sources, "reference": reference_font}, device)
+        if not {"writers", "simulated"} & {*self._mixture.names}:
+            raise InputError(
+                "style transfer learns from handwriting, and there is none: data.people and "
+                "data.num_simulated_writers are both 0"
+            )
         self._contents = self._mixture.bank
         if settings.content is Content.drawing:
             self._contents = self._mixture.line_drawings(cache_dir)

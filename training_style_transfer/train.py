@@ -225,9 +225,14 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
         InputError: the step before has not been trained.
     """
     steps, mode = list(STEPS), config.model_mode.value
-    if step_type == steps[0] and not (config.gen_weight or config.disc_weight):
-        return []
     given = dict(zip(KINDS, (config.gen_weight, config.disc_weight), strict=True))
+    if step_type == steps[0]:
+        if not any(given.values()):
+            return []
+        if not all(given.values()):
+            raise InputError(
+                f"{step_type} starts from nothing, or from both gen_weight and disc_weight"
+            )
     if has_base(config) and step_type == steps[-1] and not any(given.values()):
         return [base_weights(kind) for kind in KINDS]
     before = steps[max(steps.index(step_type) - 1, 0)]

@@ -29,6 +29,7 @@ from handwriting.corpus.generation import (
     generate,
 )
 from handwriting.corpus.styles import WriterIndex
+from handwriting.errors import report_problems
 from handwriting.images.canonical import Uint8
 from handwriting.images.packed import PackedImages
 from handwriting.runs.folder import run_folder
@@ -49,7 +50,10 @@ def main(config: Config) -> Path:
         config.size_px,
     )
 
-    def prepare(corpus: Corpus, _: Sequence[str], __: Runtime) -> Prepared:
+    def prepare(corpus: Corpus, characters: Sequence[str], _: Runtime) -> Prepared:
+        absent = [c for c in corpus.train.absent() if c in characters]
+        advice = "Choose others: generation.characters."
+        report_problems("warped", [f"{c}: no image of it to bend" for c in absent], advice)
         return warping(corpus.train), [corpus.train]
 
     return generate(config, "warped", weights, prepare)

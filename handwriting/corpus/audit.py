@@ -49,6 +49,8 @@ def _behind(source: PackedImages | Weights | Manifest) -> list[str]:
     if isinstance(source, Weights):
         return source.facts["writers_seen"]
     path = source.path.with_name(FACTS)
+    if not path.is_file():  # made elsewhere: its writers are all that is known
+        return list(source.writers)
     return [*source.writers, *Facts(path, read_json(path))["writers_seen"]]
 
 
@@ -66,9 +68,13 @@ def check_new(path: Path, seen: Iterable[str], people: Iterable[str]) -> None:
     Raises:
         InputError: naming those whom it has seen.
     """
+    report_problems(str(path), [f"has seen {name}" for name in leaked(seen, people)], NEW)
+
+
+def leaked(seen: Iterable[str], people: Iterable[str]) -> list[str]:
+    """Those of some people whose names, or names that look alike, are among those seen."""
     known = {look(name): name for name in people}
-    leaked = sorted({known[look(name)] for name in seen if look(name) in known})
-    report_problems(str(path), [f"has seen {name}" for name in leaked], NEW)
+    return sorted({known[look(name)] for name in seen if look(name) in known})
 
 
 def check_not_redrawn_by(weights: Weights, manifest: Manifest) -> None:
@@ -207,11 +213,13 @@ class _Trail:
 
     def _check(self, what: str, source: Weights | Manifest, read_by: str) -> None:
         try:
+            if isinstance(source, Manifest):  # of this study, whose generators all write one
+                read_json(source.path.with_name(FACTS))
             seen = writers_seen(source)
         except InputError as error:
             self.problems.append(str(error))
             return
-        if found := [f"{w} ({self._held_out[w]})" for w in seen if w in self._held_out]:
+        if found := [f"{w} ({self._held_out[w]})" for w in leaked(seen, self._held_out)]:
             if len(found) > MAX_NAMED:
                 found[MAX_NAMED:] = [f"{len(found) - MAX_NAMED} more"]
             self.problems.append(f"{what}: has seen {', '.join(found)}{read_by}")

@@ -23,9 +23,8 @@ from handwriting.sources.fonts import find_fonts
 from handwriting.sources.glyphs import DRAWING, font_images
 from handwriting.sources.hands import Hand, inks_of
 from handwriting.storage.json_files import plain, write_json
-from handwriting.storage.keys import content_key
+from handwriting.storage.keys import content_key, sampled_key
 from handwriting.storage.places import git_commit
-from handwriting.storage.stamps import quick_stamp
 
 SIMULATED_SEED = 1_000_003  # other people than those of any simulated split
 
@@ -114,7 +113,7 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
             sheet = cache_dir / "sheets" / content_key(FORM, splits.key, asdict(data), size_px)
             write_overview(sheet / f"{name}.png", images, partial(data.image_names, name), renders)
     unseen = _choose_unseen(characters, data)
-    files = [(face.name, face.path.is_file() and quick_stamp(face.path)) for face in faces]
+    files = [(face.name, face.path.is_file() and sampled_key(face.path)) for face in faces]
     corpus = Corpus(
         characters, unseen, train, splits.validation, splits.test, renders, simulated,
         data.is_real and not splits.has_stand_ins, splits.names_from,
@@ -139,6 +138,8 @@ def corpus_of_hands(
         InputError: a hand without images of its ink.
     """
     inks = inks_of(hands, size_px)
+    known = {*characters}
+    inks = inks.of([*characters, *(c for c in inks.characters if c not in known)])
     nobody = inks.select([])
     return Corpus(
         tuple(characters), (), inks, nobody, nobody, nobody, None, is_real=True,

@@ -162,10 +162,13 @@ def divide(
     """
     num_left = len(writers) - num_train - num_validation
     num_tested = max(num_left, 1) if num_test is None else num_test
-    if num_train < 1 or num_left < num_tested:
+    if num_train < 1:
+        raise InputError("data.train_writers=0: one at least must train (data.people=0: none does)")
+    if num_left < num_tested:
+        tested = "at least one" if num_test is None else num_test
         raise InputError(
             f"{where} has {len(writers)} writers: too few for {num_train} to train, "
-            f"{num_validation} to validate and {num_test or 'at least one'} to test "
+            f"{num_validation} to validate and {tested} to test "
             "(data.train_writers, data.validation_writers, data.test_writers). To train generators "
             f"and to generate, nobody need be tested: {NOBODY_TESTED}"
         )

@@ -46,7 +46,8 @@ def line_drawings(images: Uint8) -> Uint8:
 
 def packed_line_drawings(packed: PackedImages, cache_dir: Path) -> PackedImages:
     """The line drawing of every image, made once for each content."""
-    key = content_key(VERSION, pixels_key(packed), packed.characters, packed.writer_names)
+    whose = packed.writer_names, packed.writers.tobytes().hex()
+    key = content_key(VERSION, pixels_key(packed), packed.characters, *whose)
 
     def make() -> UnpackedImages:
         num_parts = -(-len(packed) // CHUNK_SIZE)

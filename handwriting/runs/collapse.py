@@ -29,7 +29,12 @@ def variety(images: Tensor) -> Tensor:
 
 
 def check_variety(run: Run, step: int, images: Tensor, real: Tensor) -> None:
-    """Warn if generated images (G, N, ...) hardly differ beside real ones (G, N, ...)."""
+    """Warn if generated images (G, N, ...) hardly differ beside real ones (G, N, ...).
+
+    Of one image in a group nothing can be said.
+    """
+    if images.shape[1] < 2:
+        return
     ratio = float(variety(images) / variety(real).clamp(min=1e-6))
     if not ratio >= COLLAPSED:
         run.warn(

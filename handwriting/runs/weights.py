@@ -204,14 +204,15 @@ def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None 
             description = json.loads(file.metadata()[METADATA])
             state = in_floats({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         arguments, facts = description["arguments"], Facts(path, description["facts"])
+        found = description["kind"]
     except (
         SafetensorError, OSError, TypeError, LookupError, ValueError, RuntimeError,
     ) as error:  # fmt: skip
         raise InputError(
             f"{path} is damaged or not a weight file of this version ({error!r}): run {made_by}"
         ) from error
-    if description["kind"] != kind:
-        raise InputError(f"{path} holds {description['kind']} weights, expected {kind} ({made_by})")
+    if found != kind:
+        raise InputError(f"{path} holds {found} weights, expected {kind} ({made_by})")
     weights = Weights(path, kind, arguments, facts, state)
     if size_px is not None:
         weights.require_size(size_px)

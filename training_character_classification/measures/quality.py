@@ -126,7 +126,7 @@ class WriterProbe:
 
     def __init__(self, style: Float64, labels: Int64, writers: npt.NDArray[Any]) -> None:
         self.names = sorted(set(writers.tolist()) - {UNKNOWN_WRITER})
-        self._means = np.zeros((int(labels.max()) + 1, style.shape[1]))
+        self._means = np.zeros((int(labels.max(initial=-1)) + 1, style.shape[1]))
         shared = []
         for label in np.unique(labels):
             self._means[label] = style[labels == label].mean(axis=0)

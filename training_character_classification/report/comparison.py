@@ -34,7 +34,7 @@ Sources = dict[str, dict[str, Any]]  # name -> measure -> mean over cells
 class Best:
     """The arm that gains most with a number of people, character by character."""
 
-    arm: Finding
+    finding: Finding
     characters: dict[str, Estimate]  # the gain of each, over the seeds
     confusions: pd.DataFrame  # columns written, read, control, arm
     look_alikes: pd.DataFrame  # of the pairs that people write alike
@@ -139,5 +139,6 @@ def _costs(cell: Path, name: str) -> dict[str, float]:
 
 def files_left(study: Path, generator: str, pattern: str) -> list[Path]:
     """Files that the training of a generator left, by step."""
-    homes = study / "style_transfer" / generator, study / generator
+    trained = "redrawn" if generator == "morphed" else generator
+    homes = study / "style_transfer" / trained, study / trained
     return [path for home in homes for path in sorted(home.rglob(pattern))]

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from handwriting.characters.groups import GROUPS, KANA, group_of
+from handwriting.errors import InputError
 from handwriting.reports.scores import worst_tenth
 from handwriting.reports.statistics import (
     ALPHA,
@@ -31,6 +32,7 @@ from handwriting.reports.statistics import (
     sign_flip_p,
 )
 from handwriting.storage.atomic import write_text
+from handwriting.storage.json_files import read_json
 from training_character_classification.arms import Arm
 
 COLUMNS = [
@@ -68,6 +70,23 @@ def write_results(path: Path, recognisers: Sequence[Mapping[str, Any]]) -> None:
     """Write what :func:`recogniser_result` gives for each recogniser, which is the table nested."""
     text = ",\n".join(json.dumps(each, ensure_ascii=False) for each in recognisers)
     write_text(path, f"[{text}]\n")
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """What :func:`write_results` wrote.
+
+    Raises:
+        InputError: no such file, or another form.
+    """
+    found = read_json(path)
+    fields = {"arm", "people", "seed", "macro_f1", "confusions", "writers"}
+    is_list = isinstance(found, list)
+    if not is_list or not all(isinstance(each, dict) and fields <= each.keys() for each in found):
+        raise InputError(
+            f"{path}: expected the results.json of a run, a list of objects with "
+            f"{', '.join(sorted(fields))}"
+        )
+    return found
 
 
 def recogniser_result(
@@ -185,7 +204,7 @@ def group_gains(
 
 
 def people_text(number: int) -> str:
-    return f"{number} people" if number > 1 else "1 person"
+    return "1 person" if number == 1 else f"{number} people"
 
 
 # Arms ---------------------------------------------------------------------------------------------

@@ -66,18 +66,20 @@ def _answers(found: Comparison) -> list[str]:
     for people in found.sources:
         best = found.best.get(people)
         if best is None:
-            answers.append(f"{people_text(people)}: No generator takes part.")
+            is_there = any((f.arm, f.people) == (found.control, people) for f in found.findings)
+            why = "No generator takes part." if is_there else "The control was not tested."
+            answers.append(f"{people_text(people)}: {why}")
             continue
         named = [f for f in found.findings if (f.arm, f.people) == (found.named, people)]
         sentences = [f"{people_text(people)}:", *(_answer(each, found.control) for each in named)]
         if found.named and not named:
             sentences.append(f"{found.named} was not tested yet.")
-        if not is_candidate(best.arm.arm, found.named):
+        if not is_candidate(best.finding.arm, found.named):
             sentences.append("No generator takes part.")
-        if best.arm in named:
+        if best.finding in named:
             sentences.append("No other generated arm gains more.")
         else:
-            sentences.append(f"Chosen after the fact: {_answer(best.arm, found.control)}")
+            sentences.append(f"Chosen after the fact: {_answer(best.finding, found.control)}")
         answers.append(" ".join(sentences))
     return answers
 
@@ -264,7 +266,7 @@ def _groups(found: Comparison) -> list[Section]:
             for name, own in shares.items()
         ]
         sections.append(Section(f"What is read, {people_text(people)}", texts, rows=rows))
-        told = found.named, found.best[people].arm.arm if people in found.best else None
+        told = found.named, found.best[people].finding.arm if people in found.best else None
         gains = {arm: own for (arm, number), own in sorted(found.group_gains.items())
                  if number == people and arm in told}  # fmt: skip
         rows = [
@@ -293,7 +295,7 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
     """Winners, losers and confusions of the best arm with each number of people."""
     if not found.best:
         return []
-    best = {f"{each.arm.arm}, {people_text(n)}": each for n, each in found.best.items()}
+    best = {f"{each.finding.arm}, {people_text(n)}": each for n, each in found.best.items()}
     gains, pairs = found.folder / "per_character.png", found.folder / "confusions.png"
     compared = {f"{name}, minus {found.control}": each.characters for name, each in best.items()}
     plots.gains_per_character(compared, gains)

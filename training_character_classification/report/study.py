@@ -51,7 +51,7 @@ def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
             for f in found.findings
         },
         "gains_per_character": best and {
-            "arm": str(best.arm.arm),
+            "arm": str(best.finding.arm),
             "over": str(control),
             "gains": {c: gain for c, (gain, _) in best.characters.items()},
         },

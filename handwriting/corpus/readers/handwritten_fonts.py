@@ -7,10 +7,10 @@ from pathlib import Path
 from handwriting.characters.classes import class_list
 from handwriting.config import Fonts, Natural
 from handwriting.corpus.splits import DividedReader, Splits, check_apart
-from handwriting.images.packed import PackedImages, concatenate
+from handwriting.images.packed import PackedImages, concatenate, pixels_key
 from handwriting.sources.fonts import find_fonts, short_paths
 from handwriting.sources.glyphs import font_images
-from handwriting.storage.keys import sampled_key
+from handwriting.storage.keys import content_key, sampled_key
 
 
 @dataclass
@@ -22,11 +22,15 @@ class HandwrittenFontsData(DividedReader):
     num_simulated_writers: Natural = 60
     hands: list[str] = field(default_factory=list)
 
+    def files(self) -> list[Path]:
+        return [Path(hand) for hand in self.hands]
+
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         names = short_paths([Path(hand).absolute() for hand in self.hands])
         hands = {f"hand:{name}": hand for name, hand in zip(names, self.hands, strict=True)}
         drawn = font_hands(hands, class_list(self.characters), fonts, size_px, cache_dir)
-        return self.divided(concatenate(drawn), self.split_seed, "data.hands", "data.hands")
+        divided = self.divided(concatenate(drawn), self.split_seed, "data.hands", "data.hands")
+        return replace(divided, key=content_key([pixels_key(images) for images in drawn]))
 
 
 def font_hands(
