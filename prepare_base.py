@@ -52,7 +52,7 @@ def main(config: Config) -> Path:
 @main_only
 def export(kind: str, run: Path, folder: Path) -> Path:
     """Write what of a run's weights fits any characters, in float16."""
-    weights = load_weights(run, kind, "the stage that makes them")
+    weights = load_weights(run, kind)
     own = {name: v for name, v in weights.state.items() if not name.startswith(OF_CLASSES)}
     facts = {**weights.facts, **KANJIVG_AND_FONTS, "fits_any": True}
     path = folder / f"{kind}.safetensors"

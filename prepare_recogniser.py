@@ -37,7 +37,7 @@ def main(config: Config) -> Path:
 @main_only
 def export(run: Path, config: Config) -> Path:
     """Write a run's weights in float16, with licence, credit and figures."""
-    weights = load_weights(run, "classifier", "training_character_classification/train.py")
+    weights = load_weights(run, "classifier")
     credit = "; ".join(filter(None, [KANJIVG_AND_FONTS["credit"], config.redrawn.credit]))
     figures = read_own(run / "metrics.json")
     del figures["duration_s"]  # the same training writes the same file

@@ -220,8 +220,7 @@ STAGES = {
     "warped_images": Stage(warped_images.main, "study/generated/warped", ("warped",), marks=()),
     "judge_classifier": Stage(
         classifier.main, "study/classifier/judge", (),
-        ("classifier.name=judge", "classifier.splits=[validation,test]",
-         "classifier.use_fonts=true"),
+        ("classifier.name=judge",),
     ),
     "judge": Stage(judge.main, "study/judge", ("judge_classifier", "vae_images"), marks=()),
     "test": Stage(test.main, "study/test", ("classifier",), marks=()),

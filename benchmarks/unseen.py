@@ -64,7 +64,7 @@ def main() -> None:
     pictures = simulated(characters, NUM_HANDS, 1, SEED, images.size_px, arguments.cache)
     result: dict[str, Any] = {f"num_{name}": len(part) for name, part in asked.items()}
 
-    clip = load_weights(arguments.clip, "clip", "training_clip/train_clip.py")
+    clip = load_weights(arguments.clip, "clip")
     network = runtime.freeze(build(Clip, clip))
     prototypes = prototypes_of(network, clip.facts["vocabulary"], pictures, runtime)
     for name, part in asked.items():
@@ -72,7 +72,7 @@ def main() -> None:
         for kind, own in prototypes.items():
             result |= shares(f"clip_{name}_by_{kind}", embedded @ own.T, part)
     if arguments.recogniser:
-        weights = load_weights(arguments.recogniser, "classifier", "prepare_recogniser.py", SIZE_PX)
+        weights = load_weights(arguments.recogniser, "classifier", SIZE_PX)
         if not weights.arguments.get("embedding_dim") or {*unseen} & {*weights.facts["characters"]}:
             parser.error(f"{weights.path}: needs an embedding, and not to know {arguments.unseen}")
         recogniser = runtime.freeze(build(Classifier, weights))

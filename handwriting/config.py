@@ -127,7 +127,7 @@ class Fonts:
     folders: list[str] = default([])
     list_file: str | None = None
     system: bool = False
-    reference: str = "Noto Sans JP"  # part of the name of the content font of step1 and generation
+    reference: str = "Noto Sans JP"  # part of the name of the content font of step1
     min_coverage: Share = 0.9  # share of the classes that a font must have
 
 

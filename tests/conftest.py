@@ -242,6 +242,6 @@ def rng() -> Rng:
 
 def edit_facts(path: Path, **facts: object) -> None:
     """Change what a weight file says, as if it had been made so; None: no longer said."""
-    weights = load_weights(path, path.stem, "a test")
+    weights = load_weights(path, path.stem)
     said = {name: value for name, value in {**weights.facts, **facts}.items() if value is not None}
     save_weights(path, weights.kind, weights.arguments, said, weights.state)

@@ -139,7 +139,7 @@ def test_every_stage_says_whom_it_saw(line: Study) -> None:
     corpus = open_corpus(line.config)
     everyone = {*corpus.train.present_writers(), *corpus.fonts.present_writers()}
     for place in [place for place in WEIGHTS if not place.startswith("classifier")]:
-        seen = load_weights(line.folder / place, Path(place).stem, "").facts["writers_seen"]
+        seen = load_weights(line.folder / place, Path(place).stem).facts["writers_seen"]
         assert set(seen) == (set() if place.startswith("text_encoder") else everyone), place
     assert set(read_json(line.folder / GENERATED / "facts.json")["writers_seen"]) == everyone
 

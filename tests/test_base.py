@@ -74,7 +74,7 @@ def test_a_stage_starts_from_them_with_its_own_classes(clip_run: Path, smoke: Co
         "generator": train.main(config),
     }
     for kind, folder in folders.items():
-        base, own = base_weights(kind), load_weights(folder, kind, "a test")
+        base, own = base_weights(kind), load_weights(folder, kind)
         assert len(own.facts["characters"]) == 6
         assert not own.fits_any
         assert {*base.facts["writers_seen"]} <= {*own.facts["writers_seen"]}
@@ -95,7 +95,7 @@ def test_tokens_that_they_do_not_know_are_learnt_beside_the_others(
     texts = {c: [f"⿰ {chr(0x31C0 + i)} 木"] for i, c in enumerate(named_lists()["smoke"])}
     own.write_text(json.dumps(texts), encoding="utf-8")
     config = smoke(*TAUGHT_NOTHING, f"structure.path={own}", "clip.learning_rate=1e-3")
-    clip = load_weights(train_clip.main(config), "clip", "a test")
+    clip = load_weights(train_clip.main(config), "clip")
     base = base_weights("clip")
     known, tokens = base.facts["vocabulary"], clip.facts["vocabulary"]
     assert tokens[: len(known)] == known

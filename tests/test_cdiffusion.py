@@ -267,11 +267,11 @@ def test_the_sampler_is_part_of_what_went_in(smoke: ComposeSmoke) -> None:
 def test_the_text_of_components_may_be_the_condition(
     smoke: ComposeSmoke, clip_folder: Path, tmp_path: Path
 ) -> None:
-    clip = load_weights(clip_folder, "clip", "")
+    clip = load_weights(clip_folder, "clip")
     path = tmp_path / "clip.safetensors"
     save_weights(path, "clip", clip.arguments, {**clip.facts, "writers_seen": ["x"]}, clip.state)
     config = smoke("cdiffusion.condition=text", f"clip_weight={path}")
-    weights = load_weights(train.main(config), "cdiffusion", "")
+    weights = load_weights(train.main(config), "cdiffusion")
     assert weights.state["text.weight"].shape == (6, 16)
     folder = generate_images.main(config)
     assert len(read_manifest(folder / "manifest.json").entries) == 24

@@ -45,7 +45,7 @@ def test_no_test_or_validation_writer_is_behind_a_training_image(
         "classifier.use_simulated=true", "classifier.use_fonts=true",
     )  # fmt: skip
     corpus = open_corpus(config)
-    seen = load_weights(train.main(config), "classifier", "").facts["writers_seen"]
+    seen = load_weights(train.main(config), "classifier").facts["writers_seen"]
     held_out = {*corpus.test.present_writers(), *corpus.validation.present_writers()}
     assert not held_out & set(seen)
     assert set(corpus.train.present_writers()) <= set(seen)
@@ -103,7 +103,7 @@ def test_whoever_is_behind_generated_images_is_behind_the_recogniser(
     path = write_images(writers=["made"], name="made")
     write_json(path.with_name("facts.json"), {"writers_seen": ["somebody"]})
     config = smoke(f"use_gen={path}", "classifier.num_steps=2")
-    weights = load_weights(train.main(config), "classifier", "")
+    weights = load_weights(train.main(config), "classifier")
     assert "somebody" in weights.facts["writers_seen"]
     tested = open_corpus(config).test.present_writers()[0]
     write_json(path.with_name("facts.json"), {"writers_seen": [tested]})

@@ -285,7 +285,7 @@ def test_what_other_files_hold_is_text(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "writers.json").write_text(json.dumps({"a.png": TOKEN}))
     assert read_manifest(tmp_path / "manifest.json").writers == (TOKEN,)
     path = save_weights(tmp_path / "a.safetensors", "a", {"name": TOKEN}, {"arm": TOKEN}, {})
-    weights = load_weights(path, "a", "")
+    weights = load_weights(path, "a")
     assert (weights.arguments, weights.facts["arm"]) == ({"name": TOKEN}, TOKEN)
     (tmp_path / "fonts.txt").write_text(f"{TOKEN}.ttf\n")
     with pytest.raises(InputError) as caught:

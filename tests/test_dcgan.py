@@ -243,7 +243,7 @@ def test_training_writes_weights_sheets_and_an_animation(
     conditional: bool, smoke: ComposeSmoke
 ) -> None:
     folder = train.main(smoke(f"dcgan.class_conditional={conditional}"))
-    weights = load_weights(folder, "dcgan", "")
+    weights = load_weights(folder, "dcgan")
     generator = Generator(**weights.arguments)
     generator.load_state_dict(weights.state)
     assert weights.arguments["num_classes"] == (len(SMOKE) if conditional else None)

@@ -78,7 +78,7 @@ def test_scores_are_those_of_the_saved_network_on_the_test_writers(
     folder = test.main(config)
     found = read(folder)["recognisers"][name]
     images = open_corpus(config).test
-    weights = load_weights(run_folder(config) / "classifier" / name, "classifier", "")
+    weights = load_weights(run_folder(config) / "classifier" / name, "classifier")
     with torch.no_grad():
         logits = build(Classifier, weights).eval()(
             to_float(torch.from_numpy(np.array(images.images)))

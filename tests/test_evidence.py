@@ -53,7 +53,7 @@ def test_each_cell_learns_from_its_own_people_alone(config: Config, report: Path
     for seed in (0, 1):
         cell = evidence.cell(config, seed, people=1)
         corpus = open_corpus(cell)
-        vae = load_weights(run_folder(cell) / "vae", "vae", "")
+        vae = load_weights(run_folder(cell) / "vae", "vae")
         people = {name for name in vae.facts["writers_seen"] if name.startswith("simulated")}
         assert people == set(corpus.train.present_writers())
         assert len(people) == 1

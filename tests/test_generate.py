@@ -469,7 +469,7 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Pat
 @pytest.fixture
 def is_read(recogniser: Path, runtime: Runtime, cache_dir: Path) -> Callable[[Path], list[bool]]:
     """Which images of a folder the recogniser reads as intended."""
-    network = build(Classifier, load_weights(recogniser, "classifier", ""))
+    network = build(Classifier, load_weights(recogniser, "classifier"))
 
     def read(folder: Path) -> list[bool]:
         packed = pack_manifest(read_manifest(folder / "manifest.json"), 16, cache_dir)
@@ -504,7 +504,7 @@ def test_what_is_misread_is_drawn_again_and_counted_and_nothing_else_changes(
     assert metrics["num_misread"] == was_read.count(False)
     assert metrics["num_still_misread"] == now_read.count(False)
     facts = read_json(again / "facts.json")
-    seen = load_weights(recogniser, "classifier", "").facts["writers_seen"]
+    seen = load_weights(recogniser, "classifier").facts["writers_seen"]
     assert set(seen) <= set(facts["writers_seen"])
     assert facts["redrawn_by"] == file_key(recogniser)
     assert "redrawn_by" not in read_json(first / "facts.json")

@@ -41,7 +41,7 @@ def train_average(config: Config) -> Path:
 
 def generate_average(config: Config) -> Path:
     """Mean images with noise."""
-    weights = load_weights(run_folder(config) / "average", "average", "train_average")
+    weights = load_weights(run_folder(config) / "average", "average")
 
     def prepare(_: Corpus, __: Sequence[str], ___: Runtime) -> Prepared:
         means = weights.state["means"].numpy()

@@ -317,6 +317,6 @@ def test_what_a_hand_needs_is_small_and_says_where_it_comes_from() -> None:
     assert sum(path.stat().st_size for path in paths) < 1_000_000
     for path in paths:
         assert path.is_relative_to(ROOT)
-        facts = load_weights(path, path.stem, "").facts
+        facts = load_weights(path, path.stem).facts
         assert facts["licence"] == "CC BY-SA 3.0"
         assert facts["writers_seen"] == []

@@ -254,7 +254,7 @@ def weights(folder: Path) -> Prepared:
     facts = {"characters": list(SMOKE), "seed": 3, "writers_seen": ["anna"]}
     state = {"weight": torch.ones(3, 2)}
     path = save_weights(folder / "own.safetensors", "own", {"size_px": 2}, facts, state)
-    return path, lambda: load_weights(path, "own", "a test").require_characters(SMOKE)
+    return path, lambda: load_weights(path, "own").require_characters(SMOKE)
 
 
 READERS: dict[str, Callable[[Path], Prepared]] = {

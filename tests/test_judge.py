@@ -66,7 +66,7 @@ def test_sources_are_read_as_the_judge_reads_them(study: ComposeSmoke, write_ima
     config = study(f"use_gen={path}", "data.num_simulated_writers=2")
     sources = read(judge.main(config))
     corpus = open_corpus(config)
-    weights = load_weights(run_folder(config) / "classifier/judge/seed_0", "classifier", "")
+    weights = load_weights(run_folder(config) / "classifier/judge/seed_0", "classifier")
     network, runtime = build(Classifier, weights), Runtime(config.runtime)
     assert corpus.simulated is not None
     for name, images in (

@@ -107,7 +107,7 @@ def test_no_weights_but_the_judges_have_seen_a_test_writer(study: Study) -> None
     tested = set(corpus.test.present_writers())
     seen: dict[str, set[str]] = {}
     for path in study.folder.rglob("*.safetensors"):
-        facts = load_weights(path, path.stem, "a test").facts
+        facts = load_weights(path, path.stem).facts
         name = path.relative_to(study.folder).parent.as_posix()
         seen[name] = set(facts["writers_seen"])
     assert seen.keys() == {*ENCODERS, *STEPS, JUDGE, *ARMS}

@@ -67,7 +67,7 @@ def test_the_recogniser_that_ships_learns_hands_and_no_real_image(
     )  # fmt: skip
     corpus = open_corpus(config)
     path = prepare_recogniser.main(config)
-    weights = load_weights(path, "classifier", "")
+    weights = load_weights(path, "classifier")
     trained = {*corpus.train.present_writers()}
     assert weights.facts["arm"] == "fonts+simulated+redrawn+classical"
     assert trained <= {*weights.facts["writers_seen"]}
@@ -138,7 +138,7 @@ def test_weights_that_were_trained_again_are_read_with(
 ) -> None:
     own = Path(shutil.copy(weights, tmp_path / "own.safetensors"))
     before = read([draw_glyph("木")], weights=own)
-    trained = load_weights(own, "classifier", "")
+    trained = load_weights(own, "classifier")
     other = {name: values.flip(0) for name, values in trained.state.items() if "head.dir" in name}
     state = {**trained.state, **other}
     save_weights(own, "classifier", trained.arguments, trained.facts, state)
@@ -225,7 +225,7 @@ def test_characters_are_added_and_the_others_keep_their_scores(
     weights: Path, added: Callable[..., Path], corpus_images: PackedImages
 ) -> None:
     path = added(characters=RARE)
-    before, after = (load_weights(w, "classifier", "") for w in (weights, path))
+    before, after = (load_weights(w, "classifier") for w in (weights, path))
     assert after.facts["characters"] == [*before.facts["characters"], *RARE]
     assert {*before.facts["writers_seen"]} < {*after.facts["writers_seen"]}
     images = torch.from_numpy(np.array(corpus_images.images[:20]))[:, None].float() / 127.5 - 1
@@ -267,12 +267,12 @@ def test_what_kanjivg_does_not_draw_is_added_from_images(
 ) -> None:  # fmt: skip
     foreign = "们"  # simplified
     path = added(manifest=str(write_images(foreign)))
-    assert load_weights(path, "classifier", "").facts["characters"] == [*SMOKE, foreign]
+    assert load_weights(path, "classifier").facts["characters"] == [*SMOKE, foreign]
     assert "1 characters added\n" in capsys.readouterr().out
     again = added(
         characters="海", weights=str(path), output=str(path.with_name("more.safetensors"))
     )
-    assert load_weights(again, "classifier", "").facts["characters"] == [*SMOKE, foreign, "海"]
+    assert load_weights(again, "classifier").facts["characters"] == [*SMOKE, foreign, "海"]
 
 
 def test_each_known_character_is_written_once_by_writers_in_turn(cache_dir: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_manifest_shows_what_is_added(
     weights: Path, added: Callable[..., Path], write_images: Write
 ) -> None:
     path = added(manifest=str(write_images("木海")))  # 木 is known, and left out
-    facts = load_weights(path, "classifier", "").facts
+    facts = load_weights(path, "classifier").facts
     assert facts["characters"] == [*SMOKE, "海"]
     assert {"writer_01", "simulated:simulated_0001"} <= {*facts["writers_seen"]}
 

@@ -52,7 +52,7 @@ def arm(smoke: ComposeSmoke, write_images: Write, control: Path) -> ComposeSmoke
 
 
 def state(folder: Path) -> dict[str, Tensor]:
-    return load_weights(folder, "classifier", "").state
+    return load_weights(folder, "classifier").state
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -72,7 +72,7 @@ def test_another_recipe_and_another_control_are_another_training(
     plain = state(train.main(arm()))
     weighted = state(train.main(arm(BY_CONFUSION)))
     assert not same(weighted, plain)
-    changed = load_weights(control, "classifier", "")
+    changed = load_weights(control, "classifier")
     changed.state["head.weight"].neg_()
     save_weights(control, "classifier", changed.arguments, changed.facts, changed.state)
     assert not same(state(train.main(arm(BY_CONFUSION))), weighted)
@@ -110,7 +110,7 @@ def test_a_control_that_is_not_independent_is_refused(
 def test_whom_the_control_saw_is_behind_the_recogniser_too(arm: ComposeSmoke) -> None:
     fonts = set(open_corpus(arm()).fonts.present_writers())
     for overrides, is_weighted in (((), False), ((BY_CONFUSION,), True)):
-        seen = load_weights(train.main(arm(*overrides)), "classifier", "").facts["writers_seen"]
+        seen = load_weights(train.main(arm(*overrides)), "classifier").facts["writers_seen"]
         assert (fonts <= set(seen)) == is_weighted
 
 
@@ -131,7 +131,7 @@ def test_confused_classes_are_drawn_most() -> None:
 def test_confusion_is_the_mean_of_what_images_of_a_class_are_taken_for(
     corpus: Corpus, control: Path, runtime: Runtime
 ) -> None:
-    weights = load_weights(control, "classifier", "")
+    weights = load_weights(control, "classifier")
     images = corpus.test.select(corpus.test.labels != 2)
     found = confusion(weights, images, runtime)
     with torch.no_grad():
@@ -191,7 +191,7 @@ def test_generated_images_are_drawn_by_the_confusion_of_the_control(
 ) -> None:
     config = arm("recipe.by_confusion=true", "gen_ratio=1", "classifier.batch_size=500")
     corpus = open_corpus(config)
-    found = confusion(load_weights(control, "classifier", ""), corpus.validation, runtime)
+    found = confusion(load_weights(control, "classifier"), corpus.validation, runtime)
     train.main(config)
     shares = np.array([seen[character] for character in SMOKE]) / 5000
     np.testing.assert_allclose(shares, class_weights(found), atol=0.025)

@@ -74,7 +74,7 @@ def test_generators_say_what_they_can_draw_and_whose_hands_they_saw(smoke: Compo
     ]
     by_text = {"model_mode=adain", "model_mode=adain_clip", "cdiffusion.condition=text"}
     for script, kind, override in trainings:
-        facts = load_weights(script.main(smoke(override, *overrides)), kind, "").facts
+        facts = load_weights(script.main(smoke(override, *overrides)), kind).facts
         # By a number of its own a character is known only if it was seen.
         drawable = corpus.characters if override in by_text else corpus.seen
         assert tuple(facts["drawable"]) == drawable, override

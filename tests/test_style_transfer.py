@@ -409,7 +409,7 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
     last = train.main(config)
     assert last.name == "step_end"
     for step in STEPS:
-        weights = load_weights(last.parent / step, "generator", "")
+        weights = load_weights(last.parent / step, "generator")
         assert weights.arguments["mode"] == mode
         assert weights.facts["step_type"] == step
         assert list((last.parent / step / "samples").glob("*.png"))
@@ -419,7 +419,7 @@ def test_four_steps_follow_each_other(mode: str, trained: Path, smoke: ComposeSm
     assert path.stat().st_mtime_ns == before
     if mode == "adain_clip":
         frozen = [
-            load_weights(last.parent / step, "generator", "").state["class_embedding.weight"]
+            load_weights(last.parent / step, "generator").state["class_embedding.weight"]
             for step in ("step1", "step_end")
         ]
         torch.testing.assert_close(*frozen)
@@ -434,7 +434,7 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
     ]  # fmt: skip
     first = train.main(smoke("step_type=step1", "seed=1", *nothing_learnt))
     second = train.main(smoke("step_type=step2", "seed=2", "data.split_seed=1", *nothing_learnt))
-    states = [load_weights(folder, "generator", "").state for folder in (first, second)]
+    states = [load_weights(folder, "generator").state for folder in (first, second)]
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, msg=name)
 
@@ -480,7 +480,7 @@ def test_a_tiny_one_takes_the_pen_from_the_style_and_the_slant_from_the_drawing(
         "style_transfer.ema_decay=0.9", "style_transfer.weights.adversarial=0.1",
         *encoders(trained),
     )  # fmt: skip
-    generator = build(Generator, load_weights(train.main(config), "generator", "")).eval()
+    generator = build(Generator, load_weights(train.main(config), "generator")).eval()
     own = open_corpus(config).train
     rows = np.lexsort((own.labels, own.writers)).reshape(9, 6)  # of each hand and character
     # The style shows each of the other characters.

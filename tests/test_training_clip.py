@@ -183,9 +183,9 @@ def test_clip_starts_from_the_trained_encoders(
         f"image_weight={source / 'image_encoder'}", f"text_weight={source / 'text_encoder'}",
         "clip.num_steps=1", "clip.learning_rate=0.0000000001",
     )  # fmt: skip
-    clip = load_weights(train_clip.main(config), "clip", "")
+    clip = load_weights(train_clip.main(config), "clip")
     for kind, tower in (("image_encoder", "image"), ("text_encoder", "text")):
-        start = load_weights(source / kind, kind, "").state
+        start = load_weights(source / kind, kind).state
         for name, value in start.items():
             # Running statistics of batch norm move without a learning rate.
             if name.startswith("encoder.") and "running" not in name and "num_batches" not in name:
@@ -200,7 +200,7 @@ def test_both_kinds_of_targets_train(targets: str, trained: Path, smoke: Compose
         f"image_weight={source / 'image_encoder'}", f"text_weight={source / 'text_encoder'}",
         f"clip.targets={targets}", "aug=false", "clip.learn_temperature=false",
     )  # fmt: skip
-    weights = load_weights(train_clip.main(config), "clip", "")
+    weights = load_weights(train_clip.main(config), "clip")
     assert float(weights.state["logit_scale"]) == 0
     assert weights.arguments["learn_temperature"] is False
 
@@ -228,4 +228,4 @@ def test_clip_of_other_characters_is_refused(
 ) -> None:
     other = open_corpus(smoke("data.characters=あシツ木林明"))
     with pytest.raises(InputError, match=r"clip\.safetensors was trained on .*other characters"):
-        frozen_clip(load_weights(clip_folder, "clip", ""), smoke().structure, other, runtime)
+        frozen_clip(load_weights(clip_folder, "clip"), smoke().structure, other, runtime)

@@ -181,7 +181,7 @@ def test_smoothing_is_a_blur_and_a_threshold_to_zero(pictures: Uint8) -> None:
 @pytest.mark.parametrize("conditional", [True, False])
 def test_training_writes_weights_and_pictures(conditional: bool, smoke: ComposeSmoke) -> None:
     folder = train.main(smoke(f"vae.class_conditional={conditional}"))
-    weights = load_weights(folder, "vae", "")
+    weights = load_weights(folder, "vae")
     vae = Vae(**weights.arguments)
     vae.load_state_dict(weights.state)
     assert weights.arguments["num_classes"] == (len(SMOKE) if conditional else None)

@@ -35,13 +35,13 @@ def saved(path: Path, state: dict[str, Any] = STATE, **changed: Any) -> Path:
 
 
 def loaded(folder: Path, **changed: Any) -> Weights:
-    return load_weights(saved(folder / "clip.safetensors", **changed), "clip", "train_clip.py")
+    return load_weights(saved(folder / "clip.safetensors", **changed), "clip")
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     path = saved(tmp_path / "clip.safetensors")
     for place in (path, tmp_path, str(path)):
-        weights = load_weights(place, "clip", "train_clip.py")
+        weights = load_weights(place, "clip")
         assert {name: getattr(weights, name) for name in DESCRIPTION} == DESCRIPTION
         for name, tensor in build(nn.Linear, weights).state_dict().items():
             assert torch.equal(tensor, STATE[name])
@@ -98,14 +98,17 @@ BROKEN = {
     "description that is no JSON": safetensors.torch.save(STATE, {METADATA: "{"}),
     "list": described([]),
     "facts missing": described({"kind": "clip", "arguments": {}}),
+    "kind missing": described({"arguments": {}, "facts": {}}),
 }
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_what_is_no_weight_file_is_named_with_the_cure(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "clip.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match=r"clip\.safetensors is damaged or .*: run train_clip\.py"):
-        load_weights(tmp_path, "clip", "train_clip.py")
+    with pytest.raises(
+        InputError, match=r"clip\.safetensors is damaged or .*: run training_clip/train_clip\.py"
+    ):
+        load_weights(tmp_path, "clip")
 
 
 def test_code_in_a_weight_file_is_not_executed(tmp_path: Path) -> None:
@@ -116,10 +119,15 @@ def test_code_in_a_weight_file_is_not_executed(tmp_path: Path) -> None:
 
 def test_weights_of_another_kind_or_none_are_named(tmp_path: Path) -> None:
     path = saved(tmp_path / "clip.safetensors")
-    with pytest.raises(InputError, match=r"holds clip weights, expected generator \(train\.py\)"):
-        load_weights(path, "generator", "train.py")
-    with pytest.raises(InputError, match=r"no generator weights at .*: run train\.py first"):
-        load_weights(tmp_path, "generator", "train.py")
+    with pytest.raises(
+        InputError,
+        match=r"holds clip weights, expected generator \(training_style_transfer/train\.py\)",
+    ):
+        load_weights(path, "generator")
+    with pytest.raises(
+        InputError, match=r"no generator weights at .*: run training_style_transfer/train\.py first"
+    ):
+        load_weights(tmp_path, "generator")
 
 
 @pytest.mark.parametrize(

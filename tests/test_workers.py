@@ -99,7 +99,7 @@ def test_workers_write_a_checkpoint_and_stop_with_their_parent(tmp_path: Path) -
         rng, expected = torch.Generator().manual_seed(seed), torch.zeros(())
         for _ in range(NUM_STEPS):
             expected += torch.rand((), generator=rng)
-        weights = load_weights(tmp_path / "study" / "toy" / str(seed), "toy", "")
+        weights = load_weights(tmp_path / "study" / "toy" / str(seed), "toy")
         assert weights.state["weight"] == expected
 
 

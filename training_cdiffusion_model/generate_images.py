@@ -39,8 +39,7 @@ MAX_STYLE_IMAGES = 1000  # of a hand for one image, whatever a weight file says
 def main(config: Config) -> Path:
     settings = config.cdiffusion
     weights = load_weights(
-        config.gen_weight or run_folder(config) / "cdiffusion", "cdiffusion",
-        "training_cdiffusion_model/train.py", config.size_px,
+        config.gen_weight or run_folder(config) / "cdiffusion", "cdiffusion", config.size_px,
     )  # fmt: skip
     num_style_images = weights.facts["num_style_images"]
     if not 1 <= num_style_images <= MAX_STYLE_IMAGES:

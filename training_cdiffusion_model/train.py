@@ -92,10 +92,9 @@ def main(config: Config) -> Path:
     clip = start = None
     if settings.condition is Condition.text:
         path = config.clip_weight or run_folder(config) / "clip"
-        clip = load_weights(path, "clip", "training_clip/train_clip.py", config.size_px)
+        clip = load_weights(path, "clip", config.size_px)
     if settings.start:
-        made_by = "training_cdiffusion_model/train.py"
-        start = load_weights(settings.start, "cdiffusion", made_by, config.size_px)
+        start = load_weights(settings.start, "cdiffusion", config.size_px)
     corpus = open_corpus(config)
     if settings.drawing:
         require_drawings(corpus.characters)

@@ -194,9 +194,15 @@ def judge_arm(config: Config) -> Config:
 
 
 def judge_of(config: Config, corpus: Corpus) -> Config:
-    """The configuration of a recogniser; a judge does without people where nobody is held out."""
+    """The configuration of a recogniser; :func:`judge_arm`'s for one of that name.
+
+    A judge does without people where nobody is held out.
+    """
+    if config.classifier.name != JUDGE:
+        return config
+    config = judge_arm(config)
     settings = config.classifier
-    if settings.name != JUDGE or any(corpus.splits[name] for name in settings.splits):
+    if any(corpus.splits[name] for name in settings.splits):
         return config
     print(f"  nobody in {' or '.join(settings.splits)}: the judge learns from nobody's handwriting")
     return replace(config, classifier=replace(settings, use_real=False))

@@ -1,17 +1,16 @@
 """Judge generated images by a recogniser that never saw one, and measure them beside real ones.
 
-    python training_character_classification/train.py classifier.name=judge \
-        classifier.splits=[validation,test] classifier.use_fonts=true
+    python training_character_classification/train.py classifier.name=judge
     python training_character_classification/judge.py
     python training_character_classification/judge.py use_gen=[PATH,PATH]
 
-The judge is trained first, on the writers that no generator sees (validation and test) and fonts;
-where there are none, on fonts alone, and what compares with such people is left out.
-Its accuracy on the training writers, people whom it never met, says how far to trust it; it may not
-be the recogniser that had images drawn again (``generation.redraw``). Every
-source of images is measured by ``measures/table.py``; the training writers' own images are the
-reference row. With the extra ``judge`` a second one, from outside, reads a sample of each:
-``measures/outside_judge.py``.
+The judge is trained first, for ``evaluation.judge_steps``: on the writers that no generator sees
+(validation and test), fonts and simulated writers; where nobody is held out, without people, and
+what compares with them is left out. Its accuracy on the training writers, people whom it never met,
+says how far to trust it; it may not be the recogniser that had images drawn again
+(``generation.redraw``). Every source of images is measured by ``measures/table.py``; the training
+writers' own images are the reference row. With the extra ``judge`` a second one, from outside,
+reads a sample of each: ``measures/outside_judge.py``.
 """
 
 from handwriting.script import run_script
@@ -41,8 +40,6 @@ def main(config: Config) -> Path:
     weights = load_weights(
         run_folder(config) / "classifier" / JUDGE / f"seed_{config.seed}",
         "classifier",
-        "training_character_classification/train.py classifier.name=judge "
-        "classifier.splits=[validation,test] classifier.use_fonts=true",
         config.size_px,
     )
     corpus = open_corpus(config)

@@ -39,8 +39,7 @@ NUM_GUESSES = 5
 
 def recogniser_weights(path: Path | str | None) -> Weights:
     """The weights of a recogniser or its run folder; None: those that ship."""
-    made_by = "training_character_classification/train.py"
-    return load_weights(path or shipped("classifier"), "classifier", made_by)
+    return load_weights(path or shipped("classifier"), "classifier")
 
 
 class Recogniser:

@@ -39,9 +39,7 @@ def read_control(config: Config, corpus: Corpus) -> Weights:
             "data.validation_writers above 0"
         )
     home = run_folder(config) / "classifier" / config.evidence.control / f"seed_{config.seed}"
-    weights = load_weights(
-        home, "classifier", "training_character_classification/train.py", config.size_px
-    )
+    weights = load_weights(home, "classifier", config.size_px)
     weights.require_characters(corpus.characters)
     check_new(weights.path, weights.facts["writers_seen"], held_out(corpus))
     arm = Arm.parse(weights.facts["arm"])

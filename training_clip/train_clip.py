@@ -109,12 +109,10 @@ def start_weights(config: Config) -> list[Weights]:
     folder = run_folder(config)
     return [
         load_weights(
-            config.image_weight or folder / "image_encoder", "image_encoder",
-            "training_clip/train_image_encoder.py", config.size_px,
+            config.image_weight or folder / "image_encoder", "image_encoder", config.size_px,
         ),
         load_weights(
             config.text_weight or folder / "text_encoder", "text_encoder",
-            "training_clip/train_text_encoder.py",
         ),
     ]  # fmt: skip
 

@@ -61,7 +61,6 @@ def images_in_hands(config: Config, name: str) -> Path:
         weights = load_weights(
             config.gen_weight or run_folder(config) / "redrawn",
             "redrawn",
-            "training_redrawn/train.py",
             config.size_px,
         )
         hands = hands_in(weights)

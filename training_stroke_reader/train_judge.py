@@ -82,7 +82,6 @@ def main(config: Config) -> Path:
     settings = config.stroke_judge
     weights = load_weights(
         settings.reader or shipped("stroke_reader"), "stroke_reader",
-        "training_stroke_reader/train.py",
     )  # fmt: skip
     inputs = {"practice": VERSIONS, "reader": weights.path}
     run = Run(config, "stroke_judge", ("seed", "stroke_judge"), inputs)

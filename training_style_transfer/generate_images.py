@@ -64,8 +64,7 @@ def main(config: Config) -> Path:
     mode = config.model_mode.value
     place = config.gen_weight or run_folder(config) / "style_transfer" / mode / "step_end"
     weights = load_weights(
-        shipped("generator") if place == "base" else place, "generator",
-        f"training_style_transfer/train.py model_mode={mode}", config.size_px,
+        shipped("generator") if place == "base" else place, "generator", config.size_px,
     )  # fmt: skip
     if weights.arguments["mode"] != mode:
         raise InputError(

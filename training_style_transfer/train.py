@@ -237,11 +237,7 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
         return [base_weights(kind) for kind in KINDS]
     before = steps[max(steps.index(step_type) - 1, 0)]
     previous = run_folder(config) / "style_transfer" / mode / before
-    made_by = f"training_style_transfer/train.py model_mode={mode} step_type={before}"
-    return [
-        load_weights(path or previous, kind, made_by, config.size_px)
-        for kind, path in given.items()
-    ]
+    return [load_weights(path or previous, kind, config.size_px) for kind, path in given.items()]
 
 
 def frozen_weights(config: Config) -> tuple[Weights, Weights]:
@@ -249,10 +245,9 @@ def frozen_weights(config: Config) -> tuple[Weights, Weights]:
     folder = run_folder(config)
     clip = config.clip_weight or folder / "clip"
     encoder = config.image_weight or folder / "image_encoder"
-    made_by, size_px = "training_clip/train_image_encoder.py", config.size_px
     return (
-        load_weights(clip, "clip", "training_clip/train_clip.py", size_px),
-        load_weights(encoder, "image_encoder", made_by, size_px),
+        load_weights(clip, "clip", config.size_px),
+        load_weights(encoder, "image_encoder", config.size_px),
     )
 
 

@@ -46,7 +46,6 @@ def main(config: Config) -> Path:
     weights = load_weights(
         config.gen_weight or run_folder(config) / "warped",
         "warped",
-        "training_warped/train.py",
         config.size_px,
     )
 

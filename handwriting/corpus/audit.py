@@ -105,10 +105,7 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
             not finished or read what is not of this study; or the corpus has copies.
     """
     corpus = open_corpus(config)
-    ships = [
-        load_weights(path, path.stem, "handwriting/weights/README.md")
-        for path in sorted(WEIGHTS_DIR.glob(WEIGHTS))
-    ]
+    ships = [load_weights(path, path.stem) for path in sorted(WEIGHTS_DIR.glob(WEIGHTS))]
     trail = _Trail(run_folder(config), [*given_weights(config), *ships], corpus)
     for recogniser in recognisers:
         path = Path(recogniser).absolute()
@@ -146,7 +143,7 @@ def given_weights(config: Config) -> list[Weights]:
     }  # fmt: skip
     sizes = {"text_encoder": None}
     return [
-        load_weights(path, kind, "the stage that makes them", sizes.get(kind, config.size_px))
+        load_weights(path, kind, sizes.get(kind, config.size_px))
         for kind, path in given.items() if path
     ]  # fmt: skip
 
@@ -208,7 +205,7 @@ class _Trail:
         read_by = f"; {reader} has read it" if reader else ""
         for path in made:
             is_manifest = path.name == MANIFEST
-            source = read_manifest(path) if is_manifest else load_weights(path, path.stem, name)
+            source = read_manifest(path) if is_manifest else load_weights(path, path.stem)
             self._check(f"{name}/{path.name}", source, read_by)
 
     def _check(self, what: str, source: Weights | Manifest, read_by: str) -> None:

@@ -246,8 +246,7 @@ def redrawing_recogniser(config: Config, corpus: Corpus) -> Weights | None:
         return None
     arm = redraw_arm(config)
     home = run_folder(config) / "classifier" / arm / f"seed_{config.seed}" if arm else named
-    made_by = "training_character_classification/train.py"
-    weights = load_weights(home, "classifier", made_by, config.size_px)
+    weights = load_weights(home, "classifier", config.size_px)
     weights.require_characters(corpus.characters)
     check_new(weights.path, weights.facts["writers_seen"], held_out(corpus))
     return weights
@@ -275,12 +274,7 @@ def generate_from_noise(
     """
     if config.generation.hands:
         raise InputError(f"generation.hands: {name} knows no hands; leave it out")
-    weights = load_weights(
-        config.gen_weight or run_folder(config) / name,
-        name,
-        f"training_{name}/train.py",
-        config.size_px,
-    )
+    weights = load_weights(config.gen_weight or run_folder(config) / name, name, config.size_px)
     if not weights.arguments["num_classes"]:
         raise InputError(
             f"{weights.path} is unconditional and cannot say what its images show: train with "

@@ -25,10 +25,8 @@ EncodeFn = Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels
 
 def stroke_reader(path: Path | None = None, judge: Path | None = None) -> tuple[Reader, list[str]]:
     """What reads strokes, of weights that ship or of those given, and the keys of its weights."""
-    trained_by = "training_stroke_reader/train.py"
-    weights = load_weights(path or shipped("stroke_reader"), "stroke_reader", trained_by)
-    trained_by = "training_stroke_reader/train_judge.py"
-    judging = load_weights(judge or shipped("stroke_judge"), "stroke_judge", trained_by)
+    weights = load_weights(path or shipped("stroke_reader"), "stroke_reader")
+    judging = load_weights(judge or shipped("stroke_judge"), "stroke_judge")
     reader = Reader(build(StrokeReader, weights).eval(), build(StrokeJudge, judging).eval())
     return reader, [file_key(weights.path), file_key(judging.path)]
 

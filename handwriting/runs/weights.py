@@ -32,6 +32,16 @@ KANJIVG_AND_FONTS = {
 }  # fmt: skip
 METADATA = "handwriting"  # one entry of JSON: the library writes several in random order
 STEPS = ".steps"  # behind a name: what one step of weights in bytes is worth, for each row
+TRAINED_IN = {  # kind of weights -> the script, where it is not training_<kind>/train
+    "image_encoder": "training_clip/train_image_encoder",
+    "text_encoder": "training_clip/train_text_encoder",
+    "clip": "training_clip/train_clip",
+    "generator": "training_style_transfer/train",
+    "discriminator": "training_style_transfer/train",
+    "cdiffusion": "training_cdiffusion_model/train",
+    "classifier": "training_character_classification/train",
+    "stroke_judge": "training_stroke_reader/train_judge",
+}
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -183,12 +193,16 @@ def in_floats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return whole
 
 
-def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None = None) -> Weights:
+def made_by(kind: str) -> str:
+    """The script that trains the weights of a kind."""
+    return f"{TRAINED_IN.get(kind, f'training_{kind}/train')}.py"
+
+
+def load_weights(path: str | Path, kind: str, size_px: int | None = None) -> Weights:
     """Read weights.
 
     Args:
         path: the file, or the run folder that holds ``<kind>.safetensors``.
-        made_by: the command that makes such weights, for the error.
         size_px: of the study's images; None: they see none, or only what they know is asked for.
 
     Raises:
@@ -198,7 +212,7 @@ def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None 
     if path.is_dir():
         path = path / f"{kind}.safetensors"
     if not path.is_file():
-        raise InputError(f"no {kind} weights at {path}: run {made_by} first, or name them")
+        raise InputError(f"no {kind} weights at {path}: run {made_by(kind)} first, or name them")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             description = json.loads(file.metadata()[METADATA])
@@ -209,10 +223,11 @@ def load_weights(path: str | Path, kind: str, made_by: str, size_px: int | None 
         SafetensorError, OSError, TypeError, LookupError, ValueError, RuntimeError,
     ) as error:  # fmt: skip
         raise InputError(
-            f"{path} is damaged or not a weight file of this version ({error!r}): run {made_by}"
+            f"{path} is damaged or not a weight file of this version ({error!r}): run "
+            f"{made_by(kind)}"
         ) from error
     if found != kind:
-        raise InputError(f"{path} holds {found} weights, expected {kind} ({made_by})")
+        raise InputError(f"{path} holds {found} weights, expected {kind} ({made_by(kind)})")
     weights = Weights(path, kind, arguments, facts, state)
     if size_px is not None:
         weights.require_size(size_px)
@@ -226,7 +241,7 @@ def shipped(kind: str) -> Path:
 
 def base_weights(kind: str) -> Weights:
     """Those of ``weights=base``, for any characters."""
-    return load_weights(shipped(kind), kind, "prepare_base.py experiment=base")
+    return load_weights(shipped(kind), kind)
 
 
 def build(network_class: Callable[..., Network], weights: Weights, **own: Any) -> Network:
