@@ -188,7 +188,7 @@ class StyleTransfer:
     num_blocks: Layers = 1  # residual blocks per level
     patch_px: Annotated[int, Within(1, 64)] = 2  # pixels per side that the stem folds into channels
     full_attention: bool = False  # linear attention at every level (paper) or in the middle only
-    gradient_checkpointing: bool = False  # less memory for a third more time: large images
+    gradient_checkpointing: bool = False  # less memory for more time: large images
     discriminator_dim: Annotated[int, Within(4, 2**14, multiple_of=4)] = 32  # its first channels
     discriminator_layers: Annotated[int, Within(1, 10)] = 3  # each halves the resolution
     num_steps: Annotated[dict[str, Count], Keys(STEPS)] = default(  # per step_type

@@ -234,11 +234,15 @@ def test_a_generated_image_that_is_a_copy_of_a_test_image_is_named(
     generated = write_images(writers=["g1", "g2"], name="made")
     of_manifest.use_gen = str(generated)
     corpus = open_corpus(of_manifest)
-    arms.training_sources(of_manifest, corpus, arms.read_generated(of_manifest, corpus))
+    arms.training_sources(
+        of_manifest, corpus, arms.read_generated(of_manifest, corpus, [generated])
+    )
     source = manifest.parent / f"U+6797/{people(of_manifest)['test']}.png"
     KINDS["scanned again"](Image.open(source)).save(generated.parent / "U+6797/g2.png")
     with pytest.raises(InputError) as caught:
-        arms.training_sources(of_manifest, corpus, arms.read_generated(of_manifest, corpus))
+        arms.training_sources(
+            of_manifest, corpus, arms.read_generated(of_manifest, corpus, [generated])
+        )
     assert f"in generated ({generated.parent / 'U+6797/g2.png'})" in str(caught.value)
     assert f"in test ({source})" in str(caught.value)
 
