@@ -121,6 +121,8 @@ def test_fonts_stand_in_for_people_as_whole_hands(smoke: ComposeSmoke) -> None:
     assert_different_hands(corpus)
     found = {name for names in writers(corpus) for name in names}
     assert found == {f"hand:{face.path.stem}" for face in faces[:3]}
+    with pytest.raises(InputError, match=r"data\.hands=\[\]: name font files"):
+        open_corpus(replace(config, data=replace(config.data, hands=[])))  # type: ignore[call-arg]
     both = replace(config, fonts=replace(config.fonts, folders=[str(faces[0].path)]))
     with pytest.raises(InputError, match=f"{faces[0].path} is in hand:.* and in fonts"):
         open_corpus(both)

@@ -14,9 +14,11 @@ from handwriting.images.augment import to_float
 from handwriting.images.packed import PackedImages
 from handwriting.images.thinning import line_drawings
 from handwriting.runs.inference import stroke_reader
+from handwriting.runs.weights import shipped
 from handwriting.sources.hand_drawings import HandDrawings
 from handwriting.sources.hands import hands_of
 from handwriting.sources.handwritten_strokes import MAX_STROKES, is_readable
+from handwriting.storage.keys import file_key
 
 
 class DrawnInHands:
@@ -72,4 +74,5 @@ def require_drawings(characters: Sequence[str]) -> None:
 
 def inputs_of_drawings(config: Config) -> dict[str, object]:
     """What images depend on that are made from such drawings."""
-    return {"redrawn": vars(config.redrawn), "reader": stroke_reader()[1]}
+    reader = [file_key(shipped(kind)) for kind in ("stroke_reader", "stroke_judge")]
+    return {"redrawn": vars(config.redrawn), "reader": reader}

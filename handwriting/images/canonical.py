@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import correlate1d
 
 from handwriting.errors import InputError
+from handwriting.images.frames import border_of
 from handwriting.images.ink import INK_FLOOR, MIN_CONTRAST, ink_of, stretched
 
 Uint8 = npt.NDArray[np.uint8]
@@ -115,8 +115,7 @@ def canonical_drawn(image: Uint8, size_px: int) -> Uint8:
     Raises:
         InputError: the image is blank, or becomes so when it is resized.
     """
-    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    paper = int(np.median(border))
+    paper = int(np.median(border_of(image)))
     ink = cv2.subtract(paper, image) if paper > 127 else cv2.subtract(image, paper)
     return _fitted(ink, size_px)
 
@@ -149,25 +148,8 @@ def smooth(images: Uint8) -> Uint8:
     A 3 x 3 Gaussian kernel, then N. Otsu, A Threshold Selection Method from Gray-Level Histograms,
     1979, for each image.
     """
-    blurred = images.astype(np.float32)
-    for axis in (1, 2):
-        blurred = correlate1d(blurred, [0.25, 0.5, 0.25], axis=axis, mode="mirror")
-    grey = np.rint(blurred).astype(np.uint8)
-    return np.where(grey > otsu_thresholds(grey)[:, None, None], grey, 0).astype(np.uint8)
-
-
-def otsu_thresholds(images: Uint8) -> npt.NDArray[np.int64]:
-    """The grey level of each image (N, H, W) above which a pixel is ink (Otsu 1979, eq. 18): (N,).
-
-    The first of the levels that part the image's grey levels into two classes of the largest
-    variance between them; 0 for an image of one level.
-    """
-    num_images, pixels = len(images), images[0].size
-    levels = images.reshape(num_images, -1) + 256 * np.arange(num_images)[:, None]
-    histograms = np.bincount(levels.ravel(), minlength=256 * num_images).reshape(-1, 256)
-    below = histograms.cumsum(axis=1) / pixels  # the share of pixels up to each level
-    mean_below = (histograms * np.arange(256)).cumsum(axis=1) / pixels
-    mean = mean_below[:, -1:]
-    apart = (mean * below - mean_below) ** 2
-    between = np.divide(apart, below * (1 - below), out=np.zeros_like(apart), where=apart > 0)
-    return between.argmax(axis=1)
+    kept = cv2.THRESH_TOZERO | cv2.THRESH_OTSU
+    found = np.empty_like(images)
+    for image, ink in zip(images, found, strict=True):
+        cv2.threshold(cv2.GaussianBlur(image, (3, 3), 0), 0, 255, kept, dst=ink)
+    return found

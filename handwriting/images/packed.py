@@ -31,7 +31,7 @@ from handwriting.storage.stamps import contents, damage, stamps
 
 Int64 = npt.NDArray[np.int64]
 SETTLED_NS = 2 * 10**9  # a file may be changed twice within one tick of the disk's clock
-FORM = 2  # raise it when the canonical form changes: old caches are then made anew
+FORM = 3  # raise it when the canonical form changes: old caches are then made anew
 
 
 class LazyImages:

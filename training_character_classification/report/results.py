@@ -35,9 +35,9 @@ from handwriting.storage.atomic import write_text
 from handwriting.storage.json_files import read_json
 from training_character_classification.arms import Arm
 
-COLUMNS = [
-    "arm", "people", "seed", "writer", "character", "right", "in_script", "in_five", "shown",
-]  # fmt: skip
+KEYS = ["arm", "people", "seed"]  # of a recogniser
+COUNTS = ["right", "in_script", "in_five", "shown"]
+COLUMNS = [*KEYS, "writer", "character", *COUNTS]
 # Pairs that people write alike, among kana and among kanji.
 LOOK_ALIKES = (
     "シツ ソン シミ ンリ ツソ クワ ワウ ウフ クタ クケ コユ コロ スヌ チテ チナ ナメ ノメ マム "
@@ -104,7 +104,7 @@ def recogniser_result(
     writers = {
         writer: {
             "characters": "".join(own.index.get_level_values(1)),
-            **{name: own[name].tolist() for name in COLUMNS[5:]},
+            **{name: own[name].tolist() for name in COUNTS},
         }
         for writer, own in counts.groupby(level=0, sort=False)
     }
@@ -119,7 +119,7 @@ def result_table(recognisers: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for each in recognisers
         for arm in [Arm.parse(each["arm"])]
         for writer, own in each["writers"].items()
-        for count in zip(*(own[name] for name in ("characters", *COLUMNS[5:])), strict=True)
+        for count in zip(*(own[name] for name in ("characters", *COUNTS)), strict=True)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -133,7 +133,7 @@ def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
         place = Arm.parse(each["arm"]), each["people"]
         macro_f1.setdefault(place, []).append(each["macro_f1"])
         confusions += [(*place, each["seed"], *confusion) for confusion in each["confusions"]]
-    confused = pd.DataFrame(confusions, columns=[*COLUMNS[:3], "written", "read", "count"])
+    confused = pd.DataFrame(confusions, columns=[*KEYS, "written", "read", "count"])
     by_writer, by_character = _by(table, "writer"), _by(table, "character")
     return Results(by_writer, by_character, by_group(table), macro_f1, confused)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from handwriting.characters.classes import class_list
 from handwriting.config import Fonts, Natural
 from handwriting.corpus.splits import DividedReader, Splits, check_apart
+from handwriting.errors import InputError
 from handwriting.images.packed import PackedImages, concatenate, pixels_key
 from handwriting.sources.fonts import find_fonts, short_paths
 from handwriting.sources.glyphs import font_images
@@ -26,6 +27,8 @@ class HandwrittenFontsData(DividedReader):
         return [Path(hand) for hand in self.hands]
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
+        if not self.hands:
+            raise InputError("data.hands=[]: name font files, or folders of one person's fonts")
         names = short_paths([Path(hand).absolute() for hand in self.hands])
         hands = {f"hand:{name}": hand for name, hand in zip(names, self.hands, strict=True)}
         drawn = font_hands(hands, class_list(self.characters), fonts, size_px, cache_dir)
