@@ -16,8 +16,8 @@ from handwriting.script import run_script
 
 # isort: split
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -131,22 +131,12 @@ def train_step(config: Config, step_type: str) -> Path:
     clip_network, by_class = frozen_clip(clip, config.structure, corpus, runtime)
     perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
     objective = GeneratorObjective(perceptual, clip_network, by_class, settings.weights)
-    generator, discriminator = networks(config, start, corpus, by_class)
-    runtime.to_device(generator)
-    runtime.to_device(discriminator)
-    averaged = MovingAverage(generator, settings.ema_decay)
-    adam = partial(Adam, betas=settings.betas, fused=True)
-    generator_optimizer = adam(generator.parameters(), learning_rate(config))
-    discriminator_optimizer = adam(discriminator.parameters(), settings.discriminator_learning_rate)
+    trained = to_train(config, start, corpus, by_class, runtime)
+    generator, discriminator = trained.generator, trained.discriminator
 
     run.begin()
-    stateful = {
-        "generator": generator, "discriminator": discriminator, "averaged": averaged,
-        "generator_optimizer": generator_optimizer,
-        "discriminator_optimizer": discriminator_optimizer,
-    }  # fmt: skip
     num_steps = settings.num_steps[step_type]
-    for step in run.steps(num_steps, stateful, rng):
+    for step in run.steps(num_steps, vars(trained), rng):
         batch = feed.draw(step_type, settings.batch_size, rng)
         dropped = rng.rand(len(batch.labels)) < settings.condition_dropout
 
@@ -157,25 +147,25 @@ def train_step(config: Config, step_type: str) -> Path:
             gradient, terms = objective.gradient(
                 generator, discriminator, output, batch.target, style, batch.labels
             )
-        generator_optimizer.zero_grad()
+        trained.generator_optimizer.zero_grad()
         output.backward(gradient)
-        generator_gradient = runtime.step(generator_optimizer)
-        averaged.update_parameters(generator)
+        generator_gradient = runtime.step(trained.generator_optimizer)
+        trained.averaged.update_parameters(generator)
 
         # (2) The discriminator: real against generated, generated without its graph.
         with runtime.autocast():
             logits = discriminator(torch.cat([batch.target, output.detach()])).float()
             discriminator_loss = hinge_discriminator_loss(*logits.chunk(2))
-        discriminator_optimizer.zero_grad()
+        trained.discriminator_optimizer.zero_grad()
         discriminator_loss.backward()
-        discriminator_gradient = runtime.step(discriminator_optimizer)
+        discriminator_gradient = runtime.step(trained.discriminator_optimizer)
 
         run.log(
             discriminator=discriminator_loss, **terms, generator_gradient=generator_gradient,
             discriminator_gradient=discriminator_gradient,
         )  # fmt: skip
         if step % settings.sample_every == 0 or step == num_steps:
-            made = samples(averaged.module, show, runtime)
+            made = samples(trained.averaged.module, show, runtime)
             rows = [show.content, show.style, made, show.target]
             run.sample(f"step_{step:06d}", float_sheet(rows))
             check_variety(run, step, made.unsqueeze(0), show.target.unsqueeze(0))
@@ -183,19 +173,30 @@ def train_step(config: Config, step_type: str) -> Path:
     facts = {
         "characters": corpus.characters,
         "drawable": corpus.seen if generator.mode == "adain_mlp" else corpus.characters,
-        "mode": mode,
-        "step_type": step_type,
-        "size_px": config.size_px,
-        "writers_seen": seen,
-    }
-    paths = [
-        save_weights(run.folder / f"{kind}.safetensors", kind, network.arguments, facts, state)
-        for kind, network, state in (
-            ("generator", generator, averaged.module.state_dict()),
-            ("discriminator", discriminator, discriminator.state_dict()),
+        "mode": mode, "step_type": step_type, "size_px": config.size_px, "writers_seen": seen,
+    }  # fmt: skip
+    return run.finish(run.last_logged(), trained.save(run.folder, facts))
+
+
+@dataclass
+class Trained:
+    """What a step trains: all that a checkpoint holds, by name."""
+
+    generator: Generator
+    discriminator: Discriminator
+    averaged: MovingAverage  # of the generator: what is kept
+    generator_optimizer: Adam
+    discriminator_optimizer: Adam
+
+    def save(self, folder: Path, facts: Mapping[str, Any]) -> list[Path]:
+        kept = (
+            ("generator", self.generator.arguments, self.averaged.module.state_dict()),
+            ("discriminator", self.discriminator.arguments, self.discriminator.state_dict()),
         )
-    ]
-    return run.finish(run.last_logged(), paths)
+        return [
+            save_weights(folder / f"{kind}.safetensors", kind, arguments, facts, state)
+            for kind, arguments, state in kept
+        ]
 
 
 def check_size(config: Config) -> None:
@@ -251,9 +252,9 @@ def frozen_weights(config: Config) -> tuple[Weights, Weights]:
     )
 
 
-def networks(
-    config: Config, start: Sequence[Weights], corpus: Corpus, by_class: Tensor
-) -> tuple[Generator, Discriminator]:
+def to_train(
+    config: Config, start: Sequence[Weights], corpus: Corpus, by_class: Tensor, runtime: Runtime
+) -> Trained:
     """Both networks, with the weights to start from and the text embeddings of the classes.
 
     Raises:
@@ -272,7 +273,14 @@ def networks(
         generator.save_memory()
     if generator.mode == "adain_clip":
         generator.class_embedding.weight.copy_(by_class)
-    return generator, discriminator
+    runtime.to_device(generator)
+    runtime.to_device(discriminator)
+    adam = partial(Adam, betas=settings.betas, fused=True)
+    return Trained(
+        generator, discriminator, MovingAverage(generator, settings.ema_decay),
+        adam(generator.parameters(), learning_rate(config)),
+        adam(discriminator.parameters(), settings.discriminator_learning_rate),
+    )  # fmt: skip
 
 
 @torch.no_grad()
