@@ -37,7 +37,7 @@ from handwriting.runs.folder import run_folder
 from handwriting.runs.inference import batch_outputs
 from handwriting.runs.run import Run
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights, build, load_weights, made_by
+from handwriting.runs.weights import Weights, build, load_weights, trained_by
 from handwriting.storage.atomic import write_text
 from handwriting.storage.keys import file_key
 from training_character_classification.arms import JUDGE, Arm
@@ -147,7 +147,7 @@ def find_recognisers(config: Config) -> list[Weights]:
         found = sorted(home.rglob("seed_*/classifier.safetensors"))
         paths = [path for path in found if path.parents[1] != home / JUDGE]
     if not paths:
-        raise InputError(f"no recognisers in {home}: run {made_by('classifier')} first")
+        raise InputError(f"no recognisers in {home}: run {trained_by('classifier')} first")
     return [load_weights(path, "classifier", config.size_px) for path in paths]
 
 

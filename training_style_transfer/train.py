@@ -238,7 +238,11 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
         return [base_weights(kind) for kind in KINDS]
     before = steps[max(steps.index(step_type) - 1, 0)]
     previous = run_folder(config) / "style_transfer" / mode / before
-    return [load_weights(path or previous, kind, config.size_px) for kind, path in given.items()]
+    made_by = f"training_style_transfer/train.py model_mode={mode} step_type={before}"
+    return [
+        load_weights(path or previous, kind, config.size_px, made_by)
+        for kind, path in given.items()
+    ]
 
 
 def frozen_weights(config: Config) -> tuple[Weights, Weights]:

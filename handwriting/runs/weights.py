@@ -193,26 +193,29 @@ def in_floats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return whole
 
 
-def made_by(kind: str) -> str:
+def trained_by(kind: str) -> str:
     """The script that trains the weights of a kind."""
     return f"{TRAINED_IN.get(kind, f'training_{kind}/train')}.py"
 
 
-def load_weights(path: str | Path, kind: str, size_px: int | None = None) -> Weights:
+def load_weights(
+    path: str | Path, kind: str, size_px: int | None = None, made_by: str = ""
+) -> Weights:
     """Read weights.
 
     Args:
         path: the file, or the run folder that holds ``<kind>.safetensors``.
         size_px: of the study's images; None: they see none, or only what they know is asked for.
+        made_by: the command that makes them, for the error, where it is more than the script.
 
     Raises:
         InputError: missing, not a weight file of this project, of another kind or image size.
     """
-    path = Path(path)
+    path, made_by = Path(path), made_by or trained_by(kind)
     if path.is_dir():
         path = path / f"{kind}.safetensors"
     if not path.is_file():
-        raise InputError(f"no {kind} weights at {path}: run {made_by(kind)} first, or name them")
+        raise InputError(f"no {kind} weights at {path}: run {made_by} first, or name them")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             description = json.loads(file.metadata()[METADATA])
@@ -223,11 +226,10 @@ def load_weights(path: str | Path, kind: str, size_px: int | None = None) -> Wei
         SafetensorError, OSError, TypeError, LookupError, ValueError, RuntimeError,
     ) as error:  # fmt: skip
         raise InputError(
-            f"{path} is damaged or not a weight file of this version ({error!r}): run "
-            f"{made_by(kind)}"
+            f"{path} is damaged or not a weight file of this version ({error!r}): run {made_by}"
         ) from error
     if found != kind:
-        raise InputError(f"{path} holds {found} weights, expected {kind} ({made_by(kind)})")
+        raise InputError(f"{path} holds {found} weights, expected {kind} ({made_by})")
     weights = Weights(path, kind, arguments, facts, state)
     if size_px is not None:
         weights.require_size(size_px)
