@@ -104,6 +104,24 @@ def by_people(name: str) -> str:
     return markdown(["sees", *(WORDS[number] for number in numbers)], rows)
 
 
+def hardest(name: str) -> str:
+    """Who is read worst by the control with each number of people, and by which arm best."""
+    found, rows = grid(name), []
+    assert found.named
+    for people in sorted({each.people for each in found.findings}):
+        read = {arm: own for (arm, number), own in found.writers.items() if number == people}
+        control = read[found.control]
+        writer = min(control, key=lambda name: control[name])
+        best = max(read, key=lambda arm: read[arm].get(writer, 0.0))
+        rows.append(
+            [
+                WORDS[people], writer, share(control[writer]), share(read[found.named][writer]),
+                f"`{best}` {share(read[best][writer])}",
+            ]
+        )  # fmt: skip
+    return markdown(["", "read worst", "control", "named beforehand", "best of all"], rows)
+
+
 def role(found: Comparison, arm: Arm) -> str:
     marks = {found.control: " (control)", found.named: " (named beforehand)"}
     return f"`{arm}`{marks.get(arm, '')}"
@@ -145,6 +163,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "in_short": in_short,
     "zero_real": lambda: by_script("zero_real", SCRIPTS),
     "evidence": lambda: by_people("evidence"),
+    "evidence_hardest": lambda: hardest("evidence"),
     "evidence_kanji": lambda: by_people("evidence_kanji"),
     "evidence_tomoe": lambda: by_people("evidence_tomoe"),
 }
