@@ -59,7 +59,10 @@ class StageFeatures(nn.Module):
         """Images (B, 1, H, W) in [-1, 1] to (B, C), style to (B, 2 C)."""
         maps = self.encoder.stages(images)[0 if self.is_style else -1]
         mean = maps.mean((2, 3))
-        return torch.cat([mean, maps.std((2, 3))], dim=1) if self.is_style else mean
+        if not self.is_style:
+            return mean
+        spread = maps.std((2, 3)) if len(maps) else mean  # torch warns where there is no image
+        return torch.cat([mean, spread], dim=1)
 
 
 def linear_probe() -> Pipeline:
