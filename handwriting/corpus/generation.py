@@ -9,6 +9,7 @@ batch of them (:func:`generate`); one that knows classes but no hands says how i
 With ``generation.redraw`` a recogniser reads every image, and what it misreads is drawn again.
 """
 
+import contextlib
 import itertools
 import sys
 import time
@@ -324,6 +325,15 @@ def _path(folder: Path, character: str, number: int) -> Path:
     return folder / f"U+{ord(character):04X}" / f"{number:05d}.png"
 
 
+def _not_blank(made: Mapping[int, Uint8], size_px: int) -> dict[int, Uint8]:
+    """The canonical form of numbered images, of those that show something."""
+    found = {}
+    for number, image in made.items():
+        with contextlib.suppress(InputError):
+            found[number] = canonical_drawn(image, size_px)
+    return found
+
+
 def _make_own(
     folder: Path, config: Config, characters: Sequence[str], label_of: Mapping[str, int],
     make: GenerateFn, read: ReadFn | None,
@@ -344,31 +354,27 @@ def _make_own(
         starts = range(0, len(waiting), batch_size)
         for start in progress(starts, len(starts), f"generating {folder.name}"):
             batch = waiting[start : start + batch_size]
-            wanted = []
+            wanted = {}
             for i in batch:
                 character = characters[i // count]
                 rng = np.random.default_rng((config.seed, ord(character), i % count, attempt))
-                wanted.append(ImageRequest(character, label_of[character], rng))
+                wanted[i] = ImageRequest(character, label_of[character], rng)
             began = time.perf_counter()
-            made = make(wanted)
+            made = make([*wanted.values()])
             done.seconds += time.perf_counter() - began
-            inks: dict[int, Uint8] = {}  # of those that are not blank
-            for i, image, writer in zip(batch, made.images, made.writers, strict=True):
-                try:
-                    inks[i] = canonical_drawn(image, config.size_px)
-                except InputError:
-                    continue
-                done.writers[i] = sys.intern(writer)  # one text for the millions of a hand
-                save_png(_path(folder, characters[i // count], i % count), inks[i], flush=False)
-            is_read = dict.fromkeys(inks, True)
+            inks = _not_blank(dict(zip(batch, made.images, strict=True)), config.size_px)
+            for i, writer in zip(batch, made.writers, strict=True):
+                if i in inks:
+                    done.writers[i] = sys.intern(writer)  # one text for the millions of a hand
+                    save_png(_path(folder, wanted[i].character, i % count), inks[i], flush=False)
+            misread: set[int] = set()
             if read and inks:
                 began = time.perf_counter()
-                shown = read(np.stack([*inks.values()]))
+                labels = read(np.stack([*inks.values()])).tolist()
                 done.seconds += time.perf_counter() - began
-                labels = {i: one.label for i, one in zip(batch, wanted, strict=True)}
-                is_read = {i: c == labels[i] for i, c in zip(inks, shown.tolist(), strict=True)}
-                done.misread |= {i for i in inks if not is_read[i]}
-            refused += [i for i in batch if not is_read.get(i)]
+                misread = {i for i, c in zip(inks, labels, strict=True) if c != wanted[i].label}
+            done.misread |= misread
+            refused += [i for i in batch if i not in inks or i in misread]
         waiting = refused
     if blank := [i for i in waiting if done.writers[i] is None]:
         names = " ".join(sorted({characters[i // count] for i in blank}))
