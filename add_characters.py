@@ -51,6 +51,10 @@ PULL = 10.0  # towards the mean, over the number of images: directions of few fi
 def main(config: AddCharacters) -> Path:
     if bool(config.characters) == bool(config.manifest):
         raise InputError("give either characters=澤濱 or manifest=PATH")
+    if config.manifest and config.num_writers != AddCharacters.num_writers:
+        raise InputError(
+            "num_writers= are simulated ones, and the manifest's are not: leave it out"
+        )
     weights = recogniser_weights(config.weights)
     if not weights.arguments.get("embedding_dim"):
         raise InputError(

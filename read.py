@@ -37,6 +37,10 @@ def main(config: Read) -> None:
         raise InputError("give either images=[a.png,b.png] or manifest=PATH")
     if config.sheet and not config.manifest:
         raise InputError("sheet= shows what of a manifest is misread: give manifest=PATH")
+    if config.manifest and config.num_guesses != Read.num_guesses:
+        raise InputError(
+            "num_guesses= is how many characters are told of each of images=: leave it out"
+        )
     recogniser = Recogniser(config.weights, config.characters, config.runtime)
     if config.manifest:
         return read_labelled(recogniser, config, config.manifest)

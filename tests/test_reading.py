@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,6 +132,8 @@ def test_what_cannot_be_read_is_named(weights: Path, tmp_path: Path) -> None:
     assert read([], weights=weights) == []
     with pytest.raises(InputError, match="either images="):
         read_script.main(Read(cache_dir=str(tmp_path)))
+    with pytest.raises(InputError, match="num_guesses= is how many"):
+        read_script.main(Read(manifest="x", num_guesses=3, cache_dir=str(tmp_path)))
 
 
 def test_weights_that_were_trained_again_are_read_with(
@@ -212,10 +215,14 @@ def test_what_ships_reads_drawings_of_all_scripts() -> None:
 
 @pytest.fixture
 def added(weights: Path, tmp_path: Path, cache_dir: Path) -> Callable[..., Path]:
-    def add(**settings: str) -> Path:
+    def add(**settings: Any) -> Path:
         output = str(tmp_path / "mine.safetensors")
-        given = {"weights": str(weights), "output": output, "cache_dir": str(cache_dir)}
-        config = AddCharacters(**{**given, **settings}, runtime=RuntimeConfig(precision="no"))  # type: ignore[arg-type]
+        given: dict[str, Any] = {
+            "weights": str(weights),
+            "output": output,
+            "cache_dir": str(cache_dir),
+        }
+        config = AddCharacters(**{**given, **settings}, runtime=RuntimeConfig(precision="no"))
         return add_characters.main(config)
 
     return add
@@ -296,10 +303,11 @@ def test_a_manifest_shows_what_is_added(
         ({}, "either characters="),
         ({"characters": "木海"}, "knows 木 already"),
         ({"characters": "海", "manifest": "x"}, "either characters="),
+        ({"manifest": "x", "num_writers": 3}, "num_writers= are simulated ones"),
     ],
 )
 def test_what_cannot_be_added_is_named(
-    settings: dict[str, str], message: str, added: Callable[..., Path]
+    settings: dict[str, Any], message: str, added: Callable[..., Path]
 ) -> None:
     with pytest.raises(InputError, match=message):
         added(**settings)

@@ -23,6 +23,7 @@ from handwriting.script import run_script
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,7 +61,6 @@ ContentFn = Callable[[list[ImageRequest], list[str]], tuple[Tensor, Tensor]]
 
 
 def main(config: Config) -> Path:
-    settings = config.generation
     mode = config.model_mode.value
     place = config.gen_weight or run_folder(config) / "style_transfer" / mode / "step_end"
     weights = load_weights(
@@ -75,54 +75,59 @@ def main(config: Config) -> Path:
     kinds = content_kinds(config, weights)
     if weights.fits_any:
         weights = for_characters(weights, config)
-
-    def prepare(corpus: Corpus, characters: Sequence[str], runtime: Runtime) -> Prepared:
-        styles = hands(corpus, "styles", settings.styles, settings.style_names)
-        generator = build(Generator, weights)
-        if weights.fits_any:
-            everyone = replace(corpus, characters=tuple(weights.facts["characters"]))
-            _, by_class = frozen_clip(base_weights("clip"), config.structure, everyone, runtime)
-            generator.class_embedding.weight.copy_(by_class)
-        runtime.freeze(generator)
-
-        def encode(images: Tensor, labels: Tensor) -> Tensor:
-            return generator.content_encoder(images, generator.condition(labels))
-
-        given = [styles]
-        if kinds == HANDS:
-            drawn = DrawnInHands(styles, corpus, characters, config)
-            styles = styles.by(drawn.writers)
-            content_of = drawn_contents(drawn, encode, runtime)
-        else:
-            contents = images_of(kinds, characters, corpus, config)
-            given.append(contents)
-            if takes_drawings(weights):
-                contents = packed_line_drawings(contents, Path(config.cache_dir))
-            content_of = given_contents(Features(encode, contents, runtime))
-        style_of = Features(
-            lambda images, _: torch.stack(generator.style(images), dim=1), styles, runtime
-        )
-        chooser = StyleChooser(styles, settings.num_hands, NUM_STYLE_IMAGES)
-
-        @torch.inference_mode()
-        def make(wanted: list[ImageRequest]) -> GeneratedBatch:
-            chosen = chooser.choose(wanted)
-            labels = torch.tensor([one.label for one in wanted], device=runtime.device)
-            mixed = mix(style_of.mean(chosen.picks), chosen.shares)
-            features, content = content_of(wanted, chosen.leading)
-            with runtime.autocast():
-                condition = generator.condition(labels)
-                images = generator.decoder(features, mixed, condition, content)
-            return GeneratedBatch(to_uint8(images).cpu().numpy(), chosen.writers)
-
-        return make, given
-
     inputs: dict[str, object] = {"contents": kinds, "num_style_images": NUM_STYLE_IMAGES}
     if weights.fits_any:
         inputs |= {"clip": shipped("clip"), "structure": asdict(config.structure)}
     if kinds == HANDS:
         inputs |= inputs_of_drawings(config)
-    return generate(config, mode, weights, prepare, **inputs)
+    return generate(config, mode, weights, partial(prepared, config, weights, kinds), **inputs)
+
+
+def prepared(
+    config: Config, weights: Weights, kinds: list[str], corpus: Corpus, characters: Sequence[str],
+    runtime: Runtime,
+) -> Prepared:  # fmt: skip
+    """What makes batches of images: contents of some kinds with the inks of the styles' hands."""
+    settings = config.generation
+    styles = hands(corpus, "styles", settings.styles, settings.style_names)
+    generator = build(Generator, weights)
+    if weights.fits_any:
+        everyone = replace(corpus, characters=tuple(weights.facts["characters"]))
+        _, by_class = frozen_clip(base_weights("clip"), config.structure, everyone, runtime)
+        generator.class_embedding.weight.copy_(by_class)
+    runtime.freeze(generator)
+
+    def encode(images: Tensor, labels: Tensor) -> Tensor:
+        return generator.content_encoder(images, generator.condition(labels))
+
+    given = [styles]
+    if kinds == HANDS:
+        drawn = DrawnInHands(styles, corpus, characters, config)
+        styles = styles.by(drawn.writers)
+        content_of = drawn_contents(drawn, encode, runtime)
+    else:
+        contents = images_of(kinds, characters, corpus, config)
+        given.append(contents)
+        if takes_drawings(weights):
+            contents = packed_line_drawings(contents, Path(config.cache_dir))
+        content_of = given_contents(Features(encode, contents, runtime))
+    style_of = Features(
+        lambda images, _: torch.stack(generator.style(images), dim=1), styles, runtime
+    )
+    chooser = StyleChooser(styles, settings.num_hands, NUM_STYLE_IMAGES)
+
+    @torch.inference_mode()
+    def make(wanted: list[ImageRequest]) -> GeneratedBatch:
+        chosen = chooser.choose(wanted)
+        labels = torch.tensor([one.label for one in wanted], device=runtime.device)
+        mixed = mix(style_of.mean(chosen.picks), chosen.shares)
+        features, content = content_of(wanted, chosen.leading)
+        with runtime.autocast():
+            condition = generator.condition(labels)
+            images = generator.decoder(features, mixed, condition, content)
+        return GeneratedBatch(to_uint8(images).cpu().numpy(), chosen.writers)
+
+    return make, given
 
 
 def for_characters(weights: Weights, config: Config) -> Weights:
