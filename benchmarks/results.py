@@ -40,6 +40,10 @@ GRIDS = {  # name of the file of results -> what differs from the experiment
         "real+fonts+simulated+redrawn+classical]",
     ],
 }  # fmt: skip
+NAMES = {
+    "simulated": "simulated writers", "redrawn": "hands redrawn", "morphed": "hands morphed",
+    **{name: f"style transfer ({name})" for name in ("adain", "adain_mlp", "adain_clip")},
+}  # fmt: skip
 WORDS = {1: "one person", 2: "two people", 3: "three people", 5: "five people"}
 
 
@@ -129,13 +133,15 @@ def role(found: Comparison, arm: Arm) -> str:
 
 def in_short() -> str:
     """README's: does it help, and when?"""
-    rows = []
-    for has, reads, name, people, group in (
-        ("nobody's", "katakana (script known)", "zero_real", 5, "katakana, script known"),
-        ("", "kanji", "zero_real", 5, "kanji"),
-        *((WORDS[n] + "'s", "katakana", "evidence", n, "katakana") for n in (1, 2, 5)),
+    cases = (
+        ("no real handwriting", "katakana, any of 3,057 allowed", "zero_real", 5, "katakana"),
+        ("", "katakana, only katakana allowed", "zero_real", 5, "katakana, script known"),
+        ("", "kanji, any of 3,057 allowed", "zero_real", 5, "kanji"),
+        *((WORDS[n] + "'s", "47 katakana", "evidence", n, "katakana") for n in (1, 2, 5)),
         *((f"{WORDS[n]}'s (fonts)", "300 kanji", "evidence_kanji", n, "kanji") for n in (1, 3)),
-    ):
+    )
+    rows = []
+    for has, reads, name, people, group in cases:
         if not stored(name).is_file():
             continue
         found = grid(name)
@@ -148,13 +154,21 @@ def in_short() -> str:
         best = max(gains, key=lambda arm: gains[arm][0])
         named = found.named
         assert named
+        also = ", ".join(NAMES.get(s, s) for s in best.sources if s not in found.control.sources)
         rows.append(
             [
                 has, reads, share(read[found.control]), share(read[named]), gain(gains[named]),
-                f"`{best}` {share(read[best])}, {gain(gains[best])}",
+                f"{also}: {share(read[best])}, {gain(gains[best])}",
             ]
         )  # fmt: skip
-    head = ["you have", "to read", "control", "simulated writers too", "gain", "best of all"]
+    head = [
+        "you have",
+        "to read",
+        "control",
+        "simulated writers too",
+        "gain",
+        "best of all, sees too",
+    ]
     return markdown(head, rows)
 
 
