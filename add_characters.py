@@ -36,7 +36,7 @@ from handwriting.networks.encoders import Classifier, CosineHead
 from handwriting.parallel.ranks import main_only
 from handwriting.runs.inference import outputs, predict
 from handwriting.runs.runtime import Runtime
-from handwriting.runs.weights import Weights, build, save_weights
+from handwriting.runs.weights import Facts, Weights, build, save_weights
 from handwriting.sources.simulated_writers import beside_others, simulated
 from training_character_classification.reading import recogniser_weights
 
@@ -67,36 +67,38 @@ def main(config: AddCharacters) -> Path:
     runtime = Runtime(config.runtime)
     manifest = read_manifest(config.manifest) if config.manifest else None
     images = shown(config, weights, manifest)
-    network = runtime.freeze(build(Classifier, weights))
-    size_px, cache_dir = images.size_px, Path(config.cache_dir)
+    network, cache_dir = runtime.freeze(build(Classifier, weights)), Path(config.cache_dir)
     drawn = [character for character in known if kanjivg.has_drawing(character)]
     if not drawn:
         raise InputError(f"{weights.path}: KanjiVG draws none of its characters, as look-alikes")
-    others = written_once(drawn, size_px, cache_dir)
+    others = written_once(drawn, images.size_px, cache_dir)
     added = new_directions(network, images, others, runtime)
-    name = "head.directions.weight"
-    everyone = [*known, *images.characters]
-    larger = Weights(
-        output, "classifier", {**weights.arguments, "num_classes": len(everyone)},
-        {**weights.facts, "characters": everyone,
-         "writers_seen": writers_seen(weights, images, others, *([manifest] if manifest else []))},
-        {**weights.state, name: torch.cat([weights.state[name], added.to(weights.state[name])])},
-    )  # fmt: skip
+    seen = writers_seen(weights, images, others, *([manifest] if manifest else []))
+    larger = extended(weights, output, added, images.characters, seen)
     both = runtime.freeze(build(Classifier, larger))
-    tested = np.random.default_rng(0).permutation(drawn)[:MAX_OTHERS].tolist()
-    old = simulated(tested, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
     print(f"{len(added)} characters added")
     if new := [character for character in images.characters if kanjivg.has_drawing(character)]:
-        written = simulated(new, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
+        read, count = share_read(both, larger, new, cache_dir, runtime)
         print(
-            f"{share_read(both, written, everyone, runtime):.3f} of {len(written)} images of them "
-            f"by {NUM_TESTED} further simulated writers are read right among {len(everyone):,}"
+            f"{read:.3f} of {count} images of them by {NUM_TESTED} further simulated writers are "
+            f"read right among {len(larger.facts['characters']):,}"
         )
-    print(
-        f"{share_read(both, old, everyone, runtime):.3f} of {len(old)} images of others, before "
-        f"{share_read(network, old, known, runtime):.3f}\n{output}"
-    )
+    some = np.random.default_rng(0).permutation(drawn)[:MAX_OTHERS].tolist()
+    before, _ = share_read(network, weights, some, cache_dir, runtime)
+    after, count = share_read(both, larger, some, cache_dir, runtime)
+    print(f"{after:.3f} of {count} images of others, before {before:.3f}\n{output}")
     return save_weights(output, "classifier", larger.arguments, larger.facts, larger.state)
+
+
+def extended(
+    weights: Weights, path: Path, added: Tensor, characters: Sequence[str], seen: Sequence[str]
+) -> Weights:
+    """The weights of a recogniser with directions (K, D) of K further characters."""
+    known, name = weights.facts["characters"], "head.directions.weight"
+    facts = {**weights.facts, "characters": [*known, *characters], "writers_seen": [*seen]}
+    rows = torch.cat([weights.state[name], added.to(weights.state[name])])
+    arguments = {**weights.arguments, "num_classes": len(rows)}
+    return Weights(path, weights.kind, arguments, Facts(path, facts), {**weights.state, name: rows})
 
 
 def shown(config: AddCharacters, weights: Weights, manifest: Manifest | None) -> PackedImages:
@@ -177,11 +179,14 @@ def mean_directions(embedded: Tensor, images: PackedImages) -> Tensor:
 
 
 def share_read(
-    network: Classifier, images: PackedImages, characters: Sequence[str], runtime: Runtime
-) -> float:
-    """The share of images that a recogniser of such characters reads right."""
-    images = images.of(characters)
-    return float((predict(network, images, runtime) == images.labels).mean())
+    network: Classifier, weights: Weights, characters: Sequence[str], cache_dir: Path,
+    runtime: Runtime,
+) -> tuple[float, int]:  # fmt: skip
+    """The share that a recogniser reads right of images by simulated writers, and their number."""
+    size_px = weights.arguments["size_px"]
+    images = simulated(characters, NUM_TESTED, 1, SEED + 1, size_px, cache_dir)
+    images = images.of(weights.facts["characters"])
+    return float((predict(network, images, runtime) == images.labels).mean()), len(images)
 
 
 if __name__ == "__main__":
