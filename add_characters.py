@@ -63,15 +63,11 @@ def main(config: AddCharacters) -> Path:
     output = Path(config.output)
     if output.exists():
         raise InputError(f"{output} is there already: name another output")
-    known: list[str] = weights.facts["characters"]
     runtime = Runtime(config.runtime)
     manifest = read_manifest(config.manifest) if config.manifest else None
     images = shown(config, weights, manifest)
     network, cache_dir = runtime.freeze(build(Classifier, weights)), Path(config.cache_dir)
-    drawn = [character for character in known if kanjivg.has_drawing(character)]
-    if not drawn:
-        raise InputError(f"{weights.path}: KanjiVG draws none of its characters, as look-alikes")
-    others = written_once(drawn, images.size_px, cache_dir)
+    others = written_once(weights.facts["characters"], images.size_px, cache_dir)
     added = new_directions(network, images, others, runtime)
     seen = writers_seen(weights, images, others, *([manifest] if manifest else []))
     larger = extended(weights, output, added, images.characters, seen)
@@ -83,7 +79,7 @@ def main(config: AddCharacters) -> Path:
             f"{read:.3f} of {count} images of them by {NUM_TESTED} further simulated writers are "
             f"read right among {len(larger.facts['characters']):,}"
         )
-    some = np.random.default_rng(0).permutation(drawn)[:MAX_OTHERS].tolist()
+    some = np.random.default_rng(0).permutation(others.characters)[:MAX_OTHERS].tolist()
     before, _ = share_read(network, weights, some, cache_dir, runtime)
     after, count = share_read(both, larger, some, cache_dir, runtime)
     print(f"{after:.3f} of {count} images of others, before {before:.3f}\n{output}")
@@ -118,8 +114,15 @@ def shown(config: AddCharacters, weights: Weights, manifest: Manifest | None) ->
 
 
 def written_once(characters: Sequence[str], size_px: int, cache_dir: Path) -> PackedImages:
-    """An image of each character, by simulated writers in turn."""
-    written = simulated(characters, NUM_OTHERS, 1, SEED, size_px, cache_dir)
+    """An image of each character that KanjiVG draws, by simulated writers in turn.
+
+    Raises:
+        InputError: it draws none of them.
+    """
+    drawn = [character for character in characters if kanjivg.has_drawing(character)]
+    if not drawn:
+        raise InputError("KanjiVG draws none of the known characters, as look-alikes")
+    written = simulated(drawn, NUM_OTHERS, 1, SEED, size_px, cache_dir)
     return beside_others(written.select(written.labels % NUM_OTHERS == written.writers))
 
 

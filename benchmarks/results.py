@@ -21,6 +21,7 @@ from training_character_classification.report.comparison import Comparison
 from training_character_classification.report.evidence import compared
 from training_character_classification.report.results import (
     Estimate,
+    Finding,
     is_candidate,
     read_results,
     results_of,
@@ -66,6 +67,10 @@ def cell(accuracy: float, gained: Estimate | None) -> str:
     return f"{share(accuracy)} {gain(gained)}" if gained else share(accuracy)
 
 
+def over_all(found: Finding) -> str:
+    return cell(found.accuracy, (found.gain.gain, found.gain.interval) if found.gain else None)
+
+
 def gain(estimate: Estimate) -> str:
     value, bounds = estimate
     if bounds is None:
@@ -91,8 +96,7 @@ def by_script(name: str, columns: Sequence[str]) -> str:
         place = each.arm, each.people
         gains = found.group_gains.get(place, {})
         cells = [cell(found.groups[place][column], gains.get(column)) for column in columns]
-        over_all = (each.gain.gain, each.gain.interval) if each.gain else None
-        rows.append([role(found, each.arm), *cells, cell(each.accuracy, over_all)])
+        rows.append([role(found, each.arm), *cells, over_all(each)])
     return markdown(["sees", *columns, "all"], rows)
 
 
@@ -102,8 +106,7 @@ def by_people(name: str) -> str:
     numbers = sorted({each.people for each in found.findings})
     cells: dict[Arm, dict[int, str]] = {}
     for each in found.findings:
-        over_all = (each.gain.gain, each.gain.interval) if each.gain else None
-        cells.setdefault(each.arm, {})[each.people] = cell(each.accuracy, over_all)
+        cells.setdefault(each.arm, {})[each.people] = over_all(each)
     rows = [[role(found, arm), *(own.get(n, "") for n in numbers)] for arm, own in cells.items()]
     return markdown(["sees", *(WORDS[number] for number in numbers)], rows)
 

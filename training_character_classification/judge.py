@@ -37,11 +37,8 @@ from training_character_classification.measures.table import Yardstick, availabl
 
 @main_only
 def main(config: Config) -> Path:
-    weights = load_weights(
-        run_folder(config) / "classifier" / JUDGE / f"seed_{config.seed}",
-        "classifier",
-        config.size_px,
-    )
+    home = run_folder(config) / "classifier" / JUDGE / f"seed_{config.seed}"
+    weights = load_weights(home, "classifier", config.size_px)
     corpus = open_corpus(config)
     weights.require_characters(corpus.characters)
     found = sorted((run_folder(config) / "generated").glob("*/manifest.json"))

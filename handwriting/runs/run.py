@@ -272,9 +272,9 @@ class Run:
             for name, item in self._stateful.items():
                 item.load_state_dict(state["states"][name])
             torch.set_rng_state(state["torch_rng"])
-            if self._rng.device.type == "cuda" and "cuda_rng" not in state:
-                raise ValueError("it was made on a CPU, and this run is on a GPU")
             if self._rng.device.type == "cuda":
+                if "cuda_rng" not in state:
+                    raise ValueError("it was made on a CPU, and this run is on a GPU")
                 torch.cuda.set_rng_state(state["cuda_rng"], self._rng.device)
             self._rng.set_state(state["data_rng"])
             waiting = {k: list(v.to(self._rng.device)) for k, v in state["waiting"].items()}
