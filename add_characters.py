@@ -1,15 +1,15 @@
-"""Teach a recogniser further characters without training it again.
+"""Teach a recogniser further characters without retraining it.
 
-    python add_characters.py characters=澤濱邊 output=mine.safetensors  # as KanjiVG draws them
+    python add_characters.py characters=澤濱邊 output=mine.safetensors  # from KanjiVG's strokes
     python add_characters.py manifest=PATH output=mine.safetensors      # from images
     python read.py images=[a.png] weights=mine.safetensors
 
-A character's direction begins as the mean of what its images are embedded as, here by simulated
-writers, or by whoever wrote a manifest's (H. Qi, M. Brown, D. Lowe, Low-Shot Learning with
-Imprinted Weights, 2018), and is then turned away from what resembles it among the known ones; all
-else of the recogniser stays. Tells how many images by further simulated writers are read right
-among all characters, the new ones and a part of the others before and after. The recogniser must
-have an embedding (``classifier.embedding_dim``), as the one that ships has.
+A character's direction begins as the mean embedding of its images, which are drawn by simulated
+writers or come from a manifest (H. Qi, M. Brown, D. Lowe, Low-Shot Learning with Imprinted Weights,
+2018), and is then turned away from similar known characters; the rest of the recogniser stays
+unchanged. Prints the share of images by further simulated writers that is read correctly among all
+characters: of the new ones, and of a sample of the others before and after. The recogniser must
+have an embedding (``classifier.embedding_dim``), as the shipped one has.
 """
 
 from handwriting.script import run_script

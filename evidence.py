@@ -7,14 +7,14 @@
         evidence.seeds=[0],[1],[2] hydra/launcher=joblib
 
 With the extra ``slurm``, ``hydra/launcher=submitit_slurm`` makes an array job of the seeds; with
-``hydra.launcher.tasks_per_node=8`` eight processes, one GPU each, then share every cell.
+``hydra.launcher.tasks_per_node=8``, eight processes with one GPU each share every cell.
 
 A grid of arms x people x seeds. Each pair of a seed and a number of training people is a study of
-its own in ``runs/<name>/seed_<seed>/people_<n>/``: a seed turns who trains, who validates and who
-is tested, and everything that learns is trained on these people alone. Cells that are done are not
-run again, so a run that was killed goes on; seeds, people and arms can be added, and results of
-other runs (``evidence.results``, their ``results.json``) join the report. Ends with
-``runs/<name>/report.html``, ``table.txt`` and ``metrics.json`` over all cells that are there.
+its own in ``runs/<name>/seed_<seed>/people_<n>/``: the seed rotates who trains, who validates and
+who is tested, and everything that learns is trained on these people alone. Finished cells are not
+run again, so the same command resumes a killed run; seeds, people and arms can be added, and
+results of other runs (``evidence.results``, their ``results.json``) join the report. Writes
+``runs/<name>/report.html``, ``table.txt`` and ``metrics.json`` over all finished cells.
 """
 
 from handwriting.script import run_script

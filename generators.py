@@ -1,7 +1,7 @@
-"""The generators: one row for each, with what trains it, what generates with it, and what it can.
+"""The generators: one row for each, with how it is trained, how it generates and what it supports.
 
-A new generator is a folder ``training_<name>/`` with two scripts, and a row here. Keys that it adds
-to the command line are a section of ``handwriting/config.py``.
+A new generator is a folder ``training_<name>/`` with two scripts, and a row here. Its own keys on
+the command line are a section of ``handwriting/config.py``.
 """
 
 from collections.abc import Callable

@@ -6,8 +6,8 @@
     torchrun --nproc_per_node 8 pipeline.py experiment=paper runtime=gpu            # 8 GPUs
 
 Stages whose inputs have not changed are not run again. ``image_weight``, ``text_weight`` and
-``clip_weight`` take the place of encoders that would be trained. A key that a study sets itself, or
-that none of its stages reads, is refused (``ignored``). Ends with ``runs/<name>/report.html`` and
+``clip_weight`` replace encoders that would be trained. A key that a study sets itself, or that none
+of its stages reads, is refused (``ignored``). Writes ``runs/<name>/report.html`` and
 ``metrics.json`` beside it.
 """
 

@@ -1,10 +1,10 @@
-"""Train the weights that ship, from which ``weights=base`` starts.
+"""Train the shipped base, from which ``weights=base`` starts.
 
     python prepare_base.py experiment=base
 
-Trains the encoders, CLIP and the ``adain_clip`` mode of style transfer, and writes to
-``runs/<name>/base/`` what of them fits any characters, in float16: ``handwriting/weights/`` holds
-these files. Whose hands and which characters they have seen stands in them.
+Trains the encoders, CLIP and the ``adain_clip`` mode of style transfer, and writes the weights that
+fit any characters to ``runs/<name>/base/``, in float16: ``handwriting/weights/`` holds these files.
+Their metadata state whose hands and which characters they have seen.
 """
 
 from handwriting.script import run_script

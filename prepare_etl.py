@@ -4,10 +4,11 @@
     python prepare_etl.py data=etl_fewshot data.etl.folder=PATH data.etl.samples_per_class=5
 
 Checks the files, chooses records by writer, and writes to ``data.etl.output``: packed arrays of the
-three splits, a contact sheet of each set (``sheets/``: look whether labels and images match),
+three splits, a contact sheet of each set (``sheets/``: check that labels and images match),
 ``integrity.txt``, ``summary.txt`` and, with ``data.etl.png=true``, the original images as PNG files
-with manifests. Interrupted, it goes on; done, it is not done again until its files change. Then
-``pipeline.py data=etl_paper`` opens the arrays. Get the files from AIST, under its terms (README).
+with manifests. The same command resumes after an interruption; finished work is not repeated until
+a file changes. Then ``pipeline.py data=etl_paper`` opens the arrays. Get the files from AIST, under
+its terms (docs/etl.md).
 """
 
 from handwriting.script import run_script

@@ -1,10 +1,10 @@
-"""Train the recogniser that ships: of all 3,057 characters, and of no real image.
+"""Train the shipped recogniser: of all 3,057 characters, from no real image.
 
     python prepare_recogniser.py experiment=recogniser data.manifest=KATAKANA
 
 It sees fonts, simulated writers, and all characters in the hands of the training writers, who need
 not have written many of them. Writes ``runs/<name>/classifier.safetensors`` in float16, which
-``handwriting/weights/`` holds: what it can read, has seen and is licensed under stand in it.
+``handwriting/weights/`` holds; its metadata state what it can read and has seen, and its licence.
 """
 
 from handwriting.script import run_script

@@ -1,10 +1,10 @@
-"""Write the simulated writers as PNG files with a manifest, as real handwriting would come.
+"""Write images by simulated writers as PNG files with a manifest, like real handwriting.
 
     python prepare_simulated.py data.characters=katakana data.num_writers=50
 
 Writes ``runs/<name>/simulated/manifest.json`` and ``writers.json``. The images are drawn from
-KanjiVG's strokes: publish them under CC BY-SA 3.0, with its credit. The other scripts need no such
-files: ``data=simulated`` draws the same images by itself.
+KanjiVG's strokes: publish them under CC BY-SA 3.0, with its credit. The other scripts do not need
+these files: ``data=simulated`` draws the same images itself.
 """
 
 from handwriting.script import run_script

@@ -1,14 +1,14 @@
-"""Read images of single characters, and tell how well labelled ones are read.
+"""Read images of single characters, and measure how well labelled ones are read.
 
-    python read.py images=[a.png,b.png]                # the likeliest characters, with their shares
-    python read.py images=[a.png] characters=hiragana  # of a class list alone
-    python read.py manifest=PATH                       # the share read right, per character
+    python read.py images=[a.png,b.png]                # likeliest characters, with probabilities
+    python read.py images=[a.png] characters=hiragana  # of a class list only
+    python read.py manifest=PATH                       # accuracy and F1 per character
     python read.py manifest=PATH sheet=misread.png     # is the label wrong, or the reading?
     python read.py manifest=PATH weights=runs/study/classifier/real/seed_0
 
-Takes the recogniser that ships or any other that was trained here. With a manifest, a sheet shows
-the images that are not read as their character, at most 100, and the last line is JSON: num_images,
-left_out (images of what may not be read), accuracy, macro_f1, in_five.
+Uses the shipped recogniser or any other trained here. With a manifest, ``sheet=`` shows at most 100
+images that are not read as their character, and the last line printed is JSON: num_images, left_out
+(images of characters that may not be read), accuracy, macro_f1, in_five.
 """
 
 from handwriting.script import run_script

@@ -5,8 +5,8 @@ python3 run.py experiment=smoke seed=1     pipeline.py with these Hydra override
 python3 run.py test [pytest arguments]     the tests
 python3 run.py setup                       only the set-up
 
-The first start makes .venv from requirements.lock, where every package is pinned by its hash; a
-start after that begins at once, until the list changes.
+The first start creates .venv from requirements.lock, where every package is pinned by its hash;
+later starts begin at once, until the list changes.
 """
 
 from __future__ import annotations
