@@ -45,7 +45,9 @@ def test_encoders_generators_and_the_judge_need_nobody_else(
 def test_an_arm_without_its_people_is_refused(smoke: ComposeSmoke) -> None:
     config = smoke(*ALONE)
     settings = replace(config.classifier, splits=["validation", "test"], use_fonts=True)
-    with pytest.raises(InputError, match=r"nobody is in them\. Set data\.train_writers, "):
+    with pytest.raises(
+        InputError, match=r"no writers are in these splits\. Set data\.train_writers, "
+    ):
         train.main(replace(config, classifier=settings))
 
 
