@@ -1,7 +1,7 @@
-"""The generators: one row for each, with how it is trained, how it generates and what it supports.
+"""The generators: one row each, with how it is trained, how it generates, and what it can do.
 
-A new generator is a folder ``training_<name>/`` with two scripts, and a row here. Its own keys on
-the command line are a section of ``handwriting/config.py``.
+A new generator is a folder ``training_<name>/`` with two scripts, and a row here. The options that
+it adds to the command line are a section of ``handwriting/config.py``.
 """
 
 from collections.abc import Callable
@@ -24,20 +24,20 @@ Stage = Callable[[Config], Path]
 
 @dataclass(frozen=True)
 class Generator:
-    """What makes images for recognisers."""
+    """A generator of training images for recognisers."""
 
-    name: str  # of its images' folder, and its word in the names of arms
+    name: str  # of its images' folder, and in the names of arms
     train: Stage
     generate: Stage
     condition: Callable[[Config], Condition | None]  # None: the content image alone
-    caption: str  # of its training's sample sheets
+    caption: str  # of the sample sheets of its training
     mode: ModelMode | None = None  # of style transfer
     # Raises an InputError for a size_px that its network cannot draw.
     check_size: Callable[[Config], object] = lambda _: None
     is_drawn: bool = False  # whether its images begin as characters drawn in a hand
 
     def configured(self, config: Config) -> Config:
-        """The configuration that both stages take."""
+        """The configuration that is passed to both stages."""
         return replace(config, model_mode=self.mode) if self.mode else config
 
     def needs_clip(self, config: Config) -> bool:
@@ -59,7 +59,7 @@ _ROWS = (
     _style_transfer(ModelMode.adain_clip, Condition.text),
     Generator(
         "dcgan", dcgan.main, dcgan_images.main, lambda _: Condition.character,
-        "a column per character, each time another noise",
+        "a column per character, each image from different noise",
         check_size=lambda c: DCGAN(c.size_px),
     ),
     Generator(
@@ -69,16 +69,16 @@ _ROWS = (
     ),
     Generator(
         "cdiffusion", cdiffusion.main, cdiffusion_images.main, lambda c: c.cdiffusion.condition,
-        "an image by the hand, output, target from top to bottom",
+        "style image, output, target from top to bottom",
         check_size=cdiffusion.check_size, is_drawn=True,
     ),
     Generator(
         "redrawn", redrawn.main, redrawn_images.main, lambda _: None,
-        "a row per training writer, written or predicted", is_drawn=True,
+        "a row per training writer, with characters written or predicted", is_drawn=True,
     ),
     Generator(
         "morphed", redrawn.main, redrawn_images.morphed, lambda _: None,
-        "a row per training writer, written or predicted", is_drawn=True,
+        "a row per training writer, with characters written or predicted", is_drawn=True,
     ),
     Generator(
         "warped", warped.main, warped_images.main, lambda _: None, "",
@@ -91,13 +91,13 @@ def chosen(config: Config) -> list[Generator]:
     """The generators of the study.
 
     Raises:
-        InputError: an unknown one, or one that cannot draw images of the study's size or the
-            characters that none is to see.
+        InputError: one is unknown, or cannot draw images of the study's size or the study's unseen
+            characters.
     """
     names = config.pipeline.generators
     if unknown := ", ".join(name for name in names if name not in GENERATORS):
         known = ", ".join(GENERATORS)
-        raise InputError(f"pipeline.generators: no generator {unknown}; there are {known}")
+        raise InputError(f"pipeline.generators: unknown generator {unknown}; choose among {known}")
     rows = [GENERATORS[name] for name in names]
     for row in rows:
         row.check_size(config)

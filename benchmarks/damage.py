@@ -1,13 +1,14 @@
-"""Does a finished study notice what was lost or damaged since? Linux and macOS only.
+"""Does a finished study notice files that were lost or damaged since? Linux and macOS only.
 
     python -m benchmarks.damage                          # every kind of output of experiment=smoke
-    python -m benchmarks.damage --names vae/ meta.json   # those whose names hold one of these
+    python -m benchmarks.damage --names vae/ meta.json   # only paths that contain one of these
 
-The smoke study runs to its end once. Then, of every kind of file that it left, cache included, one
-is deleted, and one has a bit flipped in its middle while its time stays, as on a failing disk; the
-study is started again each time. A file is `repaired` when all is again as it was, `named` when the
-start says which file and what to delete, `silent` when it ends as if nothing had happened, and
-`stuck` when it fails in other words. Exits with 1 if anything is silent or stuck.
+The smoke study runs to its end once. Then one file of every kind that it left, cache included, is
+deleted, and one has a bit flipped in its middle while its modification time stays, as on a failing
+disk; the study is started again each time. The outcome is `repaired` if everything is as before,
+`named` if the run says which file is damaged and what to delete, `silent` if it ends as if nothing
+had happened, and `stuck` if it fails with any other message. Exits with 1 if anything is silent or
+stuck.
 """
 
 import argparse
@@ -32,7 +33,7 @@ VARIABLE = re.compile(
 
 
 def kinds(folder: Path) -> list[str]:
-    """A file of each kind: arms, steps, characters, numbers and keys of caches are one kind."""
+    """One file of each kind; arms, steps, characters, numbers and cache keys make no difference."""
     found: dict[str, str] = {}
     for name, path in files_in(folder).items():
         if path.name not in (LOCK_FILE, "log.txt"):
@@ -41,10 +42,10 @@ def kinds(folder: Path) -> list[str]:
 
 
 def harm(path: Path, damage: str, keeps_time: bool = True) -> bytes | None:
-    """Delete a file, or flip a bit in its middle, as a failing disk does: its time stays.
+    """Delete a file, or flip a bit in its middle and keep its time, as a failing disk does.
 
     Returns:
-        What it then holds; None: it is deleted.
+        The file's new content; None if it was deleted.
     """
     if damage == "deleted":
         path.unlink()
@@ -58,18 +59,18 @@ def harm(path: Path, damage: str, keeps_time: bool = True) -> bytes | None:
 
 
 def outcome(name: str, damage: str, whole: Path, side: Path) -> str:
-    """Damage a file of a finished study, start it again, and say what came of it."""
+    """Damage a file of a finished study, start the study again, and return the outcome."""
     shutil.rmtree(side)
     shutil.copytree(whole, side)
     path, log = side / name, side / "log.txt"
     log.unlink()
     harmed = harm(path, damage)
-    if name.startswith("cache/packed"):  # read only when something is made of it
+    if name.startswith("cache/packed"):  # read only if a stage has to run
         (side / "runs" / "smoke" / "judge" / "done.json").unlink()
     code, _ = attempt(STUDY, side)
-    told = log.read_text(encoding="utf-8")
+    output = log.read_text(encoding="utf-8")
     if code:
-        last = told.strip().rpartition("\n")[2]
+        last = output.strip().rpartition("\n")[2]
         return "named" if path.name in last and "delete" in last else f"stuck: {last}"
     before, after = files_in(whole), files_in(side)
     differing = [
@@ -79,19 +80,21 @@ def outcome(name: str, damage: str, whole: Path, side: Path) -> str:
     ]
     if path.is_file() and path.read_bytes() != harmed and not differing:
         return "repaired"
-    return "named" if f"{path} is " in told else f"silent: {', '.join(differing[:3]) or name}"
+    return "named" if f"{path} is " in output else f"silent: {', '.join(differing[:3]) or name}"
 
 
 def equal(one: Path, other: Path, side: Path) -> bool:
     try:
         return bool(content(one, side) == content(other, side))
-    except ValueError:  # no JSON
+    except ValueError:  # not JSON
         return one.read_bytes() == other.read_bytes()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--names", nargs="+", default=[""], help="parts of names; all without it")
+    parser.add_argument(
+        "--names", nargs="+", default=[""], help="parts of paths; default: all files"
+    )
     arguments = parser.parse_args()
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:

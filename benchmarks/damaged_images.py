@@ -1,4 +1,4 @@
-"""Images of handwriting, damaged: to measure what the reader of strokes refuses."""
+"""Damaged images of handwriting, to measure what the stroke reader refuses."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ from handwriting.sources import soft_raster
 from handwriting.sources.handwritten_strokes import SIZE_PX, Float32, HandwrittenStrokes
 
 Rng = np.random.Generator
-REACH = 1.15  # radii of the pen within which ink belongs to a stroke, too
+REACH = 1.15  # pen radii from a stroke within which ink belongs to it
 BLOT = (0.06, 0.14)  # radii, in units of the ink's longer side
 
 
 def away(image: Uint8, strokes: Float32) -> Float32:
-    """How far pixels of an image are from strokes (S, P, 2), (SIZE_PX, SIZE_PX)."""
+    """The distances (SIZE_PX, SIZE_PX) of an image's pixels from strokes (S, P, 2)."""
     line = torch.from_numpy(strokes)[None]
     mask = torch.ones(line.shape[:2], dtype=torch.bool)
     centre, _ = soft_raster.boxes(torch.from_numpy(image)[None])
@@ -26,7 +26,7 @@ def away(image: Uint8, strokes: Float32) -> Float32:
 
 
 def without(image: Uint8, gone: Float32, rest: Float32, radius: float) -> Uint8:
-    """An image without the ink of some strokes that is not the ink of the others, too."""
+    """An image without the ink of some strokes, except where other strokes cover it, too."""
     to_rest = away(image, rest)
     erased = (away(image, gone) < to_rest) & (to_rest > REACH * radius)
     return np.where(erased, 0, image).astype(np.uint8)
@@ -48,14 +48,14 @@ def part(image: Uint8, strokes: Float32, radius: float, other: Float32, rng: Rng
 
 
 def extra(image: Uint8, strokes: Float32, radius: float, other: Float32, rng: Rng) -> Uint8:
-    """A stroke of another image, too."""
+    """A stroke of another image is added."""
     more = away(image, other[[rng.integers(len(other))]])
     ink = np.clip((radius - more) * SIZE_PX + 0.5, 0, 1)
     return np.maximum(image, (255 * ink).astype(np.uint8))
 
 
 def cut(image: Uint8, strokes: Float32, radius: float, other: Float32, rng: Rng) -> Uint8:
-    """A part at one side is missing."""
+    """The image is cut off at one side."""
     turns = int(rng.integers(4))
     turned = np.rot90(image, turns).copy()
     turned[:, int(rng.uniform(0.45, 0.8) * SIZE_PX) :] = 0
@@ -74,19 +74,19 @@ DAMAGES: dict[str, Callable[[Uint8, Float32, float, Float32, Rng], Uint8]] = {
 
 
 def damaged(packed: PackedImages, read: HandwrittenStrokes, seed: int) -> dict[str, PackedImages]:
-    """Images of ``SIZE_PX``, each damaged in every way that shows, by the name of the damage.
+    """Images of ``SIZE_PX``, each with every kind of damage that is visible in it, by kind.
 
-    Of "other", images are said to be of another character with as many strokes, if there is one.
+    For "other", images are labelled as another character, with as many strokes if there is one.
 
     Args:
-        read: what was read out of them, all of it accepted.
+        read: the strokes read from them, all accepted.
     """
     rng = np.random.default_rng(seed)
     images: dict[str, list[Uint8]] = {name: [] for name in DAMAGES}
     rows: dict[str, list[int]] = {name: [] for name in DAMAGES}
     for i in range(len(packed)):
         image, strokes, radius = np.array(packed.images[i]), read.of(i), float(read.radii[i])
-        dot = np.pi * (radius * SIZE_PX) ** 2  # pixels: what changes less does not show
+        dot = np.pi * (radius * SIZE_PX) ** 2  # pixels that must change for damage to be visible
         for name, damage in DAMAGES.items():
             other = read.of(int(rng.choice(np.flatnonzero(packed.labels != packed.labels[i]))))
             if name == "missing" and len(strokes) == 1:

@@ -1,11 +1,11 @@
-"""How fast ETL files are read, on one core, beside a loop over the records.
+"""How fast ETL files are read, on one core, compared with a loop over the records.
 
     python benchmarks/etl.py
 
-Prints records a second of synthetic files: images in full scale; the metadata, the characters, and
-everything with the writers, these three from opening the file on; and a plain reader that unpacks
-each record with ``struct`` and its image with Pillow, as public readers do, without decoding the
-character.
+Prints records per second of synthetic files: for full-scale images; for metadata, for characters,
+and for everything including writers, these three with the opening of the file; and for a plain
+reader that unpacks each record with ``struct`` and its image with Pillow, as public readers do,
+without decoding the character.
 """
 
 import argparse

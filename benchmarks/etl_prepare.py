@@ -1,13 +1,12 @@
-"""How fast, and in how much memory, ETL9G becomes packed 64 px canonical images. Linux only.
+"""How fast, and with how much memory, ETL9G becomes packed 64 px canonical images. Linux only.
 
     python benchmarks/etl_prepare.py --workers 1 2
 
 A tenth of ETL9G (5 files of 12,144 records, 498 MB) is drawn by a simulated writer into a temporary
 folder and prepared. Prints the rate of ``canonical`` alone on one core; then, for each number of
-processes, seconds for checking the files, for choosing records and for the images, by the clock;
-the images' seconds by the CPUs, which others on the machine do not slow down as much; and the
-highest proportional memory (PSS) of all processes together, the mapped files included. The whole
-set takes ten times as long.
+processes, the wall-clock seconds for checking the files, choosing records and making the images;
+the CPU seconds for the images, which depend less on other load; and the peak proportional memory
+(PSS) of all processes together, mapped files included. The whole set takes ten times as long.
 """
 
 import argparse
@@ -39,7 +38,7 @@ CHARACTERS = (*HIRAGANA, *class_list("kanji"))  # and 2,965
 
 
 def write_files(folder: Path) -> None:
-    """Every data set holds all characters once, drawn elsewhere on paper that is not clean."""
+    """Every data set holds all characters once, shifted, on paper that is not clean."""
     rng = np.random.default_rng(0)
     drawn = np.concatenate([*simulate(CHARACTERS, 1, 1, 0, 112).images])
     codes = np.frombuffer("".join(CHARACTERS).encode("euc_jp"), np.uint8).reshape(-1, 2) & 0x7F
@@ -63,7 +62,7 @@ def packed(drawn: Uint8, rng: np.random.Generator) -> Uint8:
 
 
 class Watch:
-    """What this process and those below it take while the block runs."""
+    """Time and memory that this process and its descendants use while the block runs."""
 
     def __enter__(self) -> "Watch":
         self.peak_mb, self._running = 0.0, True
@@ -85,13 +84,13 @@ class Watch:
 
 
 def processes(pid: int) -> list[int]:
-    """This process and all below it."""
+    """A process and all of its descendants."""
     below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(one for child in below for one in processes(int(child)))]
 
 
 def memory_mb() -> float:
-    """Proportional memory: what several processes share is counted once."""
+    """Proportional memory: pages that several processes share are counted once."""
     files = (Path(f"/proc/{pid}/smaps_rollup") for pid in processes(os.getpid()))
     return sum(int(re.search(r"\nPss: +(\d+)", file.read_text())[1]) for file in files) / 1024
 
@@ -104,7 +103,7 @@ def cpu_seconds() -> float:
 
 
 def canonical_rate(folder: Path) -> float:
-    """Images a second of one core, by its CPU time."""
+    """Images per second on one core, by CPU time."""
     images = 255 - EtlFile(folder / "ETL9G_01").images(slice(0, 12_144, 6))
     started = time.process_time()
     for image in images:
@@ -128,7 +127,7 @@ def main() -> None:
 
 
 def measure(folder: Path, num_workers: int) -> None:
-    """Prepare the files once and print what it took."""
+    """Prepare the files once and print time and memory."""
     shutil.rmtree(folder / "out", ignore_errors=True)
     etl = Etl(train_sets=["ETL9G"], evaluation_sets=["ETL9G"], validation_writers=1, test_writers=1)
     classes = folder / "classes.txt"
@@ -143,8 +142,8 @@ def measure(folder: Path, num_workers: int) -> None:
         prepare(files, records, settings, sources, folder / "out", num_workers)
     print(
         f"{num_workers} processes: check {checking.seconds:.1f} s, choose {choosing.seconds:.1f} "
-        f"s, images {making.seconds:.1f} s ({len(records) / making.seconds:,.0f}/s), by "
-        f"the CPUs {making.cpu_seconds:.1f} s, at most {making.peak_mb:,.0f} MB",
+        f"s, images {making.seconds:.1f} s ({len(records) / making.seconds:,.0f}/s), "
+        f"CPU time {making.cpu_seconds:.1f} s, peak {making.peak_mb:,.0f} MB",
         flush=True,
     )
 

@@ -1,26 +1,26 @@
-"""Are characters that somebody did not write drawn as they would?
+"""Are characters that a person did not write drawn as the person would write them?
 
     python -m benchmarks.hands data/omniglot_katakana/manifest.json --num-known 23
     python -m benchmarks.hands data/tomoe/manifest.json --num-known 100 \\
         --truth data/tomoe/strokes.json
 
-Of each person's characters so many are known: their strokes are read out of the images and make
-up the hand. The others are drawn by it and compared with what the person did write. Means over five
-random sets of known characters, the same for all people; ends in one line of JSON.
+A given number of each person's characters are known: the strokes read from their images make up
+the hand. The others are drawn in this hand and compared with what the person wrote. Results are
+means over five random sets of known characters, the same for all people; ends in one line of JSON.
 
-``distance`` is to the true pen strokes, else to those that were read, as in
+``distance`` is to the true pen strokes if they are given, otherwise to those that were read, as in
 ``benchmarks.strokes``; ``distance_model`` is that of KanjiVG's drawing. ``author_found_images`` is
-the share of images whose nearest drawing of their character, among all people's, is their own;
-``author_found_hands`` that of people by all of their images. Drawings are compared by how the pen
-moves from each point of a stroke to the next and by its width: ``MOVES`` times the squared
-difference of the moves over its mean for the character, plus that of the logarithms of the widths
-over what it is within a hand. Slant, width and proportion are correlated over people with those of
-what was read out of the images that are not known.
+the share of images for which, among the drawings of their character in all hands, the nearest is in
+their writer's; ``author_found_hands`` is the share of people so identified by all of their images.
+Drawings are compared by the pen's moves from each point of a stroke to the next and by its width:
+``MOVES`` times the squared difference of the moves relative to its mean for the character, plus
+that of the logarithms of the widths relative to its size within a hand. Slant, width and proportion
+are correlated over people with those of what was read from the images of unknown characters.
 
-Where the extra ``judge`` is installed, ``read_as_intended`` is the share of kanji that the judge
-from outside (``measures/outside_judge.py``) reads among the 2,965: of ``num_read`` that it knows
-and that nobody is known to have written, drawn by the people in turn; also by number of strokes,
-and of ``DENSE``, drawn by everybody.
+If the extra ``judge`` is installed, ``read_as_intended`` is the share of kanji that the outside
+judge (``measures/outside_judge.py``) reads among the 2,965: of ``num_read`` that it knows and that
+are in nobody's known set, drawn in the people's hands in turn; also by number of strokes, and of
+``DENSE``, drawn in every hand.
 """
 
 import argparse
@@ -57,7 +57,7 @@ from handwriting.sources.strokes import Float64
 from training_character_classification.measures import outside_judge
 from training_character_classification.measures.outside_judge import OutsideJudge
 
-MOVES = 6.0  # weight of the pen's moves beside its width
+MOVES = 6.0  # weight of the pen's moves, that of its width being 1
 NUM_SETS = 5
 DENSE = "摂働娯帯悪剤焔嚢"
 NUM_SHOWN = 12  # unseen characters on the sheet
@@ -65,7 +65,7 @@ SHOWN = DENSE + "愛書永海河湖語"
 
 
 def moves(strokes: Float64) -> Float64:
-    """From each point to the next, (S, P - 1, 2)."""
+    """The moves from each point to the next, (S, P - 1, 2)."""
     return np.diff(boxed(strokes), axis=1)
 
 
@@ -94,7 +94,7 @@ def found(apart: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 class Written:
-    """What several people wrote, by person and label: the first image of each.
+    """What several people wrote: the first image of each person and label.
 
     Attributes:
         labels: of the characters that all of them wrote.
@@ -122,7 +122,7 @@ class Written:
         rows = [self.place[self.rows[person, label]] for label in known]
         chosen, found = self.chosen.select(rows), self.found.select(rows)
         name = self.packed.writer_names[person]
-        if not found.accepted.any():  # then nothing is known of them
+        if not found.accepted.any():  # nothing is known of this person
             models = {c: boxed(model_of(c).strokes) for c in self.characters(known)}
             return Hand(name, models, MODEL_RADIUS)
         return hand_of(chosen, found, name)
@@ -131,7 +131,7 @@ class Written:
         return [self.packed.characters[label] for label in labels]
 
     def strokes(self, person: int, label: int) -> tuple[Float64, float] | None:
-        """What was read out of an image, in a box, and its pen's radius; None if refused."""
+        """The strokes read from an image, in a box, and its pen's radius; None if refused."""
         i = self.place[self.rows[person, label]]
         if not self.found.accepted[i]:
             return None
@@ -139,7 +139,7 @@ class Written:
         return boxed(own), float(self.found.radii[i]) * scale_to_box(own)
 
     def written(self, person: int, label: int) -> Float64 | None:
-        """The truth, or else what was read."""
+        """The true strokes if given, otherwise those that were read."""
         if self.truth is not None:
             return self.truth[self.rows[person, label]]
         own = self.strokes(person, label)
@@ -147,7 +147,7 @@ class Written:
 
 
 def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str, float | None]:
-    """Of one set of known characters."""
+    """The measures for one set of known characters."""
     characters = written.characters(unseen)
     hands = [written.hand(person, known) for person in written.people]
     drawn = [predict(hand, characters) for hand in hands]
@@ -197,7 +197,7 @@ def measures(written: Written, known: list[int], unseen: list[int]) -> dict[str,
 
 
 def readings(written: Written, sets: list[list[int]], num_read: int) -> dict[str, Any]:
-    """What the judge from outside reads of kanji that are predicted from sets of known labels."""
+    """The outside judge's accuracy on kanji predicted from sets of known labels."""
     kanji = [character for character in named_lists()["kanji"] if is_readable(character)]
     place = {character: i for i, character in enumerate(kanji)}
     judge = OutsideJudge(kanji)
@@ -219,7 +219,7 @@ def readings(written: Written, sets: list[list[int]], num_read: int) -> dict[str
 
 
 def sheet_rows(written: Written, known: list[int], characters: str) -> list[Uint8]:
-    """KanjiVG's drawings; of each person what they wrote, if they did, above what is predicted."""
+    """KanjiVG's drawings; for each person what they wrote, if anything, above what is predicted."""
     models = {character: boxed(model_of(character).strokes) for character in characters}
     rows = [draw(Hand("KanjiVG", models, MODEL_RADIUS), characters, SIZE_PX)]
     label_of = {character: i for i, character in enumerate(written.packed.characters)}
@@ -248,21 +248,24 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
     parser.add_argument(
-        "--sheet", type=Path, help="PNG: KanjiVG, then of each person the truth and what is drawn"
+        "--sheet", type=Path, help="PNG: KanjiVG, then each person's truth and predictions"
     )
-    parser.add_argument("--characters", help="on the sheet; default: unseen ones, and kanji")
+    parser.add_argument("--characters", help="on the sheet; default: unseen ones and some kanji")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     packed = pack_manifest(read_manifest(arguments.manifest), SIZE_PX, arguments.cache)
     written = Written(packed, truths(packed, arguments.truth) if arguments.truth else None)
     num_known, num_labels = arguments.num_known, len(written.labels)
     if not 0 < num_known < num_labels:
-        raise SystemExit(f"--num-known {num_known}: everybody wrote {num_labels} characters")
+        raise SystemExit(
+            f"--num-known {num_known}: expected 1 to {num_labels - 1}, since everybody wrote "
+            f"{num_labels} characters"
+        )
     orders = [
         np.random.default_rng(i).permutation(written.labels).tolist() for i in range(NUM_SETS)
     ]
     sets = [(order[:num_known], order[num_known:][: arguments.limit]) for order in orders]
-    # With the truth of one person at hand, nothing but what is known needs to be read.
+    # With one person and the truth given, only known characters need to be read.
     all_needed = len(written.people) > 1 or not arguments.truth
     needed = {label for known, unseen in sets for label in known + all_needed * unseen}
     written.read(needed, *stroke_reader(arguments.weights), arguments.cache)

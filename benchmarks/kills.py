@@ -1,24 +1,25 @@
 """Can a run be killed at any moment without losing anything? Linux and macOS only.
 
     python -m benchmarks.kills --kills 5
-    python -m benchmarks.kills --kills 8 --out kills.json           # of each stage
-    python -m benchmarks.kills --kills 20 --stages dcgan vae        # and what they need
+    python -m benchmarks.kills --kills 8 --out kills.json           # all stages
+    python -m benchmarks.kills --kills 20 --stages dcgan vae        # these, and what they need
 
-Each stage runs to its end once, 120 tiny steps of ``experiment=smoke``. Then it is
-started elsewhere, killed (SIGKILL) and started again until it ends; what it wrote must be the same,
-byte for byte, but for durations and for keys made of files' times. It is removed and made again
-until it has been killed often enough. Three kills of four come some time after the stage has
-written a file of some kind, where its row names one: a checkpoint, a part of a preparation, or the
-``done.json`` of one of its own stages, to hit what is between two of them. All others come at any
-time. Where there are worker processes every other kill hits one of them, or what starts them.
+Each stage runs to its end once, with 120 tiny steps of ``experiment=smoke``. Then it is started in
+another folder, killed (SIGKILL) and started again until it ends; its output must be the same, byte
+for byte, except for durations and keys that depend on files' times. This is repeated until the
+stage has been killed often enough. If its row names a kind of file, three of four kills come
+shortly after the stage has written one: a checkpoint, a part of a preparation, or the ``done.json``
+of one of its own stages, to hit the moments between these. All other kills come at random times. If
+there are worker processes, every other kill hits one of them, or the process that starts them.
 
-After every kill each file with a final name is read; after every end no other name may be there.
-What is printed after the kill of a worker must say so, and how to go on, without a traceback. A
-table counts, for each stage: kills; those of a worker; those with a checkpoint to go on from; those
-that left a file half written under a temporary name (writing); resumes, the starts that went on
-from a checkpoint (a start may be killed again before it does); ends; files that differ, are missing
-or are too many; half files; starts that ended in other words than that. Exits with 1 if there is
-one of these three or an error. Stages are forks of one process that has imported everything.
+After every kill each file with a final name is read; after every end no temporary name may be left.
+After the kill of a worker, the output must say so, and how to resume, without a traceback. A table
+counts for each stage: kills; kills of a worker; kills with a checkpoint to resume from; kills that
+left a half-written file under a temporary name (writing); resumes, the starts that resumed from a
+checkpoint (a start may be killed again before it does); ends; files that differ, are missing or are
+surplus; half-written files under final names; starts that ended with any other message. Exits with
+1 if any of the last three is not zero, or on an error. Stages are forks of one process that has
+imported everything.
 """
 
 import argparse
@@ -113,13 +114,13 @@ OF_TORCHRUN = re.compile(r"^Traceback.*(?:\n .*)+\ntorch\S+ChildFailedError: $",
 
 @dataclass(frozen=True)
 class Stage:
-    """What is killed.
+    """A stage to kill.
 
     Attributes:
         main: of the stage.
         folder: that it writes into, in the runs.
         needs: stages that must have run before.
-        overrides: of the configuration, beside ``base``.
+        overrides: of the configuration, in addition to ``base``.
         fresh_cache: whether the cache is removed too when the stage is made again.
         marks: patterns of the files after which most kills come; empty: kills come at any time.
         base: what all stages have in common.
@@ -140,7 +141,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Kill:
-    """When and whom to kill.
+    """When to kill, and which process.
 
     Attributes:
         after_s: seconds after the start, or after ``mark``.
@@ -157,7 +158,7 @@ ETL = (
     "data=etl_paper", "data.characters=あい亜哀アイ", "data.etl.png=true",
     "data.etl.folder=${runs_dir}/../../ETL",
 )  # fmt: skip
-PARTS = ("*.npz", "images.npy", "U+*/*.png")  # of prepared files, in the order of their making
+PARTS = ("*.npz", "images.npy", "U+*/*.png")  # of prepared files, in the order they are written
 STAGES = {
     "prepare_simulated": Stage(
         prepare_simulated.main, "study/simulated", (), ("data.num_writers=100",), True, ()
@@ -248,7 +249,7 @@ STAGES = {
 
 @dataclass
 class Outcome:
-    """What the kills of a stage showed."""
+    """The counts for one stage."""
 
     kills: int = 0
     of_workers: int = 0
@@ -288,7 +289,7 @@ def attempt(stage: Stage, side: Path, kill: Kill | None = None) -> tuple[int, bo
 
 
 def kill_one(process: int, which: float | None) -> bool:
-    """Kill a process, or one of its workers; false if there is none."""
+    """Kill a process, or one of its workers; return False if there is none."""
     victims = [process]
     if which is not None:
         below = psutil.Process(process).children(recursive=True)
@@ -326,7 +327,7 @@ def newer(path: Path, than: float) -> bool:
 
 
 def work(stage: Stage, side: Path) -> None:
-    """The stage's own process; what it prints goes to a log."""
+    """Run the stage in its own process, with its output in a log."""
     code: int | str | None = 1
     try:
         sys.stdout = sys.stderr = log = (side / "log.txt").open("a")
@@ -354,7 +355,7 @@ def work(stage: Stage, side: Path) -> None:
 
 
 def kill_stage(stage: Stage, whole: Path, side: Path, kills: int, rng: random.Random) -> Outcome:
-    """Kill a stage so many times, and compare what it writes with a run that nobody killed."""
+    """Kill a stage a number of times, and compare its output with an uninterrupted run's."""
     outcome = Outcome()
     started = time.perf_counter()
     if attempt(stage, whole)[0] != 0:
@@ -403,7 +404,7 @@ def next_kill(stage: Stage, outcome: Outcome, rng: random.Random) -> Kill:
 
 
 def other_words(told: str, is_told: bool) -> list[str]:
-    """What a start printed after a kill, if it does not say what happened and how to go on.
+    """What a start printed after a kill, if it fails to say what happened and how to resume.
 
     Args:
         is_told: whether it should; a process that was killed itself says nothing.
@@ -419,13 +420,13 @@ def last_line(side: Path) -> str:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """All files below a folder, while others may write there, which ``rglob`` does not bear."""
+    """All files below a folder, even while others write there, which breaks ``rglob``."""
     paths = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
     return {path.relative_to(folder).as_posix(): path for path in sorted(paths)}
 
 
 def differences(whole: Path, side: Path, folder: str) -> list[str]:
-    """The files that a folder has on one side alone or whose content differs."""
+    """The files that only one of two folders has, or whose content differs."""
     ours, theirs = files_in(whole / folder), files_in(side / folder)
     both = ours.keys() & theirs.keys()
     unequal = {name for name in both if content(ours[name], whole) != content(theirs[name], side)}
@@ -433,7 +434,7 @@ def differences(whole: Path, side: Path, folder: str) -> list[str]:
 
 
 def content(path: Path, side: Path) -> Any:
-    """What must be the same in every run; a report tells durations, so it must only be there."""
+    """The content that must be the same in every run; a report, with durations, need only exist."""
     if path.suffix == ".json":
         return lasting(json.loads(path.read_text(encoding="utf-8").replace(str(side), "")))
     return None if path.suffix == ".html" else path.read_bytes()
@@ -457,7 +458,7 @@ def half_files(side: Path, ended: bool) -> list[str]:
 
 
 def is_half(path: Path) -> bool:
-    """Whether a file is there and cannot be read to its end."""
+    """Whether a file exists and cannot be read to its end."""
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -467,7 +468,7 @@ def is_half(path: Path) -> bool:
 
 @cache
 def is_whole(path: Path, *_: int) -> bool:
-    """Whether a file can be read to its end; looked at once."""
+    """Whether a file can be read to its end, tried once."""
     kind = path.name.removesuffix(".before").rpartition(".")[2]
     try:
         if kind == "json":
@@ -493,7 +494,7 @@ def is_whole(path: Path, *_: int) -> bool:
 
 
 def in_order(names: list[str]) -> Iterator[str]:
-    """The stages with all that they need, in the order in which they can run."""
+    """The stages and all that they depend on, in an order in which they can run."""
     wanted = set(names)
     for name in reversed(STAGES):
         if name in wanted:
@@ -502,7 +503,7 @@ def in_order(names: list[str]) -> Iterator[str]:
 
 
 def draw_etl(folder: Path) -> None:
-    """Small ETL files as the tests draw them; all sets are as small as they are from now on."""
+    """Write small ETL files as the tests do, and shrink the definitions of all sets to match."""
     path = ROOT / "tests" / "etl_encoder.py"
     spec = importlib.util.spec_from_file_location("etl_encoder", path)
     assert spec is not None
@@ -522,7 +523,7 @@ def row(name: str, outcome: Outcome) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=5, help="of each stage")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the random times")
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
     parser.add_argument("--out", type=Path, help="JSON of all counts")
     arguments = parser.parse_args()

@@ -1,11 +1,12 @@
-"""Can generated kanji be read, by a judge from outside?
+"""Can the outside judge read generated kanji?
 
     python -m benchmarks.legibility runs/study/generated/adain_clip/manifest.json
     python -m benchmarks.legibility MANIFEST --unseen held_out
 
-Reads kanji of a manifest at random (``measures/outside_judge.py``; the extra ``judge``) among the
-2,965 of JIS level 1 and tells the share that is read as intended, also by number of strokes; with
-``--unseen``, a list of characters, those apart. Ends in one line of JSON.
+It reads random kanji of a manifest, choosing among the 2,965 of JIS level 1
+(``measures/outside_judge.py``; needs the extra ``judge``). Reports the share read as intended, also
+by number of strokes and, with ``--unseen`` (a list of characters), separately for those. Ends in
+one line of JSON.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from training_character_classification.measures.outside_judge import OutsideJudg
 
 
 def shares_read(characters: Sequence[str], is_read: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """The shares that are read of N images of characters, over all and by number of strokes."""
+    """The share of N images of characters that is read, over all and by number of strokes."""
     groups = np.array([group_of(character) for character in characters])
     by_strokes = {name: is_read[groups == f"kanji {name}"] for name in STROKES}
     return {
@@ -47,7 +48,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--unseen", default="", help="list of characters that are told apart")
+    parser.add_argument("--unseen", default="", help="list of characters to report separately")
     parser.add_argument("--limit", type=int, default=1000, help="images, at random")
     parser.add_argument("--cache", type=Path, default=Path("cache"))
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The plain way of doing what the stages do, which ``speed.py`` times beside them."""
+"""Plain implementations of what the stages do, which ``speed.py`` times for comparison."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,7 +30,7 @@ PLAIN_BATCH = 64  # samples of a per-sample loader's batch
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Everything inside is done the plain way."""
+    """Replace optimised implementations by plain ones inside the block."""
     with ExitStack() as stack:
         for of, name, value in (
             (Runtime, "to_device", lambda self, network: network.to(self.device)),
@@ -75,13 +75,13 @@ def plain_gradient(
     self: GeneratorObjective, generator: Any, discriminator: nn.Module, output: Tensor,
     target: Tensor, style: tuple[Tensor, Tensor], labels: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """The same terms, with the adaptive weight from gradients taken at the last layer."""
+    """The same terms, with the adaptive weight from gradients at the last layer."""
     style = (style[0].detach(), style[1].detach())
     terms = {
         "reconstruction": F.l1_loss(output, target),
         "perceptual": self.perceptual(output, target),
         "style": style_loss(generator.style(output), style),
-        "clip": text_loss(self.clip, output, self.by_class, labels),
+        "clip": text_loss(self.clip, output, self.class_embeddings, labels),
     }
     wanted = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
     adversarial = -discriminator(output).mean()
@@ -96,7 +96,7 @@ def plain_gradient(
 
 
 class PlainPairs(Dataset[Tensor]):
-    """Pairs as per-sample loaders make them: each image opened, resized, turned and converted."""
+    """Pairs as per-sample loaders make them: each image opened, resized, rotated and converted."""
 
     def __init__(self, paths: list[Path], size_px: int, channels: str) -> None:
         self._paths, self._size_px, self._channels = paths, size_px, channels

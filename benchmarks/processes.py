@@ -1,14 +1,14 @@
-"""How much quicker two processes on two cores are than one process on one core.
+"""How much faster two processes on two cores are than one process on one core.
 
     torchrun --nproc_per_node 2 benchmarks/processes.py                  # 64 px, six minutes
     torchrun --nproc_per_node 2 benchmarks/processes.py experiment=demo  # small batches
 
-Prints images a second of training steps and of generation, with one process (the first alone, while
-the others wait) and with all, in turns: medians, and the median of the ratios. A batch is of all
-processes together, so that both do the same work. Where other programs take the cores, whoever is
-held up holds up the others; the ratio of the processors' seconds, of one process alone to the first
-of all, then says what the ratio would be without them. Small batches spend their time on messages:
-how long one takes is printed, too.
+Prints images per second of training steps and of generation, with one process (the first, while the
+others wait) and with all of them, in alternation: medians, and the median of the ratios. A batch is
+split over all processes, so that the work is the same. If other programs use the cores, a delayed
+process delays the others; the ratio of CPU seconds, of one process alone to the first among all,
+then shows what the ratio would be without them. Small batches spend their time on communication, so
+the time of one message is printed, too.
 """
 
 import os
@@ -38,9 +38,9 @@ from training_style_transfer import (
 
 REPEATS = 3
 WARM_UP = 2  # steps before the clock starts
-NUM_STEPS = 10  # the last is not timed: it writes samples and weights
+NUM_STEPS = 10  # the last is not timed, as it writes samples and weights
 NUM_IMAGES = 60  # generated of each character
-Clock = tuple[float, float]  # seconds, and seconds of this process's processor
+Clock = tuple[float, float]  # wall-clock seconds, CPU seconds of this process
 
 run_steps = Run.steps
 started: Clock
@@ -52,7 +52,7 @@ def clock() -> Clock:
 
 
 def steps_with_clock(self: Run, num_steps: int, *arguments: object) -> Iterator[int]:
-    """The steps of a training; the clock starts when some are done and stops before the last."""
+    """The steps of a training, timed from the end of the warm-up to before the last step."""
     global started, ended
     for step in run_steps(self, num_steps, *arguments):  # type: ignore[arg-type]
         if step == WARM_UP + 1:
@@ -63,7 +63,7 @@ def steps_with_clock(self: Run, num_steps: int, *arguments: object) -> Iterator[
 
 
 def seconds(stage: Callable[[Config], Path], config: Config) -> Clock:
-    """Of a stage, or of its steps where it trains; its folder is removed."""
+    """Time a stage, or its steps if it trains; its folder is removed."""
     global started, ended
     started, ended = clock(), None
     folder = stage(config)
@@ -73,7 +73,7 @@ def seconds(stage: Callable[[Config], Path], config: Config) -> Clock:
 
 
 def message_s() -> float:
-    """The median time of a message of a batch norm's size to all and back."""
+    """The median time of an all-reduce of a batch norm's size."""
     tensor, taken = torch.zeros(129), []
     for _ in range(200):
         began = time.perf_counter()
@@ -105,7 +105,7 @@ def main() -> None:
     step1 = (
         Path(config.runs_dir) / config.name / "style_transfer" / config.model_mode.value / "step1"
     )
-    # Its second step again and again, from the first.
+    # Repeats its second step, each time from the first.
     one_step = replace(config, step_type=StepType.step2)
     made = replace(config, gen_weight=str(step1))
     steps = NUM_STEPS - WARM_UP - 1

@@ -1,9 +1,9 @@
 """The tables of README.md and docs/results.md, from the results that are stored in docs/results.
 
-    python -m benchmarks.results           # names the pages that differ from the results
-    python -m benchmarks.results --write   # writes them into the pages
+    python -m benchmarks.results           # list the pages that differ from the results
+    python -m benchmarks.results --write   # write the tables into the pages
 
-A table stands between two comments, ``<!-- table: NAME -->`` and ``<!-- end -->``. Gains are over
+A table is between two comments, ``<!-- table: NAME -->`` and ``<!-- end -->``. Gains are over
 the control of the experiment; their intervals are over writers, 95 % after Bonferroni's correction
 for the arms and numbers of people that were planned, and bold where they exclude zero.
 """
@@ -89,7 +89,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def by_script(name: str, columns: Sequence[str]) -> str:
-    """What each arm of a grid reads of groups of characters and of all, and gains."""
+    """The accuracy and gain of each arm of a grid, by group of characters and overall."""
     found = grid(name)
     rows = []
     for each in found.findings:
@@ -101,7 +101,7 @@ def by_script(name: str, columns: Sequence[str]) -> str:
 
 
 def by_people(name: str) -> str:
-    """What each arm reads with each number of people, and gains."""
+    """The accuracy and gain of each arm, by number of people."""
     found = grid(name)
     numbers = sorted({each.people for each in found.findings})
     cells: dict[Arm, dict[int, str]] = {}
@@ -112,7 +112,7 @@ def by_people(name: str) -> str:
 
 
 def hardest(name: str) -> str:
-    """Who is read worst by the control with each number of people, and by which arm best."""
+    """For each number of people, the writer whom the control reads worst, and the best arm."""
     found, rows = grid(name), []
     assert found.named
     for people in sorted({each.people for each in found.findings}):
@@ -135,7 +135,7 @@ def role(found: Comparison, arm: Arm) -> str:
 
 
 def in_short() -> str:
-    """README's: does it help, and when?"""
+    """README's table: does it help, and when?"""
     cases = (
         ("no real handwriting", "katakana, any of 3,057 allowed", "zero_real", 5, "katakana"),
         ("", "katakana, only katakana allowed", "zero_real", 5, "katakana, script known"),
@@ -190,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--write", action="store_true", help="into the pages")
+    parser.add_argument("--write", action="store_true", help="write the tables into the pages")
     arguments = parser.parse_args()
     stale = []
     for page in PAGES:
@@ -201,12 +201,12 @@ def main() -> None:
         stale.append(page.name)
         if arguments.write:
             page.write_text(new, encoding="utf-8")
-    print("\n".join(stale) or "all tables are those of the results")
+    print("\n".join(stale) or "all tables match the results")
     sys.exit(bool(stale) and not arguments.write)
 
 
 def with_tables(text: str) -> str:
-    """A page with its tables made again."""
+    """A page with its tables regenerated."""
     return TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
 
 

@@ -3,20 +3,20 @@
     OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.scaling --out scaling.json
     OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.scaling --works draw train --fewer
 
-Every point is measured in a process of its own, forked from one that has imported everything, after
-another that fills the caches (glyphs of fonts):
+Every point is measured in its own process, forked from one that has imported everything, after
+another has filled the caches (glyphs of fonts):
 
     pack      a manifest of PNG files, checked and packed
     open      a prepared corpus, opened and joined with its fonts
-    draw      100 batches of 256 images of it
+    draw      100 batches of 256 of its images
     train     a recogniser: 8 steps of 128, then 1,000 validation images
     generate  images in the style of its writers, by an untrained generator of the default sizes:
               drawn, brought to canonical form, written as PNG files
 
-Memory is the most anonymous memory (``RssAnon``, sampled every 10 ms) and the most resident memory
-(``VmHWM``), which counts the pages of mapped files too: those the system takes back when it needs
-them. CPU time and anonymous memory are fitted by a + b images + c classes, none below zero, least
-squares of relative errors. Files lie in a temporary folder, 3 GB at the most.
+Memory is the peak anonymous memory (``RssAnon``, sampled every 10 ms) and the peak resident memory
+(``VmHWM``), which includes pages of mapped files that the system can reclaim. CPU time and
+anonymous memory are fitted by a + b images + c classes with non-negative coefficients and least
+squares of relative errors. Files are in a temporary folder, at most 3 GB.
 """
 
 import argparse
@@ -64,7 +64,7 @@ POINTS = {  # work: (classes, images)
     "train": CROSS,
     "generate": [(100, 500), (100, 2000), (1000, 2000), (3057, 3057)],
 }
-FROM = 100_000  # images that generated ones take their styles from
+FROM = 100_000  # images from which generated ones take their styles
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Point:
 
 
 def status_mb(name: str) -> float:
-    """A number of kilobytes in /proc/self/status, in MB."""
+    """A value of /proc/self/status, which is in kB, in MB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{name}:"))
 
@@ -116,11 +116,11 @@ def watched() -> Iterator[list[float]]:
         samples.append(status_mb("RssAnon"))
 
 
-# What is worked on --------------------------------------------------------------------------------
+# Inputs -------------------------------------------------------------------------------------------
 
 
 def drawn() -> Uint8:
-    """A thousand images that stand for all."""
+    """A thousand images, which are repeated."""
     return np.concatenate([*simulate(class_list("kanji_300")[:100], 10, 1, 0, SIZE_PX).images])
 
 
@@ -130,7 +130,7 @@ def parts(images: Uint8, count: int) -> Iterator[Uint8]:
 
 
 def study(folder: Path, classes: int, images: int, *more: str) -> Config:
-    """A study of a corpus that is made on first use."""
+    """A study whose corpus is made on first use."""
     listed = folder / f"{classes}.txt"
     listed.write_text("\n".join(class_list("all")[:classes]), encoding="utf-8")
     output = folder / f"corpus_{classes}_{images}"
@@ -145,7 +145,7 @@ def study(folder: Path, classes: int, images: int, *more: str) -> Config:
 
 
 def make_corpus(output: Path, config: Config, classes: int, images: int) -> None:
-    """Prepared splits; those of as many images share the file of images, whatever they show."""
+    """Prepared splits; those with the same number of images share one file of images."""
     some = drawn()
     for split, count in (("train", images), ("validation", 1000), ("test", 1000)):
         numbers = np.arange(count)
@@ -163,7 +163,7 @@ def make_corpus(output: Path, config: Config, classes: int, images: int) -> None
 
 
 def many_files(folder: Path, classes: int, images: int) -> Path:
-    """A manifest of many links to few PNG files: reading them is as much work."""
+    """A manifest of many links to few PNG files, which are as much work to read as many files."""
     home = folder / f"files_{images}"
     if not (home / "manifest.json").is_file():
         some, listing = drawn(), {}
@@ -178,7 +178,7 @@ def many_files(folder: Path, classes: int, images: int) -> Path:
     return home / "manifest.json"
 
 
-# Works: each gets ready, and gives what is measured -----------------------------------------------
+# Works: each prepares its input and returns the function that is measured -------------------------
 
 
 def pack(folder: Path, classes: int, images: int) -> Callable[[], object]:
@@ -244,7 +244,7 @@ WORKS: dict[str, Callable[[Path, int, int], Callable[[], object]]] = {
 
 
 def measure(work: str, folder: Path, classes: int, images: int) -> Point:
-    """One point, in this process."""
+    """Measure one point in this process."""
     torch.set_num_threads(1)
     measured = WORKS[work](folder, classes, images)
     with watched() as samples:
@@ -256,24 +256,24 @@ def measure(work: str, folder: Path, classes: int, images: int) -> Point:
 
 
 def get_ready(work: str, folder: Path, classes: int, images: int) -> None:
-    """Make the files and fill the caches that the measured process then finds."""
+    """Make the files and fill the caches for the process that is measured."""
     WORKS[work](folder, classes, images)
     if work != "pack":
         open_corpus(study(folder, classes, FROM if work == "generate" else images))
 
 
 def fitted(points: list[Point], value: str) -> tuple[list[float], float]:
-    """a, b, c of a + b images + c classes, and the largest relative error at a point."""
+    """a, b and c of a + b images + c classes, and the largest relative error of a point."""
     y = np.array([getattr(point, value) for point in points])
     columns = np.array([[1.0, point.images, point.classes] for point in points])
-    if len({point.classes for point in points}) == 1:  # then c cannot be told from a
+    if len({point.classes for point in points}) == 1:  # c is not identifiable
         columns[:, 2] = 0
     coefficients, _ = nnls(columns / y[:, None], np.ones(len(y)))
     return coefficients.tolist(), float(np.abs(columns @ coefficients / y - 1).max())
 
 
 def per_image(folder: Path) -> dict[str, float]:
-    """Of an image: multiplications and additions of the generator, CPU seconds to write it."""
+    """Per image: multiplications and additions of the generator, CPU seconds to write it."""
     network = untrained(compose([f"size_px={SIZE_PX}"]), 100).eval()
     images, labels = torch.zeros(1, 1, SIZE_PX, SIZE_PX), torch.zeros(1, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -306,8 +306,10 @@ def row(point: Point) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--works", nargs="+", choices=WORKS, default=[*WORKS])
-    parser.add_argument("--fewer", action="store_true", help="leave out the most images")
-    parser.add_argument("--folder", type=Path, help="for the files; a temporary one is removed")
+    parser.add_argument(
+        "--fewer", action="store_true", help="leave out the points with most images"
+    )
+    parser.add_argument("--folder", type=Path, help="for the files; default: a temporary one")
     parser.add_argument("--out", type=Path, help="JSON of all points and fits")
     arguments = parser.parse_args()
     processes = multiprocessing.get_context("fork")

@@ -1,12 +1,12 @@
-"""How fast are simulated writers, and do they look enough like people to learn reading from?
+"""How fast are simulated writers, and are they enough like people to train a recogniser on?
 
-Times them, then trains a small recogniser on them alone and tests it on real handwriting, if any is
-given:
+Times them, then trains a small recogniser on them alone and tests it on real handwriting, if given:
 
     python -m benchmarks.simulated_writers
     python -m benchmarks.simulated_writers data/omniglot_katakana/manifest.json
 
-On one core of a laptop about three minutes for 3 seeds; --num-steps 100 --num-seeds 1 for a look.
+Takes about three minutes for 3 seeds on one laptop core; for a quick look, --num-steps 100
+--num-seeds 1.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from handwriting.sources.simulated_writers import simulate, simulated
 
 SIZE_PX = 32
 BATCH_SIZE = 64
-NUM_ROUNDS = 5  # of which the median is told
+NUM_ROUNDS = 5  # of which the median is reported
 
 
 def make_recogniser(num_classes: int) -> nn.Sequential:
@@ -61,7 +61,7 @@ def as_input(images: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def affine(images: Tensor) -> Tensor:
-    """Turn, shear, scale and shift every image of a batch a little."""
+    """Rotate, shear, scale and shift every image of a batch slightly."""
     eye = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     spread = torch.tensor([[0.1, 0.1, 0.05], [0.1, 0.1, 0.05]])
     matrices = eye + spread * torch.randn(len(images), 2, 3)
@@ -90,13 +90,13 @@ def train(packed: PackedImages, num_steps: int, augment: bool, seed: int) -> nn.
 
 @torch.no_grad()
 def predict(recogniser: nn.Sequential, packed: PackedImages) -> npt.NDArray[np.int64]:
-    """(N,) the most probable class of every image."""
+    """The most probable class of every image, (N,)."""
     answers: npt.NDArray[np.int64] = recogniser(as_input(packed.images)).argmax(dim=1).numpy()
     return answers
 
 
 def speed(size_px: int) -> float:
-    """Kanji a second of one core: all of them by one writer, their drawings already read."""
+    """Kanji per second on one core, all by one writer, with KanjiVG's drawings already read."""
     kanji = classes.class_list("kanji")
     seconds = []
     for _ in range(1 + NUM_ROUNDS):

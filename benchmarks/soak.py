@@ -4,10 +4,10 @@
 
 Trains the two longest loops of ``experiment=demo`` side by side, as its pipeline does on two cores:
 the last step of style transfer, and diffusion, with checkpoints, samples and the log at their usual
-intervals. Every five seconds the memory of both is read (RSS, and PSS, which counts pages that they
-share once). Growth is the median of the last fifth of the time over that of the first fifth after
-the warm-up. At the end both get SIGTERM, must write a checkpoint and stop. Exits with 1 if memory
-grew by 2 % or more, or a loop ended otherwise.
+intervals. The memory of both is read every five seconds (RSS, and PSS, which counts shared pages
+once). Growth is the median over the last fifth of the time relative to that over the first fifth
+after the warm-up. At the end both get SIGTERM and must write a checkpoint and stop. Exits with 1 if
+memory grew by 2 % or more, or a loop ended in any other way.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from training_style_transfer.feed import STEPS
 MAX_GROWTH = 0.02
 INTERVAL_S = 5.0
 ENDLESS = 10_000_000  # steps
-# What comes before the loops is only there so that they can start.
+# The stages before the loops run only so that these can start.
 SHORT = [f"{stage}.num_steps=20" for stage in ("image_encoder", "text_encoder", "clip")]
 SHORT += [f"style_transfer.num_steps.step{i}=1" for i in (1, 2, 3)]
 
@@ -80,14 +80,14 @@ def memory_of(process: BaseProcess) -> tuple[float, float]:
 
 
 def growth(values: list[float]) -> float:
-    """From the first fifth of the values to the last, of the first."""
+    """The relative growth from the first fifth of the values to the last."""
     fifth = max(len(values) // 5, 1)
     first, last = statistics.median(values[:fifth]), statistics.median(values[-fifth:])
     return last / first - 1
 
 
 def num_steps(folder: Path) -> int:
-    """The steps that a loop had taken when it stopped."""
+    """The number of steps that a loop had taken when it stopped."""
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     return int(state["step"])
 
@@ -95,7 +95,7 @@ def num_steps(folder: Path) -> int:
 def watch(
     processes: dict[str, BaseProcess], seconds: float
 ) -> dict[str, list[tuple[float, float]]]:
-    """The memory of processes, every ``INTERVAL_S``, until one of them ends or the time is over."""
+    """The memory of processes, every ``INTERVAL_S``, until one of them ends or time is up."""
     readings: dict[str, list[tuple[float, float]]] = {name: [] for name in processes}
     ends = time.monotonic() + seconds
     while time.monotonic() < ends and all(p.is_alive() for p in processes.values()):

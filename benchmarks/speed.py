@@ -1,17 +1,18 @@
-"""How fast everything is, beside a plain way of doing the same and beside what the machine can do.
+"""How fast everything is, compared with a plain implementation and with the machine's peak.
 
     python benchmarks/speed.py                                       # one CPU core, 15 minutes
     python benchmarks/speed.py --parts feed training --json speed.json experiment=demo
     python benchmarks/speed.py runtime=gpu style_transfer.batch_size=64 cdiffusion.batch_size=128
 
-Words with ``=`` are overrides of the study. Stages are timed through their own ``main``: the time
-between the steps that ``Run.steps`` hands out. The plain side is the same script and network with
-float32, channels-first, torch's default optimizers and layers as they were trained; the generator's
-objective traverses its terms once for the adaptive weight and once for the gradient, images are
-generated one by one, and a pair of images is opened, turned and stacked with Pillow. Both sides
-take turns; medians over rounds. On a CPU the clock is the processor's time of this process, which
-others on the machine disturb less. ``of peak`` is the rate of multiplications and additions (matrix
-products, convolutions, attention) beside the measured rate of a matrix product of this precision.
+Arguments with ``=`` are overrides of the study. Stages are timed through their own ``main``, by the
+time between the steps that ``Run.steps`` yields. The plain side is the same script and network with
+float32, channels-first, torch's default optimizers and layers without folding; the generator's
+objective is back-propagated once for the adaptive weight and once for the gradient, images are
+generated one by one, and pairs of images are opened, rotated and stacked with Pillow. The two sides
+alternate, and medians over rounds are reported. On a CPU, times are CPU times of this process,
+which depend less on other load. ``of peak`` is the rate of multiplications and additions (matrix
+products, convolutions, attention) relative to the measured rate of a matrix product in this
+precision.
 """
 
 import argparse
@@ -75,14 +76,14 @@ from training_style_transfer.feed import PairFeed
 from training_vae import generate_images as generate_vae, train as train_vae
 
 PARTS = ("machine", "feed", "preparation", "training", "generation", "paper", "demo")
-# Batches that one core finishes in about a second.
+# Batch sizes that one core finishes in about a second.
 SIZES = [
     "data.characters=demo", "runtime.num_threads=1", "step_type=step1",
     "style_transfer.batch_size=16", "cdiffusion.batch_size=16", "dcgan.batch_size=32",
     "vae.batch_size=32", "clip.batch_size=64", "image_encoder.batch_size=64",
     "text_encoder.batch_size=64", "classifier.batch_size=64",
 ]  # fmt: skip
-# The network of experiment=paper in this study's sizes of everything else.
+# The network of experiment=paper; all other sizes are this study's.
 PAPER = [
     "style_transfer.dim=64", "style_transfer.dim_mults=[1,2,4,8]", "style_transfer.num_blocks=2",
     "style_transfer.patch_px=1", "style_transfer.full_attention=true",
@@ -104,20 +105,20 @@ GENERATORS: dict[str, Any] = {
     "vae": generate_vae,
     "cdiffusion": generate_cdiffusion,
 }
-WARM_UP = 2  # steps that are not counted
-STEPS = 5  # that are
+WARM_UP = 2  # steps that are not timed
+STEPS = 5  # steps that are timed
 
 
 @dataclass
 class Row:
-    """One line of the table: a rate beside the plain side's.
+    """One line of the table: a rate compared with the plain side's.
 
     Attributes:
         what: was done.
         rate, plain: of the unit a second; no plain side is None.
         unit: what is counted.
         shares: of a training step's time.
-        of_peak: multiplications and additions a second beside a matrix product's.
+        of_peak: multiplications and additions per second relative to a matrix product's.
     """
 
     what: str
@@ -165,7 +166,7 @@ class Bench:
         return compose([*own, *SIZES, *self.overrides, *more])
 
     def clock(self) -> float:
-        """Seconds; on a GPU when it has done what it was asked for."""
+        """The time in seconds; on a GPU, after synchronising."""
         if not self.on_gpu:
             return time.process_time()
         torch.cuda.synchronize()
@@ -176,7 +177,7 @@ class Bench:
 
 
 def machine(bench: Bench) -> tuple[float, float]:
-    """Float operations a second of a matrix product in the study's precision; bytes a second."""
+    """Floating-point operations per second of a matrix product; bytes per second of a copy."""
     runtime = bench.config().runtime
     device, side, num_bytes = (
         torch.device(runtime.device),
@@ -191,7 +192,7 @@ def machine(bench: Bench) -> tuple[float, float]:
 
 
 def feed(bench: Bench) -> Iterator[Row]:
-    """Pairs of the generator's feed beside per-sample loaders over the same images in files."""
+    """Pairs per second of the generator's feed, and of per-sample loaders of the same images."""
     config = bench.config()
     corpus, device = open_corpus(config), torch.device(config.runtime.device)
     images = PairFeed(
@@ -210,7 +211,7 @@ def feed(bench: Bench) -> Iterator[Row]:
     for size_px, channels in ((config.size_px, "L"), (256, "RGB")):
         loader = DataLoader(PlainPairs(paths, size_px, channels), PLAIN_BATCH)
         rate = PLAIN_BATCH / seconds(lambda: list(loader), 3 * bench.rounds, time.process_time)  # noqa: B023
-        name = f"beside {size_px} px, {len(channels)} channel{'s'[: len(channels) - 1]}"
+        name = f"compared with {size_px} px, {len(channels)} channel{'s'[: len(channels) - 1]}"
         yield Row(f"content, style as target, {name}", rates["same"], "pairs/s", rate)
     yield Row("content, style and target", rates["any"], "triples/s")
     augment, bank = Classical(), ImageBank(corpus.train, device)
@@ -237,7 +238,7 @@ def preparation(bench: Bench) -> Iterator[Row]:
 
 
 class Flops(TorchDispatchMode):
-    """Counts multiplications and additions of what runs inside."""
+    """Counts the multiplications and additions of everything that runs inside."""
 
     count = 0
 
@@ -249,13 +250,13 @@ class Flops(TorchDispatchMode):
 
 
 def quietly(main: Callable[[Config], Path], config: Config) -> Path:
-    """A stage without what it prints."""
+    """Run a stage without its output."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         return main(config)
 
 
 def limit(stage: str, config: Config, num_steps: int) -> None:
-    """Make a stage take so many steps, and samples after none but the last."""
+    """Make a stage take a number of steps, with samples only after the last."""
     settings = getattr(config, stage)
     settings.num_steps = {"step1": num_steps} if stage == "style_transfer" else num_steps
     if hasattr(settings, "sample_every"):
@@ -265,7 +266,7 @@ def limit(stage: str, config: Config, num_steps: int) -> None:
 def train(
     bench: Bench, stage: str, config: Config, around: Callable[[], Any] = ExitStack
 ) -> list[float]:
-    """Run a stage's own script; the seconds of each step but the first ones and the last.
+    """Run a stage's own script; the seconds of each step except the first ones and the last.
 
     Args:
         around: a context entered anew for each of those steps.
@@ -287,13 +288,13 @@ def train(
 
 
 def shares(bench: Bench, stage: str, config: Config) -> dict[str, float]:
-    """Of a step's time: data, forward, backward, optimizer (with the average of weights)."""
+    """The parts of a step's time: data, forward, backward, optimizer (with weight averaging)."""
     spent: dict[str, float] = defaultdict(float)
     inside: list[str] = []
 
     def timed(kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def work(*arguments: Any, **more: Any) -> Any:
-            if inside:  # of another kind, or of the same: counted there
+            if inside:  # nested in a part that is being timed
                 return function(*arguments, **more)
             inside.append(kind)
             started = bench.clock()
@@ -336,7 +337,7 @@ def shares(bench: Bench, stage: str, config: Config) -> dict[str, float]:
 
 
 def training(bench: Bench, only: list[str]) -> Iterator[Row]:
-    """A step of every stage beside a plain one."""
+    """A training step of every stage, compared with a plain one."""
     weights = first_weights(bench)
     for stage in only:
         sides: dict[bool, list[float]] = {False: [], True: []}
@@ -356,7 +357,7 @@ def training(bench: Bench, only: list[str]) -> Iterator[Row]:
 
 
 def first_weights(bench: Bench) -> list[str]:
-    """Overrides that name the weights of encoders, trained for a few steps."""
+    """Overrides that give the weights of encoders trained for a few steps."""
     config = bench.config()
     for stage in ("image_encoder", "text_encoder", "clip"):
         limit(stage, config, 2)
@@ -370,7 +371,7 @@ def first_weights(bench: Bench) -> list[str]:
 
 
 def maker(stage: str, config: Config) -> tuple[GenerateFn, Corpus]:
-    """What makes a batch of images in a generator's own script."""
+    """The function that makes a batch of images in a generator's own script."""
     found: list[GenerateFn] = []
 
     def caught(config: Config, _: str, __: Weights, prepare: Prepare, **___: Any) -> Path:
@@ -387,7 +388,7 @@ def maker(stage: str, config: Config) -> tuple[GenerateFn, Corpus]:
 
 
 def wanted(corpus: Corpus, count: int, round_: int) -> list[ImageRequest]:
-    """A batch as a generation of 100 images of each character comes to it, in their order."""
+    """A batch as it occurs when 100 images of each character are generated in order."""
     found = []
     for number in range(round_ * count, (round_ + 1) * count):
         label = number // 100 % len(corpus.characters)
@@ -396,7 +397,7 @@ def wanted(corpus: Corpus, count: int, round_: int) -> list[ImageRequest]:
 
 
 def trained(bench: Bench, stage: str, *more: str) -> list[str]:
-    """Overrides that name a generator, trained for a step."""
+    """Overrides that give a generator trained for one step."""
     config = bench.config(*more, *first_weights(bench))
     limit(stage, config, 1)
     return [*more, f"gen_weight={quietly(STAGES[stage].main, config)}"]
@@ -405,7 +406,7 @@ def trained(bench: Bench, stage: str, *more: str) -> list[str]:
 def generation_rate(
     bench: Bench, make: GenerateFn, corpus: Corpus, batch_size: int, images: int
 ) -> float:
-    """Images a second, after the first batch; each round makes others."""
+    """Images per second after the first batch; each round makes different ones."""
     make(wanted(corpus, batch_size, 0))
     started = bench.clock()
     num_batches = max(1, images // batch_size)
@@ -415,7 +416,7 @@ def generation_rate(
 
 
 def generation(bench: Bench, only: list[str]) -> Iterator[Row]:
-    """Images of each generator by batch size, beside one by one in the plain way."""
+    """Images per second of each generator by batch size, and one by one in the plain way."""
     for stage in only:
         overrides = trained(bench, stage)
         rates: dict[int, list[float]] = defaultdict(list)
@@ -435,14 +436,16 @@ def generation(bench: Bench, only: list[str]) -> Iterator[Row]:
 
 
 def paper(bench: Bench) -> Iterator[Row]:
-    """The default style-transfer network beside the paper's, at one image size."""
+    """The default style-transfer network compared with the paper's, at one image size."""
     weights = first_weights(bench)
     steps: list[float] = []
     for more in ([], PAPER):
         config = bench.config(*weights, *more)
         batch_size = config.style_transfer.batch_size
         steps.append(batch_size / statistics.median(train(bench, "style_transfer", config)))
-    yield Row("training the default network beside the paper's", steps[0], "images/s", steps[1])
+    yield Row(
+        "training the default network, compared with the paper's", steps[0], "images/s", steps[1]
+    )
     rates = []
     for more, size in (([], 64), (PAPER, 4)):
         make, corpus = maker(
@@ -450,12 +453,15 @@ def paper(bench: Bench) -> Iterator[Row]:
         )
         rates.append(generation_rate(bench, make, corpus, size, max(16, size)))
     yield Row(
-        "generating with the default network beside the paper's", rates[0], "images/s", rates[1]
+        "generating with the default network, compared with the paper's",
+        rates[0],
+        "images/s",
+        rates[1],
     )
 
 
 def demo(bench: Bench) -> Iterator[Row]:
-    """The whole demo, by the clock."""
+    """The wall-clock time of the whole demo."""
     import pipeline
 
     started = time.perf_counter()
@@ -467,7 +473,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
     parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES))
-    parser.add_argument("--rounds", type=int, default=3, help="of both sides, in turns")
+    parser.add_argument("--rounds", type=int, default=3, help="of both sides, alternating")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("overrides", nargs="*", help="of the study, such as size_px=32")
     given = parser.parse_intermixed_args()

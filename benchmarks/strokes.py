@@ -1,25 +1,25 @@
-"""Are strokes read out of images what was written?
+"""Do the strokes read from images match what was written?
 
     python -m benchmarks.strokes data/omniglot_katakana/manifest.json
     python -m benchmarks.strokes data/tomoe/manifest.json --truth data/tomoe/strokes.json
     python -m benchmarks.strokes data/tomoe/manifest.json --limit 150 --damaged
 
-Reads the strokes out of every image of a manifest on one core, draws them, and compares; ends in
-one line of JSON. What is refused counts as an IoU of 0, and as if the model had been read.
+Reads the strokes of every image of a manifest on one core, draws them, and compares; ends in one
+line of JSON. A refused image counts as an IoU of 0, and as if the model itself had been read.
 
-IoU is that of drawing and image over half ink, at 40 px for kana and 56 px for the others, with one
-radius of the pen for an image, the one that covers it best at this size; the drawing has the box of
-the image's ink at this size. Distances are means over strokes, matched one to one such that their
-sum is least (an image does not tell the order), of 11 points at equal arc length, in a box of side
-1.72; only characters that were written with as many strokes as KanjiVG has count.
-``author_found_images`` is the share of images for which the nearest drawing of their character, of
-all people's, is their own person's; ``author_found_hands`` the share of people by all of their
-images together.
+IoU compares drawing and image, thresholded at half ink, at 40 px for kana and 56 px for other
+characters. Each image has one pen radius, the one that covers it best at this size, and the drawing
+is fitted to the box of the image's ink. Distances are over 11 points at equal arc length in a box
+of side 1.72, as means over strokes, which are matched one to one such that the sum is least (an
+image does not show their order); only characters that were written with as many strokes as KanjiVG
+has are counted. ``author_found_images`` is the share of images for which, among all people's
+drawings of their character, the nearest is by the image's own writer; ``author_found_hands`` is the
+share of people so identified by all of their images together.
 
-``--damaged`` also damages each image that was accepted (``benchmarks/damaged_images.py``): a stroke
-or half of a long one is missing, a stroke of another image is there, too, the image is said to be
-of another character, it has lost a side, or has a blot. ``damaged_refused`` are the shares of them
-that are refused, and 80 % of the time is theirs.
+``--damaged`` also damages each accepted image (``benchmarks/damaged_images.py``): a stroke or half
+of a long one is missing, a stroke of another image is added, the image is labelled as another
+character, is cut off at a side, or has a blot. ``damaged_refused`` is the share refused of each;
+this takes 80 % of the time.
 """
 
 import argparse
@@ -61,25 +61,27 @@ from handwriting.storage.json_files import read_json
 
 
 def distance(ours: Float64 | Float32, theirs: Float64 | Float32) -> float:
-    """Between equally many strokes (S, P, 2)."""
+    """The mean distance between equally many strokes (S, P, 2), matched one to one."""
     apart = np.linalg.norm(boxed(ours)[:, None] - boxed(theirs)[None], axis=-1).mean(axis=-1)
     return float(apart[linear_sum_assignment(apart)].mean())
 
 
 def truths(packed: PackedImages, path: Path) -> list[Float64 | None]:
-    """What was written, for each image whose character has as many strokes in KanjiVG, else None.
+    """The written strokes of each image, None if KanjiVG has another number of strokes.
 
-    The file's form is {"character": [[[[x, y], ...] per stroke] per image]}, x right and y down.
+    The file's format is {"character": [[[[x, y], ...] per stroke] per image]}, x right and y down.
     """
-    told = read_json(path)
+    recorded = read_json(path)
     numbers: Counter[str] = Counter()
     found: list[Float64 | None] = []
     for label in packed.labels.tolist():
         character = packed.characters[label]
         try:
-            record = told[character][numbers[character]]
+            record = recorded[character][numbers[character]]
         except (LookupError, TypeError):
-            raise InputError(f"{path} lacks strokes of an image of {character}") from None
+            raise InputError(
+                f"{path} has strokes of fewer images of {character} than the manifest"
+            ) from None
         numbers[character] += 1
         same = is_readable(character) and len(record) == len(model_of(character).strokes)
         found.append(np.concatenate([_stroke(points) for points in record]) if same else None)
@@ -93,7 +95,7 @@ def _stroke(points: Any) -> Float64:
 
 
 def each(strokes: HandwrittenStrokes) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """What was read, image by image: its number, strokes (1, S, P, 2), mask (1, S), radius (1,)."""
+    """For each image that was read: its index, strokes (1, S, P, 2), mask (1, S), radius (1,)."""
     for i in np.flatnonzero(strokes.num_strokes).tolist():
         line = torch.from_numpy(strokes.of(i))[None]
         mask = torch.ones(line.shape[:2], dtype=torch.bool)
@@ -101,11 +103,11 @@ def each(strokes: HandwrittenStrokes) -> Iterator[tuple[int, Tensor, Tensor, Ten
 
 
 def ious(packed: PackedImages, read: PackedImages, strokes: HandwrittenStrokes) -> Float32:
-    """(N,) IoU of images and drawings at the size of the images, with the pen that fits there.
+    """IoU (N,) of images and drawings at the size of the images, with the best-fitting pen.
 
     Args:
-        read: the images, at the size at which their strokes were read; the ink's box, of whole
-            pixels, has another aspect there.
+        read: the images at the size at which their strokes were read, where the aspect of the ink's
+            box, which is of whole pixels, differs slightly.
     """
     found = np.zeros(len(packed), np.float32)
     for i, line, mask, radius in each(strokes):
@@ -123,10 +125,10 @@ def ious(packed: PackedImages, read: PackedImages, strokes: HandwrittenStrokes) 
 
 
 def drawings(strokes: HandwrittenStrokes, size_px: int) -> Uint8:
-    """(N, size_px, size_px) of what was read."""
+    """Drawings (N, size_px, size_px) of the strokes that were read."""
     found = np.zeros((len(strokes.radii), size_px, size_px), np.uint8)
     pixels = soft_raster.pixel_centres(size_px)
-    softness = 0.35 / (size_px - 2 * margin_px(size_px))  # as area averaging leaves an edge
+    softness = 0.35 / (size_px - 2 * margin_px(size_px))  # like edges under area averaging
     for i, line, mask, radius in each(strokes):
         nearest = soft_raster.nearest_segments(line, mask, pixels)
         drawn = soft_raster.draw(line, radius, nearest, pixels, softness)
@@ -135,7 +137,7 @@ def drawings(strokes: HandwrittenStrokes, size_px: int) -> Uint8:
 
 
 def authors_found(packed: PackedImages, drawn: Uint8) -> dict[str, float | None]:
-    """Whether images are nearest to drawings by their own person."""
+    """The shares of images and of people that are nearest to drawings by the right person."""
     num_people = len(packed.writer_names)
     if num_people < 2:
         return {"author_found_images": None, "author_found_hands": None}
@@ -155,7 +157,7 @@ def authors_found(packed: PackedImages, drawn: Uint8) -> dict[str, float | None]
         complete = np.isfinite(by_person).all()
         for row, person in zip(by_person, people, strict=True):
             totals[person] += row if complete else 0
-    # Of characters that all have; without any, nobody can be told from the others.
+    # Over characters that all people wrote; without any, people cannot be identified.
     of_hands = float((totals.argmin(axis=1) == np.arange(num_people)).mean())
     return {
         "author_found_images": float(np.mean(right)),
@@ -172,9 +174,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of a reader; default: those that ship")
     parser.add_argument("--judge", type=Path, help="weights of a judge; default: those that ship")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="of packed images")
-    parser.add_argument("--limit", type=int, help="so many images, drawn at random")
-    parser.add_argument("--damaged", action="store_true", help="damage the images, too")
-    parser.add_argument("--sheet", type=Path, help="PNG: the worst over what was read")
+    parser.add_argument("--limit", type=int, help="use only this many random images")
+    parser.add_argument("--damaged", action="store_true", help="test damaged images, too")
+    parser.add_argument("--sheet", type=Path, help="PNG: the worst images above what was read")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     reader, reader_keys = stroke_reader(arguments.weights, arguments.judge)
@@ -189,7 +191,7 @@ def main() -> None:
 
     packed = packed_at(SIZE_PX)
     for character in packed.characters:
-        is_readable(character)  # KanjiVG's files are read once, and not timed
+        is_readable(character)  # reads KanjiVG's files, so that this is not timed
 
     def read(images: PackedImages) -> HandwrittenStrokes:
         with tempfile.TemporaryDirectory() as folder:

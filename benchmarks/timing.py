@@ -1,4 +1,4 @@
-"""How long a piece of work takes."""
+"""Times a function."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ from collections.abc import Callable
 def seconds(
     work: Callable[[], object], repeats: int = 5, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """The median time of a call, after one to warm up."""
+    """The median time of a call, after one warm-up call."""
     work()
     times = []
     for _ in range(repeats):

@@ -1,14 +1,14 @@
-"""Are characters recognised of which no image was ever seen?
+"""Are characters recognised of which no image was seen in training?
 
     python -m benchmarks.unseen data/tomoe/manifest.json
     python -m benchmarks.unseen MANIFEST --unseen held_out --recogniser WEIGHTS
 
-The images of a manifest that show characters of a list, which CLIP (the one that ships) has not
-seen, find their character among all 3,057: by its text; by one drawing of it, KanjiVG's; by the
-mean of pictures in ten simulated hands; by text and pictures together. Beside them the images of
-characters that it has seen. A recogniser that was trained without them (``data.characters=base``)
-is given directions of them (``add_characters.py``) and reads the same images. Ends in one line
-of JSON: of each the share found, and among the first five.
+The manifest's images of characters that the CLIP that ships has not seen (a list) are matched with
+their character among all 3,057: by its text; by one drawing of it, KanjiVG's; by the mean of images
+in ten simulated hands; by text and images together. Images of characters that it has seen are
+matched for comparison. A recogniser that was trained without the unseen ones
+(``data.characters=base``) is given directions for them (``add_characters.py``) and reads the same
+images. Ends in one line of JSON: for each, the share found first, and among the first five.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main() -> None:
 def prototypes_of(
     network: Clip, vocabulary: list[str], pictures: PackedImages, runtime: Runtime
 ) -> dict[str, Tensor]:
-    """What each of K characters is embedded as by its text and by pictures, (K, D) each."""
+    """The embeddings of K characters by their texts and by images, (K, D) each."""
     characters = pictures.characters
     structure = Structure()
     texts = class_texts(structure, characters, characters, Vocabulary(tuple(vocabulary)))
@@ -106,7 +106,7 @@ def prototypes_of(
 
 
 def shares(name: str, scores: Tensor, images: PackedImages) -> dict[str, float]:
-    """The shares of images (N,) whose character has the highest score, or is among five."""
+    """The shares of N images whose character has the highest score, or is among the first five."""
     table, _ = judged([scores], images)
     return {name: float(table["right"].mean()), f"{name}_in_five": float(table["in_five"].mean())}
 

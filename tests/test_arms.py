@@ -106,7 +106,7 @@ def test_a_folder_that_is_no_name_of_a_generator_is_refused(
     folder: str, smoke: ComposeSmoke
 ) -> None:
     config = smoke(f"use_gen='/data/{folder}/manifest.json'")
-    with pytest.raises(InputError, match="would be another arm: set classifier.name"):
+    with pytest.raises(InputError, match="would name another arm: set classifier.name"):
         arm_of(config)
     config.classifier.name = "mine"
     assert str(arm_of(config)) == "mine"

@@ -176,7 +176,9 @@ def test_a_step_without_its_predecessor(
 
 
 def test_weights_for_all_steps_at_once(smoke: ComposeSmoke) -> None:
-    with pytest.raises(InputError, match="gen_weight and disc_weight start one step"):
+    with pytest.raises(
+        InputError, match="gen_weight and disc_weight are where a single step starts"
+    ):
         train.main(smoke("gen_weight=x", "step_type=all"))
 
 

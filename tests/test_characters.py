@@ -119,9 +119,9 @@ def test_letters_that_only_look_alike_are_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("\u2f08", "U+2F08 KANGXI RADICAL MAN): write 人 (U+4EBA"),
-        ("\uff76\uff9e", "write ガ (U+30AC"),
-        ("葛\U000e0100", "VARIATION SELECTOR-17): write 葛 (U+845B"),
+        ("\u2f08", "U+2F08 KANGXI RADICAL MAN): use 人 (U+4EBA"),
+        ("\uff76\uff9e", "use ガ (U+30AC"),
+        ("葛\U000e0100", "VARIATION SELECTOR-17): use 葛 (U+845B"),
         ("か\u309a", "SEMI-VOICED SOUND MARK) is not a single character: a class is one code"),
         ("\ufffd", "U+FFFD REPLACEMENT CHARACTER) is not a character"),
     ],
@@ -135,7 +135,7 @@ def test_what_cannot_be_a_class_is_told_with_what_to_write(text: str, told: str)
 def test_hardly_meant_code_points_are_told(caplog: pytest.LogCaptureFixture) -> None:
     assert class_list("日\ufa19\uff71\u2e85") == ("日", "神", "\uff71", "\u2e85")
     assert "U+FA19 CJK COMPATIBILITY IDEOGRAPH-FA19) is read as 神 (U+795E" in caplog.text
-    assert "HALFWIDTH KATAKANA LETTER A) is a narrow ア (U+30A2" in caplog.text
+    assert "HALFWIDTH KATAKANA LETTER A) is a half-width ア (U+30A2" in caplog.text
     assert "U+2E85 CJK RADICAL PERSON) is a radical" in caplog.text
     caplog.clear()
     class_list("がＡ①")

@@ -170,7 +170,7 @@ def test_it_learns_which_image_belongs_to_which_class(corpus: Corpus) -> None:
         (None, (2, 1, 28, 28), None, r"shape \(2, 1, 28, 28\): expected \(B, 1, 16, 16\)"),
         (None, (2, 16, 16), None, "expected"),
         (None, (4, 1, 16, 16), [0, 1, 2, 3], "unconditional"),
-        (6, (4, 1, 16, 16), None, r"needs labels \(4,\), found none"),
+        (6, (4, 1, 16, 16), None, r"needs labels of shape \(4,\), found none"),
         (6, (4, 1, 16, 16), [0, 1, 2], r"found \(3,\)"),
     ],
 )

@@ -162,7 +162,7 @@ def test_stored_results_are_checked_before_they_are_reported(
     path = tmp_path / "results.json"
     config = smoke(*GRID[:-1], "evidence.seeds=[]", f"evidence.results=[{path}]")
     for text, message in (
-        ("[]", "no recogniser of evidence.arms was tested: real, real"),
+        ("[]", "no recogniser of evidence.arms has been tested: real, real"),
         ('{"arm": "real"}', "expected the results.json of a run"),
         ('[{"arm": "real"}]', "expected the results.json of a run"),
     ):

@@ -251,7 +251,7 @@ def test_each_named_instance_of_a_variable_font_is_a_face(tmp_path: Path) -> Non
 )  # fmt: skip
 def test_shapes_of_another_region_are_told(family: str, region: str, tmp_path: Path) -> None:
     face = only_face(build_font(tmp_path / "f.ttf", KANA, family=family))
-    line = f"{region!r} in its name means Chinese or Korean shapes" if region else ""
+    line = f"{region!r} in its name suggests Chinese or Korean shapes" if region else ""
     assert line in told([face], tmp_path / "cache")
     assert bool(face.note) == bool(region)
 

@@ -326,10 +326,12 @@ def test_contents_are_drawn_in_the_hand_of_the_style(
 
 def test_what_cannot_be_drawn_in_a_hand_is_named(study: Callable[..., Config]) -> None:
     both = "generation.contents=[hands,fonts]"
-    with pytest.raises(InputError, match=r"hands are those of the styles, and stand alone"):
+    with pytest.raises(InputError, match=r"'hands' means the styles' own hands and"):
         generate_images.main(study(both, content="drawing"))
     named = ("generation.contents=[hands]", "generation.content_names=[Serif]")
-    with pytest.raises(InputError, match=r"without content_names"):
+    with pytest.raises(
+        InputError, match=r"combined with other contents or with generation.content_names"
+    ):
         generate_images.main(study(*named, content="drawing"))
 
 

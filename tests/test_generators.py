@@ -68,7 +68,7 @@ def generate_average(config: Config) -> Path:
         (
             "adain_clip",
             ["style_transfer.discriminator_layers=3"],
-            "size_px=16 can be halved 2 times",
+            "size_px=16 can be halved at most 2 times",
         ),
         ("dcgan", ["size_px=18"], "size_px=18: a DCGAN needs a multiple of 4"),
         ("vae", ["size_px=28"], "size_px=28: a VAE needs a multiple of 8"),

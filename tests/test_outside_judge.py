@@ -1,4 +1,4 @@
-"""The judge from outside: what it reads, and what is said where it is not installed."""
+"""The outside judge: what it reads, and the message if it is not installed."""
 
 from collections.abc import Sequence
 

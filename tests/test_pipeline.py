@@ -129,7 +129,7 @@ def test_a_control_has_what_it_misreads_drawn_again(smoke: ComposeSmoke) -> None
     found = read_json(report.with_name("metrics.json"))["sources"]
     assert found["vae"]["misread"] == made["num_misread"] / made["num_images"]
     assert found["vae"]["still_misread"] == made["num_still_misread"] / made["num_images"]
-    assert "misread by it still" in report.read_text("utf-8")
+    assert "share that it still misreads" in report.read_text("utf-8")
     assert "misread" not in found["training writers"]
     with begun() as stages:
         GENERATORS["vae"].generate(config)  # by the same name alone

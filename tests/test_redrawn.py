@@ -199,12 +199,12 @@ def test_what_files_of_hands_cannot_do_is_named(
     hands = tmp_path / "inked"
     hands.mkdir()
     inked("ben", 0.03).save(hands / "a.safetensors")
-    with pytest.raises(InputError, match="愛 .*: none of these hands has it"):
+    with pytest.raises(InputError, match="愛 .*: no image of it in these contents"):
         ink(hands, "generation.characters=愛", "generation.contents=[writers]")
     with pytest.raises(InputError, match="vae knows no hands"):
         vae.main(smoke(f"generation.hands={folder}"))
     hand("anna").save(folder / "b.safetensors")
-    with pytest.raises(InputError, match="more than one hand is of 'anna'"):
+    with pytest.raises(InputError, match="more than one hand is named 'anna'"):
         ink(folder)
 
 

@@ -144,7 +144,7 @@ def test_gains_are_over_the_control_that_was_named_not_over_the_best(
     assert high - low > 0.3  # people differ much, the gain does not
     best = metrics["gains_per_character"]
     assert (best["arm"], best["over"]) == ("real+adain", "real+fonts")
-    rows = page.rows("Recognisers with 1 person")
+    rows = page.rows("Recognisers trained on 1 person")
     assert list(rows) == ["real+adain", "real", "real+adain+classical", "real+fonts"]  # best first
     assert rows["real+adain"]["gain"] == "+0.050"
     assert rows["real+adain"]["corrected 95 % interval"] == "+0.050 .. +0.050"
@@ -158,7 +158,7 @@ def test_one_test_writer_shows_nothing(study: Callable[..., Config]) -> None:
     )
     assert metrics["arms"]["real"]["interval"] is None
     assert metrics["arms"]["real+adain"]["gain_interval"] is None
-    row = page.rows("Recognisers with 1 person")["real+adain"]
+    row = page.rows("Recognisers trained on 1 person")["real+adain"]
     assert (row["accuracy"], row["95 % interval"]) == ("0.900", "-")
     assert "one writer gives no interval" in page.text
     assert "nan" not in page.text
@@ -173,7 +173,7 @@ def test_simulated_people_are_called_a_stand_in_and_a_manifests_are_not(
     assert metrics["is_real"] is is_real
     assert (STAND_IN in page.text) is not is_real
     stand_ins = "" if is_real else "stand-ins for "
-    assert f"2 {stand_ins}people to train on, of 2 others to test on" in page.text
+    assert f"2 {stand_ins}people for training and by 2 others for testing" in page.text
 
 
 def test_losers_are_listed_too(study: Callable[..., Config]) -> None:
@@ -200,14 +200,14 @@ def test_every_part_of_the_study_is_in_the_report(study: Callable[..., Config]) 
     assert {name: found[name] for name in expected} == expected
     assert (found["best_arm"], found["gain"]) == ("real+adain+classical", pytest.approx(0.1))
     assert metrics["sources"]["training writers"] == {**MEASURED, "seeds": 1}
-    rows = page.rows("Images beside handwriting, 1 person")
+    rows = page.rows("Image sources compared with handwriting, 1 person")
     assert {name: row["adain"] for name, row in rows.items() if row["best"]} == {
         title: "-" if MEASURED[name] is None else f"{MEASURED[name]:.3g}"
         for name, title in TITLES.items()
     }
     assert rows["corrected 95 % interval"]["adain"] == "+0.100 .. +0.100"
     assert "reads 0.750 of the training writers" in page.text
-    legend = page.rows("What the measures say")
+    legend = page.rows("What the measures mean")
     assert list(legend) == list(TITLES.values())
 
 
@@ -217,8 +217,8 @@ def test_a_measure_that_nothing_was_measured_by_has_no_row(
     monkeypatch.delitem(MEASURED, OUTSIDE)
     page, _ = study_page(study(*arms(real_adain=0.05)))
     titles = {title for name, title in TITLES.items() if name != OUTSIDE}
-    assert page.rows("What the measures say").keys() == titles
-    rows = page.rows("Images beside handwriting, 1 person")
+    assert page.rows("What the measures mean").keys() == titles
+    rows = page.rows("Image sources compared with handwriting, 1 person")
     assert {name for name, row in rows.items() if row["best"]} == titles
 
 
@@ -413,7 +413,7 @@ def test_the_answer_has_its_gap_and_its_seeds(grid: Config) -> None:
         "50% of the gap to the ceiling, 0.090 (0.090 .. 0.090, 2 seeds): a gain."
     )
     assert answer in page.text.split("5 people: ")[0]
-    assert "over the 5 people who were tested, so that with 5 comparisons no p" in page.text
+    assert "over the 5 test writers, so that with 5 comparisons no p" in page.text
     (found,) = [f for f in metrics["arms"] if (f["arm"], f["people"]) == (NAMED, 1)]
     assert found["gap"]["closed"] == pytest.approx(0.5)
     assert found["gain"]["corrected_p"] == pytest.approx(5 * 2 / 2**5)
@@ -430,7 +430,7 @@ def test_the_table_is_text_and_on_the_page(
     assert capsys.readouterr().out == text
     first, heading, *lines = text.splitlines()
     assert first == "1 person, gap to the ceiling 0.090 (0.090 .. 0.090, 2 seeds)"
-    rows = page.rows("Recognisers with 1 person")
+    rows = page.rows("Recognisers trained on 1 person")
     assert list(rows) == [NAMED, f"{NAMED}@top", CONTROL, OTHER, "real"]
     for line, row in zip([heading, *lines], [dict.fromkeys(rows[NAMED]), *rows.values()],
                          strict=False):  # fmt: skip
@@ -449,7 +449,7 @@ def test_a_grid_that_is_still_going_on_has_a_report(grid: Config) -> None:
     write_cell(grid, 1, 1, {NAMED: better(-0.1)})
     (run_folder(grid) / "seed_0/people_1/judge/metrics.json").unlink()
     page, metrics = evidence_page(grid)
-    assert page.rows("Recognisers with 1 person")[NAMED]["seeds"] == "2, gain 1"
+    assert page.rows("Recognisers trained on 1 person")[NAMED]["seeds"] == "2, gain 1"
     assert "nan" not in page.text
 
 

@@ -151,7 +151,7 @@ def test_unknown_tokens_are_counted_and_told(caplog: pytest.LogCaptureFixture) -
 
 def test_too_long_text_is_refused() -> None:
     vocabulary = Vocabulary.from_structure({"明": (("⿰", "日", "月"),)})
-    with pytest.raises(InputError, match="holds 2"):
+    with pytest.raises(InputError, match="allows 2"):
         vocabulary.encode([("⿰", "日", "月")], context_length=4)
     assert vocabulary.encode([("⿰", "日", "月")], context_length=5)[0, -1] == EOS
 
@@ -268,7 +268,7 @@ def test_components_that_run_together_are_told(
     path = tmp_path / "own.json"
     path.write_text(json.dumps({"河": ["氵可", "⿰ 氵 可口", "⿰ 三点 [sun]", "⿰氵&CDP-8BC4;"]}))
     assert read_structure(path, "河", MAX_TOKENS)["河"][0] == ("氵可",)
-    assert "one component each: 氵可 可口 三点 (3)" in caplog.text
+    assert "no spaces between characters: 氵可 可口 三点 (3)" in caplog.text
     caplog.clear()
     path.write_text(json.dumps({"河": ["氵 可", "⿰氵可", "[sun] &CDP-8BC4;"]}))
     read_structure(path, "河", MAX_TOKENS)

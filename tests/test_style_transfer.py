@@ -66,8 +66,8 @@ def objective() -> GeneratorObjective:
     torch.manual_seed(1)
     image = {"name": "small_resnet", "width": 8, "size_px": 16}
     clip = Clip(image, TEXT, 16, learn_temperature=True).eval().requires_grad_(False)
-    by_class = F.normalize(torch.randn(CLASSES, 16), dim=1)
-    return GeneratorObjective(PerceptualLoss(SmallResNet(8)), clip, by_class, WEIGHTS)
+    class_embeddings = F.normalize(torch.randn(CLASSES, 16), dim=1)
+    return GeneratorObjective(PerceptualLoss(SmallResNet(8)), clip, class_embeddings, WEIGHTS)
 
 
 @pytest.fixture
@@ -122,9 +122,9 @@ def test_the_text_loss_is_the_cross_entropy_over_all_classes(
     objective: GeneratorObjective, rng: Rng
 ) -> None:
     batch, labels = images(rng), torch.tensor([0, 3, 5, 1])
-    similarity = objective.clip.encode_image(batch) @ objective.by_class.T / 0.07
+    similarity = objective.clip.encode_image(batch) @ objective.class_embeddings.T / 0.07
     expected = -similarity.log_softmax(dim=1)[torch.arange(4), labels].mean()
-    found = text_loss(objective.clip, batch, objective.by_class, labels)
+    found = text_loss(objective.clip, batch, objective.class_embeddings, labels)
     torch.testing.assert_close(found, expected)
 
 
@@ -238,7 +238,7 @@ def test_gradient_and_adaptive_weight_equal_naive_backward_passes(
         WEIGHTS["reconstruction"] * (output - target).abs().mean()
         + WEIGHTS["perceptual"] * objective.perceptual(output, target)
         + WEIGHTS["style"] * style_loss(generator.style(output), style)
-        + WEIGHTS["clip"] * text_loss(objective.clip, output, objective.by_class, labels)
+        + WEIGHTS["clip"] * text_loss(objective.clip, output, objective.class_embeddings, labels)
     )
     adversarial = -discriminator(output).mean()
     norms = [
@@ -441,11 +441,13 @@ def test_a_step_starts_from_the_weights_of_the_one_before(
 
 def test_what_a_step_cannot_start_from_is_named(trained: Path, smoke: ComposeSmoke) -> None:
     config = smoke("model_mode=adain", "step_type=step1", "gen_weight=x", *encoders(trained))
-    with pytest.raises(InputError, match="step1 starts from nothing, or from both gen_weight and"):
+    with pytest.raises(
+        InputError, match="step1 starts from random weights, or from both gen_weight and"
+    ):
         train.main(config)
     nobody = smoke("model_mode=adain", "data.people=0", "data.num_simulated_writers=0",
                    "step_type=step1", *encoders(trained))  # fmt: skip
-    with pytest.raises(InputError, match="learns from handwriting, and there is none"):
+    with pytest.raises(InputError, match="learns from handwriting, but there is none"):
         train.main(nobody)
 
 

@@ -1,1 +1,1 @@
-"""Conditional diffusion: characters in a hand, from noise in few steps."""
+"""Conditional diffusion: characters in a given hand, from noise in a few steps."""

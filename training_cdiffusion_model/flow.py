@@ -1,9 +1,9 @@
-"""Flow matching: straight paths from noise to images, and the way along them.
+"""Flow matching: straight paths from noise to images, and their integration.
 
 Y. Lipman et al., Flow Matching for Generative Modeling, 2023; X. Liu et al., Flow Straight and
-Fast, 2023. With x_0 noise and x_1 an image, x_t = (1 - t) x_0 + t x_1 moves at x_1 - x_0. Times are
-logit-normal (P. Esser et al., Scaling Rectified Flow Transformers, 2024, eq. 19), most of them in
-the noisier half of the path (T. Li, K. He, Back to Basics, 2025): there the image is decided.
+Fast, 2023. With x_0 noise and x_1 an image, x_t = (1 - t) x_0 + t x_1 has velocity x_1 - x_0. Times
+are logit-normal (P. Esser et al., Scaling Rectified Flow Transformers, 2024, eq. 19) and mostly in
+the noisier half of the path (T. Li, K. He, Back to Basics, 2025), where the image is decided.
 """
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from handwriting.rng import Rng
 from training_cdiffusion_model.model import Denoiser
 
-MEAN_LOGIT = -0.8  # of the times of a training (Li, He 2025)
+MEAN_LOGIT = -0.8  # of the times drawn in training (Li, He 2025)
 
 
 def flow_matching_loss(
@@ -38,12 +38,13 @@ def euler(
         x_0: (B, 1, H, W) standard normal noise.
         condition: (B, D).
         drawing: (B, 1, H, W), for a network that sees one.
-        num_evaluations: steps; each evaluates the network once, on twice the batch when guided.
-        guidance: 1 follows the condition as learnt, more exaggerates it (J. Ho, T. Salimans,
-            Classifier-Free Diffusion Guidance, 2022, eq. 6 with w = guidance - 1).
+        num_evaluations: number of steps; each evaluates the network once, on twice the batch if
+            guided.
+        guidance: 1 follows the condition as learnt, larger values exaggerate it (J. Ho, T.
+            Salimans, Classifier-Free Diffusion Guidance, 2022, eq. 6 with w = guidance - 1).
 
     Returns:
-        (B, 1, H, W), about in [-1, 1].
+        (B, 1, H, W), approximately in [-1, 1].
     """
     null = network.null_condition.expand_as(condition)
     conditions = torch.cat([condition, null]) if guidance != 1 else condition

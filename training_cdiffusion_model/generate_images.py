@@ -5,9 +5,9 @@
         generation.styles=[simulated] cdiffusion.num_evaluations=4 cdiffusion.guidance=2
 
 Every image has a hand (``generation.styles``, or one of the files that ``generation.hands`` names),
-a few images by it for its style, and noise, all chosen by the seed, the character and the image's
-number alone. Writes canonical images, ``manifest.json`` with ``writers.json``, and a sheet to
-``runs/<name>/generated/cdiffusion/``.
+a few images in that hand as its style, and noise; the seed, the character and the image's number
+alone determine all three. Writes canonical images, ``manifest.json`` with ``writers.json``, and a
+sheet to ``runs/<name>/generated/cdiffusion/``.
 """
 
 from handwriting.script import run_script
@@ -33,7 +33,7 @@ from handwriting.runs.weights import build, load_weights
 from training_cdiffusion_model.flow import euler
 from training_cdiffusion_model.model import Denoiser
 
-MAX_STYLE_IMAGES = 1000  # of a hand for one image, whatever a weight file says
+MAX_STYLE_IMAGES = 1000  # per generated image, whatever a weight file says
 
 
 def main(config: Config) -> Path:

@@ -2,10 +2,10 @@
 
 O. Ronneberger et al., U-Net, 2015; J. Ho et al., Denoising Diffusion Probabilistic Models, 2020.
 Two by two pixels are folded into channels first (as E. Hoogeboom et al., Simple Diffusion, 2023,
-keep the full resolution out of the network), so that all the work is done at half size or less. It
-tells the image, from which the velocity follows: noise, of which a small network cannot let all
-through, need not pass it (T. Li, K. He, Back to Basics: Let Denoising Generative Models Denoise,
-2025).
+keep the full resolution out of the network), so that all computation is at half size or less. The
+network predicts the image, from which the velocity follows: the noise, which a small network lacks
+the capacity to carry, need not pass through it (T. Li, K. He, Back to Basics: Let Denoising
+Generative Models Denoise, 2025).
 """
 
 import math
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from handwriting.networks.blocks import GROUPS, FrozenEmbedding, Middle, ModulatedBlock
 
 STEM_PX = 2  # pixels per side folded into channels
-MIN_LEFT = 0.05  # of the way to the image, where the velocity is told from it (Li, He 2025)
-NUM_FREQUENCIES = 32  # of the time's sines and cosines
+MIN_LEFT = 0.05  # lower bound of 1 - t, by which the velocity is divided (Li, He 2025)
+NUM_FREQUENCIES = 32  # of the sines and cosines that encode a time
 
 
 def time_features(t: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def time_features(t: Tensor) -> Tensor:
 
 
 class StyleEncoder(nn.Module):
-    """Images of a hand, whatever they show, to one embedding: the mean over images and places."""
+    """Images in a hand, of any characters, to one embedding: the mean over images and positions."""
 
     def __init__(self, dim: int, out_dim: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class StyleEncoder(nn.Module):
 
 
 class Down(nn.Module):
-    """A level on the way down: half the resolution unless it is the first, then blocks."""
+    """A level of the downward path: halves the resolution unless it is the first, then blocks."""
 
     def __init__(
         self, finer: int, width: int, num_blocks: int, condition_dim: int, shrink: bool
@@ -62,7 +62,7 @@ class Down(nn.Module):
         )
 
     def forward(self, x: Tensor, condition: Tensor, skips: list[Tensor]) -> Tensor:
-        """Features of the level; what each block makes is left in ``skips`` for the way up."""
+        """Features of the level; each block's output is appended to ``skips``, for the way up."""
         x = self.shrink(x)
         for block in self.blocks:
             x = block(x, condition)
@@ -71,7 +71,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """The level on the way up: blocks that see what the way down left, then twice the size."""
+    """A level of the upward path: blocks that see the skip connections, then twice the size."""
 
     def __init__(
         self, finer: int, width: int, num_blocks: int, condition_dim: int, grow: bool
@@ -93,17 +93,17 @@ class Up(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """What becomes of an image between noise and ink, and so its velocity.
+    """Predicts the image that a noisy one becomes, and returns the velocity towards it.
 
     Args:
         condition: ``character``, a learned embedding, or ``text``, the frozen CLIP embedding of the
-            character's components, with which characters that were never seen can be asked for.
+            character's components, which also covers characters never seen in training.
         num_classes: K.
         text_dim: size of the text embeddings.
         dim: channels of the first level.
         dim_mults: channels per level, as multiples of ``dim``; each level halves the resolution.
         num_blocks: per level.
-        sees_drawing: a line drawing of the character in the hand stands beside the image.
+        sees_drawing: whether a line drawing of the character in the hand is a second input image.
     """
 
     def __init__(
@@ -152,8 +152,8 @@ class Denoiser(nn.Module):
 
         Args:
             labels: (B,).
-            style: (B, D) embeddings of the hands, of ``style``.
-            dropped: (B,) bool, where the null condition takes its place.
+            style: (B, D) embeddings of the hands, from ``style``.
+            dropped: (B,) bool, where the null condition replaces it.
         """
         character = self.character(labels if self.text is None else self.text(labels))
         condition = character + style
@@ -164,7 +164,7 @@ class Denoiser(nn.Module):
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Tensor, drawing: Tensor | None = None
     ) -> Tensor:
-        """The velocity at images x_t (B, 1, H, W) and times t (B,) in [0, 1], like x_t.
+        """The velocity at images x_t (B, 1, H, W) and times t (B,) in [0, 1]: (B, 1, H, W).
 
         Args:
             condition: (B, D).

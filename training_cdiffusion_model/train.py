@@ -5,9 +5,9 @@
     python training_cdiffusion_model/train.py experiment=smoke
 
 A target is an image of a character by a training writer, a font or a simulated writer (``shares``);
-its condition is the character, and other images by the same hand. Writes
-``runs/<name>/cdiffusion/cdiffusion.safetensors`` and sample sheets: an image by the hand, the
-generated image, the target, from top to bottom.
+its condition is the character, and other images in the same hand. Writes
+``runs/<name>/cdiffusion/cdiffusion.safetensors`` and sample sheets: a style image, the generated
+image and the target, from top to bottom.
 """
 
 from handwriting.script import run_script
@@ -47,8 +47,8 @@ class Batch:
 
     Attributes:
         target: (B, 1, H, W).
-        drawing: line drawings of the targets (B, 1, H, W), None without.
-        styles: (B, S, H, W), any characters by the targets' writers.
+        drawing: line drawings of the targets (B, 1, H, W), or None.
+        styles: (B, S, H, W), images of any characters by the targets' writers.
         labels: (B,).
     """
 
@@ -62,7 +62,7 @@ class StyleFeed:
     """Batches of characters with images by the writer of each.
 
     Raises:
-        InputError: a source lacks a seen character, or no source has a share.
+        InputError: a source lacks a seen character, or every source's share is zero.
     """
 
     def __init__(
@@ -160,25 +160,25 @@ def check_size(config: Config) -> None:
     fold_px = STEM_PX * 2 ** (len(config.cdiffusion.dim_mults) - 1)
     if config.size_px % fold_px:
         raise InputError(
-            f"size_px={config.size_px} is not a multiple of {fold_px}, which the levels of "
-            "cdiffusion.dim_mults need"
+            f"size_px={config.size_px} is not a multiple of {fold_px}, as the "
+            f"{len(config.cdiffusion.dim_mults)} levels of cdiffusion.dim_mults require"
         )
 
 
 def build_network(
     config: Config, corpus: Corpus, clip: Weights | None, runtime: Runtime
 ) -> Denoiser:
-    """The untrained network, with the text embeddings of the classes if they are its condition."""
+    """The untrained network, with the classes' text embeddings if these are its condition."""
     settings = config.cdiffusion
-    by_class = torch.zeros(0, 0)
+    class_embeddings = torch.zeros(0, 0)
     if clip:
-        _, by_class = frozen_clip(clip, config.structure, corpus, runtime)
+        _, class_embeddings = frozen_clip(clip, config.structure, corpus, runtime)
     network = Denoiser(
-        settings.condition.value, len(corpus.characters), by_class.shape[1], settings.dim,
+        settings.condition.value, len(corpus.characters), class_embeddings.shape[1], settings.dim,
         settings.dim_mults, settings.num_blocks, settings.drawing,
     )  # fmt: skip
     if network.text is not None:
-        network.text.weight.copy_(by_class)
+        network.text.weight.copy_(class_embeddings)
     return network
 
 

@@ -1,4 +1,4 @@
-"""The arms of the experiment: what a recogniser sees, and what it is called by that."""
+"""The arms of the experiment: what a recogniser sees in training, and the name made of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ from handwriting.images.packed import PackedImages, concatenate, pack_manifest
 from handwriting.ranges import problems
 from handwriting.runs.folder import run_folder
 
-JUDGE = "judge"  # reads test writers in training: it judges generated images, and is no arm
-CONTROL_SOURCES = ("real", "fonts", "simulated")  # what no trained generator makes
-RESERVED = (*CONTROL_SOURCES, "classical", JUDGE)  # no names of generators
+JUDGE = "judge"  # not an arm: it is trained on test writers, to judge generated images
+CONTROL_SOURCES = ("real", "fonts", "simulated")  # those not made by a trained generator
+RESERVED = (*CONTROL_SOURCES, "classical", JUDGE)  # names that no generator may have
 
 
 @dataclass(frozen=True, order=True)
@@ -31,8 +31,8 @@ class Arm:
 
     Attributes:
         sources: of its images: real, fonts, simulated, then generators, in the name's order.
-        is_augmented: by classical augmentation.
-        recipe: of ``evidence.recipes``, by which it uses generated images; "" for none.
+        is_augmented: whether classical augmentation is applied.
+        recipe: the one of ``evidence.recipes`` by which it uses generated images; "" for none.
     """
 
     sources: tuple[str, ...]
@@ -41,7 +41,7 @@ class Arm:
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """The arm of a name. Any word may be a generator: :func:`arm_config` knows a study's."""
+        """The arm of a name. Any word may be a generator; :func:`arm_config` checks them."""
         sees, _, recipe = name.partition("@")
         words = sees.split("+")
         is_augmented = words[-1] == "classical"
@@ -65,7 +65,7 @@ def generated_manifests(use_gen: Any) -> list[Path]:
     """The manifests that ``use_gen`` names.
 
     Raises:
-        InputError: neither "" nor a path nor a list of paths.
+        InputError: it is neither "" nor a path nor a list of paths.
     """
     paths = use_gen if isinstance(use_gen, list) else [] if use_gen == "" else [use_gen]
     if not all(isinstance(path, str) for path in paths):
@@ -84,8 +84,8 @@ def arm_of(config: Config) -> Arm:
     for name in made:
         if name in RESERVED or {*name} & {*"+@"}:
             raise InputError(
-                f"use_gen: a recogniser is named after the folder of what it sees, and {name!r} "
-                "would be another arm: set classifier.name"
+                "use_gen: a recogniser is named after the folders of its generated images, but "
+                f"{name!r} would name another arm: set classifier.name"
             )
     sources += made
     return Arm(tuple(sources), config.aug)
@@ -94,17 +94,17 @@ def arm_of(config: Config) -> Arm:
 def arm_config(config: Config, arm: Arm) -> Config:
     """The configuration that trains an arm; :func:`arm_of` is the inverse.
 
-    A generator's name stands for the study's own images by it.
+    A generator's name stands for its images in this study.
 
     Raises:
-        InputError: a source that the study lacks, sources in another order or twice, nothing to
-            train on, or an unknown recipe.
+        InputError: the study lacks a source, sources are repeated or in another order, there is
+            nothing to train on, or the recipe is unknown.
     """
     known = (*CONTROL_SOURCES, *config.pipeline.generators)
     if not arm.sources or arm.sources != tuple(name for name in known if name in arm.sources):
         raise InputError(
             f"arm {str(arm)!r}: expected one or more of {', '.join(known)} (pipeline.generators), "
-            "in this order and each once, then classical or not, joined by +"
+            "in this order and each once, optionally followed by classical, joined by +"
         )
     real, fonts, simulated = (source in arm.sources for source in CONTROL_SOURCES)
     settings = replace(
@@ -119,7 +119,7 @@ def arm_config(config: Config, arm: Arm) -> Config:
     recipes = config.evidence.recipes
     if arm.recipe not in recipes:
         names = ", ".join(recipes) or "none"
-        raise InputError(f"arm {arm}: no such recipe in evidence.recipes (there are: {names})")
+        raise InputError(f"arm {arm}: no such recipe in evidence.recipes (which has: {names})")
     fields = dict(recipes[arm.recipe])
     ratio = fields.pop("gen_ratio", config.gen_ratio)
     where = f"evidence.recipes.{arm.recipe}"
@@ -134,7 +134,7 @@ def arm_config(config: Config, arm: Arm) -> Config:
 
 
 def planned_arms(evidence: Evidence, people: int) -> list[Arm]:
-    """The arms of the evidence with a number of people: the recipes only where they are tried."""
+    """The arms of the evidence with a number of people; recipes only if they are tried with it."""
     arms = [Arm.parse(name) for name in evidence.arms]
     if not evidence.named_arm or people not in evidence.recipe_people:
         return arms
@@ -150,7 +150,7 @@ def choose_control(named: str | None, arms: Sequence[Arm]) -> Arm:
         arms: of the study.
 
     Raises:
-        InputError: there is no control, or the named one is not among them.
+        InputError: there is no control, or the named one is not among the arms.
     """
     controls = [arm for arm in arms if arm.is_control]
     usual = Arm(("real", "fonts"), is_augmented=True)
@@ -159,18 +159,18 @@ def choose_control(named: str | None, arms: Sequence[Arm]) -> Arm:
     if chosen is None or chosen not in controls:
         raise InputError(
             f"pipeline.control={named}: expected an arm of the study without generated images "
-            f"(there are: {', '.join(map(str, controls)) or 'none'})"
+            f"(one of: {', '.join(map(str, controls)) or 'none'})"
         )
     return chosen
 
 
 def read_generated(config: Config, corpus: Corpus, paths: Sequence[Path]) -> list[Manifest]:
-    """Manifests of generated images, behind which is nobody who validates or tests.
+    """Manifests of generated images, none of which derives from a validation or test writer.
 
-    They show all classes, or where ``data.partial`` some.
+    They must show all classes, or with ``data.partial`` some.
 
     Raises:
-        InputError: a manifest that cannot be used, or a person who validates or tests behind it.
+        InputError: a manifest cannot be used, or derives from a validation or test writer.
     """
     wanted = None if config.data.partial else corpus.characters
     manifests = [read_manifest(path, wanted) for path in paths]
@@ -182,8 +182,8 @@ def read_generated(config: Config, corpus: Corpus, paths: Sequence[Path]) -> lis
 def judge_arm(config: Config) -> Config:
     """The configuration that trains the judge: on the writers that no generator sees.
 
-    A quarter of its batches is theirs, the rest fonts and simulated writers: people it never met
-    are read better so than with half (96 % for 94-95 % of katakana).
+    A quarter of each batch is theirs, the rest fonts and simulated writers: the judge then reads
+    people it has never seen better than with half (96 % of katakana instead of 94 to 95 %).
     """
     settings = replace(
         config.classifier, name=JUDGE, num_steps=config.evaluation.judge_steps,
@@ -194,9 +194,9 @@ def judge_arm(config: Config) -> Config:
 
 
 def judge_of(config: Config, corpus: Corpus) -> Config:
-    """The configuration of a recogniser; :func:`judge_arm`'s for one of that name.
+    """The configuration of a recogniser; that of :func:`judge_arm` for one named ``JUDGE``.
 
-    A judge does without people where nobody is held out.
+    If nobody is held out, the judge is trained without people.
     """
     if config.classifier.name != JUDGE:
         return config
@@ -204,7 +204,7 @@ def judge_of(config: Config, corpus: Corpus) -> Config:
     settings = config.classifier
     if any(corpus.splits[name] for name in settings.splits):
         return config
-    print(f"  nobody in {' or '.join(settings.splits)}: the judge learns from nobody's handwriting")
+    print(f"  no writers in {' or '.join(settings.splits)}: the judge is trained without them")
     return replace(config, classifier=replace(settings, use_real=False))
 
 
@@ -214,8 +214,8 @@ def training_sources(
     """What an arm trains on, real images first.
 
     Raises:
-        InputError: nothing at all, people or simulated writers where the study has none, or
-            generated images that are copies of a test writer's.
+        InputError: there is nothing to train on, people or simulated writers are asked for and the
+            study has none, or generated images are copies of a test writer's.
     """
     settings = config.classifier
     sources = []
@@ -223,29 +223,36 @@ def training_sources(
         sources.append(concatenate([corpus.splits[name] for name in settings.splits]))
         if not sources[0]:
             raise InputError(
-                f"classifier.splits={settings.splits}: nobody is in them. Set data.train_writers, "
-                "data.validation_writers or data.test_writers above 0, or classifier.use_real=false"
+                f"classifier.splits={settings.splits}: no writers are in these splits. Set "
+                "data.train_writers, data.validation_writers or data.test_writers above 0, or "
+                "classifier.use_real=false"
             )
     if settings.use_fonts:
         sources.append(corpus.fonts)
     if settings.use_simulated:
         if corpus.simulated is None:
-            raise InputError("classifier.use_simulated: data.num_simulated_writers is 0")
+            raise InputError(
+                "classifier.use_simulated=true, but there are no simulated writers: set "
+                "data.num_simulated_writers above 0"
+            )
         sources.append(corpus.simulated)
     for manifest in manifests:
         cache_dir = Path(config.cache_dir).absolute()
         generated = pack_manifest(manifest, config.size_px, cache_dir).of(corpus.characters)
         if not generated:
-            raise InputError(f"{manifest.path}: no image of any of this study's characters")
+            raise InputError(f"{manifest.path} has no image of any of this study's characters")
         check_new_images(config, corpus, "generated", generated, manifest)
         sources.append(generated)
     if not sources:
-        raise InputError("nothing to train on: use_real, use_fonts, use_simulated or use_gen")
+        raise InputError(
+            "nothing to train on: set classifier.use_real, classifier.use_fonts or "
+            "classifier.use_simulated to true, or use_gen to a manifest"
+        )
     return sources
 
 
 def batch_shares(batch_size: int, ratio: float, first_is_real: bool, num_sources: int) -> list[int]:
-    """How many images of a batch each source gives; they sum to ``batch_size``."""
+    """How many images of a batch each source contributes; they sum to ``batch_size``."""
     num_others = num_sources - first_is_real
     others = (round(batch_size * ratio) if first_is_real else batch_size) if num_others else 0
     shares = [others // num_others + (i < others % num_others) for i in range(num_others)]

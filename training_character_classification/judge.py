@@ -1,16 +1,16 @@
-"""Judge generated images by a recogniser that never saw one, and measure them beside real ones.
+"""Judge generated images by a recogniser that never saw one, and compare them with real ones.
 
     python training_character_classification/train.py classifier.name=judge
     python training_character_classification/judge.py
     python training_character_classification/judge.py use_gen=[PATH,PATH]
 
-The judge is trained first, for ``evaluation.judge_steps``: on the writers that no generator sees
-(validation and test), fonts and simulated writers; where nobody is held out, without people, and
-what compares with them is left out. Its accuracy on the training writers, people whom it never met,
-says how far to trust it; it may not be the recogniser that had images drawn again
-(``generation.redraw``). Every source of images is measured by ``measures/table.py``; the training
-writers' own images are the reference row. With the extra ``judge`` a second one, from outside,
-reads a sample of each: ``measures/outside_judge.py``.
+The judge is trained first, for ``evaluation.judge_steps``, on the writers that no generator sees
+(validation and test), fonts and simulated writers. If nobody is held out, it is trained without
+people, and measures that compare with them are left out. Its accuracy on the training writers, whom
+it has never seen, says how far to trust it; it may not be the recogniser that had images drawn
+again (``generation.redraw``). Every source of images is measured by ``measures/table.py``; the
+training writers' own images are the reference. With the extra ``judge``, a second judge, from
+outside this project, reads a sample of each: ``measures/outside_judge.py``.
 """
 
 from handwriting.script import run_script
@@ -58,16 +58,16 @@ def main(config: Config) -> Path:
     judge = runtime.freeze(build(Classifier, weights))
     yardstick = Yardstick(judge, corpus, runtime)
     if not yardstick.reference:
-        run.tell("nobody validates or is tested: measures beside such people are left out")
+        run.tell("no validation or test writers: measures that compare with them are left out")
 
     writers = "training writers (real)" if corpus.is_real else "training writers"
     names = {"writers": writers, "fonts": "font renders", "simulated": "simulated"}
     sources = {names[kind]: images for kind, images in corpus.sources.items()}
-    num_seen = len(sources)  # what generators learn from, the training writers first if any
+    num_seen = len(sources)  # what generators learn from, training writers (if any) first
     for manifest in manifests:
         packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
         folder = manifest.path.parent
-        # Another study's generator may have the same name, and a folder several manifests.
+        # Another study's generator may have the same name, and a folder may hold several manifests.
         possible = folder.name, str(folder), str(manifest.path)
         name = next(name for name in possible if name not in sources)
         sources[name] = packed.of(corpus.characters)

@@ -1,11 +1,11 @@
-"""Read characters: with the recogniser that ships, or with any that was trained here.
+"""Read characters, with the recogniser that ships or any other that this project trained.
 
     from training_character_classification.reading import read
 
     read(["a.png", "b.png"])               # [[("愛", .93), ("受", .02), ...], ...]
     read([scan[:64, 64:128]], characters="hiragana")
 
-What recognisers read of labelled images is judged here, too.
+What recognisers read in labelled images is also scored here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ NUM_GUESSES = 5
 
 
 def recogniser_weights(path: Path | str | None) -> Weights:
-    """The weights of a recogniser or its run folder; None: those that ship."""
+    """The weights of a recogniser, by file or run folder; None for those that ship."""
     return load_weights(path or shipped("classifier"), "classifier")
 
 
@@ -46,8 +46,8 @@ class Recogniser:
     """A trained recogniser that reads canonical images as characters of a list.
 
     Args:
-        path: of its weights or its run folder; None: those that ship.
-        characters: that may be read, a list by name or a text file; None: all that it knows.
+        path: of its weights or its run folder; None for those that ship.
+        characters: that may be read, a list by name or a text file; None for all that it knows.
         config: device, precision, threads.
 
     Attributes:
@@ -55,7 +55,7 @@ class Recogniser:
         size_px: side of the images.
 
     Raises:
-        InputError: no such weights, or characters that it does not know.
+        InputError: there are no such weights, or they do not know one of the characters.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Recogniser:
     def read(
         self, images: Sequence[Path | str | npt.NDArray[np.uint8]], number: int = NUM_GUESSES
     ) -> list[list[tuple[str, float]]]:
-        """The likeliest characters of each image: :func:`read`."""
+        """The likeliest characters of each image, see :func:`read`."""
         if len(images) == 0:
             return []
         drawn = np.stack([self._canonical(i, image) for i, image in enumerate(images)])
@@ -107,7 +107,7 @@ class Recogniser:
             raise InputError(f"image {number}: {error}") from error
 
     def scores(self, images: Iterable[Uint8]) -> Iterator[Tensor]:
-        """The logits of images, (B, K) for each part (B, H, W) of canonical ones."""
+        """The logits (B, K) of each part (B, H, W) of canonical images."""
         for part in images:
             yield output(self._network, part, self._runtime)[:, self._classes]
 
@@ -116,17 +116,17 @@ def read(
     images: Sequence[Path | str | npt.NDArray[np.uint8]], characters: str | None = None,
     weights: Path | str | None = None, number: int = NUM_GUESSES,
 ) -> list[list[tuple[str, float]]]:  # fmt: skip
-    """The likeliest characters of each image, with their shares, which sum to at most 1.
+    """The likeliest characters of each image with their probabilities, which sum to at most 1.
 
     Args:
         images: files, or grey images (H, W) uint8, dark ink on light paper or the reverse.
-        characters: that may be read, a list by name or a text file; None: all that it knows.
+        characters: that may be read, a list by name or a text file; None for all that it knows.
         weights: of another recogniser than the one that ships.
-        number: of characters for each image.
+        number: of characters to return for each image.
 
     Raises:
-        InputError: an image that cannot be read or is blank, weights or characters that are not
-            there.
+        InputError: an image cannot be read or is blank, there are no such weights, or they do not
+            know one of the characters.
     """
     path = Path(weights or shipped("classifier")).absolute()
     file = path / "classifier.safetensors" if path.is_dir() else path
@@ -136,20 +136,21 @@ def read(
 
 @lru_cache(maxsize=2)
 def _recogniser(path: Path, characters: str | None, _: str | bool) -> Recogniser:
-    """A recogniser for several calls, until its file changes."""
+    """A recogniser that is kept for further calls until its file changes."""
     return Recogniser(path, characters)
 
 
 def judged(scores: Iterable[Tensor], images: PackedImages) -> tuple[pd.DataFrame, Int64]:
-    """Whether N images are read right.
+    """Whether N images are read correctly.
 
     Args:
-        scores: (B, K) of the images, part by part: of thousands of classes they fill the memory.
+        scores: (B, K) of the images, in parts, since with thousands of classes they would fill the
+            memory.
 
     Returns:
-        by writer and character whether an image is read ``right``, whether it is if its script is
-        known (``in_script``), and whether it is among ``NUM_GUESSES`` guesses (``in_five``); and
-        the first guesses (N,).
+        A table, indexed by writer and character: whether an image is read ``right``, whether it is
+        if its script is known (``in_script``), and whether its character is among ``NUM_GUESSES``
+        guesses (``in_five``). And the first guesses (N,).
     """
     names = [script_of(character) for character in images.characters]
     scripts = torch.tensor([names.index(name) for name in names])
@@ -172,11 +173,12 @@ def judged(scores: Iterable[Tensor], images: PackedImages) -> tuple[pd.DataFrame
 
 
 def mistakes_of(guesses: Int64, images: PackedImages, most: int) -> list[tuple[Uint8, str]]:
-    """Images that were read wrongly, each with what was written and what was read.
+    """Images that were misread, each with what was written and what was read.
 
     Args:
-        guesses: (N,) the first ones.
-        most: images; of more they are spread evenly over all, so over people and characters.
+        guesses: (N,) the first guesses.
+        most: images to return; if there are more, they are chosen evenly over all, and so over
+            writers and characters.
     """
     wrong = evenly_chosen(np.flatnonzero(guesses != images.labels), most)
     names = images.characters

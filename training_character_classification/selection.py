@@ -1,7 +1,7 @@
-"""How often each class is drawn: kana more often than kanji, or what the control confuses.
+"""How often each class is drawn in training: kana more than kanji, or what the control confuses.
 
-Confused characters are found by a network that saw neither a generated image nor anybody who
-validates or tests.
+Confused characters are found by a network that saw neither a generated image nor a validation or
+test writer.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ def read_control(config: Config, corpus: Corpus) -> Weights:
     """The weights of ``evidence.control`` in this study, of the same seed.
 
     Raises:
-        InputError: nobody validates; missing weights, of other characters, or that saw held-out
-            people or, by the name of their arm, generated images.
+        InputError: there are no validation writers, or the weights are missing, are for other
+            characters, or saw held-out people or (by the name of their arm) generated images.
     """
     if not corpus.validation:
         raise InputError(
-            "recipe.by_confusion: what the control confuses is seen on validation writers; set "
+            "recipe.by_confusion: the control's confusions are measured on validation writers; set "
             "data.validation_writers above 0"
         )
     home = run_folder(config) / "classifier" / config.evidence.control / f"seed_{config.seed}"
@@ -46,17 +46,17 @@ def read_control(config: Config, corpus: Corpus) -> Weights:
     if not arm.is_control:
         raise InputError(
             f"recipe.by_confusion: {weights.path} is the arm {arm}, which may have seen generated "
-            f"images; name one of {', '.join(CONTROL_SOURCES)}, such as real+fonts+classical, in "
-            "evidence.control"
+            f"images; set evidence.control to an arm that sees only {', '.join(CONTROL_SOURCES)}, "
+            "such as real+fonts+classical"
         )
     return weights
 
 
 def confusion(weights: Weights, images: PackedImages, runtime: Runtime) -> Float64:
-    """Row c: the mean likelihoods that images of class c are given, (K, K); NaN without images."""
+    """Row c: the mean likelihoods of all classes for images of class c, (K, K); NaN without any."""
     network = runtime.freeze(build(Classifier, weights))
     found = np.full((len(images.characters),) * 2, np.nan)
-    # Class by class: of thousands of classes, all likelihoods of all images fill the memory.
+    # Class by class: the likelihoods of all images for thousands of classes would fill the memory.
     for label in np.unique(images.labels):
         logits = outputs(network, images.select(images.labels == label), runtime)
         found[label] = logits.double().softmax(dim=1).numpy().mean(axis=0)
@@ -66,8 +66,8 @@ def confusion(weights: Weights, images: PackedImages, runtime: Runtime) -> Float
 def class_weights(likelihoods: Float64) -> Float64:
     """How often each class is drawn, (K,), sum 1: half of it uniform, half by its confusion.
 
-    Confusion of c: what its images give to other classes and what the images of others give to it.
-    A class without images is taken to give as much as the others do on average.
+    The confusion of c is the likelihood that its images give to other classes, plus that which
+    images of other classes give to it. A class without images is assumed to give the average.
 
     Args:
         likelihoods: (K, K), see :func:`confusion`.
@@ -76,18 +76,18 @@ def class_weights(likelihoods: Float64) -> Float64:
     np.fill_diagonal(between, 0)
     given = between.sum(axis=1)
     given = np.where(np.isnan(given), np.nanmean(given), given)
-    # Where nothing is confused at all, every class is as confused as any other.
+    # If nothing is confused at all, every class counts as equally confused.
     confused = given + np.nansum(between, axis=0) + np.finfo(np.float64).tiny
     return 0.5 / len(confused) + 0.5 * confused / confused.sum()
 
 
 def kana_weights(characters: Sequence[str], weight: float) -> Float64:
-    """The weights (K,) of classes of which a kana is drawn ``weight`` times as often as another."""
+    """Weights (K,) that draw a kana ``weight`` times as often as any other character."""
     return np.where([script_of(c) in KANA for c in characters], weight, 1.0)
 
 
 class ClassBank(ImageBank):
-    """A bank that draws a class by its weight of (K,), then any image of the class.
+    """A bank that draws a class by the weights (K,), then any image of the class.
 
     Classes without images are never drawn.
     """

@@ -1,15 +1,15 @@
-"""Read the test writers with several recognisers, side by side, per character.
+"""Test several recognisers on the test writers, side by side and per character.
 
     python training_character_classification/test.py experiment=demo
     python training_character_classification/test.py \
         evaluation.recognisers=[runs/demo/classifier/real/seed_0,PATH] evaluation.manifest=PATH
 
-Without a list it takes every recogniser of the study but judges. Writes ``results.json``, the table
-that reports read, ``table.txt``, ``metrics.json``, ``per_character.png`` and ``mistakes.png``, ten
-images that each misreads, to ``runs/<name>/test/``. An accuracy is the mean over writers.
-Where the extra ``judge`` is installed, the judge from outside reads the same images beside them
-(``outside.json``). Arms meet the test writers here only; with ``evaluation.manifest`` other images
-take their place, such as generated ones, and ``runs/<name>/test_manifest/`` that of the folder.
+By default every recogniser of the study is tested, except judges. Writes ``results.json`` (the
+table that reports read), ``table.txt``, ``metrics.json``, ``per_character.png`` and
+``mistakes.png`` (ten images that each recogniser misreads) to ``runs/<name>/test/``. An accuracy is
+the mean over writers. If the extra ``judge`` is installed, the outside judge reads the same images
+(``outside.json``). Arms meet the test writers only here. With ``evaluation.manifest`` other images,
+such as generated ones, replace theirs, and results go to ``runs/<name>/test_manifest/``.
 """
 
 from handwriting.script import run_script
@@ -51,8 +51,8 @@ from training_character_classification.report.results import (
     write_results,
 )
 
-NUM_MISTAKES = 10  # images that are shown of each recogniser
-MAX_READ = 5000  # images that the judge from outside reads, in less than a minute
+NUM_MISTAKES = 10  # misread images shown for each recogniser
+MAX_READ = 5000  # images that the outside judge reads, in less than a minute
 
 
 @main_only
@@ -120,9 +120,9 @@ def main(config: Config) -> Path:
 
 
 def read_from_outside(images: PackedImages) -> list[dict[str, Any]]:
-    """What the judge from outside reads of them, in a list; an empty one where it is not installed.
+    """The outside judge's result, in a list that is empty if it is not installed.
 
-    Of many images it reads ``MAX_READ`` at random, and none of a character that it does not know.
+    It reads at most ``MAX_READ`` random images, and none of a character that it does not know.
     """
     if not outside_judge.installed():
         return []
@@ -139,7 +139,7 @@ def find_recognisers(config: Config) -> list[Weights]:
     """The recognisers of the list, or all of the study's.
 
     Raises:
-        InputError: none, or one of them cannot be read.
+        InputError: there are none, or one of them cannot be read.
     """
     paths = [Path(path) for path in dict.fromkeys(config.evaluation.recognisers)]
     home = run_folder(config) / "classifier"
@@ -152,11 +152,11 @@ def find_recognisers(config: Config) -> list[Weights]:
 
 
 def test_images(config: Config, corpus: Corpus) -> PackedImages:
-    """The test writers' images, or those of the manifest that takes their place.
+    """The test writers' images, or those of the manifest that replaces them.
 
     Raises:
-        InputError: nobody is tested, the manifest shows none of the study's characters, or copies
-            of images that the study trains on.
+        InputError: there are no test writers, or the manifest has none of the study's characters,
+            or copies of images that the study trains on.
     """
     if not config.evaluation.manifest:
         require_test_writers(corpus)
@@ -172,7 +172,7 @@ def test_images(config: Config, corpus: Corpus) -> PackedImages:
         print(f"  left out, unknown to the study: {others}", flush=True)
     packed = pack_manifest(manifest, config.size_px, Path(config.cache_dir).absolute())
     images = packed.of(corpus.characters)
-    if not manifest.path.with_name(FACTS).is_file():  # what is generated may resemble anybody's
+    if not manifest.path.with_name(FACTS).is_file():  # generated images may resemble any others
         check_new_images(config, corpus, "evaluation", images, manifest)
     return images
 

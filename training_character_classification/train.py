@@ -1,12 +1,12 @@
-"""Train a character recogniser: the baseline, a control, or with generated images.
+"""Train a character recogniser: the baseline, a control, or one that sees generated images.
 
     python training_character_classification/train.py                          # real images only
     python training_character_classification/train.py use_gen=PATH             # and generated ones
     python training_character_classification/train.py aug=false classifier.use_fonts=true
     python training_character_classification/train.py use_gen=PATH recipe.by_confusion=true
 
-Every arm takes the same number of steps on batches of the same size; ``gen_ratio`` of a batch comes
-from what is not real (generated images, font renders, simulated writers, in equal parts). With
+Every arm takes the same number of steps on batches of the same size; a share ``gen_ratio`` of each
+batch is not real (generated images, font renders, simulated writers, in equal parts). With
 ``recipe.by_confusion`` the generated images are mostly of what the control confuses. Writes
 ``runs/<name>/classifier/<arm>/seed_<seed>/classifier.safetensors``.
 """
@@ -66,7 +66,7 @@ def main(config: Config) -> Path:
     ]  # fmt: skip
     run.begin()
 
-    rng = runtime.seed(config.seed)  # after the control: equal first weights for all recipes
+    rng = runtime.seed(config.seed)  # after the control ran: the same initial weights either way
     network = Classifier(
         settings.network, settings.width, config.size_px, len(corpus.characters),
         settings.embedding_dim,

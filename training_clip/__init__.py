@@ -1,1 +1,1 @@
-"""Stage 1: image and text encoders, joined by contrastive training."""
+"""Stage 1: image and text encoders, aligned by contrastive training."""

@@ -1,4 +1,4 @@
-"""CLIP for characters: an image tower, a tower for component sequences, and their contrast.
+"""CLIP for characters: an image tower, a tower for component sequences, the contrastive loss.
 
 A. Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
 """
@@ -17,11 +17,11 @@ MAX_LOGIT_SCALE = math.log(100)  # Radford et al. 2021, section 2.5
 
 
 class TextEncoder(nn.Module):
-    """open_clip's text transformer over component tokens, read at the end token.
+    """open_clip's text transformer over component tokens, read out at the end token.
 
     Args:
-        vocab_size: tokens.
-        context_length: L, of every sequence with its start, end and padding.
+        vocab_size: number of tokens.
+        context_length: L, the length of every sequence, including start, end and padding.
         width, heads, layers: of the transformer.
     """
 
@@ -32,7 +32,7 @@ class TextEncoder(nn.Module):
         from open_clip.transformer import TextTransformer
 
         self.num_features = width
-        # Causal attention with the end token read out: padding behind it cannot change anything.
+        # Attention is causal and the end token is read out: padding after it has no effect.
         self.transformer = TextTransformer(
             context_length=context_length, vocab_size=vocab_size, width=width, heads=heads,
             layers=layers, output_dim=0, pool_type="eos", pad_id=PAD, eos_id=EOS,
@@ -58,7 +58,7 @@ class TextClassifier(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Linear, GELU, linear, residual, layer norm: features into the common space."""
+    """Features into the shared embedding space: linear, GELU, linear, residual, layer norm."""
 
     def __init__(self, num_features: int, embedding_dim: int) -> None:
         super().__init__()
@@ -72,13 +72,13 @@ class ProjectionHead(nn.Module):
 
 
 class Clip(nn.Module):
-    """Both towers, projected to one space.
+    """Both towers, projected into one embedding space.
 
     Args:
         image: arguments of :func:`handwriting.networks.build_encoder`.
         text: of :class:`TextEncoder`.
-        embedding_dim: D of the common space.
-        learn_temperature: else the temperature stays 1.
+        embedding_dim: D, of the shared embedding space.
+        learn_temperature: whether the temperature is learnt; otherwise it stays 1.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ def contrastive_loss(
 
 
 def same_character_targets(labels: Tensor) -> Tensor:
-    """All texts of an image's character are equally right: (B,) labels to (B, B) targets."""
+    """All texts of an image's character are equally correct: (B,) labels to (B, B) targets."""
     same = (labels[:, None] == labels[None, :]).float()
     return same / same.sum(dim=1, keepdim=True)
 
 
 def similarity_targets(image_embeddings: Tensor, text_embeddings: Tensor, scale: Tensor) -> Tensor:
-    """Soft targets: softmax of the mean of image-image and text-text similarity (the original's).
+    """Soft targets, the original's: softmax of the mean of image-image and text-text similarity.
 
     The rows sum to 1; no gradient flows through them.
     """

@@ -1,4 +1,4 @@
-"""How well images find their text, and texts their images, on writers that nobody trained on."""
+"""Retrieval on held-out writers: how well images find their text, and texts their images."""
 
 from collections.abc import Iterator
 
@@ -39,7 +39,7 @@ def class_embeddings(network: Clip, texts: ClassTexts, runtime: Runtime) -> Tens
 def frozen_clip(
     weights: Weights, structure: Structure, corpus: Corpus, runtime: Runtime
 ) -> tuple[Clip, Tensor]:
-    """A trained CLIP that learns nothing more, and its :func:`class_embeddings`.
+    """A trained CLIP, frozen, and its :func:`class_embeddings`.
 
     Raises:
         InputError: it was trained on other characters, or with another vocabulary.
@@ -51,31 +51,31 @@ def frozen_clip(
     if unknown := sorted({*own.tokens} - {*texts.vocabulary.tokens}):
         raise InputError(
             f"clip_weight {weights.path} does not know {len(unknown)} of the {len(own)} tokens of "
-            f"this study's structure ({' '.join(unknown[:10])}): give the structure.path and the "
+            f"this study's structure ({' '.join(unknown[:10])}): use the structure.path and the "
             "characters that it was trained with"
         )
     return network, class_embeddings(network, texts.to(runtime.device), runtime)
 
 
 def known_texts(
-    weights: Weights, structure: Structure, corpus: Corpus, and_new: bool = False
+    weights: Weights, structure: Structure, corpus: Corpus, add_new: bool = False
 ) -> ClassTexts:
-    """The texts of the study's classes as a trained text encoder, or CLIP, reads them.
+    """The texts of the study's classes, tokenised for a trained text encoder or CLIP.
 
     Args:
-        and_new: tokens that it does not know join its vocabulary, behind those that it knows.
+        add_new: whether tokens that it does not know are appended to its vocabulary.
 
     Raises:
-        InputError: it reads texts of another length.
+        InputError: it was trained on texts of another length.
     """
     length = weights.arguments["text"]["context_length"]
     if length != structure.context_length:
         raise InputError(
-            f"{weights.path} reads texts with context_length={length}, this run has "
-            f"{structure.context_length}: give the structure.context_length of its training"
+            f"{weights.path} was trained with structure.context_length={length}, this run has "
+            f"{structure.context_length}: set structure.context_length={length}"
         )
     tokens = tuple(weights.facts["vocabulary"])
-    if and_new:
+    if add_new:
         own = vocabulary_of(structure, corpus.characters, corpus.seen)
         tokens += tuple(token for token in own.tokens if token not in tokens)
     vocabulary = Vocabulary(tokens)
@@ -98,32 +98,32 @@ def retrieval(
 ) -> Iterator[tuple[str, float]]:
     """Retrieval over all classes on the validation writers, seen and unseen characters apart.
 
-    Nothing where nobody validates.
+    Yields nothing if there is no validation writer.
     """
-    by_class = class_embeddings(network, texts, runtime).cpu()
+    embeddings = class_embeddings(network, texts, runtime).cpu()
     seen_images = corpus.without_unseen(corpus.validation)
-    yield from _scores("", network, seen_images, by_class, runtime)
+    yield from _scores("", network, seen_images, embeddings, runtime)
     if corpus.unseen:
         unseen = [corpus.characters.index(c) for c in corpus.unseen]
         hidden = corpus.validation.of(corpus.unseen)
-        # Among the unseen only, and among all classes, where the seen ones are tempting.
-        yield from _scores("unseen_", network, hidden, by_class[unseen], runtime)
+        # Among the unseen only, and among all classes, where the seen ones compete with them.
+        yield from _scores("unseen_", network, hidden, embeddings[unseen], runtime)
         among_all = corpus.validation.select(np.isin(corpus.validation.labels, unseen))
-        yield from _scores("unseen_among_all_", network, among_all, by_class, runtime)
+        yield from _scores("unseen_among_all_", network, among_all, embeddings, runtime)
 
 
 def _scores(
-    prefix: str, network: Clip, packed: PackedImages, by_class: Tensor, runtime: Runtime
+    prefix: str, network: Clip, packed: PackedImages, text_embeddings: Tensor, runtime: Runtime
 ) -> Iterator[tuple[str, float]]:
     if not packed:
         return
     labels = torch.from_numpy(packed.labels)
-    nearest = torch.full((len(by_class),), -torch.inf)  # of all images to each class's text
-    best = torch.zeros(len(by_class), dtype=torch.long)
+    nearest = torch.full((len(text_embeddings),), -torch.inf)  # best similarity to each text
+    best = torch.zeros(len(text_embeddings), dtype=torch.long)  # and the label of its image
     found = []
-    # Part by part: the similarities of many images to thousands of classes fill the memory.
+    # In batches: the similarities of many images to thousands of classes would fill the memory.
     for batch, embedded in batch_outputs(ImageTower(network), packed, runtime):
-        similarity = embedded @ by_class.T  # (B, K)
+        similarity = embedded @ text_embeddings.T  # (B, K)
         ranks = similarity.argsort(dim=1, descending=True)
         found.append(ranks[:, :5] == labels[batch, None])
         nearer, image = similarity.max(dim=0)

@@ -1,13 +1,13 @@
-"""Join the image and the text encoder by contrast (Radford et al. 2021).
+"""Align the image and the text encoder by contrastive training (Radford et al. 2021).
 
     python training_clip/train_clip.py experiment=paper runtime=gpu                  # GPU
     python training_clip/train_clip.py experiment=demo                               # laptop, 20 s
     python training_clip/train_clip.py image_weight=PATH text_weight=PATH
 
-Starts from ``image_weight`` and ``text_weight`` (by default those of the study), or with
-``weights=base`` from the CLIP that ships. Several images of one character in a batch are all
-positives. Writes ``runs/<name>/clip/clip.safetensors`` and reports
-retrieval on held-out writers and, with ``data.unseen_characters``, on held-out characters.
+Starts from ``image_weight`` and ``text_weight`` (by default the study's), or with ``weights=base``
+from the CLIP that ships. If a batch holds several images of one character, all are positives.
+Writes ``runs/<name>/clip/clip.safetensors`` and reports retrieval on held-out writers and, with
+``data.unseen_characters``, on held-out characters.
 """
 
 from handwriting.script import run_script
@@ -84,7 +84,7 @@ def main(config: Config) -> Path:
 
     metrics = dict(retrieval(network, corpus, texts, runtime))
     found = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-    run.tell(found or "nobody validates: no retrieval")
+    run.tell(found or "no validation writers: retrieval is not measured")
     facts = {"characters": corpus.characters, "vocabulary": list(texts.vocabulary.tokens),
              "writers_seen": seen}  # fmt: skip
     path = save_weights(
@@ -94,7 +94,7 @@ def main(config: Config) -> Path:
 
 
 def starts_from_base(config: Config) -> bool:
-    """Whether it starts from the CLIP that ships, and needs no encoders."""
+    """Whether training starts from the CLIP that ships, so that no encoders are needed."""
     return bool(config.weights) and not (config.image_weight or config.text_weight)
 
 
@@ -118,14 +118,14 @@ def start_weights(config: Config) -> list[Weights]:
 
 
 def build_clip(config: Config, start: Sequence[Weights], corpus: Corpus) -> tuple[Clip, ClassTexts]:
-    """The network with the weights to start from, and the texts of the classes as it reads them.
+    """The network with the weights to start from, and the classes' texts, tokenised for it.
 
     Raises:
-        InputError: encoders of other characters, or of texts of another length.
+        InputError: the encoders were trained on other characters, or on texts of another length.
     """
     if len(start) == 1:
         (base,) = start
-        texts = known_texts(base, config.structure, corpus, and_new=True)
+        texts = known_texts(base, config.structure, corpus, add_new=True)
         own: dict[str, Any] = {
             "image": {**base.arguments["image"], "size_px": config.size_px},
             "text": {**base.arguments["text"], "vocab_size": len(texts.vocabulary)},

@@ -4,8 +4,8 @@
     python training_clip/train_image_encoder.py experiment=demo                  # laptop, 30 s
 
 Half of each batch is handwriting of the training writers, half is font renders. Writes
-``runs/<name>/image_encoder/image_encoder.safetensors``; ``aug=false`` leaves classical
-augmentation out. ``weights=base`` starts from the encoder that ships, whatever its characters.
+``runs/<name>/image_encoder/image_encoder.safetensors``; ``aug=false`` turns classical augmentation
+off. ``weights=base`` starts from the encoder that ships, whatever the study's characters.
 """
 
 from handwriting.script import run_script

@@ -3,8 +3,8 @@
     python training_clip/train_text_encoder.py experiment=paper runtime=gpu     # GPU
     python training_clip/train_text_encoder.py experiment=demo                  # laptop, seconds
 
-Every character has several sequences (its components at several depths); a batch holds random ones
-of random characters. Writes ``runs/<name>/text_encoder/text_encoder.safetensors``.
+Every character has several sequences (its components at several depths); a batch is one random
+sequence each of random characters. Writes ``runs/<name>/text_encoder/text_encoder.safetensors``.
 """
 
 from handwriting.script import run_script

@@ -1,1 +1,1 @@
-"""Adversarial networks: characters from noise, one generator against one discriminator."""
+"""DCGAN: characters from noise, by a generator trained against a discriminator."""

@@ -1,7 +1,7 @@
 """Differentiable augmentation of what the discriminator sees, real and generated alike.
 
-S. Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training, 2020: with few real
-images a discriminator learns them by heart, and every stroke's exact place with them.
+S. Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training, 2020: given few real
+images, a discriminator memorises them, down to the exact position of every stroke.
 """
 
 import torch
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from handwriting.rng import Rng
 
-MAX_SHIFT = 0.125  # of the side, as in the paper
+MAX_SHIFT = 0.125  # share of the side, as in the paper
 
 
 def shift(images: Tensor, rng: Rng) -> Tensor:
-    """Move each image by up to ``MAX_SHIFT`` along both axes; paper follows.
+    """Move each image by up to ``MAX_SHIFT`` along both axes and fill the border with paper.
 
-    Images are (B, 1, S, S) in [-1, 1], paper -1; gradients flow back to them.
+    Images are (B, 1, S, S) in [-1, 1], paper is -1; gradients flow back to them.
     """
     size, side = len(images), images.shape[-1]
     most = round(side * MAX_SHIFT)

@@ -3,9 +3,9 @@
     python training_dcgan/generate_images.py
     python training_dcgan/generate_images.py gen_weight=PATH generation.characters=アイウ
 
-Every image has noise of its own, decided by the seed, the character and the image's number alone,
-and nobody's hand. Writes canonical images, ``manifest.json`` with ``writers.json``, and a sheet to
-``runs/<name>/generated/dcgan/``.
+Every image has its own noise, determined by the seed, the character and the image's number alone,
+and imitates no particular writer. Writes canonical images, ``manifest.json`` with ``writers.json``,
+and a sheet to ``runs/<name>/generated/dcgan/``.
 """
 
 from handwriting.script import run_script

@@ -1,4 +1,4 @@
-"""The DCGAN as one model: its networks, their optimizers, and one step of training both.
+"""The DCGAN as one model: its two networks, their optimizers, and a training step for both.
 
 The interface is that of a Keras model: ``build``, ``summary``, ``train_on_batch``, ``generate``.
 """
@@ -28,14 +28,14 @@ class DCGAN:
 
     Attributes:
         size_px: S, the side of the images, a multiple of 4.
-        z_dim: Z, how many normal values an image is made from.
-        num_classes: K, for images of classes that are asked for by label; None for any.
+        z_dim: Z, the dimension of the noise.
+        num_classes: K, if images are conditioned on class labels, else None.
         dim, discriminator_dim: channels at half the side.
         learning_rate, discriminator_learning_rate, betas: of Adam.
-        ema_decay: of the averaged generator, which is the one that :meth:`generate` draws with.
+        ema_decay: of the averaged generator, which :meth:`generate` uses.
 
     Raises:
-        InputError: a side that cannot be halved twice.
+        InputError: ``size_px`` is less than 8 or cannot be halved twice.
     """
 
     size_px: int = 28
@@ -50,10 +50,10 @@ class DCGAN:
 
     def __post_init__(self) -> None:
         if self.size_px % 4 or self.size_px < 8:
-            raise InputError(f"size_px={self.size_px}: a DCGAN needs a multiple of 4 from 8 up")
+            raise InputError(f"size_px={self.size_px}: a DCGAN needs a multiple of 4, at least 8")
 
     def build(self, runtime: Runtime | None = None) -> "DCGAN":
-        """Make the networks and their optimizers, on the CPU in float32 if not told otherwise."""
+        """Create the networks and their optimizers, by default on the CPU in float32."""
         self._runtime = runtime or Runtime(RuntimeConfig("cpu", "no", 0, 60.0, False))
         self.generator = Generator(self.size_px, self.z_dim, self.num_classes, self.dim)
         self.discriminator = Discriminator(self.size_px, self.num_classes, self.discriminator_dim)
@@ -69,7 +69,7 @@ class DCGAN:
         return self
 
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint must hold to go on as if nothing had happened."""
+        """What a checkpoint must hold for training to resume exactly."""
         return {
             "generator": self.generator, "discriminator": self.discriminator,
             "averaged": self.averaged, "generator_optimizer": self.generator_optimizer,
@@ -77,7 +77,7 @@ class DCGAN:
         }  # fmt: skip
 
     def summary(self) -> str:
-        """Layers of both networks, their output shapes and how many weights they have."""
+        """Layers of both networks with their output shapes and numbers of weights."""
         device = self._runtime.device
         labels = torch.zeros(GROUP, dtype=torch.long, device=device) if self.num_classes else None
         z = torch.zeros(GROUP, self.z_dim, device=device)
@@ -86,7 +86,7 @@ class DCGAN:
         return "\n\n".join(_summary(network, given, labels) for network, given in parts)
 
     def generate_noise(self, n: int, rng: Rng | None = None) -> Tensor:
-        """Standard normal noise (n, Z), from a generator of the model's own if none is given."""
+        """Standard normal noise (n, Z), drawn from ``rng``, by default the model's own."""
         return (rng or self._rng).randn(n, self.z_dim)
 
     @torch.no_grad()
@@ -94,8 +94,8 @@ class DCGAN:
         """Images (n, 1, S, S) in [-1, 1] by the averaged generator.
 
         Args:
-            n_or_noise: how many, or their noise (n, Z).
-            labels: (n,) classes, for a conditional model and for no other.
+            n_or_noise: the number of images, or their noise (n, Z).
+            labels: (n,) classes; required by a conditional model, refused by any other.
         """
         noise = n_or_noise if isinstance(n_or_noise, Tensor) else self.generate_noise(n_or_noise)
         self._check_labels(labels, len(noise))
@@ -110,20 +110,21 @@ class DCGAN:
 
         Args:
             x: (B, 1, S, S) real images in [-1, 1], B a multiple of ``GROUP``.
-            labels: (B,) their classes, for a conditional model and for no other; the generated
-                images are of these classes too.
-            freeze_discriminator: whether the generator's step leaves the discriminator alone. False
-                is for comparison only: as in a joint Keras model left trainable, it then learns
-                from the generator's loss to call generated images real, against its own step.
+            labels: (B,) their classes; required by a conditional model, refused by any other. The
+                generated images are of these classes too.
+            freeze_discriminator: whether the generator's step leaves the discriminator unchanged.
+                False is for comparison only: as in a joint Keras model whose discriminator is left
+                trainable, it then also minimises the generator's loss, against its own objective.
             rng: draws noise and augmentation, on the model's device; by default the model's own.
 
         Returns:
             Scalars. ``real_accuracy`` and ``fake_accuracy`` are the shares of real and of generated
-            images that the discriminator tells right, ``fooled`` the share of generated images it
-            takes for real after its step; gradients are norms.
+            images that the discriminator classifies correctly, ``fooled`` the share of generated
+            images that it takes for real after its step; gradients are norms.
 
         Raises:
-            InputError: images of another shape, or labels that do not fit the model.
+            InputError: images of another shape, a batch size that is not a multiple of ``GROUP``,
+                or labels that do not fit the model.
         """
         rng = rng or self._rng
         side = self.size_px
@@ -143,7 +144,7 @@ class DCGAN:
         discriminator_loss.backward()
         discriminator_gradient = self._runtime.step(self.discriminator_optimizer)
 
-        # (2) The generator. In evaluation mode the spectral norms stay what they are.
+        # (2) The generator. Evaluation mode keeps the spectral norms unchanged.
         self.discriminator.eval().requires_grad_(not freeze_discriminator)
         self.discriminator_optimizer.zero_grad()
         with self._runtime.autocast():
@@ -167,21 +168,25 @@ class DCGAN:
 
     def _check_labels(self, labels: Tensor | None, size: int) -> None:
         if self.num_classes is None and labels is not None:
-            raise InputError("labels for an unconditional DCGAN: give it num_classes, or no labels")
+            raise InputError(
+                "an unconditional DCGAN takes no labels: pass none, or build it with num_classes"
+            )
         if self.num_classes is not None and (labels is None or labels.shape != (size,)):
             found = "none" if labels is None else tuple(labels.shape)
-            raise InputError(f"a class-conditional DCGAN needs labels ({size},), found {found}")
+            raise InputError(
+                f"a class-conditional DCGAN needs labels of shape ({size},), found {found}"
+            )
 
 
 def _summary(network: nn.Module, given: Tensor, labels: Tensor | None) -> str:
-    """A line per layer with weights or a shape of its own, in the order in which they are used."""
+    """A line per layer, in the order in which the layers are used."""
     rows: list[tuple[str, str, int]] = []
 
     def note(layer: nn.Module, _: object, output: Tensor) -> None:
         count = sum(weights.numel() for weights in layer.parameters())
         rows.append((type(layer).__name__, str(tuple(output.shape[1:])), count))
 
-    # A copy: neither hooks nor the mode of evaluation stay on the network itself.
+    # A copy, so that neither the hooks nor evaluation mode remain on the network itself.
     copy = deepcopy(network).eval()
     for name, layer in copy.named_modules():
         if name and "parametrizations" not in name and not isinstance(layer, nn.Sequential):

@@ -1,11 +1,11 @@
 """The DCGAN's generator and discriminator, all convolutions.
 
 A. Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative
-Adversarial Networks, 2016. Given classes, the generator is told which to draw by an embedding
-beside its noise, and the discriminator which to expect by a projection (T. Miyato, M. Koyama, cGANs
-with Projection Discriminator, 2018). The discriminator sees how much the images of a group differ
-(T. Karras et al., Progressive Growing of GANs, 2018, section 3, for each feature): without it, a
-class came to look the same whatever the noise.
+Adversarial Networks, 2016. With classes, the generator is conditioned by an embedding concatenated
+with its noise, the discriminator by a projection (T. Miyato, M. Koyama, cGANs with Projection
+Discriminator, 2018). The discriminator also sees how much the images of a group differ (minibatch
+standard deviation, T. Karras et al., Progressive Growing of GANs, 2018, section 3, here for each
+feature): without it, the images of a class collapsed to one, whatever the noise.
 """
 
 from typing import Any
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.2  # of LeakyReLU below zero (Radford et al. 2016, section 4)
-NUM_FEATURES = 128  # of an image, as the discriminator sees it before its verdict
-GROUP = 4  # images that follow each other in a batch and are compared; best of one class
-DEVIATION_WEIGHT = 0.5  # of how they differ beside what each shows: diversity against legibility
+NUM_FEATURES = 128  # of an image, before the discriminator's last layer
+GROUP = 4  # consecutive images of a batch that are compared; best all of one class
+DEVIATION_WEIGHT = 0.5  # of deviations beside features: more diversity, or more legibility
 
 
 class FromPoint(nn.ConvTranspose2d):
     """A transposed convolution of one position, (B, C, 1, 1) to (B, C', S, S), as a matrix product.
 
-    On a CPU kernels as large as the image take many times as long as convolutions.
+    On a CPU, a convolution with a kernel as large as the image takes many times as long.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -34,7 +34,7 @@ class FromPoint(nn.ConvTranspose2d):
 
 
 class ToPoint(nn.Conv2d):
-    """A convolution whose kernel is the image, (B, C, S, S) to (B, C', 1, 1), as one, likewise."""
+    """A convolution whose kernel covers the image, (B, C, S, S) to (B, C', 1, 1), likewise."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)
@@ -47,7 +47,7 @@ class Generator(nn.Module):
     Args:
         size_px: S, a multiple of 4.
         z_dim: Z.
-        num_classes: K; None for images of no particular class.
+        num_classes: K, or None for an unconditional generator.
         dim: channels at half the side; twice as many at a quarter.
     """
 
@@ -80,11 +80,11 @@ class Discriminator(nn.Module):
     """Images to logits, high for real: strided convolutions, each of spectral norm 1.
 
     T. Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018: in place of
-    batch norm, with which real and generated batches would have statistics of their own.
+    batch norm, under which real and generated batches would be normalised differently.
 
     Args:
         size_px: S, a multiple of 4.
-        num_classes: K; None to judge images whatever they show.
+        num_classes: K, or None for an unconditional discriminator.
         dim: channels at half the side; twice as many at a quarter.
     """
 
@@ -104,11 +104,11 @@ class Discriminator(nn.Module):
         self.verdict = spectral_norm(nn.Conv2d(2 * NUM_FEATURES, 1, 1))
         self.embedding = nn.Embedding(num_classes, NUM_FEATURES) if num_classes else None
         if self.embedding is not None:
-            # Not normalised: one norm for all classes left each too weak, and ユ passed as エ.
+            # No spectral norm: one norm for all classes left each too weak, and ユ passed for エ.
             nn.init.normal_(self.embedding.weight, std=0.1)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images (B, 1, S, S) in [-1, 1], and their classes (B,) if there are any, to (B,).
+        """Images (B, 1, S, S) in [-1, 1], and classes (B,) if there are any, to logits (B,).
 
         B is a multiple of ``GROUP``.
         """
@@ -121,7 +121,7 @@ class Discriminator(nn.Module):
 
 
 def deviations(features: Tensor) -> Tensor:
-    """The standard deviation of each feature (B, D, 1, 1) in the group of each image, likewise."""
+    """The standard deviation of features (B, D, 1, 1) within each image's group: (B, D, 1, 1)."""
     groups = features.unflatten(0, (-1, GROUP))  # (B / GROUP, GROUP, D, 1, 1)
     variance = groups.var(dim=1, keepdim=True, unbiased=False)
     return (variance + 1e-8).sqrt().expand_as(groups).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Train a DCGAN: characters from noise, by a generator and a discriminator against each other.
+"""Train a DCGAN: characters from noise, by a generator trained against a discriminator.
 
     python training_dcgan/train.py
     python training_dcgan/train.py dcgan.class_conditional=false
@@ -6,7 +6,7 @@
 
 Real images are those of training writers, fonts and simulated writers (``shares``). Writes
 ``runs/<name>/dcgan/dcgan.safetensors``, sample sheets (a column per character, the same noise each
-time) and ``samples/evolution.gif``, the sheets one after the other.
+time) and ``samples/evolution.gif``, the sheets in sequence.
 """
 
 from handwriting.script import run_script
@@ -36,7 +36,7 @@ SHEET_ROWS = 4  # images of each character on a sample sheet
 
 
 def main(config: Config) -> Path:
-    DCGAN(config.size_px)  # refuses a size that it cannot halve before anything is read
+    DCGAN(config.size_px)  # refuses an unsuitable size before anything is read
     settings, is_conditional = config.dcgan, config.dcgan.class_conditional
     corpus = open_corpus(config)
     sections = ("seed", "size_px", "data", "fonts", "dcgan")
@@ -47,7 +47,7 @@ def main(config: Config) -> Path:
     rng = runtime.seed(config.seed)
     if rng.num_rows(settings.batch_size) % GROUP:
         raise InputError(
-            f"dcgan.batch_size={settings.batch_size}: expected a multiple of {GROUP}, times the "
+            f"dcgan.batch_size={settings.batch_size}: expected a multiple of {GROUP} times the "
             "number of processes"
         )
 
@@ -98,8 +98,8 @@ def main(config: Config) -> Path:
 def draw_labels(mixture: Mixture, settings: Dcgan, rng: Rng) -> Tensor:
     """The classes of a batch.
 
-    Groups of one class show the discriminator how much images of a class differ. An unconditional
-    generator's groups are of any classes, and so are the real ones beside them.
+    Groups of one class show the discriminator how much images of a class differ. Without classes,
+    groups are mixed, those of real images as well as those of generated ones.
     """
     if not settings.class_conditional:
         return mixture.draw_labels(settings.batch_size, rng)

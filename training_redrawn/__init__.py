@@ -1,1 +1,1 @@
-"""Handwriting redrawn: the strokes of training writers, written again a little otherwise."""
+"""Redrawn handwriting: the training writers' strokes, drawn again with small variations."""

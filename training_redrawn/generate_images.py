@@ -1,16 +1,16 @@
-"""Generate images in people's hands: PNG files and a manifest.
+"""Generate images in given writers' hands: PNG files and a manifest.
 
     python training_redrawn/generate_images.py
     python training_redrawn/generate_images.py generation.hands=PATH generation.characters=愛山川
 
-Each image is by one writer. What they wrote is written again, every stroke a little otherwise; what
-they did not is predicted from what they wrote (``handwriting/sources/hand_process.py``). With
-``redrawn.morphing`` forms are also drawn up to half way to another writer's or to KanjiVG's.
+Each image is in one writer's hand. Characters that the writer wrote are drawn again, each stroke
+varied a little; others are predicted from them (``handwriting/sources/hand_process.py``). With
+``redrawn.morphing``, forms are also interpolated, up to half way to another writer's or KanjiVG's.
 
 The writers are the study's training writers, or those of ``generation.hands``, the file of a hand
-or a folder of such files: they need no study, and draw any character that KanjiVG has, by default
-those that they wrote. Writes canonical images, ``manifest.json`` with ``writers.json``, a sheet and
-``LICENSE.txt`` to ``runs/<name>/generated/redrawn/``.
+or a folder of such files: these need no study and draw any character that KanjiVG has, by default
+those that the writers wrote. Writes canonical images, ``manifest.json`` with ``writers.json``, a
+sheet and ``LICENSE.txt`` to ``runs/<name>/generated/redrawn/``.
 """
 
 from handwriting.script import run_script
@@ -48,7 +48,7 @@ def main(config: Config) -> Path:
 
 
 def morphed(config: Config) -> Path:
-    """Every form drawn towards another one: ``generated/morphed/``."""
+    """Draw with every form interpolated towards another one, into ``generated/morphed/``."""
     settings = replace(config.redrawn, morphing=1.0)
     return images_in_hands(replace(config, redrawn=settings), "morphed")
 
@@ -74,7 +74,7 @@ def images_in_hands(config: Config, name: str) -> Path:
 
 
 def drawing(hands: Sequence[Hand], characters: Sequence[str], config: Config) -> GenerateFn:
-    """What draws characters in hands, each equally often.
+    """The function that draws each requested character in a random one of the hands.
 
     Raises:
         InputError: KanjiVG has no drawing of a character.
@@ -100,14 +100,14 @@ def hands_in(weights: Weights) -> list[Hand]:
     """The hands of a weight file.
 
     Raises:
-        InputError: what it says of them does not fit what it holds.
+        InputError: its metadata and its arrays do not match.
     """
     try:
         arrays = {name: tensor.numpy() for name, tensor in weights.state.items()}
         return unpack(weights.facts["hands"], arrays)
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(
-            f"{weights.path} is damaged ({error}): run training_redrawn/train.py"
+            f"{weights.path} is damaged ({error}): run training_redrawn/train.py again"
         ) from error
 
 
@@ -128,7 +128,7 @@ def draw_without_study(config: Config, hands: Sequence[Hand], name: str) -> Path
     run = Run(config, settings.output or f"generated/{name}", sections, inputs)
     if run.is_done:
         return run.folder
-    Runtime(config.runtime)  # how many threads
+    Runtime(config.runtime)  # sets the number of threads
     make = drawing(hands, characters, config)
     facts = {"writers_seen": sorted(hand.name for hand in hands)}
     return write_images(run, config, characters, characters, make, facts)

@@ -1,12 +1,12 @@
-"""Learn hands: read the strokes out of the training writers' images.
+"""Learn hands: recover the strokes of the training writers' images.
 
     python training_redrawn/train.py
     python training_redrawn/train.py experiment=katakana data=manifest data.manifest=PATH
 
-Nothing is trained but by the reader that ships (``training_stroke_reader/``). Writes
-``runs/<name>/redrawn/redrawn.safetensors``: what each writer wrote, as strokes; the same as a file
-for each writer, ``hands/<writer>.safetensors``; and two pictures: a row for each writer, of what
-they wrote and of what is predicted, and a line in the hand of each.
+No network is trained: the stroke reader that ships (``training_stroke_reader/``) does the work.
+Writes ``runs/<name>/redrawn/redrawn.safetensors``, the strokes of what each writer wrote; the same
+as one file per writer, ``hands/<writer>.safetensors``; and two pictures: a row per writer with
+characters written or predicted, and a line of text in each hand.
 """
 
 from handwriting.script import run_script
@@ -33,7 +33,7 @@ from handwriting.sources.hands import Hand, hands_of, pack, save_each
 from handwriting.sources.handwritten_strokes import is_readable
 from handwriting.sources.lines import write_line
 
-NUM_SHOWN = 12  # writers and characters on the sheet
+NUM_SHOWN = 12  # most writers, and most characters, on the sheet
 LINE = "春はあけぼの。やうやう白くなりゆく山ぎは"  # Sei Shōnagon, about 1000
 LINE_PX = 56
 
@@ -45,11 +45,11 @@ def main(config: Config) -> Path:
     run = Run(config, "redrawn", ("seed", "size_px", "data", "redrawn"), inputs)
     if run.is_done:
         return run.folder
-    Runtime(config.runtime)  # how many threads
+    Runtime(config.runtime)  # sets the number of threads
     run.begin()
     written = corpus.without_unseen(corpus.train)
-    told = config.redrawn.licence, config.redrawn.credit
-    hands, refused = hands_of(written, reader, reader_keys, Path(config.cache_dir), *told)
+    terms = config.redrawn.licence, config.redrawn.credit
+    hands, refused = hands_of(written, reader, reader_keys, Path(config.cache_dir), *terms)
     drawable = [character for character in corpus.characters if is_readable(character)]
     shown = drawable[:NUM_SHOWN]
     run.sample("hands", sheet([draw(hand, shown, config.size_px) for hand in hands[:NUM_SHOWN]]))
@@ -60,7 +60,7 @@ def main(config: Config) -> Path:
 
 
 def lines(hands: Sequence[Hand]) -> list[Uint8]:
-    """``LINE`` in each hand, (LINE_PX, W), equally wide."""
+    """``LINE`` in each hand, (LINE_PX, W), padded to the same width."""
     written = [write_line(hand, LINE, LINE_PX) for hand in hands]
     width = max(line.shape[1] for line in written)
     return [np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in written]

@@ -1,1 +1,1 @@
-"""The stroke reader: a network that tells where the strokes of a character lie in its image."""
+"""The stroke reader: a network that locates the strokes of a character in its image."""

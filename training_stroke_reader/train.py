@@ -1,12 +1,12 @@
-"""Train the stroke reader on simulated writers: where the strokes of a character lie in its image.
+"""Train the stroke reader on simulated writers: it locates a character's strokes in its image.
 
     python training_stroke_reader/train.py
     python training_stroke_reader/train.py experiment=smoke
 
 No handwriting is needed, and none is seen. Writes ``runs/<name>/stroke_reader/`` with
-``stroke_reader.safetensors`` in float16 and pictures: images over the strokes read out of them. The
-weights that ship, ``handwriting/weights/stroke_reader.safetensors``, were made by the first command
-in 80 minutes on two CPU cores beside other work.
+``stroke_reader.safetensors`` in float16 and sample sheets: images, models and recovered strokes,
+from top to bottom. The weights that ship, ``handwriting/weights/stroke_reader.safetensors``, were
+made by the first command in 80 minutes on two CPU cores that also did other work.
 """
 
 from handwriting.script import run_script
@@ -41,11 +41,11 @@ from handwriting.sources.handwritten_strokes import (
 from handwriting.sources.practice import VERSIONS, practice
 from training_stroke_reader.batches import Batch, Batches
 
-WRONG_SHARE = 0.3  # of the images
-EARLIER = 0.4  # weight of each iteration's error beside the last one's
-JUDGEMENT = 0.02  # weight of the cross-entropy of what is right
-EDGE = 0.006  # of the ink's side: from there on an error counts by its size, not by its square
-HELD_OUT = 1000  # samples of other writers, on which the reader is measured
+WRONG_SHARE = 0.3  # of the images do not show their character, or not it alone
+EARLIER = 0.4  # weight of each earlier iteration's error, the last one's being 1
+JUDGEMENT = 0.02  # weight of the cross-entropy of whether an image is right
+EDGE = 0.006  # share of the ink's side: errors count quadratically below it, linearly above
+HELD_OUT = 1000  # samples of other writers, on which the reader is evaluated
 
 
 # Strokes after each iteration, (B, S, P, 2), and logits (B,) that the images are right.
@@ -53,7 +53,7 @@ Read = Callable[[Batch], tuple[list[Tensor], Tensor]]
 
 
 def error(strokes: Tensor, batch: Batch) -> Tensor:
-    """How far the points of right images are from where they were written, smooth at zero, ()."""
+    """Mean distance () of right images' points from where they were written, smooth at zero."""
     squared = (strokes - batch.strokes).square().sum(dim=-1)
     distances = (squared + EDGE**2).sqrt().mean(dim=-1)
     counted = batch.mask & batch.is_right[:, None]
@@ -113,7 +113,7 @@ def main(config: Config) -> Path:
 
 @torch.no_grad()
 def measures(batches: Batches, read: Read) -> dict[str, float]:
-    """How far a sample's points are from the truth, in units of the ink; how images are judged."""
+    """Distances of points from the truth in units of the ink's side, and how images are judged."""
     distances, rights, logits = list[Tensor](), list[Tensor](), list[Tensor]()
     for batch in batches.parts(100):
         found, judged = read(batch)
@@ -133,7 +133,7 @@ def measures(batches: Batches, read: Read) -> dict[str, float]:
 
 @torch.no_grad()
 def samples(batches: Batches, read: Read, num_shown: int) -> Uint8:
-    """A sheet of images, of few strokes to many, over the model and what was read."""
+    """A sheet of images, in order of number of strokes, above their models and what was read."""
     rows = torch.linspace(0, len(batches.num_strokes) - 1, num_shown).long()
     batch = batches.take(rows.to(batches.labels.device), int(batches.num_strokes[-1]))
     drawn = drawing_of(read(batch)[0][-1], batch.mask, batch.images)

@@ -1,13 +1,14 @@
-"""Train the judge of the stroke reader on simulated writers: what an image shows, and what not.
+"""Train the stroke reader's judge on simulated writers: it tells which strokes an image shows.
 
     python training_stroke_reader/train_judge.py
     python training_stroke_reader/train_judge.py stroke_judge.reader=PATH
 
-Reads practice of which half is wrong by the reader that ships, or by other weights, once; then the
-judge learns which images are right and which points of the strokes were written. No handwriting is
-needed, and none is seen. Writes ``runs/<name>/stroke_judge/`` with ``stroke_judge.safetensors`` in
-float16. The weights that ship, ``handwriting/weights/stroke_judge.safetensors``, were made by the
-first command in 80 minutes on one CPU core beside other work.
+First the reader that ships, or that of other weights, reads the strokes of practice samples, half
+of which are wrong; then the judge learns which images are right and which points of the strokes
+were written. No handwriting is needed, and none is seen. Writes ``runs/<name>/stroke_judge/`` with
+``stroke_judge.safetensors`` in float16. The weights that ship,
+``handwriting/weights/stroke_judge.safetensors``, were made by the first command in 80 minutes on
+one CPU core that also did other work.
 """
 
 from handwriting.script import run_script
@@ -50,23 +51,23 @@ from handwriting.storage.arrays import Arrays, cached_arrays
 from handwriting.storage.keys import content_key, file_key
 from training_stroke_reader.batches import Batch, Batches
 
-WRONG_SHARE = 0.5  # of the images
-READ_AT_ONCE = 64  # samples
-PART_SIZE = 4096  # samples of a cached file
-HELD_OUT = 2000  # samples of other writers, on which the judge is measured
-FALSE_ALARMS = 0.03  # share of right images that are refused when it is measured
+WRONG_SHARE = 0.5  # of the images do not show their character, or not it alone
+READ_BATCH_SIZE = 64
+PART_SIZE = 4096  # samples per cached file
+HELD_OUT = 2000  # samples of other writers, on which the judge is evaluated
+FALSE_ALARMS = 0.03  # share of right images refused in the evaluation
 
 
 def read_part(batches: Batches, reader: StrokeReader, rows: range) -> Arrays:
-    """What the reader reads out of some samples, as {"found": (N, MAX_STROKES, P, 2)}."""
+    """The strokes that the reader finds in some samples, as {"found": (N, MAX_STROKES, P, 2)}."""
     found = np.zeros((len(rows), MAX_STROKES, NUM_POINTS, 2), np.float16)
-    for first in range(rows.start, rows.stop, READ_AT_ONCE):
-        few = torch.arange(first, min(first + READ_AT_ONCE, rows.stop))
-        most = int(batches.num_strokes[int(few[-1])])
-        batch = batches.take(few.to(batches.labels.device), most)
+    for first in range(rows.start, rows.stop, READ_BATCH_SIZE):
+        few = torch.arange(first, min(first + READ_BATCH_SIZE, rows.stop))
+        max_strokes = int(batches.num_strokes[int(few[-1])])
+        batch = batches.take(few.to(batches.labels.device), max_strokes)
         with torch.no_grad():
             read = reader(batch.images, batch.drawings, batch.model, batch.mask, SIDE)[0][-1]
-        found[few.numpy() - rows.start, :most] = read.cpu().numpy()
+        found[few.numpy() - rows.start, :max_strokes] = read.cpu().numpy()
     return {"found": found}
 
 
@@ -94,7 +95,7 @@ def main(config: Config) -> Path:
     reader.to(runtime.device)
 
     def batches(num_samples: int, seed: int) -> tuple[Batches, Tensor]:
-        """Practice, and what was read out of it (N, MAX_STROKES, P, 2)."""
+        """Practice samples, and the strokes read from them (N, MAX_STROKES, P, 2)."""
         cache = Path(config.cache_dir)
         samples = practice(characters, num_samples, seed, WRONG_SHARE, cache)
         ordered = Batches(samples, characters, runtime.device)
@@ -106,7 +107,7 @@ def main(config: Config) -> Path:
             parts.append(cached_arrays(path, partial(read_part, ordered, reader, rows))["found"])
         return ordered, torch.from_numpy(np.concatenate(parts)).to(runtime.device)
 
-    # The reader learnt from the seed itself, and reads those samples better than others.
+    # Not the seed itself: the reader was trained on its samples, and reads them better than others.
     practised, found = batches(settings.num_samples, config.seed + 2)
     held_out, held_out_found = batches(min(HELD_OUT, settings.num_samples), config.seed + 3)
     judge = StrokeJudge(NUM_POINTS, MAX_STROKES, settings.channels, settings.dim)
@@ -141,7 +142,7 @@ def main(config: Config) -> Path:
 
 @torch.no_grad()
 def measures(judge: StrokeJudge, batches: Batches, found: Tensor) -> dict[str, float]:
-    """How many wrong images are refused if few right ones are."""
+    """The share of wrong images refused at a limit that refuses ``FALSE_ALARMS`` of right ones."""
     judge.eval()
     parts = [(judged(judge, b, found)[0].cpu(), b.is_right.cpu()) for b in batches.parts(100)]
     logits, is_right = (torch.cat(part) for part in zip(*parts, strict=True))

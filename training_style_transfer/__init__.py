@@ -1,1 +1,1 @@
-"""Stage 2: style-transfer generators, and the images that they make."""
+"""Stage 2: style-transfer generators and the images that they generate."""

@@ -1,12 +1,12 @@
 """What a training step of the generator sees: content, style and target, drawn on the device.
 
-A target is what the style's hand made of the content's character. In the original the style image
-is the target itself (``style_character=same``); with ``any`` it is another character by that hand,
+A target is the content's character as written in the style's hand. In the original the style image
+is the target itself (``style_character=same``); with ``any`` it is another character in that hand,
 so that style must be separated from shape, as it must be when generating.
 
-In the original contents are other images of the character (``content=images``). With ``drawing``
-they are line drawings, in the last step of the target itself: where its strokes run is given, as it
-is by a drawing in the hand when generating, and what remains to be learnt is how the pen makes ink.
+In the original, contents are other images of the character (``content=images``). With ``drawing``
+they are line drawings, in the last step of the target itself: these give the course of its strokes,
+as a drawing in the hand does when generating, and only how the pen makes ink remains to be learnt.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ REFERENCE = {"reference": 1.0}
 FONTS = {"fonts": 1.0}
 BOTH = {"fonts": 0.5, "handwriting": 0.5}
 STEPS = {
-    "step1": (REFERENCE, FONTS),  # and placement fixed
+    "step1": (REFERENCE, FONTS),  # with fixed placement
     "step2": (FONTS, FONTS),
     "step3": (BOTH, FONTS),
     "step_end": (BOTH, BOTH),
@@ -45,10 +45,10 @@ class Batch:
 
 
 class PairFeed:
-    """Batches for the four training steps, no image touched on its own in Python.
+    """Batches for the four training steps, drawn without a Python loop over images.
 
     Raises:
-        InputError: no font of that name, or a class that a source lacks.
+        InputError: there is no font of that name, no handwriting, or a source lacks a class.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class PairFeed:
         self._mixture = Mixture(corpus, {**corpus.sources, "reference": reference_font}, device)
         if not {"writers", "simulated"} & {*self._mixture.names}:
             raise InputError(
-                "style transfer learns from handwriting, and there is none: data.people and "
-                "data.num_simulated_writers are both 0"
+                "style transfer learns from handwriting, but there is none, since data.people and "
+                "data.num_simulated_writers are both 0: set either above 0"
             )
         self._contents = self._mixture.bank
         if settings.content is Content.drawing:
@@ -87,7 +87,7 @@ class PairFeed:
         return Batch(placed[:, :1], placed[:, -1:], placed[:, 1:2], labels)
 
     def _shares(self, kinds: dict[str, float]) -> dict[str, float]:
-        """Shares by source; training writers and simulated ones divide that of handwriting."""
+        """Shares by source; training and simulated writers split the share of handwriting."""
         present = [name for name in self._mixture.names if name in ("writers", "simulated")]
         each = kinds.get("handwriting", 0.0) / len(present)
         return {**kinds, **dict.fromkeys(present, each)}

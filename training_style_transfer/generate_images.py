@@ -7,14 +7,14 @@
     python training_style_transfer/generate_images.py gen_weight=base generation.characters=愛山川
     python training_style_transfer/generate_images.py gen_weight=base generation.hands=PATH
 
-Every image has a style image and a content, chosen by the seed, the character and the image's
-number alone. The content is the character drawn in the hand of the style (by default, and with
-``generation.contents=[hands]``; ``redrawn.spread`` and ``redrawn.morphing`` as in
-``training_redrawn/``), or an image of it. ``gen_weight=base`` takes the generator that ships, for
-any characters, also such that the study has no image of. ``generation.hands``, the file of a hand
-or a folder of such files, takes the place of a study. Writes canonical images, ``manifest.json``
-and ``sheet.png`` to ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style
-an image has.
+Every image has a style and a content, determined by the seed, the character and the image's number
+alone. The content is the character drawn in the hand of the style (by default, and with
+``generation.contents=[hands]``; ``redrawn.spread`` and ``redrawn.morphing`` apply as in
+``training_redrawn/``), or an image of it. ``gen_weight=base`` uses the generator that ships, for
+any characters, including those of which the study has no image. ``generation.hands``, the file of a
+hand or a folder of such files, replaces a study. Writes canonical images, ``manifest.json`` and
+``sheet.png`` to ``runs/<name>/generated/<mode>/``; ``writers.json`` names the hand whose style an
+image has.
 """
 
 from handwriting.script import run_script
@@ -54,9 +54,9 @@ from training_clip.retrieval import frozen_clip
 from training_style_transfer.model import Generator
 
 HANDS = ["hands"]  # as contents
-NUM_STYLE_IMAGES = 8  # of a hand: of one alone, now and then the pen would be another
+NUM_STYLE_IMAGES = 8  # per hand: a single one sometimes misrepresents the pen
 
-# What is wanted, and whose style each has, to the features (B, ...) and images of its content.
+# Requests and the writer of each one's style, to the features (B, ...) and images of its content.
 ContentFn = Callable[[list[ImageRequest], list[str]], tuple[Tensor, Tensor]]
 
 
@@ -69,7 +69,7 @@ def main(config: Config) -> Path:
     if weights.arguments["mode"] != mode:
         raise InputError(
             f"{weights.path} was trained with model_mode={weights.arguments['mode']}, this run "
-            f"has model_mode={mode}"
+            f"has model_mode={mode}: make the two match"
         )
 
     kinds = content_kinds(config, weights)
@@ -87,14 +87,14 @@ def prepared(
     config: Config, weights: Weights, kinds: list[str], corpus: Corpus, characters: Sequence[str],
     runtime: Runtime,
 ) -> Prepared:  # fmt: skip
-    """What makes batches of images: contents of some kinds with the inks of the styles' hands."""
+    """The function that makes batches of images: the contents, in the ink of the styles' hands."""
     settings = config.generation
     styles = hands(corpus, "styles", settings.styles, settings.style_names)
     generator = build(Generator, weights)
     if weights.fits_any:
         everyone = replace(corpus, characters=tuple(weights.facts["characters"]))
-        _, by_class = frozen_clip(base_weights("clip"), config.structure, everyone, runtime)
-        generator.class_embedding.weight.copy_(by_class)
+        _, class_embeddings = frozen_clip(base_weights("clip"), config.structure, everyone, runtime)
+        generator.class_embedding.weight.copy_(class_embeddings)
     runtime.freeze(generator)
 
     def encode(images: Tensor, labels: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def prepared(
 
 
 def for_characters(weights: Weights, config: Config) -> Weights:
-    """Weights for any characters, for the study's or the hands' and those that are asked for."""
+    """Fit weights for any characters to those of the study or hands, and those requested."""
     settings = config.generation
     asked = class_list(settings.characters) if settings.characters else ()
     if given := given_hands(config):
@@ -154,7 +154,8 @@ def content_kinds(config: Config, weights: Weights) -> list[str]:
     """``generation.contents``, or by default what the weights were trained with.
 
     Raises:
-        InputError: hands beside other contents, or names of hands that are drawn.
+        InputError: hands combined with other contents or with ``content_names``, or with weights
+            that take no drawings.
     """
     settings = config.generation
     if settings.contents is None:
@@ -165,13 +166,15 @@ def content_kinds(config: Config, weights: Weights) -> list[str]:
         )
     if "hands" in settings.contents and (settings.contents != HANDS or settings.content_names):
         raise InputError(
-            f"generation.contents={settings.contents}: hands are those of the styles, and stand "
-            "alone, without content_names; generation.style_names chooses among them"
+            f"generation.contents={settings.contents}: 'hands' means the styles' own hands and "
+            "cannot be combined with other contents or with generation.content_names; choose "
+            "hands with generation.style_names"
         )
     if settings.contents == HANDS and not takes_drawings(weights):
         raise InputError(
             f"generation.contents=[hands]: {weights.path} was trained with "
-            "style_transfer.content=images and takes no drawings; choose [fonts,writers]"
+            "style_transfer.content=images and takes no drawings; set "
+            "generation.contents=[fonts,writers]"
         )
     return settings.contents
 
@@ -184,23 +187,23 @@ def takes_drawings(weights: Weights) -> bool:
 def images_of(
     kinds: list[str], characters: Sequence[str], corpus: Corpus, config: Config
 ) -> PackedImages:
-    """The images that are contents.
+    """The images that serve as contents.
 
     Raises:
-        InputError: none of a character.
+        InputError: a character has none.
     """
     contents = hands(corpus, "contents", kinds, config.generation.content_names)
     absent = sorted(set(contents.absent()) & set(characters))
     report_problems(
         "generation.contents",
-        [f"{c} (U+{ord(c):04X}): none of these hands has it" for c in absent],
+        [f"{c} (U+{ord(c):04X}): no image of it in these contents" for c in absent],
         "Choose more contents, such as generation.contents=[fonts,writers].",
     )
     return contents
 
 
 def drawn_contents(drawn: DrawnInHands, encode: EncodeFn, runtime: Runtime) -> ContentFn:
-    """Characters drawn in the hands of their styles."""
+    """The function that draws characters in the hands of their styles."""
 
     def contents(wanted: list[ImageRequest], writers: list[str]) -> tuple[Tensor, Tensor]:
         labels = torch.tensor([one.label for one in wanted], device=runtime.device)
@@ -212,7 +215,7 @@ def drawn_contents(drawn: DrawnInHands, encode: EncodeFn, runtime: Runtime) -> C
 
 
 def given_contents(features: Features) -> ContentFn:
-    """Features of images of the characters, by hand first."""
+    """The function that picks images of the characters: first a hand, then one of its images."""
     by_hand = WriterIndex(features.images.labels, features.images.writers)
 
     def contents(wanted: list[ImageRequest], _: list[str]) -> tuple[Tensor, Tensor]:
@@ -228,7 +231,7 @@ def given_contents(features: Features) -> ContentFn:
 def mix(styles: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     """Styles (B H, 2, C) mixed by (B, H) shares: mean and deviation, (B, C) each.
 
-    In the statistics that AdaIN gives (Huang, Belongie 2017, eq. 15).
+    Mixes the statistics that AdaIN imposes (as Huang, Belongie 2017, eq. 15, mix features).
     """
     of_each = styles.unflatten(0, shares.shape)  # (B, H, 2, C)
     mean, deviation = (shares.to(styles.device)[..., None, None] * of_each).sum(dim=1).unbind(1)

@@ -23,12 +23,12 @@ from handwriting.networks.blocks import (
     ModulatedBlock,
 )
 
-INK_PX = 2  # pixels per side folded into channels where ink is drawn
+INK_PX = 2  # pixels per side folded into channels in the block that draws ink
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel over the positions: (B, C, H, W) to (B, C)."""
-    # float32: under autocast the variance of bf16 features would lose its digits.
+    # float32: the variance of bfloat16 features would lose precision under autocast.
     flat = features.float().flatten(2)
     return flat.mean(dim=2), flat.var(dim=2, unbiased=False).add(1e-5).sqrt()
 
@@ -41,7 +41,7 @@ def adain(content: Tensor, style_mean: Tensor, style_deviation: Tensor) -> Tenso
 
 
 class Level(nn.Module):
-    """Residual blocks, linear attention where asked for, and a change of resolution.
+    """Residual blocks, optional linear attention, and a change of resolution.
 
     The blocks work on ``channels``; ``resize`` ("down", "up" or "keep") leads to ``out_channels``.
     """
@@ -114,8 +114,9 @@ class Decoder(nn.Module):
     """Bottleneck features to images: the encoder's mirror, without skip connections.
 
     Args:
-        is_inking: a last block, at patches of two pixels at most, sees the content image, a line
-            drawing, and the style's statistics: where the ink goes need not pass the bottleneck.
+        is_inking: whether a last block, at patches of at most two pixels, sees the content image
+            (a line drawing) and the style's statistics, so that the bottleneck need not carry
+            where the ink goes.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class Decoder(nn.Module):
         self, features: Tensor, style: tuple[Tensor, Tensor], condition: Tensor | None,
         content_images: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Features (B, C, H', W') to images (B, 1, H, W), about in [-1, 1].
+        """Features (B, C, H', W') to images (B, 1, H, W), approximately in [-1, 1].
 
         Args:
             style: mean and deviation, (B, C) each.
@@ -156,7 +157,7 @@ class Decoder(nn.Module):
         if self.ink is not None:
             drawn = torch.cat([x, self.unshuffle(content_images)], dim=1)
             x = self.ink(drawn, torch.cat(style, dim=1))
-        # No tanh: most pixels are paper, and L1 would drive it into saturation before it sees ink.
+        # No tanh: as most pixels are paper, L1 would saturate it before any ink is learnt.
         return self.shuffle(self.last(F.silu(x))).float()
 
 
@@ -170,7 +171,7 @@ class Generator(nn.Module):
         text_dim: size of the text embeddings, for ``adain_clip``.
         dim, dim_mults, num_blocks, patch_px, full_attention: see
             :class:`handwriting.config.StyleTransfer`.
-        is_inking: contents are line drawings, see :class:`Decoder`.
+        is_inking: whether contents are line drawings, see :class:`Decoder`.
     """
 
     class_embedding: nn.Embedding | FrozenEmbedding
@@ -204,7 +205,7 @@ class Generator(nn.Module):
         self.decoder = Decoder(*sizes, condition_dim, full_attention, is_inking)
 
     def save_memory(self) -> None:
-        """Keep only what lies between blocks for the way back: a third more work in training.
+        """Keep only activations between blocks for the backward pass, at a third more computation.
 
         T. Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
         """
@@ -217,7 +218,7 @@ class Generator(nn.Module):
 
         Args:
             labels: (B,).
-            dropped: (B,) bool, where the null embedding takes the class's place.
+            dropped: (B,) bool, where the null embedding replaces the class's.
         """
         if self.mode == "adain":
             return None
@@ -234,7 +235,7 @@ class Generator(nn.Module):
         self, content_images: Tensor, style: tuple[Tensor, Tensor], labels: Tensor,
         dropped: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """Content (B, 1, H, W) in [-1, 1] in a style: images (B, 1, H, W) in [-1, 1]."""
+        """Content (B, 1, H, W) in [-1, 1] and a style to images (B, 1, H, W), about in [-1, 1]."""
         condition = self.condition(labels, dropped)
         features = self.content_encoder(content_images, condition)
         return self.decoder(features, style, condition, content_images)
@@ -243,7 +244,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """PatchGAN: real or generated, judged patch by patch (Isola et al. 2017, appendix 6.1.2).
 
-    With group norm for batch norm: real and generated images share no statistics.
+    Group norm replaces batch norm, so that real and generated images share no statistics.
     """
 
     def __init__(self, dim: int, num_layers: int) -> None:

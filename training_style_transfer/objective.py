@@ -37,17 +37,17 @@ def style_loss(output: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> T
     return torch.stack(losses).sum()
 
 
-def text_loss(clip: Clip, images: Tensor, by_class: Tensor, labels: Tensor) -> Tensor:
-    """How far images are from their character's text, all classes' texts being alternatives.
+def text_loss(clip: Clip, images: Tensor, class_embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of choosing an image's character among the texts of all classes.
 
-    Images (B, 1, H, W), text embeddings (K, D), labels (B,).
+    Images are (B, 1, H, W), text embeddings (K, D), labels (B,).
     """
-    logits = clip.scale() * clip.encode_image(images) @ by_class.T
+    logits = clip.scale() * clip.encode_image(images) @ class_embeddings.T
     return F.cross_entropy(logits, labels)
 
 
 class PerceptualLoss(nn.Module):
-    """L1 between the feature maps of a character encoder: in-domain, nothing to download."""
+    """L1 between feature maps of an encoder trained on characters, not of a downloaded one."""
 
     def __init__(self, encoder: ImageEncoder) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class PerceptualLoss(nn.Module):
         losses = []
         for features, of_target in zip(self.encoder.stages(output), wanted, strict=True):
             of_output, of_target = features.float(), of_target.float()
-            # Each map counts alike whatever its magnitude.
+            # Every map has the same weight, whatever its magnitude.
             size = batch_mean(of_target.abs()).clamp(min=1e-6)
             losses.append(F.l1_loss(of_output, of_target) / size)
         return torch.stack(losses).mean()
@@ -69,19 +69,19 @@ class PerceptualLoss(nn.Module):
 class GeneratorObjective:
     """The generator's loss, term by term, and its gradient at the output.
 
-    Every term is a function of the output image alone, so their gradients are taken there once and
-    the generator is traversed backwards once. No term trains the networks that it looks through.
+    Every term is a function of the output image alone, so all gradients are taken there, and the
+    generator is back-propagated through once. No term trains the networks that it is computed with.
 
     Attributes:
-        perceptual: of the pretrained image encoder.
+        perceptual: with the pretrained image encoder.
         clip: frozen.
-        by_class: (K, D) text embeddings.
-        weights: of reconstruction, perceptual, style, clip and adversarial terms.
+        class_embeddings: (K, D) text embeddings.
+        weights: of the reconstruction, perceptual, style, clip and adversarial terms, by name.
     """
 
     perceptual: PerceptualLoss
     clip: Clip
-    by_class: Tensor
+    class_embeddings: Tensor
     weights: Mapping[str, float]
 
     def gradient(
@@ -96,7 +96,7 @@ class GeneratorObjective:
             labels: (B,).
 
         Returns:
-            (B, 1, H, W), and the terms, unweighted, with the adaptive weight.
+            The gradient (B, 1, H, W), and the unweighted terms with the adaptive weight.
         """
         image = output.detach().requires_grad_()
         style = (style[0].detach(), style[1].detach())
@@ -104,7 +104,7 @@ class GeneratorObjective:
             "reconstruction": F.l1_loss(image, target),
             "perceptual": self.perceptual(image, target),
             "style": style_loss(generator.style(image), style),
-            "clip": text_loss(self.clip, image, self.by_class, labels),
+            "clip": text_loss(self.clip, image, self.class_embeddings, labels),
         }
         wanted = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         adversarial = -discriminator(image).float().mean()  # Lim, Ye 2017, eq. 3

@@ -6,8 +6,8 @@
         gen_weight=PATH disc_weight=PATH clip_weight=PATH
 
 Content and style change from step to step (see ``feed.py``); each step starts from the weights of
-the one before. With ``weights=base`` mode ``adain_clip`` starts from the networks that ship, of
-their sizes and for any characters, and has the last step alone. Writes
+the one before. With ``weights=base``, mode ``adain_clip`` starts from the networks that ship, takes
+their sizes, whatever the characters, and runs the last step alone. Writes
 ``runs/<name>/style_transfer/<mode>/<step>/`` with ``generator.safetensors``,
 ``discriminator.safetensors`` and sample sheets: content, style, output, target from top to bottom.
 """
@@ -64,7 +64,8 @@ def main(config: Config) -> Path:
         return train_step(config, config.step_type.value)
     if config.gen_weight or config.disc_weight:
         raise InputError(
-            "gen_weight and disc_weight start one step: name it, such as step_type=step2"
+            "gen_weight and disc_weight are where a single step starts: name it, for example "
+            "step_type=step2"
         )
     steps = list(STEPS)[-1:] if has_base(config) else STEPS
     return [train_step(config, step_type) for step_type in steps][-1]
@@ -76,18 +77,18 @@ def has_base(config: Config) -> bool:
 
 
 def with_base(config: Config) -> Config:
-    """The configuration with the sizes of the networks that ship, where they are the start.
+    """The configuration, with the sizes of the networks that ship if training starts from them.
 
     Raises:
-        InputError: they take other contents.
+        InputError: they were trained with other contents.
     """
     if not has_base(config):
         return config
     settings = config.style_transfer
     if settings.content is not Content.drawing:
         raise InputError(
-            f"style_transfer.content={settings.content}: weights=base were trained with line "
-            "drawings; leave one of the two out"
+            f"style_transfer.content={settings.content}: the weights of weights=base were trained "
+            "with line drawings; leave one of the two options out"
         )
     generator, discriminator = (base_weights(kind).arguments for kind in KINDS)
     sizes = {key: generator[key] for key in SIZES}
@@ -99,7 +100,7 @@ def with_base(config: Config) -> Config:
 
 
 def learning_rate(config: Config) -> float:
-    """The generator's: as named, else 1e-3, or a fifth from the base: more undoes its pens."""
+    """The generator's: as configured, else 1e-3, or 2e-4 from the base, lest its pens be lost."""
     rate = config.style_transfer.learning_rate
     if rate is not None:
         return rate
@@ -128,10 +129,10 @@ def train_step(config: Config, step_type: str) -> Path:
     cache_dir = Path(config.cache_dir)
     feed = PairFeed(corpus, config.fonts.reference, settings, runtime.device, cache_dir)
     show = feed.draw(step_type, settings.num_samples, Rng(config.seed, runtime.device))
-    clip_network, by_class = frozen_clip(clip, config.structure, corpus, runtime)
+    clip_network, class_embeddings = frozen_clip(clip, config.structure, corpus, runtime)
     perceptual = runtime.freeze(PerceptualLoss(build(Classifier, encoder).encoder))
-    objective = GeneratorObjective(perceptual, clip_network, by_class, settings.weights)
-    trained = to_train(config, start, corpus, by_class, runtime)
+    objective = GeneratorObjective(perceptual, clip_network, class_embeddings, settings.weights)
+    trained = to_train(config, start, corpus, class_embeddings, runtime)
     generator, discriminator = trained.generator, trained.discriminator
 
     run.begin()
@@ -180,11 +181,11 @@ def train_step(config: Config, step_type: str) -> Path:
 
 @dataclass
 class Trained:
-    """What a step trains: all that a checkpoint holds, by name."""
+    """What a step trains: everything that a checkpoint holds, by name."""
 
     generator: Generator
     discriminator: Discriminator
-    averaged: MovingAverage  # of the generator: what is kept
+    averaged: MovingAverage  # of the generator: the weights that are saved
     generator_optimizer: Adam
     discriminator_optimizer: Adam
 
@@ -200,7 +201,7 @@ class Trained:
 
 
 def check_size(config: Config) -> None:
-    """Check that the levels of both networks can halve the study's images.
+    """Check that both networks can halve the study's images as often as they have levels.
 
     Raises:
         InputError: they cannot.
@@ -209,13 +210,13 @@ def check_size(config: Config) -> None:
     fold_px = settings.patch_px * 2 ** (len(settings.dim_mults) - 1)
     if size_px % fold_px:
         raise InputError(
-            f"size_px={size_px} is not a multiple of {fold_px}, which style_transfer.patch_px="
-            f"{settings.patch_px} and the {len(settings.dim_mults)} levels of dim_mults need"
+            f"size_px={size_px} is not a multiple of {fold_px}, as style_transfer.patch_px="
+            f"{settings.patch_px} and the {len(settings.dim_mults)} levels of dim_mults require"
         )
     if size_px >> settings.discriminator_layers < 3:
         raise InputError(
             f"style_transfer.discriminator_layers={settings.discriminator_layers}: images of "
-            f"size_px={size_px} can be halved {(size_px // 3).bit_length() - 1} times at most"
+            f"size_px={size_px} can be halved at most {(size_px // 3).bit_length() - 1} times"
         )
 
 
@@ -232,7 +233,8 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
             return []
         if not all(given.values()):
             raise InputError(
-                f"{step_type} starts from nothing, or from both gen_weight and disc_weight"
+                f"{step_type} starts from random weights, or from both gen_weight and "
+                "disc_weight: give both or neither"
             )
     if has_base(config) and step_type == steps[-1] and not any(given.values()):
         return [base_weights(kind) for kind in KINDS]
@@ -246,7 +248,7 @@ def start_weights(config: Config, step_type: str) -> list[Weights]:
 
 
 def frozen_weights(config: Config) -> tuple[Weights, Weights]:
-    """The weights of CLIP and of the image encoder, through which the objective looks."""
+    """The weights of CLIP and of the image encoder, which the objective is computed with."""
     folder = run_folder(config)
     clip = config.clip_weight or folder / "clip"
     encoder = config.image_weight or folder / "image_encoder"
@@ -257,16 +259,20 @@ def frozen_weights(config: Config) -> tuple[Weights, Weights]:
 
 
 def to_train(
-    config: Config, start: Sequence[Weights], corpus: Corpus, by_class: Tensor, runtime: Runtime
+    config: Config,
+    start: Sequence[Weights],
+    corpus: Corpus,
+    class_embeddings: Tensor,
+    runtime: Runtime,
 ) -> Trained:
     """Both networks, with the weights to start from and the text embeddings of the classes.
 
     Raises:
-        InputError: the weights are of other networks, or of other characters.
+        InputError: the weights are those of another network, or for other characters.
     """
     settings = config.style_transfer
     generator = Generator(
-        config.model_mode.value, len(corpus.characters), by_class.shape[1], settings.dim,
+        config.model_mode.value, len(corpus.characters), class_embeddings.shape[1], settings.dim,
         settings.dim_mults, settings.num_blocks, settings.patch_px, settings.full_attention,
         is_inking=settings.content is Content.drawing,
     )  # fmt: skip
@@ -276,7 +282,7 @@ def to_train(
     if settings.gradient_checkpointing:
         generator.save_memory()
     if generator.mode == "adain_clip":
-        generator.class_embedding.weight.copy_(by_class)
+        generator.class_embedding.weight.copy_(class_embeddings)
     runtime.to_device(generator)
     runtime.to_device(discriminator)
     adam = partial(Adam, betas=settings.betas, fused=True)

@@ -3,9 +3,9 @@
     python training_vae/generate_images.py
     python training_vae/generate_images.py gen_weight=PATH generation.characters=アイウ
 
-Every image has latent variables of its own, from the prior, decided by the seed, the character and
-the image's number alone, and nobody's hand. Writes canonical images, ``manifest.json`` with
-``writers.json``, and a sheet to ``runs/<name>/generated/vae/``.
+Every image has its own latent variables, drawn from the prior and determined by the seed, the
+character and the image's number alone, and imitates no particular writer. Writes canonical images,
+``manifest.json`` with ``writers.json``, and a sheet to ``runs/<name>/generated/vae/``.
 """
 
 from handwriting.script import run_script

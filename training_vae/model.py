@@ -1,8 +1,8 @@
-"""The variational autoencoder: images to a few latent variables and back, and its two terms.
+"""The variational autoencoder, images to a few latent variables and back, and its two loss terms.
 
-D. Kingma, M. Welling, Auto-Encoding Variational Bayes, 2014. Given classes, encoder and decoder are
-both told the class (D. Kingma et al., Semi-supervised Learning with Deep Generative Models, 2014,
-M2), so that the latent variables are left with how it is written.
+D. Kingma, M. Welling, Auto-Encoding Variational Bayes, 2014. With classes, both encoder and decoder
+are conditioned on the class (D. Kingma et al., Semi-supervised Learning with Deep Generative
+Models, 2014, M2), so that the latent variables need only say how it is written.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ class Encoded:
 
 
 def squared_error(reconstructions: Tensor, images: Tensor) -> Tensor:
-    """The squared error of images (B, 1, H, W) in [-1, 1] as of ink in [0, 1].
+    """The squared error of images (B, 1, H, W) in [-1, 1], on the scale of ink in [0, 1].
 
-    Summed over pixels, averaged over the batch. In the wider range it would weigh four times as
-    much beside the KL term: closer reconstructions, worse samples from the prior.
+    Summed over pixels, averaged over the batch. On the wider scale it would weigh four times as
+    much against the KL term: closer reconstructions, worse samples from the prior.
     """
     return ((reconstructions - images) / 2).square().sum(dim=(1, 2, 3)).mean()
 
 
 def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    """From normal distributions (B, L) to the standard normal one (appendix B).
+    """The KL divergence of normal distributions (B, L) from the standard normal (appendix B).
 
     Summed over latent variables, averaged over the batch.
     """
@@ -61,12 +61,12 @@ class Vae(nn.Module):
     Args:
         size_px: S, the side of the images, a multiple of 8.
         num_latents: L.
-        num_classes: K, for images of classes that are asked for by label; None for any.
+        num_classes: K, if images are conditioned on class labels, else None.
         dim: channels at half the side; twice and four times as many at a quarter and an eighth.
         dropout: of the features on both sides of the latent variables.
 
     Raises:
-        InputError: a side that cannot be halved three times.
+        InputError: ``size_px`` cannot be halved three times.
     """
 
     def __init__(

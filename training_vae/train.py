@@ -5,8 +5,9 @@
     python training_vae/train.py experiment=smoke
 
 Images are those of training writers, fonts and simulated writers (``shares``). Writes
-``runs/<name>/vae/vae.safetensors`` and pictures: ``step_*``, images over their reconstructions over
-samples from the prior; ``traversal``, a row per latent variable from -3 to 3.
+``runs/<name>/vae/vae.safetensors`` and two kinds of sheets: ``step_*``, with images, their
+reconstructions and samples from the prior from top to bottom; and ``traversal``, with a row per
+latent variable, from -3 to 3.
 """
 
 from handwriting.script import run_script
@@ -103,7 +104,7 @@ def samples(network: Vae, images: Tensor, labels: Tensor | None, runtime: Runtim
 
 @torch.no_grad()
 def traversal(network: Vae, images: Tensor, labels: Tensor | None, runtime: Runtime) -> Uint8:
-    """The first image's class, one latent variable per row going from -3 to 3, the others 0."""
+    """The first image's class: in each row one latent variable goes from -3 to 3, the others 0."""
     network.eval()
     values = TRAVERSAL.to(runtime.device)
     # (row, column, variable): each row's own variable alone differs from 0.

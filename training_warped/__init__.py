@@ -1,1 +1,1 @@
-"""Warped: training writers' images bent and their parts moved, without any model of strokes."""
+"""Warped: training writers' images, bent and with their parts moved, without a stroke model."""

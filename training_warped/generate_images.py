@@ -2,9 +2,9 @@
 
     python training_warped/generate_images.py
 
-The cheapest rival of every generator: one of a character's real images is bent by a smooth random
-field (P. Simard, D. Steinkraus, J. Platt, Best Practices for Convolutional Neural Networks, 2003),
-each of its parts that do not touch is moved, turned and stretched a little, and its strokes become
+The simplest baseline for every generator: one of a character's real images is bent by a smooth
+random field (P. Simard, D. Steinkraus, J. Platt, Best Practices for Convolutional Neural Networks,
+2003), its connected parts are each moved, turned and scaled a little, and its strokes become
 thinner or thicker. Writes to ``runs/<name>/generated/warped/``.
 """
 
@@ -37,8 +37,9 @@ from handwriting.runs.runtime import Runtime
 from handwriting.runs.weights import load_weights
 
 Float32 = npt.NDArray[np.float32]
-FIELDS = ((4, 0.045), (7, 0.008))  # control values a side, deviation in shares of the image's side
-SHIFT, TURN, STRETCH = 0.025, 0.1, 0.08  # of a part: shares of the side, radians, log of the size
+FIELDS = ((4, 0.045), (7, 0.008))  # control points per side, deviation as a share of the side
+# Standard deviations for a part: share of the image's side, radians, log of the size.
+SHIFT, TURN, STRETCH = 0.025, 0.1, 0.08
 THICKNESS = 0.4  # largest blend towards strokes that are two pixels wider or narrower
 
 
@@ -51,15 +52,16 @@ def main(config: Config) -> Path:
 
     def prepare(corpus: Corpus, characters: Sequence[str], _: Runtime) -> Prepared:
         absent = [c for c in corpus.train.absent() if c in characters]
-        advice = "Choose others: generation.characters."
-        report_problems("warped", [f"{c}: no image of it to bend" for c in absent], advice)
+        advice = "Choose characters that they wrote: generation.characters."
+        problems = [f"{c}: no training writer's image of it to warp" for c in absent]
+        report_problems("warped", problems, advice)
         return warping(corpus.train), [corpus.train]
 
     return generate(config, "warped", weights, prepare)
 
 
 def warping(images: PackedImages) -> GenerateFn:
-    """What warps one of the images of each character that is asked for."""
+    """The function that warps a random image of each requested character."""
     index = WriterIndex(images.labels, images.writers)
 
     def make(wanted: list[ImageRequest]) -> GeneratedBatch:
@@ -72,7 +74,7 @@ def warping(images: PackedImages) -> GenerateFn:
 
 
 def warped(image: Uint8, rng: np.random.Generator) -> Uint8:
-    """Ink (H, H) uint8, bright on 0, bent, its parts moved, its strokes wider or narrower."""
+    """Warp ink (H, H) uint8, bright on 0: move its parts, bend it, change its strokes' width."""
     ink = bent(moved(image, rng), rng)
     neighbours = np.ones((3, 3), np.uint8)
     blend = rng.uniform(-THICKNESS, THICKNESS)
@@ -82,7 +84,7 @@ def warped(image: Uint8, rng: np.random.Generator) -> Uint8:
 
 
 def moved(image: Uint8, rng: np.random.Generator) -> Uint8:
-    """Move, turn and stretch every part of ink (H, H) that touches no other, about its middle."""
+    """Move, turn and scale every connected part of ink (H, H) about its centre."""
     side = len(image)
     count, part_of, _, middles = cv2.connectedComponentsWithStats((image > 0).astype(np.uint8))
     result = np.zeros_like(image)

@@ -1,10 +1,10 @@
-"""Note whose images are warped: nothing is learnt.
+"""Record whose images are to be warped; nothing is trained.
 
     python training_warped/train.py
     python training_warped/generate_images.py
 
-Writes ``runs/<name>/warped/warped.safetensors``, which holds no weights: only whose images they are
-and of which characters, as the audit and the generator need it.
+Writes ``runs/<name>/warped/warped.safetensors``, which holds no weights, only the writers and the
+characters of the images, which the audit and the generator need.
 """
 
 from handwriting.script import run_script

@@ -1,18 +1,18 @@
 """The text of a character: its components as an ideographic description sequence.
 
-日 beside 月 is ("⿰", "日", "月"). The sequences come from KanjiVG's component tree at every depth,
-so that a character that was never seen is still written in components that were:
+日 next to 月 is ("⿰", "日", "月"). The sequences come from KanjiVG's component tree at every
+depth, so that an unseen character is still described by components that were seen:
 
 - kana, and characters that are not divided, are one token: themselves;
-- the pieces of a component that is drawn in several are joined; a piece without its others beside
+- the pieces of a component that is drawn in several are joined; a piece without the others next to
   it counts as loose strokes;
 - a group without a name is replaced by its parts;
 - strokes outside every named group are written by class, 一 丨 丿 丶 乛, as KanjiVG itself names
-  its one-stroke groups; a component that is to the half or more such strokes stays whole;
-- a component is divided as KanjiVG divides it where it is a character itself, so that it has the
-  same parts everywhere;
-- a sequence that several characters share is left to the one that has no other; if several have no
-  other, each adds its own token.
+  its one-stroke groups; a component of which at least half is such strokes stays whole;
+- a component is divided as KanjiVG divides it as a character of its own, so that it has the same
+  parts everywhere;
+- a sequence that several characters share goes to the one that has no other; if several have no
+  other, each appends its own token.
 """
 
 import itertools
@@ -59,7 +59,7 @@ _KAMAE = {
     **dict.fromkeys("厂厓", "⿸"),
     **dict.fromkeys("勹气弋戈𢦏", "⿹"),
 }
-_BENT = 1.25  # length of a stroke over the distance of its ends, above which it has a corner
+_BENT = 1.25  # ratio of a stroke's length to the distance of its ends, above which it is bent
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class _Part:
 
     @property
     def num_unnamed(self) -> int:
-        """Strokes that stand in no named component below this one."""
+        """The number of strokes that are in no named component below this one."""
         below = sum(part.num_unnamed for part in self.parts if not part.element)
         return len(self.strokes) + below
 
@@ -89,11 +89,11 @@ class _Part:
 def structure_of(characters: Sequence[str], max_tokens: int) -> Structure:
     """The default texts of characters, shallow ones first; no two characters share a text.
 
-    Shared texts are looked for over all 3,057 classes as well, so that the texts of a character
-    do not depend on which others a study asks for.
+    Shared texts are looked for among all 3,057 classes as well, so that the texts of a character do
+    not depend on which others a study has.
 
     Args:
-        characters: single characters; one that KanjiVG does not draw is its own token.
+        characters: single characters; one without a drawing in KanjiVG is its own token.
         max_tokens: longer alternatives are left out.
     """
     known = dict.fromkeys((*class_list("all"), *characters))
@@ -110,14 +110,14 @@ def structure_of(characters: Sequence[str], max_tokens: int) -> Structure:
 
 
 def _marked(character: str, max_tokens: int) -> Text:
-    """A shared text made the character's own by its token; that token alone if it is too long."""
+    """A shared text made unique by appending the character's token, or that alone if too long."""
     marked = ("⿻", *texts_of(character)[0], character)
     return marked if len(marked) <= max_tokens else (character,)
 
 
 @cache
 def texts_of(character: str) -> tuple[Text, ...]:
-    """Every text of a character by depth, one level first, whether others share it or not."""
+    """Every text of a character, by depth from one level, whether or not others share it."""
     is_kana = unicodedata.name(character, "").startswith(("HIRAGANA", "KATAKANA"))
     root = None if is_kana else _own_tree(character)
     if root is None or root.is_whole:
@@ -130,7 +130,7 @@ def texts_of(character: str) -> tuple[Text, ...]:
 
 @cache
 def _own_tree(element: str) -> _Part | None:
-    """The tree of a component as a character of its own, None if KanjiVG does not draw it so."""
+    """The tree of a component as a character of its own; None if KanjiVG has no drawing of it."""
     if len(element) != 1 or not kanjivg.has_drawing(element):
         return None
     return _joined([kanjivg.read(element)], "")
@@ -176,7 +176,7 @@ def _text(part: _Part, depth: int) -> Text:
 
 
 def _arranged(parts: list[_Part], depth: int) -> Text:
-    """Parts of one group, put together by their positions."""
+    """The text of one group's parts, composed by their positions."""
     if len(parts) == 1:
         return _text(parts[0], depth)
     for i, part in enumerate(parts):
@@ -201,7 +201,7 @@ def _arranged(parts: list[_Part], depth: int) -> Text:
 
 
 def _nested(texts: list[Text], two: str, three: str = "") -> Text:
-    """Texts under an operator of two places, or of three where there is one and they are three."""
+    """Texts under nested binary operators, or a ternary one if it is given and they are three."""
     if len(texts) == 1:
         return texts[0]
     if len(texts) == 3 and three:
@@ -232,18 +232,19 @@ def stroke_class(path_data: str) -> str:
 
 
 def read_structure(path: Path, characters: Sequence[str], max_tokens: int) -> Structure:
-    """A user's own texts, ``{"河": ["⿰ 氵 可", "氵 可"], ...}``: sequences, or components alone.
+    """A user's own texts, ``{"河": ["⿰ 氵 可", "氵 可"], ...}``: sequences, or only components.
 
-    Characters of the file that are not asked for are left out; "⿰氵可" is read as well. Entities
-    such as ``&CDP-8BC4;`` and ``{01}`` are one token.
+    Other characters in the file are ignored; "⿰氵可" is accepted, too. Entities such as
+    ``&CDP-8BC4;`` and ``{01}`` are one token.
 
     Raises:
-        InputError: not JSON, or a list of every character that is missing or has no text, an empty
-            or too long text, one with a token such as [PAD], an incomplete or surplus sequence, a
-            component in two code points, or the texts of another.
+        InputError: the file is not JSON, or characters are missing or without texts, with an empty
+            or too long text, a reserved token such as [PAD], a sequence with too few or too many
+            components, a component in two code points, or the texts of another character; all
+            problems are listed.
     """
     value = read_json(path)
-    form = 'The form is {"河": ["⿰ 氵 可", ...], ...}, a list of texts for every character.'
+    form = 'The format is {"河": ["⿰ 氵 可", ...], ...}, a list of texts for every character.'
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected an object, found {type(value).__name__}. {form}")
     letters = set(map(letter, characters))
@@ -270,11 +271,13 @@ def read_structure(path: Path, characters: Sequence[str], max_tokens: int) -> St
     for token in used:
         first = one_letter.setdefault(letter(token), token)
         if first != token:
-            problems.append(f"components {named(first)} and {named(token)} are one: write one")
+            problems.append(
+                f"components {named(first)} and {named(token)} are the same: use one of the two"
+            )
     report_problems(str(path), problems, form)
     if words := [token for token in used if len(token) > 1 and all(map(_is_ideograph, token))]:
         _log.warning(
-            "%s: without spaces between them, these are one component each: %s (%d)",
+            "%s: read as one component each, as there are no spaces between characters: %s (%d)",
             path, " ".join(words[:20]), len(words),
         )  # fmt: skip
     return structure
@@ -291,24 +294,24 @@ _PIECE = re.compile(rf"({_UNENCODED}|\[[^\[\]\s]*\]|\([^()\s]*\))")
 
 @cache
 def tokens_of(line: str) -> Text:
-    """The tokens of a text: its words, those of a description sequence divided into components."""
+    """The tokens of a text: its words, with description sequences divided into components."""
     words = nfc(line).split()
     text = [token for word in words for token in (_pieces(word) if _IDS.search(word) else [word])]
     if ARITY.keys() & {*text} and _unbalanced(text):
-        # Not "⿰ 氵可" with a component 氵可, then, but with two.
+        # "⿰ 氵可" has two components then, not one component 氵可.
         pieces = [piece for word in words for piece in _pieces(word)]
         text = text if _unbalanced(pieces) else pieces
     return tuple(text)
 
 
 def _pieces(word: str) -> list[str]:
-    parts = _PIECE.split(word)  # what the pattern matches is at odd places
+    parts = _PIECE.split(word)  # matches of the pattern are at odd indices
     return [token for i, part in enumerate(parts) for token in ([part] if i % 2 else divided(part))]
 
 
 def _unbalanced(text: Sequence[str]) -> str:
-    """Where a sequence has a component too few or too many, "" if it is one complete sequence."""
-    open_operators: list[list[int]] = []  # place, components still to come
+    """Where a sequence has too few or too many components, "" if it is one complete sequence."""
+    open_operators: list[list[int]] = []  # index, number of components still missing
     for i, token in enumerate(text):
         if i and not open_operators:
             return f"surplus from token {i + 1}, {token}: the sequence ends before it"
@@ -340,4 +343,4 @@ def fault_of(text: Text, max_tokens: int) -> str:
     if is_sequence and (fault := _unbalanced(text)):
         tags = [token for token in text if token[0] in "[("]
         return f"{fault} ({tags[0]} is a database's tag: remove it)" if tags else fault
-    return f"{len(text)} tokens, at most {max_tokens}" if len(text) > max_tokens else ""
+    return f"{len(text)} tokens, expected at most {max_tokens}" if len(text) > max_tokens else ""

@@ -1,4 +1,4 @@
-"""The groups of characters that results are told of: by script, and kanji by number of strokes."""
+"""The groups of characters in which results are reported: scripts, and kanji by stroke count."""
 
 import unicodedata
 from functools import cache
@@ -20,7 +20,7 @@ def script_of(character: str) -> str:
 
 @cache
 def group_of(character: str) -> str:
-    """One of ``GROUPS``; a kanji that KanjiVG does not draw is among the others."""
+    """One of ``GROUPS``; a kanji without a drawing in KanjiVG is among the others."""
     script = script_of(character)
     if script != "kanji":
         return script

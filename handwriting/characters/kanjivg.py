@@ -1,7 +1,7 @@
 """KanjiVG: the strokes and the components of 6,700 characters, read from the ``kanjivg`` package.
 
-KanjiVG (https://kanjivg.tagaini.net) is (c) Ulrich Apel, CC BY-SA 3.0. Nothing of it is stored in
-this project; what is drawn from it is an adaptation and carries that licence when published.
+KanjiVG (https://kanjivg.tagaini.net) is (c) Ulrich Apel, CC BY-SA 3.0. None of it is stored in this
+module; whatever is drawn from it is an adaptation and carries that licence when published.
 """
 
 import importlib.metadata
@@ -17,14 +17,14 @@ CANVAS = 109.0  # side of KanjiVG's drawing area, in its units
 
 @dataclass
 class Component:
-    """A group of a character's tree: what it is, where it stands, what it is made of.
+    """A group in a character's tree: what it is, where it is, what it is made of.
 
     Attributes:
-        element: the component as a character, "" where KanjiVG names none.
+        element: the component as a character, "" if KanjiVG does not name it.
         position: left, right, top, bottom, nyo, tare, kamae ... or "".
         part: the number of this piece of a component that is drawn in several, "" if whole.
         children: its groups, in drawing order.
-        strokes: its own strokes and its groups' strokes as SVG path data, in drawing order.
+        strokes: its own strokes and those of its groups as SVG path data, in drawing order.
     """
 
     element: str
@@ -36,7 +36,11 @@ class Component:
 
 @cache
 def folder() -> Path:
-    """The folder of the package's SVG files; an ``InputError`` if it is not installed."""
+    """The folder of the package's SVG files.
+
+    Raises:
+        InputError: the package is not installed.
+    """
     # Not importlib.resources: any folder named "kanji" on the path would shadow the package's.
     try:
         return Path(str(importlib.metadata.distribution("kanjivg").locate_file("kanji")))
@@ -71,12 +75,12 @@ def read(character: str, variant: str = "") -> Component:
         return _component(paths[0])
     except (OSError, ElementTree.ParseError, LookupError, StopIteration) as error:
         raise InputError(
-            f"{path} is not a drawing of KanjiVG ({error}): install the kanjivg package again"
+            f"{path} is not a valid KanjiVG drawing ({error}): install the kanjivg package again"
         ) from error
 
 
 def _component(group: ElementTree.Element) -> Component:
-    # The files declare two namespaces of their attributes: compare the local part.
+    # The files declare two namespaces for their attributes: compare the local part.
     values = {key.rpartition("}")[2]: value for key, value in group.items()}
     element, position, part = (values.get(name, "") for name in ("element", "position", "part"))
     component = Component(element, position, part)

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens that a text encoder knows; a token's number is its place.
+    """The tokens that a text encoder knows; a token's number is its index.
 
     Attributes:
         tokens: ``SPECIAL_TOKENS`` first, then components and operators.
@@ -60,15 +60,15 @@ class Vocabulary:
         for row, text in zip(encoded, texts, strict=True):
             if len(text) + 2 > context_length:
                 raise InputError(
-                    f"{' '.join(text)} has {len(text)} tokens: a context of {context_length} "
-                    f"holds {context_length - 2}"
+                    f"{' '.join(text)} has {len(text)} tokens, but structure.context_length="
+                    f"{context_length} allows {context_length - 2}: increase it"
                 )
             numbers = [self._numbers.get(token, UNK) for token in text]
             row[: len(text) + 2] = [BOS, *numbers, EOS]
         unknown = Counter(token for text in texts for token in text if token not in self._numbers)
         if unknown:
             _log.warning(
-                "%d component tokens are not in the vocabulary and read as [UNK]: %s",
+                "%d component tokens are not in the vocabulary and are read as [UNK]: %s",
                 unknown.total(),
                 " ".join(f"{token} ({count})" for token, count in unknown.most_common(20)),
             )
@@ -77,12 +77,12 @@ class Vocabulary:
     def encode_alternatives(
         self, structure: Structure, characters: Sequence[str], context_length: int
     ) -> tuple[Int64, Int64]:
-        """All texts of each class, for picking random ones by indexing.
+        """All texts of each class, so that random ones can be picked by indexing.
 
         Returns:
-            Token numbers (K, A, context_length), A being the most alternatives that a class has,
-            and how many of them each class has, (K,). Rows past that number repeat the first text,
-            so that every row ends in EOS.
+            Token numbers (K, A, context_length), where A is the largest number of alternatives of a
+            class, and the number of each class, (K,). Rows past that number repeat the first text,
+            so that every row has an EOS.
         """
         counts = np.array([len(structure[c]) for c in characters], np.int64)
         encoded = self.encode([t for c in characters for t in structure[c]], context_length)
@@ -123,7 +123,7 @@ class ClassTexts:
 def vocabulary_of(
     config: StructureConfig, characters: Sequence[str], seen: Sequence[str]
 ) -> Vocabulary:
-    """The tokens of the classes that training sees, of all the study's; see :func:`class_texts`."""
+    """The tokens of the study's classes that training sees; see :func:`class_texts`."""
     return _vocabulary(_structure(config, characters), seen)
 
 
@@ -147,10 +147,10 @@ def class_texts(
     """The texts of a study's classes.
 
     Args:
-        config: the user's JSON, or null for KanjiVG.
+        config: its ``path`` is the user's JSON file, or null for KanjiVG.
         characters: the K classes.
-        seen: those that training sees; the vocabulary comes from them.
-        vocabulary: of a checkpoint, instead.
+        seen: those that training sees, from which the vocabulary is made.
+        vocabulary: that of a checkpoint, to use instead.
     """
     structure = _structure(config, characters)
     if vocabulary is None:

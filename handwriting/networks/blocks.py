@@ -37,11 +37,11 @@ class ModulatedBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention over positions, pre-normed, residual.
+    """Multi-head attention over positions, pre-norm and residual.
 
     Args:
-        linear: linear in the number of positions (A. Katharopoulos et al. 2020; softmax over keys
-            and queries apart as in Z. Shen et al. 2021), else full.
+        linear: whether the cost is linear in the number of positions (A. Katharopoulos et al. 2020,
+            with separate softmaxes of queries and keys as in Z. Shen et al. 2021); else full.
     """
 
     def __init__(self, channels: int, linear: bool) -> None:
@@ -81,7 +81,7 @@ class Middle(nn.Module):
 
 
 class FrozenEmbedding(nn.Module):
-    """Embeddings of classes that are given and not trained, each of length 1.
+    """Given class embeddings, each of length 1, that are not trained.
 
     Attributes:
         weight: (K, D), zeros until the embeddings are copied in.

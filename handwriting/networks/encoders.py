@@ -1,4 +1,4 @@
-"""Image encoders that several stages share: a small residual network, and any of timm's."""
+"""Image encoders that several stages share: a small residual network, or any from timm."""
 
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ from handwriting.errors import InputError
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with batch norm and an identity path (He et al. 2016, basic block)."""
+    """Two 3 x 3 convolutions with batch norm and a shortcut (He et al. 2016, basic block)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -32,15 +32,16 @@ class ResidualBlock(nn.Module):
 class SmallResNet(nn.Module):
     """A residual network for small grey images: 0.4 M weights at width 32.
 
-    Max-pooling forgives shifts of a thin stroke that strides would have to learn to forgive, and
-    the features of different places stay apart. Trained on the katakana of five people without
-    augmentation it reads 75 % of other people's; with strides and global averaging, 34 %.
+    Max-pooling tolerates shifts of thin strokes, a tolerance that strided convolutions would have
+    to learn, and features of different positions are kept apart. Trained on the katakana of five
+    people without augmentation, it reads 75 % of other people's; with strides and global average
+    pooling, 34 %.
 
     Args:
         width: channels of the first stage; the later ones have two and four times as many.
     """
 
-    GRID = 4  # cells per side, each with features of its own
+    GRID = 4  # cells per side, each with its own features
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -65,10 +66,10 @@ class SmallResNet(nn.Module):
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Give each convolution of our own residual networks the batch norm that follows it.
+    """Fold each batch norm of our own residual networks into the convolution before it.
 
-    For use in evaluation mode, where the norm is one more scale and shift: a pass over the features
-    less, forwards and backwards, and the same output to float tolerance.
+    For evaluation mode, where the norm is only a scale and shift: this saves a forward and backward
+    pass over the features, with the same output up to float tolerance.
     """
     for part in list(network.modules()):
         if isinstance(part, ResidualBlock):
@@ -85,7 +86,7 @@ def _fold(part: nn.Module, conv: str, norm: str) -> None:
 
 
 class TimmEncoder(nn.Module):
-    """Any timm network with one input channel, from random weights.
+    """Any timm network with one input channel, randomly initialised.
 
     Raises:
         InputError: timm has no network of that name, or it cannot read images of that size.
@@ -97,13 +98,15 @@ class TimmEncoder(nn.Module):
 
         if not timm.is_model(name):
             near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
-            raise InputError(f"no network {name!r}: small_resnet or a timm name (such as {near})")
+            raise InputError(
+                f"no network {name!r}: expected small_resnet or a timm model (such as {near})"
+            )
         arguments: dict[str, Any] = {"in_chans": 1, "num_classes": 0, "pretrained": False}
-        try:  # transformers need to know the image's size, convolutional networks refuse the word
+        try:  # transformers need the image's size, convolutional networks reject the argument
             self.body = timm.create_model(name, img_size=size_px, **arguments)
         except TypeError:
             self.body = timm.create_model(name, **arguments)
-        try:  # not every network returns as many features as it says
+        try:  # not every network returns as many features as it declares
             with torch.no_grad():
                 self.num_features = self.body.eval()(torch.zeros(1, 1, size_px, size_px)).shape[1]
         except (RuntimeError, ValueError, AssertionError) as error:
@@ -125,15 +128,15 @@ ImageEncoder = SmallResNet | TimmEncoder
 
 
 def build_encoder(name: str, width: int, size_px: int) -> ImageEncoder:
-    """``small_resnet`` of a width, or the timm network of that name (which has its own widths)."""
+    """``small_resnet`` of a width, or the timm network of that name, which ignores the width."""
     return SmallResNet(width) if name == "small_resnet" else TimmEncoder(name, size_px)
 
 
 class CosineHead(nn.Module):
-    """Logits that are scaled cosines with one direction for each class.
+    """Logits that are scaled cosines with a direction per class.
 
-    H. Qi, M. Brown, D. Lowe, Low-Shot Learning with Imprinted Weights, 2018: the direction of a
-    further class is the mean of what its images are embedded as, without training.
+    H. Qi, M. Brown, D. Lowe, Low-Shot Learning with Imprinted Weights, 2018: the direction of an
+    added class is the mean embedding of its images, without training.
 
     Args:
         dim: D, of the embeddings.
@@ -152,13 +155,13 @@ class CosineHead(nn.Module):
 
 
 class Classifier(nn.Module):
-    """An image encoder and one linear layer, or an embedding whose direction tells the class.
+    """An image encoder with a linear layer, or with an embedding and a :class:`CosineHead`.
 
     Args:
         name, width, size_px: of the encoder, see :func:`build_encoder`.
         num_classes: K.
-        embedding_dim: D; None for the linear layer. An embedding is small where classes are many,
-            and classes can be added to it.
+        embedding_dim: D; None for the linear layer. With an embedding, many classes take fewer
+            weights, and classes can be added later.
     """
 
     def __init__(
@@ -182,7 +185,7 @@ class Classifier(nn.Module):
             self.head = CosineHead(embedding_dim, num_classes)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Images (B, 1, H, W) in [-1, 1] to what the last layer sees (B, D)."""
+        """Images (B, 1, H, W) in [-1, 1] to the last layer's input (B, D)."""
         embeddings: Tensor = self.embedding(self.encoder(images))
         return embeddings
 

@@ -1,4 +1,4 @@
-"""The optimizer that classifiers and encoders share, and the average of weights of generators."""
+"""The optimizer that most stages share, and the moving average of generators' weights."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def one_cycle(
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    # Of 10 points the first tenth would be no step at all, by whose length the schedule divides.
+    # With 9 steps, a warm-up of a tenth would have length 0, by which the schedule divides.
     warm_up = 0.2 if settings.num_steps == 9 else 0.1
     optimizer = AdamW(groups, lr=settings.learning_rate, fused=True)
     schedule = OneCycleLR(
@@ -30,11 +30,11 @@ def one_cycle(
 
 
 class MovingAverage(AveragedModel):
-    """An exponential moving average of a network's weights, the first ones to begin with.
+    """An exponential moving average of a network's weights, starting from the initial ones.
 
-    The decay grows to its value as (1 + t) / (10 + t), so that a short training is not averaged
-    with its start. Updates are counted on the host: torch's own way sends the count to the weights'
-    device, and the host waits until it has arrived, behind all the work of the step.
+    The decay ramps up as (1 + t) / (10 + t), so that a short training is not dominated by its
+    start. Updates are counted on the host: torch's own implementation sends the count to the
+    weights' device, which makes the host wait for all the work of the step.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -1,9 +1,8 @@
-"""Networks that tell where the strokes of a character lie in its image, and whether they do.
+"""Networks that locate the strokes of a character in its image, and judge whether it shows them.
 
-The character is known, and so is how a model draws it. As in
-Z. Teed, J. Deng, RAFT, 2020, features of the image are looked up where the strokes are now, and one
-update, the same in every iteration, moves them; strokes exchange messages by attention, the points
-of a stroke by convolution.
+The character is known, and so is a model drawing of it. As in Z. Teed, J. Deng, RAFT, 2020,
+features of the image are looked up at the current strokes, and an update, the same in every
+iteration, moves them; strokes exchange information by attention, points of a stroke by convolution.
 """
 
 from typing import Any
@@ -18,13 +17,14 @@ HEADS = 4
 
 
 class StrokeReader(nn.Module):
-    """Images and model strokes to strokes.
+    """Moves the strokes of a model to where an image shows them.
 
     Args:
         num_points: P, points of a stroke.
         max_strokes: of a character.
-        channels: of features at half the image's side, twice and four times as many below.
-        dim: of what is known of a point, a multiple of ``HEADS``.
+        channels: of features at half the image's side, twice and four times as many at a quarter
+            and an eighth.
+        dim: D, of a point's hidden state, a multiple of ``HEADS``.
         num_iterations: how often the strokes are moved.
     """
 
@@ -60,11 +60,11 @@ class StrokeReader(nn.Module):
             drawings: the model in the same form, (B, 1, H, W).
             model: (B, S, P, 2), in units of the ink's longer side.
             mask: (B, S), False where a character has no such stroke.
-            side: the share of the image's side that the ink has.
+            side: the share of the image's side that the ink spans.
 
         Returns:
-            The strokes (B, S, P, 2) after each iteration, and what is known of the points in the
-            end, (B, S, P, D), for :meth:`judge`.
+            The strokes (B, S, P, 2) after each iteration, and the last hidden states of the points,
+            (B, S, P, D), for :meth:`judge`.
         """
         pyramid = self.pyramid(torch.cat([images, drawings], dim=1))
         strokes, known, found = model, None, list[Tensor]()
@@ -81,7 +81,7 @@ class StrokeReader(nn.Module):
         """Logits (B,) that an image shows its character, each stroke once and nothing else.
 
         Args:
-            drawn: the strokes that were found, (B, 1, H, W).
+            drawn: a drawing of the strokes that were found, (B, 1, H, W).
             known: (B, S, P, D), from :meth:`forward`.
         """
         compared = self.compare(torch.cat([images, drawings, drawn], dim=1)).flatten(2)
@@ -93,7 +93,7 @@ class StrokeReader(nn.Module):
 
 
 class StrokeJudge(nn.Module):
-    """A second opinion on images, which looks at them again along the strokes that were read.
+    """A second opinion on images, which examines them again along the strokes that were found.
 
     Args:
         num_points, max_strokes, channels, dim: as in :class:`StrokeReader`.
@@ -118,8 +118,8 @@ class StrokeJudge(nn.Module):
         """Judge B images.
 
         Args:
-            drawn: the strokes that were found, (B, 1, H, W).
-            found: the same, (B, S, P, 2).
+            drawn: a drawing of the strokes that were found, (B, 1, H, W).
+            found: the strokes themselves, (B, S, P, 2).
             images, drawings, model, mask, side: as in :meth:`StrokeReader.forward`.
 
         Returns:
@@ -168,13 +168,13 @@ def _enlarged(x: Tensor) -> Tensor:
 
 
 class _Update(nn.Module):
-    """What is known of points, from the image's features there and from the other strokes."""
+    """Updates the points' hidden states from the image's features there and the other strokes."""
 
     def __init__(self, num_points: int, max_strokes: int, num_features: int, dim: int) -> None:
         super().__init__()
         self.known = nn.Linear(num_features + 6, dim)
-        self.point = nn.Parameter(0.1 * torch.randn(num_points, dim))  # which of its stroke's
-        self.order = nn.Parameter(0.1 * torch.randn(max_strokes, dim))  # which stroke
+        self.point = nn.Parameter(0.1 * torch.randn(num_points, dim))  # position in its stroke
+        self.order = nn.Parameter(0.1 * torch.randn(max_strokes, dim))  # of the stroke
         self.along = nn.ModuleList(_AlongStroke(dim, dim) for _ in range(2))
         self.between = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -188,7 +188,7 @@ class _Update(nn.Module):
         self, pyramid: tuple[Tensor, ...], strokes: Tensor, model: Tensor, mask: Tensor,
         side: float, known: Tensor | None,
     ) -> Tensor:  # fmt: skip
-        """(B, S, P, D), not negative; ``known`` is that of the iteration before."""
+        """Hidden states (B, S, P, D), non-negative; ``known`` are those of the last iteration."""
         at = 2 * side * strokes.flatten(1, 2)[:, :, None]  # (B, S P, 1, 2) in [-1, 1] of the image
         looked_up = [
             F.grid_sample(level, at.to(level.dtype), padding_mode="border", align_corners=False)
@@ -210,9 +210,9 @@ class _Update(nn.Module):
 
 
 class _AlongStroke(nn.Linear):
-    """A convolution over three neighbouring points of a stroke (..., P, C), as one product.
+    """A convolution over three neighbouring points of a stroke (..., P, C), as one matrix product.
 
-    A ``Conv1d`` over eleven points took three times as long on a CPU.
+    A ``Conv1d`` over eleven points takes three times as long on a CPU.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

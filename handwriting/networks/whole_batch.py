@@ -1,4 +1,4 @@
-"""What looks at the whole batch, on however many processes its rows lie: norms, dropout, means."""
+"""Operations over the whole batch, across all processes: norms, dropout, means."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from handwriting.parallel.ranks import rank, world_size
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the processes. The gradient of a sum of losses is such a sum, too."""
+    """The sum over the processes; the gradient of a sum of losses is such a sum, too."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class _Sum(torch.autograd.Function):
 
 
 def gather(own: Tensor) -> Tensor:
-    """The batch (B, ...) from each process's rows; gradients flow to all of them."""
+    """The whole batch (B, ...) from each process's rows; gradients flow to all processes."""
     if world_size() == 1:
         return own
     batch = own.new_zeros(world_size(), *own.shape)
@@ -44,8 +44,8 @@ def batch_mean(own: Tensor) -> Tensor:
 class _Normalise(torch.autograd.Function):
     """Batch norm by the mean and variance of all processes' rows, which it also returns.
 
-    S. Ioffe, C. Szegedy, Batch Normalization, 2015, algorithm 1; its derivatives in section 3.
-    torch's kernels work as if in evaluation mode; what the statistics owe to x comes on top.
+    S. Ioffe, C. Szegedy, Batch Normalization, 2015, algorithm 1; the derivatives are in section 3.
+    torch's kernels run as in evaluation mode; the gradient through the statistics is then added.
     """
 
     @staticmethod
@@ -83,12 +83,12 @@ class _Normalise(torch.autograd.Function):
 
 
 class WholeBatchNorm(_BatchNorm):
-    """Batch norm that in training takes mean and variance over all processes' rows.
+    """Batch norm whose training statistics are over all processes' rows.
 
-    torch's SyncBatchNorm does so on GPUs only.
+    torch's SyncBatchNorm supports GPUs only.
 
     Args:
-        norm: what it replaces: its weights, statistics and mode are taken over, and the layers
+        norm: the layer to replace, whose weights, statistics and mode are kept, as are the layers
             that timm's batch norms end with (``drop``, ``act``).
     """
 
@@ -106,7 +106,7 @@ class WholeBatchNorm(_BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions will do."""
+        """Accept any number of dimensions."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) to the same shape."""
@@ -124,7 +124,7 @@ class WholeBatchNorm(_BatchNorm):
 
 
 class WholeBatchDropout(nn.Dropout):
-    """Dropout that draws for the whole batch, as one process would."""
+    """Dropout that draws its mask for the whole batch, as a single process would."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to the same shape."""
@@ -135,12 +135,12 @@ class WholeBatchDropout(nn.Dropout):
 
 
 def sync_layers(network: nn.Module) -> nn.Module:
-    """Replace batch norms and dropouts by layers that see the whole batch; one process has it.
+    """Replace batch norms and dropouts by layers that see the whole batch.
 
-    The weights themselves and their names stay what they are.
+    With one process, nothing changes. Weights keep their names.
 
     Returns:
-        The network, or its replacement if it is such a layer itself.
+        The network, or its replacement if it is itself such a layer.
     """
     if world_size() == 1:
         return network

@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; what is empty is left out. A table of text is set to the left."""
+    """A part of the report; empty parts are left out. A table of text is left-aligned."""
 
     heading: str
     paragraphs: Sequence[str] = ()
@@ -48,12 +48,12 @@ class Section:
 
 
 def number_text(value: float | None, form: str = ".3f") -> str:
-    """A number; a dash where there is none."""
+    """A number as text; a dash for None."""
     return "-" if value is None else f"{value:{form}}"
 
 
 def text_table(rows: Sequence[Row]) -> str:
-    """A table as aligned text, its first column to the left."""
+    """A table as text: the first column left-aligned, the others right-aligned."""
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -63,7 +63,7 @@ def text_table(rows: Sequence[Row]) -> str:
 
 
 def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write the page; text is escaped."""
+    """Write the page; all text is escaped."""
     template = ENVIRONMENT.get_template("page.html")
     write_text(path, template.render(title=title, sections=sections))
     return path

@@ -1,4 +1,4 @@
-"""Intervals and tests over writers: people, not images, are the sample."""
+"""Intervals and tests over writers: the sample is people, not images."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from scipy.stats import permutation_test, t as student
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Bounds = tuple[float, float]
-ALPHA = 0.05  # the rate of studies with a false gain
+ALPHA = 0.05  # the accepted rate of studies with a false gain
 
 
 def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
-    """An interval of the mean by Student's t; the values, (N,), are one for each writer, or seed.
+    """A confidence interval of the mean by Student's t, from values (N,), one per writer or seed.
 
-    It covers as often as it says where gains are normal, however few the writers. Where each writer
-    is an outlier with probability .1, five standard deviations off, the 95 % interval covers the
-    mean in 93 % of draws with 4 writers, 92 % with 5, 90 % with 10 and 92 % with 20 (measured with
-    200,000 draws each); :func:`sign_flip_p` stands beside it for that.
+    Its coverage is exact if gains are normal, however few the writers. If each writer is an outlier
+    with probability .1, five standard deviations off, the 95 % interval covers the mean in 93 % of
+    draws with 4 writers, 92 % with 5, 90 % with 10 and 92 % with 20 (measured with 200,000 draws
+    each), which is why :func:`sign_flip_p` is reported, too.
 
     Returns:
-        Low and high; None for one value, which gives no interval.
+        Low and high; None for a single value, which gives no interval.
     """
     if len(values) < 2:
         return None
@@ -31,30 +31,30 @@ def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
 
 
 def accuracy_interval(accuracies: Float64) -> Bounds | None:
-    """The 95 % :func:`interval` of a mean accuracy, as far as it lies in [0, 1]."""
+    """The 95 % :func:`interval` of a mean accuracy, clipped to [0, 1]."""
     bounds = interval(accuracies)
     return bounds and (max(bounds[0], 0.0), min(bounds[1], 1.0))
 
 
 def verdict(gain_interval: Bounds | None) -> str:
-    """What a corrected interval of a gain over the control shows.
+    """The conclusion from the corrected interval of a gain over the control.
 
-    The control must have been named before any result: over one that was chosen for its accuracy,
-    no interval means what it says.
+    The control must have been named before any result: if it was chosen for its accuracy, the
+    interval is not valid.
     """
     if gain_interval is None:
         return "one writer gives no interval"
     low, high = gain_interval
     if low > 0:
         return "a gain"
-    return "a loss" if high < 0 else "the interval holds zero: no difference is shown"
+    return "a loss" if high < 0 else "the interval includes zero, so no difference is shown"
 
 
 def sign_flip_p(per_writer: Float64) -> float:
-    """The p of a mean gain under no gain: a paired permutation test, two-sided, writers the sample.
+    """The p value of a mean gain, by a two-sided paired permutation test over writers.
 
-    Without a gain each writer's difference, of (W,), would be as likely with the other sign. Exact
-    for up to 13 writers, so that p is at least ``2 / 2**W``; random signs beyond.
+    Under the null hypothesis each writer's difference, of (W,), is equally likely with either sign.
+    Exact for up to 13 writers, so that p is at least ``2 / 2**W``; with random signs beyond.
     """
     if len(per_writer) < 2:
         return 1.0
@@ -63,7 +63,7 @@ def sign_flip_p(per_writer: Float64) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrected p values of several tests: any below .05 is then a false one in 5 % of studies.
+    """Corrected p values of several tests: at most 5 % of studies have a false one below .05.
 
     S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
     """
@@ -76,5 +76,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def interval_text(bounds: Bounds | None, form: str = ".3f") -> str:
-    """``low .. high``; a dash where there is no interval."""
+    """``low .. high``; a dash for None."""
     return f"{bounds[0]:{form}} .. {bounds[1]:{form}}" if bounds else "-"

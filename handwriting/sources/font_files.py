@@ -1,6 +1,6 @@
-"""What is in a font file: its faces, how they draw characters, which of these they lack.
+"""Reads a font file: its faces, how they draw characters, which characters they lack.
 
-Files of unknown origin are read in another process, which imports no more than it needs here.
+Files of unknown origin are read in another process, so this module imports no more than it needs.
 """
 
 import re
@@ -22,13 +22,13 @@ from handwriting.storage.stamps import quick_stamp
 P = ParamSpec("P")
 T = TypeVar("T")
 
-NOT_A_CHARACTER = "\U0010fffe"  # no font has it: a font draws .notdef, as for all that it lacks
+NOT_A_CHARACTER = "\U0010fffe"  # in no font, which draws .notdef for it as for all that it lacks
 MAX_INSTANCES = 64  # of a variable font
 MAX_EMS = 8  # height and width of a drawing, in font sizes
-MAX_SHARING = 3  # kanji and kana that may have one glyph: 剥 and 剝, へ and ヘ
-MAX_ALIKE = 8  # letters of all scripts that may: A and Α and А
-NUM_PROBES = 64  # kanji of which two with one drawing show that it is a placeholder
-_JAPANESE = "あア日"  # what a font must have to be found without being asked for by name
+MAX_SHARING = 3  # kanji and kana that may share a glyph: 剥 and 剝, へ and ヘ
+MAX_ALIKE = 8  # letters of all scripts that may share one: A and Α and А
+NUM_PROBES = 64  # kanji drawn to find placeholders: a drawing that two of them share is one
+_JAPANESE = "あア日"  # what a font must have to count as Japanese
 _OTHER_REGION = re.compile(  # in a name: Chinese, Korean shapes
     r"(?<![A-Za-z])(SC|TC|HK|KR|MO|CN|TW)(?![A-Za-z])|(?<=[a-z])(SC|TC|HK|KR|CN|TW)(?![A-Za-z])"
     r"|CJK ?(sc|tc|hk|kr)(?![a-z])|Simplified|Chinese|Korean|Hangul|[简簡繁][体體]"
@@ -46,13 +46,13 @@ class FontFace:
 
     Attributes:
         index: its number within a collection (.ttc), else 0.
-        name: "font:" and family and style, and the file where others have the same; unique among
-            the faces found, and the writer's name.
+        name: "font:" with family and style, and with the file if others have the same; unique among
+            the faces found, and the name as a writer.
         family: the family's name, as a list file may give it.
         problem: why it cannot be opened, "" if it can.
-        axes: of a variable font, the place on its axes; () where it is by default.
-        note: what its user should know, "" if nothing.
-        is_japanese: whether it has kana and kanji, and not in the shapes of another region.
+        axes: the coordinates on a variable font's axes; () for the default.
+        note: what the user should know about it, "" if nothing.
+        is_japanese: whether it has kana and kanji, the latter not in the shapes of another region.
         is_packaged: whether it came with an installed package, which is trusted like its code.
     """
 
@@ -68,12 +68,12 @@ class FontFace:
 
 
 def call(is_trusted: bool, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The value of a function that reads a font, within limits if it may be anybody's."""
+    """Call a function that reads a font, within resource limits unless the font is trusted."""
     return function(*args, **kwargs) if is_trusted else call_limited(function, *args, **kwargs)
 
 
 def read_faces(path: Path) -> tuple[FontFace, ...]:
-    """The faces of a file; of a collection those that are Japanese, if any is."""
+    """The faces of a file; of a collection only the Japanese ones, if there are any."""
     with path.open("rb") as file:
         is_collection = file.read(4) == b"ttcf"
     if is_collection:
@@ -85,7 +85,7 @@ def read_faces(path: Path) -> tuple[FontFace, ...]:
 
 
 def _faces(path: Path, index: int, font: TTFont) -> list[FontFace]:
-    """A font as a face; a variable font as one for each of its named instances."""
+    """The face of a font; for a variable font, one for each of its named instances."""
     names = font["name"] if "name" in font else newTable("name")
     family = _clean(names.getBestFamilyName()) or path.stem
     style = _clean(names.getBestSubFamilyName()) or "Regular"
@@ -103,7 +103,7 @@ def _faces(path: Path, index: int, font: TTFont) -> list[FontFace]:
         notes.append(f"a variable font with {len(named) or 'no'} named instances; {used}")
     region = _OTHER_REGION.search(f"{family} {style}")
     if region:
-        notes.append(f"{region[0]!r} in its name means Chinese or Korean shapes; used all the same")
+        notes.append(f"{region[0]!r} in its name suggests Chinese or Korean shapes; still used")
     opened = _opened(path, index, (), 16, quick_stamp(path))  # FreeType must read it too
     *drawings, missing = (_draw(opened, character) for character in _JAPANESE + NOT_A_CHARACTER)
     is_whole = missing not in drawings and not any(drawing.problem for drawing in drawings)
@@ -163,18 +163,18 @@ def _draw(font: ImageFont.FreeTypeFont, character: str) -> Drawing:
 
 
 class Survey(NamedTuple):
-    """What a font's character map says of the characters that are asked for."""
+    """What a font's character map says about the requested characters."""
 
     mapped: set[str]  # those that have a glyph
-    shared: set[str]  # those whose glyph stands for many others, too
+    shared: set[str]  # those whose glyph is also that of many other characters
     probes: list[str]  # some other kanji
 
 
 def survey(face: FontFace, characters: Iterable[str]) -> Survey:
-    """Look through the whole character map of a face."""
+    """Examine the whole character map of a face."""
     asked = set(characters)
     with TTFont(face.path, fontNumber=face.index, lazy=True) as font:
-        # Numbers for names: those in the file may be missing, or damaged.
+        # Numbers instead of glyph names, which may be missing from the file or damaged.
         font.setGlyphOrder([str(i) for i in range(font["maxp"].numGlyphs)])
         glyphs = {chr(code): glyph for code, glyph in (font.getBestCmap() or {}).items()}
     letters: dict[str, set[str]] = defaultdict(set)
@@ -192,9 +192,10 @@ def survey(face: FontFace, characters: Iterable[str]) -> Survey:
 
 
 def differ(characters: Iterable[str], most: int = 1) -> bool:
-    """Whether one drawing cannot be right for all: more kanji and kana, or letters, than ``most``.
+    """Whether one drawing cannot be right for all characters.
 
-    Code points of one letter count once, and so do kanji and kana that look the same.
+    That is so for more than ``most`` kanji and kana, or ``MAX_ALIKE`` letters. Code points of one
+    letter count once, and so do kanji and kana that look the same.
     """
     letters = {letter(c).translate(_ALIKE) for c in characters}
     kinds = ("CJK UNIFIED", "HIRAGANA LETTER", "KATAKANA LETTER")

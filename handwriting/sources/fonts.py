@@ -1,4 +1,4 @@
-"""Fonts: where they are found, and what is in their files.
+"""Finds fonts and describes their faces.
 
 They come from Python packages, folders, a list file (``information/use_font.txt`` is an example)
 and the system.
@@ -26,7 +26,7 @@ NOT_READ = (
     ".dfont", ".pfb", ".pfa", ".eot", ".fon", ".fnt", ".bdf", ".pcf", ".otb", ".sfd", ".vfb",
     ".glyphs",
 )  # fmt: skip
-VERSION = 1  # raise it when files are described otherwise: what is kept of them is made anew
+VERSION = 1  # increment when files are described differently, to invalidate the cache
 
 
 def find_fonts(
@@ -36,21 +36,21 @@ def find_fonts(
     system: bool = False,
     cache_dir: Path | None = None,
 ) -> list[FontFace]:
-    """The faces of every source, in this order; one that is found again is used once.
+    """The faces of every source, in this order; a face that is found twice is used once.
 
-    Different faces of one family and style are named by their files, except a package's. Files
-    that look like fonts and cannot be read are faces with a problem.
+    Different faces with the same family and style are named by their files, except a package's.
+    Files that look like fonts but cannot be read are returned as faces with a problem.
 
     Args:
         packages: Python packages that carry fonts; they are not imported.
-        folders: folders searched with all below them, or single font files.
+        folders: folders, searched recursively, or single font files.
         list_file: a text file with one font path, file name, family or package per line.
-        system: also every Japanese font that is installed.
-        cache_dir: where it is kept what is in files of no package.
+        system: whether to add every installed Japanese font.
+        cache_dir: where descriptions of files outside packages are cached.
 
     Raises:
-        InputError: a package, folder, file or line without a font, a named file that is
-            not a font, or no font at all.
+        InputError: a package, folder, file or line has no font, a named file is not a font, or
+            there is no font at all.
     """
     sources = [
         (f"package {package}: not installed or without fonts", _packaged(package))
@@ -67,26 +67,26 @@ def find_fonts(
         listed, wrong = _read_list(Path(list_file), folders, cache_dir)
         faces += listed
         problems += wrong
-    report_problems("fonts", problems, "Install the package, or correct fonts.* or the list file.")
+    report_problems("fonts", problems, "Install the package, or fix fonts.* or the list file.")
     if system:
         faces += (face for face in _faces(system_files(), cache_dir) if face.is_japanese)
     if not faces:
         raise InputError(
-            "no fonts: pip install pylopdf-fonts-jp, or name folders, packages or a list file "
-            "(fonts.folders, fonts.packages, fonts.list_file), or set fonts.system=true"
+            "no fonts: pip install pylopdf-fonts-jp, or set fonts.folders, fonts.packages, "
+            "fonts.list_file or fonts.system=true"
         )
     return _unique(faces)
 
 
 def _unique(faces: Sequence[FontFace]) -> list[FontFace]:
-    """Each face once, by its content, under a name that no other has."""
+    """Each face once, by its content, under a unique name."""
     groups: dict[str, list[FontFace]] = defaultdict(list)
     for face in dict.fromkeys(faces):
         groups[face.name].append(face)
-    chosen: dict[FontFace, FontFace] = {}  # those that are used, as they are then named
+    chosen: dict[FontFace, FontFace] = {}  # the faces to use -> the same under their final names
     for name, group in groups.items():
         first: dict[object, FontFace] = {}  # of each content
-        for face in group:  # equal faces have equal names: no others need be read
+        for face in group:  # equal faces have equal names, so only these need to be compared
             first.setdefault(len(group) > 1 and _content(face), face)
         labels = short_paths([face.path for face in first.values()])
         for i, (face, label) in enumerate(zip(first.values(), labels, strict=True)):
@@ -94,22 +94,22 @@ def _unique(faces: Sequence[FontFace]) -> list[FontFace]:
             chosen[face] = face if keeps_name else replace(face, name=f"{name} ({label})")
         if len(first) > 1:
             files = ", ".join(f"{chosen[face].name} is {face.path}" for face in first.values())
-            told = f"{len(first)} different fonts have this name: {files}"
+            note = f"{len(first)} different fonts have this name: {files}"
             known = chosen[group[0]]
-            chosen[group[0]] = replace(known, note="; ".join(filter(None, [known.note, told])))
+            chosen[group[0]] = replace(known, note="; ".join(filter(None, [known.note, note])))
     found = [chosen[face] for face in dict.fromkeys(faces) if face in chosen]
     return found if len({face.name for face in found}) == len(found) else _unique(found)
 
 
 def _content(face: FontFace) -> tuple[object, ...]:
-    """The same for the same face in another file."""
+    """A key that is equal for copies of a face in different files."""
     with suppress(OSError), face.path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest(), face.index, face.axes
     return face.path, face.index, face.axes
 
 
 def short_paths(paths: Sequence[Path]) -> list[str]:
-    """The ends of paths, without suffixes where these are not needed, that tell them apart."""
+    """The shortest endings of paths that tell them apart, without suffixes if possible."""
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
         ends = [Path(*path.parts[-depth:]) for path in paths]
         for labels in ([end.with_suffix("") for end in ends], ends):
@@ -134,7 +134,7 @@ def _packaged(package: str) -> list[FontFace]:
 
 def _files_below(path: Path) -> list[Path]:
     """The font files below a folder, or the file itself whatever its suffix."""
-    if os.path.isfile(path):  # unlike Path.is_file, also for what is too long for a name
+    if os.path.isfile(path):  # unlike Path.is_file, does not raise if the name is too long
         return [path.resolve()]
     if not os.path.isdir(path):
         return []
@@ -142,7 +142,7 @@ def _files_below(path: Path) -> list[Path]:
     walked: set[str] = set()
     for folder, below, names in os.walk(path, followlinks=True):
         real = os.path.realpath(folder)
-        if real in walked:  # a link leads back: following it again and again would not end
+        if real in walked:  # a symbolic link to a parent: following it would never end
             below.clear()
             continue
         walked.add(real)
@@ -153,7 +153,7 @@ def _files_below(path: Path) -> list[Path]:
 
 def system_files() -> list[Path]:
     """The installed font files."""
-    # Looks through the system when it is imported, which takes a second.
+    # Imported here since it searches the system, which takes a second.
     from matplotlib.font_manager import findSystemFonts
 
     return sorted({Path(file).resolve() for file in findSystemFonts()})
@@ -179,7 +179,7 @@ def _described(
 ) -> tuple[FontFace, ...]:
     """The faces of a file, from the cache if they were read before."""
     if path.suffix.lower() in NOT_READ:
-        advice = f"{path.suffix} is not read: convert it to TTF or OTF, as with FontForge"
+        advice = f"{path.suffix} is not supported: convert it to TTF or OTF, e.g. with FontForge"
         return (_unreadable(path, ValueError(advice)),)
     key = content_key(VERSION, str(path), stamped)
     kept = cache_dir / "faces" / f"{key}.json" if cache_dir and not is_packaged else None
@@ -202,7 +202,7 @@ def _described(
 def _read_list(
     path: Path, folders: Sequence[str], cache_dir: Path | None
 ) -> tuple[list[FontFace], list[str]]:
-    """The faces that a list file names, and its lines that lead to none."""
+    """The faces that a list file names, and problems with its lines."""
     try:
         if path.exists() and not path.is_file():
             raise OSError("not a regular file")
@@ -226,7 +226,7 @@ def _read_list(
 def _named(
     wanted: str, beside: Path, folders: Sequence[str], cache_dir: Path | None
 ) -> list[FontFace]:
-    """The faces of a path, package, file name or family, whichever is found first."""
+    """The faces of a path, package, file name or family, tried in this order."""
     path = beside / os.path.expanduser(wanted)
     if os.path.isfile(path):
         return _faces([path.resolve()], cache_dir)

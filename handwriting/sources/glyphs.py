@@ -1,7 +1,7 @@
-"""Glyphs of fonts as canonical images. A font counts as a writer.
+"""Glyphs of fonts as canonical images; a font counts as a writer.
 
-A glyph is used only if the font really has it: not a drawing that stands for missing characters,
-not blank, not one drawing for different characters.
+A glyph is used only if the font really has it: a placeholder for missing characters, a blank and a
+drawing that different characters share are left out.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ from handwriting.storage.json_files import read_json, write_json
 from handwriting.storage.keys import content_key
 from handwriting.storage.stamps import quick_stamp
 
-OVERSAMPLING = 4  # glyphs are drawn this much larger than they are stored
-DRAWING = 2  # raise it when other glyphs are used, or drawn otherwise
+OVERSAMPLING = 4  # glyphs are drawn this many times larger than they are stored
+DRAWING = 2  # increment when other glyphs are used, or drawn differently, to invalidate the cache
 CHUNK_SIZE = 200  # characters drawn at a time, within the limits of a call
-_PLACEHOLDERS = "〓□▯☐■\ufffd"  # some fonts draw them for characters that they lack
-_SQUARES = "口ロ囗□"  # may be drawn like the box of a placeholder
+_PLACEHOLDERS = "〓□▯☐■\ufffd"  # which some fonts draw for characters that they lack
+_SQUARES = "口ロ囗□"  # which may legitimately look like a placeholder's box
 
 
 def render_font(
@@ -50,7 +50,7 @@ def render_font(
     if face.problem:
         raise InputError(f"{face.path}: {face.problem}")
     glyphs: dict[int, tuple[bytes, Uint8]] = {}  # position: digest, canonical image
-    alike: dict[bytes, set[str]] = defaultdict(set)  # the characters of a drawing
+    alike: dict[bytes, set[str]] = defaultdict(set)  # digest -> the characters so drawn
     reasons: dict[int, str] = {}
     try:
         font = call(face.is_packaged, survey, face, characters)
@@ -76,7 +76,7 @@ def render_font(
             is_box = digest in placeholders and character not in _SQUARES + _PLACEHOLDERS
             if is_box or character in font.shared:
                 reasons[i] = "drawn as a placeholder"
-    except Exception as error:  # as of :func:`find_fonts`
+    except Exception as error:  # fontTools raises whatever the broken bytes lead to
         raise InputError(f"{face.path}: cannot be rendered ({error})") from error
     for i, (digest, _) in glyphs.items():
         if differ(alike[digest]):
@@ -104,16 +104,16 @@ def font_images(
     cache_dir: Path,
     min_coverage: float = 0.9,
 ) -> tuple[PackedImages, list[str]]:
-    """All fonts' glyphs as packed images, each font rendered once per content.
+    """All fonts' glyphs as packed images; each font is rendered once and cached by content.
 
     Args:
         min_coverage: share of the characters that a font must have to be used at all.
 
     Returns:
-        The images, and a line for each font that is skipped, used in part, or has a note.
+        The images, and a line for each font that is skipped, partly used, or has a note.
 
     Raises:
-        InputError: no font is used, or a character that none of them has.
+        InputError: no font can be used, or none of them has one of the characters.
     """
     parts: list[PackedImages] = []
     skipped = [f"note  {face.name}: {face.note}" for face in faces if face.note]
@@ -144,7 +144,7 @@ def font_images(
 def _font_images(
     face: FontFace, characters: tuple[str, ...], size_px: int, cache_dir: Path
 ) -> tuple[PackedImages, list[tuple[str, str]]]:
-    """The images of one font, from the cache if they were made of the same file."""
+    """The images of one font, from the cache if they were made from the same file."""
     try:
         file = (face.index, face.axes, face.name, quick_stamp(face.path))
     except OSError as error:
@@ -162,7 +162,7 @@ def _font_images(
 
 
 def _summary(missing: list[tuple[str, str]], num_characters: int) -> str:
-    """What a font lacks, by reason, with examples."""
+    """The characters that a font lacks, counted by reason, with examples."""
     by_reason: dict[str, list[str]] = {}
     for character, reason in missing:
         by_reason.setdefault(reason, []).append(character)

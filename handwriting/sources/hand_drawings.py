@@ -1,4 +1,4 @@
-"""Characters drawn in people's hands, each time a little otherwise."""
+"""Characters drawn in people's hands, slightly different each time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ def draw(hand: Hand, characters: Sequence[str], size_px: int) -> Uint8:
     return draw_canonical(written, size_px)
 
 
-# How the writings of one character by one person differ: a quarter of a simulated writer's habits.
+# How one person's repetitions of a character differ: a quarter of a simulated writer's variation.
 SAMPLE = Writer(
     slant=0.0, rise=0.0, aspect=0.0, regular_script=False, pen_width=0.0, pen_spread=0.0,
     pressure=0.1, rounding=0.0, curl=0.0, tremor=0.003, flick=0.006, overshoot=0.03, reach=0.0,
@@ -51,13 +51,13 @@ def redraw(
     characters: Sequence[str], strokes: Sequence[Float64], radii: Sequence[float], spread: float,
     rngs: Sequence[np.random.Generator], size_px: int,
 ) -> Uint8:  # fmt: skip
-    """Write the strokes of N characters again, a little otherwise.
+    """Draw the strokes of N characters again, with small variations.
 
     Args:
-        strokes: of each, (S, P, 2), in a box, in the order of the character's in KanjiVG.
+        strokes: of each character, (S, P, 2), in a box, in KanjiVG's order.
         radii: of the pens, in the same unit.
-        spread: how much writings differ, 1 as those of one person do.
-        rngs: one for each character: it is drawn the same among others.
+        spread: how much drawings vary; 1 is as much as one person's repetitions do.
+        rngs: one per character, so that a drawing does not depend on the others.
 
     Returns:
         Canonical images (N, size_px, size_px).
@@ -72,7 +72,7 @@ def redraw(
     habits = {name: spread * getattr(SAMPLE, name) for name in SPREADS}
     deviation = joint(map(draw_deviation, rngs, drawings))
     written = write(drawings, replace(SAMPLE, **habits, pen_width=1.0), deviation)
-    # The simulator narrows its pen where strokes are many; these already are.
+    # The simulator narrows its pen for dense characters; these radii are narrowed already.
     drawn = [
         (lines, pen * (radius / em / np.median(pen)))
         for (lines, pen), radius, em in zip(written, radii, ems, strict=True)
@@ -81,12 +81,12 @@ def redraw(
 
 
 class HandDrawings:
-    """What hands make of characters: as they wrote them, or as they would.
+    """Draws characters in hands, as their writers wrote them or as predicted.
 
     Args:
-        spread: how much writings differ, 1 as those of one person do.
-        morphing: share of the drawings whose forms are up to half way to those of another hand or
-            of KanjiVG.
+        spread: how much drawings vary; 1 is as much as one person's repetitions do.
+        morphing: share of the drawings whose forms are interpolated, up to half way to those of
+            another hand or of KanjiVG.
 
     Raises:
         InputError: KanjiVG has no drawing of a character.
@@ -104,14 +104,14 @@ class HandDrawings:
     def draw(
         self, characters: Sequence[str], own: Sequence[int], rngs: Sequence[np.random.Generator]
     ) -> tuple[Uint8, list[bool]]:
-        """One writing each of B characters.
+        """Draw each of B characters once.
 
         Args:
-            own: which hand writes each.
-            rngs: one for each: all that is random about it.
+            own: the index of each one's hand.
+            rngs: one for each, the only source of its randomness.
 
         Returns:
-            canonical images (B, H, W), and whether nobody else's form is in each.
+            Canonical images (B, H, W), and for each whether no other writer's form is mixed in.
         """
         drawn, radii, are_own = [], [], []
         for character, hand, rng in zip(characters, own, rngs, strict=True):
@@ -120,7 +120,7 @@ class HandDrawings:
                 other = int(rng.integers(len(self._forms)))
                 share = rng.uniform(0, 0.5)
                 strokes = (1 - share) * strokes + share * self._forms[other][character]
-                is_own = other in (hand, len(self.hands))  # KanjiVG is nobody
+                is_own = other in (hand, len(self.hands))  # the last form is KanjiVG's
             drawn.append(strokes)
             radii.append(self.hands[hand].radius_of(character))
             are_own.append(is_own)

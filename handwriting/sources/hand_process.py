@@ -1,13 +1,13 @@
-"""Characters that somebody did not write, in their hand.
+"""Predicts, in a person's hand, characters that the person did not write.
 
-How somebody writes is how their strokes deviate from KanjiVG's. A Gaussian process (C. Rasmussen,
-C. Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1) carries that over to
-characters that they did not write: strokes deviate alike if they look alike, all the more if they
-stand at the same place, and most if they are the same stroke of the same component (氵 of 海 and of
-河). Where a stroke stands and how it bends are two processes.
+A hand is described by how its strokes deviate from KanjiVG's. A Gaussian process (C. Rasmussen, C.
+Williams, Gaussian Processes for Machine Learning, 2006, algorithm 2.1) extends these deviations to
+characters that the person did not write: strokes deviate alike if they have a similar shape, more
+so if they are at a similar position, and most if they are the same stroke of the same component
+(氵 of 海 and of 河). A stroke's centre and its shape are two separate processes.
 
 The processes' constants were chosen by maximum likelihood on eight simulated writers of 35 kanji
-each; nobody's handwriting is in them. Strokes are those of ``hands.py``.
+each, without any real handwriting. Strokes are in the form of ``hands.py``.
 """
 
 import math
@@ -24,24 +24,25 @@ from handwriting.sources.hands import Hand, boxed
 from handwriting.sources.handwritten_strokes import NUM_POINTS, model_of
 from handwriting.sources.strokes import Float64, Int64
 
-JOINT_LENGTH = 0.25  # how near to a stroke the end of another is, to be kept there
-JOINT_STROKES = 300  # known ones that halve by how much
-MAX_KNOWN = 400  # characters that others are predicted from: what it takes grows with the cube
+JOINT_LENGTH = 0.25  # length scale of how near an end must be to a stroke to be kept there
+JOINT_STROKES = 300  # number of known strokes that halves how far ends are moved
+MAX_KNOWN = 400  # characters to predict from, as the cost grows with the cube of their strokes
 CHUNK_SIZE = 2000  # strokes predicted at a time
-NESTED = 3  # components that a stroke belongs to, the smallest ones and the character itself
+NESTED = 3  # components considered per stroke: the largest that it is in, the character included
 
 
 @dataclass(frozen=True)
 class Process:
-    """What a kind of deviation has in common between strokes: variances and lengths.
+    """The covariance function of one kind of deviation: variances and length scales.
 
     Attributes:
-        everywhere: variance of what all strokes share.
-        shape: of what strokes of a shape share, and ``shape_length``, how alike they must be.
-        place: of what strokes of a shape at a place share, and ``place_length``.
-        component: of what the same stroke of the same component shares, and how alike it must be.
-        character: of what strokes near each other in one writing share, by ``near_length``.
-        noise: of what nothing shares.
+        everywhere: variance of the part that all strokes share.
+        shape, shape_length: of the part shared by strokes of similar shape.
+        place, place_length: of the part shared by strokes of similar shape and position.
+        component, component_length: of the part shared by the same stroke of the same component, if
+            of similar shape.
+        character, near_length: of the part shared by nearby strokes of one written character.
+        noise: variance of the part that is each stroke's own.
     """
 
     everywhere: float
@@ -56,10 +57,11 @@ class Process:
     noise: float
 
     def covariance(self, ours: "_Features", theirs: "_Features", is_same: bool = False) -> Float64:
-        """Between the deviations of N and M strokes, (N, M).
+        """The covariance between the deviations of N and of M strokes, (N, M).
 
         Args:
-            is_same: the strokes are the same ones: with what a writing, or nothing, shares.
+            is_same: whether both are the same written strokes, which adds the parts ``character``
+                and ``noise``.
         """
         shape = _squared(ours.shapes, theirs.shapes) / NUM_POINTS
         place = _squared(ours.centres, theirs.centres)
@@ -93,12 +95,12 @@ SHAPES = Process(
 
 @dataclass(frozen=True)
 class _Features:
-    """Of N strokes of KanjiVG, in boxes: what decides how alike they deviate.
+    """The features of N strokes of KanjiVG, in boxes, that the covariance depends on.
 
     Attributes:
-        shapes: (N, 2 P) points from the stroke's centre.
+        shapes: (N, 2 P) points relative to the stroke's centre.
         centres: (N, 2).
-        components: (N, NESTED) a number for the component and the stroke's place in it, else -1.
+        components: (N, NESTED) a number for each component and the stroke's index in it, or -1.
         characters: (N,) the number of the character.
     """
 
@@ -112,9 +114,9 @@ class _Features:
 
 
 def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
-    """Characters in a person's hand: as they wrote them, else as they would by what they wrote.
+    """Characters in a person's hand: as they wrote them, or as predicted from what they wrote.
 
-    Of a hand with more than ``MAX_KNOWN`` characters so many, evenly taken, tell the others.
+    If the hand has more than ``MAX_KNOWN`` characters, an evenly spaced subset is used to predict.
 
     Returns:
         (S, P, 2) strokes of each character, in a box.
@@ -137,7 +139,7 @@ def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
         drawn = np.concatenate([_model(c) for c in unknown]) + moved[:, None] + bent
         ends = np.cumsum([len(_model(character)) for character in unknown])
         parts = np.split(drawn, ends[:-1])
-        # The more strokes are known, the better they tell themselves what meets.
+        # The more strokes are known, the better the predictions meet without help.
         share = 0.5 / (1 + len(models) / JOINT_STROKES)
         for character, part in zip(unknown, parts, strict=True):
             found[character] = boxed(joined(part, _model(character), share))
@@ -145,10 +147,10 @@ def predict(hand: Hand, characters: Sequence[str]) -> dict[str, Float64]:
 
 
 def joined(strokes: Float64, model: Float64, share: float) -> Float64:
-    """Strokes (S, P, 2) with their ends moved a share of the way to where other strokes are.
+    """Strokes (S, P, 2) with their ends moved a share of the way to the strokes that they meet.
 
-    The processes do not know what meets: strokes of 口, predicted one by one, leave gaps, and those
-    of 目 stand out. So the ends of each follow the strokes that they are near to in the model.
+    The processes do not know which strokes meet: those of 口, predicted one by one, leave gaps, and
+    those of 目 protrude. So the ends of each follow the strokes that they are near in the model.
     """
     everyone = np.arange(len(model))
     ends = model[:, [0, -1]]
@@ -164,7 +166,7 @@ def joined(strokes: Float64, model: Float64, share: float) -> Float64:
 
 
 def _carried(process: Process, known: _Features, values: Float64, asked: _Features) -> Float64:
-    """The expected values (N, D) of the strokes asked for, from those of known ones (M, D)."""
+    """The posterior mean (N, D) of the requested strokes, given values (M, D) of known ones."""
     factor = cho_factor(process.covariance(known, known, is_same=True), lower=True)
     weights = cho_solve(factor, values)
     parts = (slice(i, i + CHUNK_SIZE) for i in range(0, len(asked.characters), CHUNK_SIZE))
@@ -176,7 +178,7 @@ def _model(character: str) -> Float64:
 
 
 def _features(characters: Sequence[str], numbers: dict[tuple[str, int], int]) -> _Features:
-    """Args: numbers: of components' strokes, to which new ones are added."""
+    """The features of characters' strokes; adds new components' strokes to ``numbers``."""
     strokes = [_model(character) for character in characters]
     together = np.concatenate(strokes)
     centres = together.mean(axis=1)
@@ -193,7 +195,7 @@ def _features(characters: Sequence[str], numbers: dict[tuple[str, int], int]) ->
 
 @cache
 def _owners(character: str) -> tuple[tuple[tuple[str, int], ...], ...]:
-    """For each stroke: the components that it is part of, smallest first, and its number there."""
+    """For each stroke, the components that it is part of, smallest first, and its index in each."""
     root = kanjivg.read(character)
     found: list[list[tuple[str, int]]] = [[] for _ in root.strokes]
 

@@ -1,8 +1,7 @@
-"""A person's hand: the characters that they wrote, as strokes, and a file that holds it.
+"""A person's hand: the strokes of the characters that they wrote, and the file that holds them.
 
-How somebody writes is how their strokes deviate from KanjiVG's: ``hand_process.py`` carries that
-over to characters that they did not write. Strokes have ``NUM_POINTS`` points, in a box of side
-``BOX`` about its centre (:func:`boxed`).
+``hand_process.py`` predicts characters that they did not write. Strokes have ``NUM_POINTS`` points,
+in a box of side ``BOX`` about its centre (:func:`boxed`).
 """
 
 import json
@@ -36,13 +35,13 @@ from handwriting.storage.atomic import write_bytes, write_text
 from handwriting.storage.keys import content_key, file_key
 
 BOX = 1.72  # side of the box that strokes are compared in
-METADATA = "hand"  # one entry of JSON
-MAX_FILES = 1000  # of the hands of a study
-MAX_INKS = 8  # images by a person in their file
+METADATA = "hand"  # the file's metadata entry, which holds JSON
+MAX_FILES = 1000  # hands of a study that are written to files
+MAX_INKS = 8  # images in a person's file
 
 
 def boxed(strokes: npt.NDArray[Any]) -> Float64:
-    """Strokes (S, P, 2), the longer side of the box of their points ``BOX``, about its centre."""
+    """Strokes (S, P, 2) centred and scaled: the longer side of their bounding box is ``BOX``."""
     low, high = strokes.min(axis=(0, 1)), strokes.max(axis=(0, 1))
     return (strokes - (low + high) / 2) * scale_to_box(strokes)
 
@@ -62,9 +61,9 @@ class Hand:
     Attributes:
         name: of the person, or of the source of their handwriting.
         strokes: of each written character, (S, P, 2), in a box, in KanjiVG's order.
-        radius: of the pen, in em of KanjiVG's drawing, where a character has few strokes.
-        licence, credit: of the handwriting, for what is drawn from it.
-        inks: canonical images (H, W) of some of these characters, for how the pen makes ink.
+        radius: of the pen, in em of KanjiVG's drawing, for characters with few strokes.
+        licence, credit: of the handwriting, and so of what is drawn from it.
+        inks: canonical images (H, W) of some of these characters, which show the pen's ink.
     """
 
     name: str
@@ -75,7 +74,7 @@ class Hand:
     inks: Mapping[str, Uint8] = field(default_factory=dict)
 
     def radius_of(self, character: str) -> float:
-        """The radius of the pen where a character is drawn in a box."""
+        """The radius of the pen for a character that is drawn in a box."""
         return self.radius * _pen_scale(character)
 
     def save(self, path: Path) -> Path:
@@ -89,9 +88,9 @@ class Hand:
 
 
 def pack(hands: Sequence[Hand]) -> tuple[list[dict[str, Any]], Arrays]:
-    """Hands for a file: facts that fit into JSON, and arrays, which :func:`unpack` takes back.
+    """Convert hands to facts that fit into JSON and arrays; :func:`unpack` is the inverse.
 
-    Their inks stay behind: a study has all of its writers' images.
+    Inks are left out, since a study has all of its writers' images.
     """
     drawn = [strokes for hand in hands for strokes in hand.strokes.values()]
     facts = [
@@ -112,15 +111,15 @@ def unpack(facts: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> lis
     """The hands that :func:`pack` was given.
 
     Raises:
-        LookupError, TypeError, ValueError: facts and arrays do not belong together, or are not of
+        LookupError, TypeError, ValueError: facts and arrays do not match, or are not those of
             hands.
     """
     strokes, counts = arrays["strokes"], arrays["num_strokes"]
     written = [character for each in facts for character in each["characters"]]
     if (len(written), counts.sum()) != (len(counts), len(strokes)):
-        raise ValueError(f"{len(written)} characters, {len(counts)} drawings")
+        raise ValueError(f"{len(written)} characters, but {len(counts)} drawings")
     if strokes.shape[1:] != (NUM_POINTS, 2) or not np.isfinite(strokes).all():
-        raise ValueError(f"strokes {strokes.shape}")
+        raise ValueError(f"expected finite strokes (S, {NUM_POINTS}, 2), found {strokes.shape}")
     parts = iter(np.split(strokes.astype(np.float64), np.cumsum(counts)[:-1]))
     hands = []
     for each in facts:
@@ -135,7 +134,7 @@ def unpack(facts: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> lis
 
 @main_only
 def save_each(folder: Path, hands: Sequence[Hand]) -> list[Path]:
-    """Write a file for each hand, by its name, in place of what is there; none for very many."""
+    """Replace a folder by a file per hand, named after it; none above ``MAX_FILES`` hands."""
     shutil.rmtree(folder, ignore_errors=True)
     if len(hands) > MAX_FILES:
         return []
@@ -150,12 +149,12 @@ def save_each(folder: Path, hands: Sequence[Hand]) -> list[Path]:
 
 @main_only
 def write_licence(path: Path, hands: Sequence[Hand]) -> None:
-    """Write under what that may be published which is drawn in hands."""
+    """Write the licences under which images drawn in these hands may be published."""
     names: dict[tuple[str, str], list[str]] = {}
     for hand in hands:
         names.setdefault((hand.licence, hand.credit), []).append(hand.name)
     lines = [
-        f"{', '.join(whose)}: {licence or 'no licence is told'}{credit and f' ({credit})'}"
+        f"{', '.join(whose)}: {licence or 'no licence given'}{credit and f' ({credit})'}"
         for (licence, credit), whose in names.items()
     ]
     adapted = "Adapted from KanjiVG (c) Ulrich Apel, CC BY-SA 3.0, in the handwriting of"
@@ -166,22 +165,25 @@ def load_hands(path: Path) -> list[Hand]:
     """The hands of a file, or of all files in a folder.
 
     Raises:
-        InputError: there is none, one is damaged or no hand, or two have the same name.
+        InputError: there is none, a file is damaged or not a hand, or two have the same name.
     """
     hands = [load_hand(file) for file in _files(path)]
     if not hands:
-        raise InputError(f"no hand in {path}: learn some from images first, or name another folder")
+        raise InputError(
+            f"no hand in {path}: learn hands from images first (training_redrawn/train.py), or "
+            "give another folder"
+        )
     names = [hand.name for hand in hands]
     again = sorted({name for name in names if names.count(name) > 1})
     report_problems(
-        str(path), [f"more than one hand is of {name!r}" for name in again],
-        "Whose hand an image is in is told by the name: leave all but one of them out.",
+        str(path), [f"more than one hand is named {name!r}" for name in again],
+        "Names identify the hand that an image is in: keep only one of each name.",
     )  # fmt: skip
     return hands
 
 
 def hands_key(path: Path) -> str:
-    """The content of what :func:`load_hands` reads, as a key."""
+    """A key of the content that :func:`load_hands` reads."""
     return content_key([file_key(file) for file in _files(path)])
 
 
@@ -193,17 +195,20 @@ def load_hand(path: Path) -> Hand:
     """A hand from its file.
 
     Raises:
-        InputError: it is not there, or damaged, or no hand.
+        InputError: the file is missing, damaged or not a hand.
     """
     if not path.is_file():
-        raise InputError(f"no hand at {path}: learn one from images first, or name its file")
+        raise InputError(
+            f"no hand at {path}: learn one from images first (training_redrawn/train.py), or give "
+            "the path of its file"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads(file.metadata()[METADATA])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         inked, inks = facts.pop("inked"), arrays.pop("inks", np.zeros((0, 1, 1), np.uint8))
         if inks.dtype != np.uint8 or inks.shape[1] != inks.shape[2]:
-            raise ValueError(f"inks {inks.dtype} {inks.shape}")
+            raise ValueError(f"expected inks (N, H, H) uint8, found {inks.shape} {inks.dtype}")
         (hand,) = unpack([facts], arrays)
         return replace(hand, inks=dict(zip(inked, inks, strict=True)))
     except (SafetensorError, OSError, TypeError, LookupError, ValueError) as error:
@@ -213,15 +218,18 @@ def load_hand(path: Path) -> Hand:
 def hand_of(
     packed: PackedImages, read: HandwrittenStrokes, writer: str, licence: str = "", credit: str = ""
 ) -> Hand:
-    """A writer's hand from what was read out of their images: of each character the best read.
+    """A writer's hand from the strokes read from their images: the best-read of each character.
 
     Raises:
-        InputError: nothing of theirs could be read.
+        InputError: none of their images could be read.
     """
     number = packed.writer_names.index(writer)
     rows = np.flatnonzero((packed.writers == number) & read.accepted)
     if not len(rows):
-        raise InputError(f"{writer}: no image could be read; look at what was refused")
+        raise InputError(
+            f"{writer}: the strokes of no image could be read; benchmarks/strokes.py shows what "
+            "was refused"
+        )
     best: dict[str, int] = {}
     for row in rows[np.argsort(read.scores[rows], kind="stable")][::-1].tolist():
         best.setdefault(packed.characters[packed.labels[row]], row)
@@ -239,7 +247,7 @@ def hands_of(
     packed: PackedImages, reader: Reader, reader_keys: Sequence[str], cache_dir: Path,
     licence: str = "", credit: str = "",
 ) -> tuple[list[Hand], int]:  # fmt: skip
-    """The hands of all writers of whom something can be read, and how many images cannot.
+    """The hands of all writers with a readable image, and the number of unreadable images.
 
     Args:
         reader_keys: of the reader's weights.
@@ -251,29 +259,32 @@ def hands_of(
     read = read_strokes(packed, reader, reader_keys, cache_dir)
     refused = int((~read.accepted).sum())
     if refused:
-        print(f"  {refused} of {len(packed)} images could not be read and are left out", flush=True)
+        print(
+            f"  left out: {refused} of {len(packed)} images, whose strokes could not be read",
+            flush=True,
+        )
     whose = {packed.writer_names[i] for i in np.unique(packed.writers[read.accepted])}
     if not whose:
         raise InputError(
-            f"none of {len(packed)} images could be read: do they show the characters that they "
-            "are listed as? benchmarks/strokes.py shows what was read"
+            f"the strokes of none of {len(packed)} images could be read: check that they show the "
+            "characters that they are listed as; benchmarks/strokes.py shows what was read"
         )
     return [hand_of(packed, read, name, licence, credit) for name in sorted(whose)], refused
 
 
 def written_by(hands: Sequence[Hand]) -> tuple[str, ...]:
-    """The characters that somebody of them wrote."""
+    """The characters that at least one of them wrote."""
     return tuple(dict.fromkeys(character for hand in hands for character in hand.strokes))
 
 
 def inks_of(hands: Sequence[Hand], size_px: int) -> PackedImages:
-    """The images that hands have of their ink, a writer for each hand.
+    """The ink images of hands, with a writer for each hand.
 
     Raises:
-        InputError: a hand without.
+        InputError: a hand has none.
     """
     without = [f"{hand.name} has no image of its ink" for hand in hands if not hand.inks]
-    report_problems("hands", without, "Learn them again from the person's images.")
+    report_problems("hands", without, "Learn these hands again from the writers' images.")
     characters = tuple(sorted({character for hand in hands for character in hand.inks}))
     inks = [(i, c, ink) for i, hand in enumerate(hands) for c, ink in hand.inks.items()]
     return PackedImages(
@@ -286,6 +297,6 @@ def inks_of(hands: Sequence[Hand], size_px: int) -> PackedImages:
 
 
 def _pen_scale(character: str) -> float:
-    """How wide a pen of one em is in the box of a character, which people write so large."""
+    """The width of a pen of one em in a character's box, as dense characters are written larger."""
     strokes = read_drawing(character).strokes
     return scale_to_box(strokes) * float(crowding(len(strokes)))

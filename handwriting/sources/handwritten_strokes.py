@@ -1,13 +1,13 @@
-"""Strokes read out of images of handwriting.
+"""Recovers the strokes of handwritten characters from their images.
 
-We know which character an image shows and how KanjiVG draws it. A network that has seen simulated
-writers tells where in the image these strokes are (``networks/stroke_reader.py``), a few steps of
-descent through a soft drawing bring them onto the ink (``stroke_fitting.py``), and a score tells
-whether the drawing is the image. What is not is refused: another character, a stroke too many or
-too few, a blot.
+Which character an image shows is given, and so is KanjiVG's drawing of it. A network trained on
+simulated writers locates these strokes in the image (``networks/stroke_reader.py``), a few steps of
+gradient descent through a soft drawing move them onto the ink (``stroke_fitting.py``), and a score
+says whether they explain the image. Images that they do not are refused: those of another
+character, with a stroke too many or too few, or with a blot.
 
-Strokes have ``NUM_POINTS`` points at about equal arc length, in units of the ink's longer side
-from the centre of its box, x to the right and y down.
+Strokes have ``NUM_POINTS`` points at approximately equal arc length, in units of the ink's longer
+side from the centre of its box, x to the right and y down.
 """
 
 import math
@@ -42,23 +42,23 @@ from handwriting.storage.arrays import Arrays, cached_arrays
 from handwriting.storage.keys import content_key
 
 Float32 = npt.NDArray[np.float32]
-VERSION = 4  # raise it when the same image gives other strokes: cached ones are then made anew
+VERSION = 4  # increment when the same image gives other strokes, to invalidate cached ones
 NUM_POINTS = 11
 MAX_STROKES = 30  # of a character
 SIZE_PX = 64  # of the images that are read
 MODEL_RADIUS = 0.02  # em, of the pen that draws the model for the network
 MIN_SCORE = 0.5
-# In practice half of the images are wrong, of somebody's handwriting one in three hundred: so much
-# higher are the odds that an image is right. Ten people who drew katakana with a mouse looked more
-# wrong than that: with these odds 3 % of their images are refused.
+# Half of the practice images are wrong, but only one in 300 of a person's: the prior odds that an
+# image is right. The mouse-drawn katakana of ten people looked wrong more often than that; with
+# their own odds, 3 % of these images are refused.
 LOG_ODDS, KANA_LOG_ODDS = math.log(299), 9.3
-CHUNK_SIZE = 128  # images of a cached file, half a minute of dense kanji
-BATCH_SIZE = 32  # images fitted together: their passes over pixels stay in the processor's cache
-SIDE = 1 - 2 * margin_px(SIZE_PX) / SIZE_PX  # share of the image's side that the ink has
+CHUNK_SIZE = 128  # images per cached file, half a minute of work for dense kanji
+BATCH_SIZE = 32  # images fitted together, few enough for the processor's cache
+SIDE = 1 - 2 * margin_px(SIZE_PX) / SIZE_PX  # share of the image's side that the ink spans
 
 
 class Reader(NamedTuple):
-    """The networks that read, in evaluation mode."""
+    """The networks that read strokes, in evaluation mode."""
 
     strokes: StrokeReader
     judge: StrokeJudge
@@ -70,7 +70,7 @@ class Model(NamedTuple):
     Attributes:
         strokes: (S, P, 2).
         image: (SIZE_PX, SIZE_PX).
-        log_odds: that an image of it is right, before it is seen.
+        log_odds: prior log odds that an image labelled with it is right.
     """
 
     strokes: Float32
@@ -80,10 +80,10 @@ class Model(NamedTuple):
 
 @cache
 def model_of(character: str) -> Model:
-    """How KanjiVG draws a character.
+    """KanjiVG's drawing of a character.
 
     Raises:
-        InputError: it has no drawing of it.
+        InputError: KanjiVG has none.
     """
     strokes = read_drawing(character).strokes
     radii = np.full(strokes.shape[:2], MODEL_RADIUS)
@@ -95,19 +95,19 @@ def model_of(character: str) -> Model:
 
 @cache
 def is_readable(character: str) -> bool:
-    """Whether KanjiVG has a drawing of a character, and of no more than ``MAX_STROKES``."""
+    """Whether KanjiVG has a drawing of a character, with at most ``MAX_STROKES`` strokes."""
     return kanjivg.has_drawing(character) and len(model_of(character).strokes) <= MAX_STROKES
 
 
 @dataclass(frozen=True)
 class HandwrittenStrokes:
-    """What was read out of N images.
+    """The strokes read from N images.
 
     Attributes:
-        strokes: (N, S, P, 2), zeros behind an image's last stroke.
-        num_strokes: (N,), 0 where the character cannot be read.
+        strokes: (N, S, P, 2), zeros after an image's last stroke.
+        num_strokes: (N,), 0 if the character cannot be read.
         radii: (N,) of the pens, in units of the ink's longer side.
-        scores: (N,) in [0, 1]; what is below ``MIN_SCORE`` is refused.
+        scores: (N,) in [0, 1]; images below ``MIN_SCORE`` are refused.
     """
 
     strokes: Float32
@@ -120,7 +120,7 @@ class HandwrittenStrokes:
         return self.strokes[row, : self.num_strokes[row]]
 
     def select(self, rows: Int64 | list[int]) -> "HandwrittenStrokes":
-        """What was read out of some of the images."""
+        """The strokes read from some of the images."""
         return HandwrittenStrokes(
             self.strokes[rows], self.num_strokes[rows], self.radii[rows], self.scores[rows]
         )
@@ -133,17 +133,17 @@ class HandwrittenStrokes:
 def read_strokes(
     packed: PackedImages, reader: Reader, reader_keys: Sequence[str], cache_dir: Path
 ) -> HandwrittenStrokes:
-    """Read the strokes out of images, once for each content: in chunks, so that a kill costs one.
+    """Read the strokes from images, in chunks that are cached by content.
 
     Args:
-        packed: N images of known characters; one that :func:`is_readable` denies is refused.
-        reader_keys: of the reader's weights.
+        packed: N images of known characters; those not :func:`is_readable` are refused.
+        reader_keys: of the reader's weights, for the cache.
     """
     counts = np.array(
         [len(model_of(c).strokes) if is_readable(c) else 0 for c in packed.characters]
     )
     found = empty(counts[packed.labels])
-    # Alike images are fitted together: they lie in one chunk, and in it one after another.
+    # Sorted, so that images with similar numbers of strokes are fitted together.
     order = np.argsort(found.num_strokes, kind="stable")
     order = order[found.num_strokes[order] > 0]
     starts = range(0, len(order), CHUNK_SIZE)
@@ -180,7 +180,7 @@ def _read_chunk(images: Uint8, characters: Sequence[str], reader: Reader) -> Arr
 def _read_batch(
     images: Uint8, models: Sequence[Model], reader: Reader
 ) -> tuple[Float32, Float32, Float32]:
-    """Strokes, radii of pens and scores of images (B, SIZE_PX, SIZE_PX)."""
+    """Strokes, pen radii and scores of images (B, SIZE_PX, SIZE_PX)."""
     model, mask = padded([model.strokes for model in models])
     ink = torch.from_numpy(images).float() / 255
     drawings = torch.from_numpy(np.stack([model.image for model in models])).float() / 255
@@ -203,9 +203,9 @@ def _read_batch(
 
 
 def drawing_of(strokes: Tensor, mask: Tensor, images: Tensor) -> Tensor:
-    """Strokes drawn by a pen of the width that images (B, 1, SIZE_PX, SIZE_PX) have, alike.
+    """Strokes drawn by a pen as wide as in images (B, 1, SIZE_PX, SIZE_PX), in the same shape.
 
-    Without gradients: as outlines, which takes a hundredth of the time of a distance field.
+    Without gradients, by filling outlines, which takes a hundredth of a distance field's time.
     """
     unit_px = SIDE * SIZE_PX
     radii_px = unit_px * start_radii(images[:, 0], strokes, mask).cpu().numpy()
@@ -218,7 +218,7 @@ def drawing_of(strokes: Tensor, mask: Tensor, images: Tensor) -> Tensor:
 
 
 def padded(strokes: Sequence[Float32]) -> tuple[Tensor, Tensor]:
-    """Strokes of B characters as (B, S, P, 2), and which of them are there, (B, S)."""
+    """Strokes of B characters, padded to (B, S, P, 2), and a mask (B, S) of the real ones."""
     counts = torch.tensor(list(map(len, strokes)))
     mask = torch.arange(int(counts.max())) < counts[:, None]
     together = torch.zeros(*mask.shape, NUM_POINTS, 2)

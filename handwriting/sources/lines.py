@@ -20,14 +20,14 @@ SPACE = "\u3000"
 
 
 def write_line(hand: Hand, text: str, em_px: int) -> Uint8:
-    """A horizontal line, each character as large and as high as in KanjiVG's drawings.
+    """A horizontal line, each character sized and positioned as in KanjiVG's drawings.
 
     Args:
         text: characters that KanjiVG has, and ideographic spaces.
         em_px: height of the image, about that of a kanji.
 
     Returns:
-        ink (em_px, W), bright on dark.
+        Ink (em_px, W), bright on dark.
 
     Raises:
         InputError: KanjiVG has no drawing of a character.

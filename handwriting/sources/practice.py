@@ -1,9 +1,9 @@
-"""What the stroke reader learns from: characters of simulated writers, and how they were written.
+"""Practice samples for the stroke reader: characters by simulated writers, and their true strokes.
 
-Any number of them can be had, with the truth. Half of the writers are bolder than the simulator's
-usual ones and less steady, so that real people, with a mouse too, lie among them and not at their
-edge. Some images are wrong: they lack a stroke or a part of one, have one too many or one twice,
-show another character, a blot, or not all of the character.
+Their number is unlimited. Half of the writers are bolder and less steady than the simulator's usual
+ones, so that real people, even those who write with a mouse, lie well within their range. Some
+images are wrong: they lack a stroke or a part of one, have an extra or a duplicate one, show
+another character, have a blot, or are cut off.
 """
 
 from collections.abc import Sequence
@@ -45,12 +45,12 @@ from handwriting.sources.strokes import (
 from handwriting.storage.arrays import Arrays, cached_arrays
 from handwriting.storage.keys import content_key
 
-VERSION = 2  # raise it when the same seed gives other samples: cached ones are then made anew
-CHUNK_SIZE = 4000  # samples of a cached file
+VERSION = 2  # increment when the same seed gives other samples, to invalidate cached ones
+CHUNK_SIZE = 4000  # samples per cached file
 VERSIONS = (VERSION, SIMULATOR_VERSION)
 NUM_FINE = 101  # points along a stroke that loses a part
-KANA_SHARE = 0.15  # of the samples, beside those that are among all characters anyway
-WRONG = {  # shares of what is wrong images
+KANA_SHARE = 0.15  # of the samples, in addition to kana among the samples of all characters
+WRONG = {  # what is wrong with a wrong image: probabilities
     "missing": 0.28, "part": 0.15, "extra": 0.22, "twice": 0.1, "alike": 0.1, "other": 0.05,
     "blot": 0.05, "cut": 0.05,
 }  # fmt: skip
@@ -62,7 +62,7 @@ class Practice:
 
     Attributes:
         images: (N, SIZE_PX, SIZE_PX) canonical.
-        strokes: (N, MAX_STROKES, P, 2) where they were written, zeros behind the last.
+        strokes: (N, MAX_STROKES, P, 2) where they were written, zeros after the last.
         num_strokes: (N,).
         is_written: (N, MAX_STROKES, P) whether the image shows the point; wrong ones may not.
         labels: (N,) which of the characters.
@@ -94,10 +94,10 @@ def bolder(writer: Writer, rng: np.random.Generator) -> Writer:
 
 
 class Scribe(NamedTuple):
-    """A writer who writes any of some characters."""
+    """A writer who can write any of the given characters."""
 
     characters: Sequence[str]
-    num_strokes: Int64  # of each of them
+    num_strokes: Int64  # of each character
     writer: Writer
     rng: np.random.Generator
 
@@ -109,7 +109,7 @@ class Scribe(NamedTuple):
         return written
 
     def write_another(self, label: int, alike: bool) -> Written:
-        """Another character, with as many strokes if it shall be alike."""
+        """Another character, with the same number of strokes if ``alike``."""
         counts = self.num_strokes
         among = np.flatnonzero(counts == counts[label]) if alike else np.arange(len(counts))
         among = among[among != label]
@@ -118,13 +118,13 @@ class Scribe(NamedTuple):
     def spoil(
         self, kind: str, written: Written, label: int
     ) -> tuple[Written, npt.NDArray[np.bool_]]:
-        """What a wrong image of a character is drawn from; which points (S, P) it still has."""
+        """The strokes of a wrong image of a character, and which points (S, P) it still shows."""
         (strokes, radii), number, rng = written, self.num_strokes[label], self.rng
         is_written = np.ones((number, NUM_POINTS), np.bool_)
         if kind in ("other", "alike"):
             return self.write_another(label, kind == "alike"), ~is_written
         long = lengths(np.diff(strokes[:number], axis=1)).sum(axis=1)
-        if kind == "missing" and number > 1:  # often a short one, which is missed most easily
+        if kind == "missing" and number > 1:  # often the shortest, which is overlooked most easily
             gone = rng.integers(number) if rng.random() < 0.6 else long.argmin()
             is_written[gone] = False
             keep = np.arange(len(strokes)) != gone
@@ -156,16 +156,16 @@ class Scribe(NamedTuple):
 
 
 def cut(rng: np.random.Generator, size_px: int) -> npt.NDArray[np.bool_]:
-    """Which pixels of an image are left when it loses a part at one of its sides."""
+    """Which pixels of an image are left after it is cut off at one side."""
     left = np.ones((size_px, size_px), np.bool_)
     left[:, int(rng.uniform(0.45, 0.8) * size_px) :] = False
     return np.rot90(left, int(rng.integers(4)))
 
 
 def practise(characters: Sequence[str], numbers: range, seed: int, wrong_share: float) -> Arrays:
-    """The samples of some numbers, as arrays by the names of :class:`Practice`'s fields.
+    """The samples with the given numbers, as arrays named like the fields of :class:`Practice`.
 
-    Each is by a writer of its own; every second one is bolder.
+    Each sample is by a different writer; every second writer is bolder.
     """
     kana = [i for i, character in enumerate(characters) if character < "\u3100"]
     counts = np.array([len(model_of(character).strokes) for character in characters])
@@ -185,7 +185,7 @@ def practise(characters: Sequence[str], numbers: range, seed: int, wrong_share: 
         scribe = Scribe(characters, counts, writer, rng)
         written = scribe.write(label)
         placed, _ = in_ink_units(*written)
-        # What comes after the character's own strokes are lines that join them.
+        # The character's own strokes are followed by lines that join them.
         strokes[i, :num_strokes] = evenly(placed[:num_strokes], NUM_POINTS)
         is_written[i, :num_strokes] = True
         left = None
@@ -215,20 +215,21 @@ def practise(characters: Sequence[str], numbers: range, seed: int, wrong_share: 
 def practice(
     characters: Sequence[str], num_samples: int, seed: int, wrong_share: float, cache_dir: Path
 ) -> Practice:
-    """:func:`practise`, in chunks that are made once.
+    """:func:`practise`, in cached chunks.
 
     Raises:
-        InputError: a character has more than ``MAX_STROKES`` strokes, or no drawing.
+        InputError: a character has more than ``MAX_STROKES`` strokes, or no drawing in KanjiVG.
     """
     for character in characters:
         if (num_strokes := len(model_of(character).strokes)) > MAX_STROKES:
             raise InputError(
-                f"{character} has {num_strokes} strokes: at most {MAX_STROKES} are read"
+                f"{character} has {num_strokes} strokes: the stroke reader takes at most "
+                f"{MAX_STROKES}"
             )
     folder = cache_dir / "practice" / content_key(VERSIONS, list(characters), seed, wrong_share)
     chunks = []
     numbers = range(0, num_samples, CHUNK_SIZE)
-    for first in progress(numbers, len(numbers), "practising"):
+    for first in progress(numbers, len(numbers), "making practice samples"):
         chunk = range(first, min(first + CHUNK_SIZE, num_samples))
         path = folder / f"{chunk.start}_{len(chunk)}.npz"
         chunks.append(cached_arrays(path, partial(practise, characters, chunk, seed, wrong_share)))

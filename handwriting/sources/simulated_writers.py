@@ -1,16 +1,17 @@
 """Simulated writers: KanjiVG's strokes, written by people who do not exist.
 
-They stand in where no real handwriting is present; numbers on them are no results on handwriting.
+They stand in for real handwriting where there is none; numbers on them are not results on
+handwriting.
 
 A writer is a handful of habits (slant, pen, corners, joined strokes, care) drawn from (seed,
 writer). How the writer forms one character is drawn once from (seed, writer, character) and is
 common to all samples of it; each sample adds a smaller deviation from (seed, writer, character,
-sample). So writers, characters and samples can be added without changing the ones that are there.
+sample). So writers, characters and samples can be added without changing existing ones.
 
 Coordinates and shapes are those of ``strokes.py``.
 
 The ranges in :func:`make_writer` were chosen by eye and by ``benchmarks/simulated_writers.py``
-against the ten real writers of Omniglot's katakana: accuracies on those ten flatter the simulator.
+on the ten real writers of Omniglot's katakana: accuracies on those ten flatter the simulator.
 """
 
 import itertools
@@ -40,17 +41,17 @@ from handwriting.sources.strokes import (
 )
 from handwriting.storage.keys import content_key
 
-VERSION = 4  # raise it when the same seed gives other images: cached ones are then made anew
-CHUNK_SIZE = 64  # characters drawn together: what they need stays in the processor's cache
+VERSION = 4  # increment when the same seed gives other images, to invalidate cached ones
+CHUNK_SIZE = 64  # characters drawn together, few enough for the processor's cache
 BRUSHES = 0.2  # share of the writers who write with a brush
-PRESSED = 0.06  # em: how far a brush's pressure reaches where it is set down
-HABIT = 0.8  # share of a deviation's variance that all samples of a writer's character have
+PRESSED = 0.06  # em: how far a brush's pressure extends from where it is set down
+HABIT = 0.8  # share of a deviation's variance common to all samples of a writer's character
 
 _T = np.linspace(0, 1, NUM_POINTS)[:, None]  # (P, 1) position along a stroke
 
 
 def _smoothing(times: int) -> Float64:
-    """(P, P) that averages each point with its neighbours, repeatedly; the ends stay."""
+    """The (P, P) matrix that repeatedly averages points with their neighbours; the ends stay."""
     once = np.eye(NUM_POINTS)
     for i in range(1, NUM_POINTS - 1):
         once[i, i - 1 : i + 2] = 0.25, 0.5, 0.25
@@ -66,22 +67,22 @@ _TREMBLING = _smoothing(3)
 
 @dataclass(frozen=True)
 class Writer:
-    """A person's habits; the spreads are standard deviations between the person's characters."""
+    """A simulated person's habits; spreads are standard deviations between their characters."""
 
     slant: float  # em of x per em of y
     rise: float  # em of y per em of x
     aspect: float  # log of width over height
-    regular_script: bool  # forms of KanjiVG's Kaisho drawings where there are any
+    regular_script: bool  # whether to use the forms of KanjiVG's Kaisho drawings, if any
     pen_width: float  # em
-    pen_spread: float  # log of the width, from character to character: their size varies
+    pen_spread: float  # log of the width, from character to character, as their sizes vary
     pressure: float  # share of the width that a stroke loses towards its end
     rounding: float  # 0 keeps corners, 1 rounds them off
-    curl: float  # share that curves are exaggerated (> 0) or straightened (< 0)
+    curl: float  # share by which curves are exaggerated (> 0) or straightened (< 0)
     tremor: float  # em
-    flick: float  # em by which the ends of strokes go astray
-    overshoot: float  # share of a stroke's length that its ends miss by
-    reach: float  # share of the way to the next stroke that an end is drawn out
-    lifting: float  # standard deviations a draw must exceed for a stroke to be joined to the next
+    flick: float  # em by which the ends of strokes stray
+    overshoot: float  # share of a stroke's length by which its ends miss
+    reach: float  # share of the way to the next stroke by which an end is extended
+    lifting: float  # standard deviations that a draw must exceed to join a stroke to the next
     stroke_shift: float  # em
     stroke_turn: float  # radians, and shares of the length
     stroke_bow: float  # share of the chord
@@ -89,14 +90,14 @@ class Writer:
     component_scale: float  # log of the size
     warp: float  # em by which each wave bends the whole character
     component_habits: Float64  # (NUM_HABITS, 4) standard normal: shift x, y; scale x, y
-    brush: float = 0.0  # how much the width follows a brush's pressure, 0 for a pen, up to 1
+    brush: float = 0.0  # how much the width follows a brush's pressure, from 0 (a pen) to 1
 
 
 class Deviation(NamedTuple):
     """Standard normal draws: how N written characters differ from their models."""
 
     characters: Float64  # (N, 28)
-    components: Float64  # (G, 4), those of all characters
+    components: Float64  # (G, 4), of all characters
     strokes: Float64  # (S, 16)
     points: Float64  # (S, P, 2)
     pressures: Float64  # (S, 3)
@@ -151,21 +152,21 @@ def draw_deviation(rng: np.random.Generator, drawing: Drawing) -> Deviation:
 
 
 def joint(deviations: Iterable[Deviation]) -> Deviation:
-    """Of all their characters."""
+    """Concatenate deviations: one for all of their characters."""
     return Deviation(*map(np.concatenate, zip(*deviations, strict=True)))
 
 
 def _mixed(habit: Deviation, sample: Deviation) -> Deviation:
-    """Standard normal again, HABIT of the variance from the habit."""
+    """Mix two deviations into one, again standard normal, with ``HABIT`` of its variance."""
     a, b = HABIT**0.5, (1 - HABIT) ** 0.5
     return Deviation(*(a * h + b * s for h, s in zip(habit, sample, strict=True)))
 
 
 def write(drawings: Sequence[Drawing], writer: Writer, deviation: Deviation) -> list[Written]:
-    """What one writer puts down for N drawings, in em.
+    """Write N drawings in one writer's hand, in em.
 
     Returns:
-        for each its strokes, then the lines that join them.
+        For each character its strokes, followed by the lines that join them.
     """
     counts = np.array([len(drawing.strokes) for drawing in drawings])
     models = np.concatenate([drawing.strokes for drawing in drawings])
@@ -209,7 +210,7 @@ def _placed(
     writer: Writer,
     deviation: Deviation,
 ) -> Float64:
-    """Turn, stretch and shift strokes about their middles, and components about theirs."""
+    """Turn, stretch and shift strokes about their centres, and components about theirs."""
     # Dense characters are written with more care.
     care = np.minimum(1.0, (4 / counts) ** 0.6).repeat(counts)[:, None, None]
     draws = deviation.strokes
@@ -230,7 +231,7 @@ def _placed(
 
 
 def crowding(num_strokes: Int64 | int) -> Float64:
-    """How much narrower the pen is in characters: dense ones are written larger."""
+    """How much narrower the pen is relative to a character: dense ones are written larger."""
     return np.minimum(1.0, (8 / num_strokes) ** 0.35)
 
 
@@ -245,11 +246,11 @@ def _radii(models: Float64, counts: Int64, writer: Writer, deviation: Deviation)
 
 
 def _brushed(models: Float64, draws: Float64) -> Float64:
-    """How much wider a brush is along every stroke than on the whole, (S, P).
+    """The width of a brush along every stroke, relative to its mean, (S, P).
 
-    It is set down and, where a stroke stops, pressed again; strokes that sweep to the lower left,
-    hooks and some verticals end in a point, those to the lower right swell before they do, and
-    dots swell to their end. What lies is thinner than what stands.
+    It is pressed where it is set down and where a stroke stops. Strokes that sweep to the lower
+    left, hooks and some verticals taper to a point; those to the lower right swell before they
+    taper; dots swell towards their end. Horizontal strokes are thinner than vertical ones.
     """
     t = _T[:, 0]
     long = lengths(np.diff(models, axis=1)).sum(axis=1)[:, None]  # (S, 1) em
@@ -282,10 +283,10 @@ def _brushed(models: Float64, draws: Float64) -> Float64:
 def _joined(
     strokes: Float64, radii: Float64, counts: Int64, writer: Writer, deviation: Deviation
 ) -> tuple[Float64, Float64, Int64]:
-    """Draw ends out towards the next stroke and add the lines of a pen that was not lifted.
+    """Extend ends towards the next stroke, and add the lines of a pen that was not lifted.
 
     Returns:
-        strokes and radii, character by character, and the number of each one's character.
+        Strokes and radii, character by character, and the index of each one's character.
     """
     owners = np.arange(len(counts)).repeat(counts)
     goes_on = owners[1:] == owners[:-1]
@@ -306,7 +307,7 @@ def _joined(
 def _bent(
     strokes: Float64, owners: Int64, counts: Int64, writer: Writer, deviation: Deviation
 ) -> Float64:
-    """Warp whole characters smoothly, then slant them and set their aspects."""
+    """Warp whole characters smoothly, then set their slant and aspect."""
     draws = deviation.characters
     phases = strokes @ _WAVES  # (S, P, 6)
     bends = np.concatenate([np.sin(phases), np.cos(phases)], axis=-1)
@@ -319,7 +320,7 @@ def _bent(
 
 
 def write_samples(seed: int, number: int, samples: Sequence[tuple[str, int]]) -> list[Written]:
-    """What a simulated writer puts down: some characters, each for the k-th time, k > 0."""
+    """Write samples, each (character, k) for its k-th repetition, k > 0, as a simulated writer."""
     writer = make_writer(seed, number)
     drawings = {c: read_drawing(c, writer.regular_script) for c, _ in samples}
 
@@ -338,13 +339,13 @@ def simulate(
     """Let simulated writers write every character, each ``samples_per_writer`` times.
 
     Returns:
-        canonical images ordered by writer, character, sample.
+        Canonical images ordered by writer, character, sample.
 
     Raises:
         InputError: KanjiVG has no drawing of a character.
     """
     for character in characters:
-        read_drawing(character)  # report what is missing before the work begins
+        read_drawing(character)  # report missing drawings before the work begins
     samples = [*itertools.product(characters, range(1, 1 + samples_per_writer))]
     chunks = [samples[i : i + CHUNK_SIZE] for i in range(0, len(samples), CHUNK_SIZE)]
 
@@ -372,7 +373,7 @@ def simulated(
     size_px: int,
     cache_dir: Path,
 ) -> PackedImages:
-    """:func:`simulate`, made once per content and opened memory-mapped."""
+    """:func:`simulate`, cached and opened memory-mapped."""
     key = content_key(VERSION, list(characters), num_writers, samples_per_writer, seed, size_px)
     return cached(
         cache_dir / "simulated" / key,
@@ -381,7 +382,7 @@ def simulated(
 
 
 def beside_others(images: PackedImages) -> PackedImages:
-    """Simulated writers with names that those of a simulated study do not have."""
+    """Rename simulated writers so that they cannot be taken for those of a simulated study."""
     names = tuple(f"simulated:{name}" for name in images.writer_names)
     return replace(images, writer_names=names)
 

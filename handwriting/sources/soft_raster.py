@@ -1,12 +1,12 @@
-"""Drawings of strokes through which gradients flow: a distance field and a soft pen.
+"""Differentiable drawings of strokes: a distance field and a soft pen.
 
-A pixel is as bright as the pen's radius exceeds its distance to the nearest segment of a stroke:
-sigmoid((radius - distance) / softness), as in T.-M. Li et al., Differentiable Vector Graphics
-Rasterization for Editing and Learning, 2020. Which segment is nearest is found without gradients;
-the distance to that one carries them.
+The brightness of a pixel is sigmoid((radius - distance) / softness), with the pen's radius and the
+distance to the nearest segment of a stroke, as in T.-M. Li et al., Differentiable Vector Graphics
+Rasterization for Editing and Learning, 2020. The nearest segment is found without gradients; the
+distance to it carries them.
 
-Coordinates are those of a canonical image's ink: its centre is 0, its longer side 1, x to the
-right and y down. So they do not depend on the size of the image.
+Coordinates are relative to a canonical image's ink, whose centre is 0 and whose longer side is 1,
+x to the right and y down, so that they do not depend on the size of the image.
 """
 
 import torch
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from handwriting.images.canonical import margin_px
 
-PLACES = (1 / 6, 1 / 2, 5 / 6)  # on a segment
-FAR = 1e3  # added to the squared distance from strokes that are not there
+PLACES = (1 / 6, 1 / 2, 5 / 6)  # of a segment's length, where distances are compared
+FAR = 1e3  # added to the squared distance from masked strokes
 
 
 def pixel_centres(size_px: int) -> Tensor:
-    """The middles of a canonical image's pixels from its centre, row by row, (size_px^2, 2)."""
+    """The centres of a canonical image's pixels from its own centre, row by row, (size_px^2, 2)."""
     side = size_px - 2 * margin_px(size_px)
     along = (torch.arange(size_px) + 0.5 - size_px / 2) / side
     return torch.stack(torch.meshgrid(along, along, indexing="xy"), dim=-1).reshape(-1, 2)
@@ -28,8 +28,8 @@ def pixel_centres(size_px: int) -> Tensor:
 def boxes(images: Tensor) -> tuple[Tensor, Tensor]:
     """The boxes of the ink: their centres from the image's, and their sides, (B, 2) each.
 
-    A box of an odd number of pixels lies half a pixel to the left, or above; its shorter side is a
-    whole number of pixels, so that no two sizes of a canonical image have quite the same aspect.
+    A box of an odd number of pixels lies half a pixel to the left, or above. As its shorter side is
+    a whole number of pixels, its aspect differs slightly between sizes of a canonical image.
 
     Args:
         images: (B, size_px, size_px), 0 where there is no ink.
@@ -46,10 +46,10 @@ def boxes(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
-    """Which segment is nearest to each pixel.
+    """Find the segment nearest to each pixel.
 
-    Segments are compared by three of their points: one product of matrices, where the exact
-    distances would be a pass over all pixels for each segment.
+    Segments are compared by three of their points, in one matrix product; exact distances would
+    take a pass over all pixels for each segment.
 
     Args:
         strokes: (B, S, P, 2).
@@ -63,14 +63,14 @@ def nearest_segments(strokes: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
     inner = torch.stack([starts + at * (ends - starts) for at in PLACES], dim=3)
     absent = torch.where(mask, 0.0, FAR)[:, :, None, None].expand(inner.shape[:-1])
     points = inner.flatten(1, 3)  # (B, 3 S (P - 1), 2)
-    # |pixel - point|^2 but for the pixel's own part, which is common to all points
+    # |pixel - point|^2 without |pixel|^2, which is common to all points
     own = points.square().sum(dim=-1) + absent.flatten(1)
     products = pixels.expand(len(points), -1, -1) @ points.mT
     return (own[:, None] - 2 * products).argmin(dim=-1) // len(PLACES)
 
 
 def distances(strokes: Tensor, nearest: Tensor, pixels: Tensor) -> Tensor:
-    """How far pixels are from strokes, (B, N).
+    """The distances of pixels from strokes, (B, N).
 
     Args:
         strokes: (B, S, P, 2).
@@ -91,7 +91,7 @@ def draw(
     """Drawings (B, N) in [0, 1] with a pen of radii (B,).
 
     Args:
-        softness: how far from its edge the pen's ink has faded, in the strokes' unit.
+        softness: width of the pen's soft edge, in the strokes' unit.
     """
     return torch.sigmoid((radii[:, None] - distances(strokes, nearest, pixels)) / softness)
 
@@ -100,10 +100,10 @@ def draw(
 def ink(
     strokes: Tensor, mask: Tensor, radii: Tensor, size_px: int, centres: Tensor | None = None
 ) -> Tensor:
-    """Whether a pen of radii (B,) covers the middle of each pixel, (B, size_px, size_px).
+    """Whether a pen of radii (B,) covers the centre of each pixel, (B, size_px, size_px).
 
     Args:
-        centres: of the ink's boxes, (B, 2); None: of the images.
+        centres: of the ink's boxes, (B, 2); None for those of the images.
     """
     pixels = pixel_centres(size_px)
     if centres is not None:

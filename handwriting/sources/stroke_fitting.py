@@ -1,7 +1,7 @@
-"""Strokes fitted to an image: moved by gradient descent until their drawing is the image.
+"""Fits strokes to an image: gradient descent moves them until their drawing matches the image.
 
-Coarse to fine: the image and the drawing are blurred less and less, so that a stroke beside its ink
-feels it. Coordinates are those of ``soft_raster.py``.
+It works from coarse to fine: image and drawing are blurred less and less, so that a stroke that
+misses its ink is still attracted by it. Coordinates are those of ``soft_raster.py``.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from handwriting.sources import soft_raster
 
 
 class Stage(NamedTuple):
-    """One of the passes of descent.
+    """One pass of gradient descent.
 
     Attributes:
         blur_px: standard deviation of the Gaussian that blurs image and drawing.
@@ -29,10 +29,10 @@ class Stage(NamedTuple):
 STAGES = (Stage(1.5, 0.028, 20), Stage(0.7, 0.017, 30), Stage(0.0, 0.0085, 40))
 LEARNING_RATE = 0.006  # of points, in units of the ink's side
 RADIUS_LEARNING_RATE = 0.03  # of the logarithm of the pen's radius
-BENDING = 0.03  # weight of how much points move unlike their neighbours
-STAYING = 0.003  # weight of how far points move
-LOOK_EVERY = 4  # steps after which the nearest segments are looked up again
-RADII = (0.008, 0.12)  # of pens
+BENDING = 0.03  # weight of the penalty on points moving differently from their neighbours
+STAYING = 0.003  # weight of the penalty on how far points move
+LOOK_EVERY = 4  # steps between searches for the nearest segments
+RADII = (0.008, 0.12)  # least and greatest, of pens
 
 
 def fit(images: Tensor, start: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,11 +40,11 @@ def fit(images: Tensor, start: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         images: (B, size_px, size_px) ink in [0, 1], canonical.
-        start: (B, S, P, 2), near where the strokes are, from the centre of the ink's box.
+        start: (B, S, P, 2) approximate strokes, relative to the centre of the ink's box.
         mask: (B, S), False where an image has no such stroke.
 
     Returns:
-        strokes (B, S, P, 2) and the radius of each image's pen (B,).
+        Strokes (B, S, P, 2) and the radius of each image's pen (B,).
     """
     size_px = images.shape[-1]
     centres, _ = soft_raster.boxes(images)
@@ -79,10 +79,10 @@ def fit(images: Tensor, start: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def covering_radii(away: Tensor, radii: Tensor, ink: Tensor) -> Tensor:
-    """Radii (B,) near those given whose pens cover ink and nothing else best.
+    """Radii (B,), near those given, whose pens best cover the ink and nothing else.
 
-    The grey of an edge tells where strokes lie, but not where a pixel counts as ink: in thin
-    strokes' images levels are stretched.
+    The grey of an edge locates the strokes, but not where a pixel starts to count as ink, since
+    grey levels are stretched in images of thin strokes.
 
     Args:
         away: (B, N) distances of pixels from the strokes.
@@ -97,7 +97,7 @@ def covering_radii(away: Tensor, radii: Tensor, ink: Tensor) -> Tensor:
 
 
 def start_radii(images: Tensor, strokes: Tensor, mask: Tensor) -> Tensor:
-    """The radius of a pen that leaves as much ink (B,) as the images hold, were no ink shared."""
+    """Radii (B,) of pens that would leave the images' amount of ink if strokes did not cross."""
     lengths = (strokes[:, :, 1:] - strokes[:, :, :-1]).norm(dim=-1).sum(dim=-1)
     pixels = soft_raster.pixel_centres(images.shape[-1])
     pixel_area = (pixels[1, 0] - pixels[0, 0]).square()

@@ -1,7 +1,7 @@
-"""Strokes of characters as points, and their rasters.
+"""Strokes of characters as points, and their rasterisation.
 
-Everything is measured in em, the side of KanjiVG's drawing area, from its centre, x to the right
-and y down. All strokes of a character are one (S, P, 2) array: S strokes of P points each.
+Coordinates are in em, the side of KanjiVG's drawing area, from its centre, x to the right and y
+down. All strokes of a character are one (S, P, 2) array: S strokes of P points each.
 """
 
 from collections.abc import Sequence
@@ -21,24 +21,24 @@ from handwriting.images.canonical import MIN_PEN, Uint8, canonical_drawn, margin
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 NUM_POINTS = 21  # P: points per stroke, at equal arc length
-NUM_HABITS = 64  # components are hashed to this many habits of shift and scale
+NUM_HABITS = 64  # of shift and scale, to which components are hashed
 _FINE = np.linspace(0, 1, 13)[:, None]
 _BEZIER = np.hstack(
     [(1 - _FINE) ** 3, 3 * _FINE * (1 - _FINE) ** 2, 3 * _FINE**2 * (1 - _FINE), _FINE**3]
 )  # (13, 4): points on a cubic Bezier curve from its control points
-# Where the vertices of a round end lie, in radians against the stroke's direction.
+# Angles of the vertices of a round end, in radians from the stroke's direction.
 _ROUND = np.pi * np.array([1 / 3, 1 / 6, 0, -1 / 6, -1 / 3])[:, None]
 
-Written = tuple[Float64, Float64]  # a character's centre lines (S, P, 2), the pen's radii (S, P)
+Written = tuple[Float64, Float64]  # a character's centre lines (S, P, 2) and pen radii (S, P)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The model that every writer has in mind.
+    """A character's model, which every simulated writer starts from.
 
     Attributes:
         strokes: (S, P, 2) em.
-        membership: (S, G) 1 where a stroke belongs to a component, else 0. Components nest.
+        membership: (S, G) 1 if a stroke belongs to a component, else 0. Components nest.
         centres: (G, 2) em, the middle of each component.
         habits: (G,) which of a writer's component habits applies.
     """
@@ -51,7 +51,7 @@ class Drawing:
 
 @cache
 def read_drawing(character: str, regular_script: bool = False) -> Drawing:
-    """The strokes and components of a character, regular script as in KanjiVG's Kaisho drawing.
+    """The strokes and components of a character, optionally of KanjiVG's Kaisho (regular) form.
 
     Raises:
         InputError: KanjiVG has no drawing of it.
@@ -74,9 +74,9 @@ def _components(component: Component, first: int = 0) -> list[tuple[str, int, in
     found = []
     position = 0
     for child in component.children:
-        # A child's strokes are consecutive, but the parent's own may stand before and after them.
+        # A child's strokes are consecutive, but the parent's own may come before and after them.
         position = component.strokes.index(child.strokes[0], position)
-        # The pieces of a divided component move with what is around them, one stroke as a stroke.
+        # Pieces of a divided component move with what surrounds them, a single stroke on its own.
         if not child.part and len(child.strokes) > 1:
             found.append((child.element + child.position, first + position, len(child.strokes)))
         found += _components(child, first + position)
@@ -87,14 +87,14 @@ def _components(component: Component, first: int = 0) -> list[tuple[str, int, in
 def sample_paths(paths: Sequence[str]) -> Float64:
     """The SVG path data of S strokes as (S, P, 2) em at equal arc length."""
     curves = [*map(_curve, paths)]
-    # All as long as the longest: the others stay where they end.
+    # Pad all to the longest by repeating their last point.
     longest = np.arange(max(map(len, curves)))
     together = np.stack([curve[np.minimum(longest, len(curve) - 1)] for curve in curves])
     return evenly(together, NUM_POINTS) / kanjivg.CANVAS - 0.5
 
 
 def _curve(path_data: str) -> Float64:
-    """Points (N, 2) along a path, in units of the data."""
+    """Points (N, 2) along a path, in the units of its data."""
     pen = RecordingPen()
     parse_path(path_data, pen)
     (_, [here]), *curves, _ = pen.value  # KanjiVG's paths are a moveTo, curveTo's and an endPath
@@ -106,7 +106,7 @@ def _curve(path_data: str) -> Float64:
 
 
 def lengths(vectors: Float64) -> Float64:
-    """Of vectors (..., 2), (...)."""
+    """The lengths (...) of vectors (..., 2)."""
     return np.hypot(vectors[..., 0], vectors[..., 1])
 
 
@@ -114,7 +114,7 @@ def evenly(strokes: Float64, num_points: int) -> Float64:
     """Strokes (S, P, 2) with their points at equal arc length, (S, num_points, 2)."""
     travelled = np.cumsum(lengths(np.diff(strokes, axis=1)), axis=1)
     travelled = np.pad(travelled, ((0, 0), (1, 0)))
-    # All strokes in one table, one after another with a gap.
+    # All strokes in a single table, concatenated with gaps.
     taken = travelled[:, -1:] + 1
     offsets = np.cumsum(taken, axis=0) - taken
     have = travelled + offsets
@@ -124,7 +124,7 @@ def evenly(strokes: Float64, num_points: int) -> Float64:
 
 
 def smoothly(strokes: Float64, num_points: int) -> Float64:
-    """Strokes (S, P, 2) of points at equal arc length as curves through them, (S, num_points, 2).
+    """Strokes (S, P, 2) resampled along smooth curves through their points, (S, num_points, 2).
 
     H. Akima, A New Method of Interpolation and Smooth Curve Fitting, 1970, in the modified form
     that does not overshoot at corners.
@@ -135,7 +135,7 @@ def smoothly(strokes: Float64, num_points: int) -> Float64:
 
 
 def in_ink_units(strokes: Float64, radii: Float64) -> tuple[Float64, Float64]:
-    """Centre lines (S, P, 2) and radii of the pen as their canonical image shows them.
+    """Centre lines (S, P, 2) and pen radii in the coordinates of their canonical image's ink.
 
     The centre of the ink's box is 0 and its longer side 1, whatever the size of the image.
     """
@@ -146,9 +146,9 @@ def in_ink_units(strokes: Float64, radii: Float64) -> tuple[Float64, Float64]:
 
 
 def draw_canonical(written: Sequence[Written], size_px: int) -> Uint8:
-    """The canonical images (N, size_px, size_px) of N characters, in any unit and anywhere.
+    """The canonical images (N, size_px, size_px) of N characters, in any unit and at any position.
 
-    The outlines of their ink are put where a canonical image has it, and filled there.
+    The outlines of the ink are moved and scaled to where a canonical image has it, then filled.
     """
     strokes, radii = (np.concatenate(part) for part in zip(*written, strict=True))
     num_strokes = np.array([len(own) for own, _ in written])
@@ -159,7 +159,7 @@ def draw_canonical(written: Sequence[Written], size_px: int) -> Uint8:
     thinnest = MIN_PEN / 2 * extents.max(axis=1) / inner_px
     outlines = _outlines(strokes, np.maximum(radii, thinnest[owners, None]))
     low, extents = _boxes(outlines, num_strokes)
-    # Both sides of the ink's box are whole pixels: the two scales differ a little.
+    # Both sides of the ink's box are whole pixels, so the two scales differ slightly.
     sides_px = np.maximum(1, np.rint(inner_px * extents / extents.max(axis=1, keepdims=True)))
     scales = sides_px / extents
     shifts = (size_px - sides_px) // 2 - scales * low
@@ -194,8 +194,8 @@ def _outlines(strokes: Float64, radii: Float64) -> Float64:
 
 
 def _fill(outlines: Float64, width_px: int, height_px: int) -> Uint8:
-    """How much of each pixel outlines (S, V, 2) cover, (height_px, width_px)."""
-    # Looks through the system's fonts when it is imported, which takes a second.
+    """The coverage of each pixel by outlines (S, V, 2): (height_px, width_px)."""
+    # Imported here since it searches the system's fonts, which takes a second.
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.path import Path
     from matplotlib.transforms import IdentityTransform
@@ -207,7 +207,7 @@ def _fill(outlines: Float64, width_px: int, height_px: int) -> Uint8:
     context.set_linewidth(0)
     context.set_snap(False)
     path = Path(outlines.reshape(-1, 2), codes.ravel())
-    # Fills what outlines run around more than once, too.
+    # The nonzero rule: areas that outlines enclose several times are filled, too.
     renderer.draw_path(context, path, IdentityTransform(), (1.0, 1.0, 1.0))
     upwards = np.asarray(renderer.buffer_rgba())[..., 3]
     return np.ascontiguousarray(upwards[::-1])

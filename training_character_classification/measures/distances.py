@@ -1,8 +1,8 @@
-"""How far a source's images are from handwriting: distances between two sets, feature by feature.
+"""How far a source's images are from handwriting: distances between two sets of images.
 
-In features of the judge, and in what a ruler measures: stroke width, grey level, place. Fréchet
-distance, precision, recall and coverage depend on how many images there are, so they compare
-equally many, of each character as many. Where there are too few to say anything, they are None.
+They are distances in features of the judge, and in properties that can be measured directly: stroke
+width, grey level, position. Fréchet distance, precision, recall and coverage depend on the number
+of images, so both sets have the same number of each character. With too few images they are None.
 """
 
 from functools import partial
@@ -22,9 +22,9 @@ APPEARANCE = ("stroke_width", "grey_level", "centroid")
 
 
 def match_class_counts(labels: Int64, other: Int64) -> tuple[Int64, Int64]:
-    """Which images of two sets to compare: of each class equally many, the first ones.
+    """Which images of two sets to compare: the first ones of each class, equally many in both.
 
-    Labels (N,) and (M,) to indices into the one and into the other, (P,) each.
+    Maps labels (N,) and (M,) to indices (P,) into the one and into the other.
     """
     ours, theirs = [], []
     for label in np.union1d(labels, other):
@@ -36,19 +36,19 @@ def match_class_counts(labels: Int64, other: Int64) -> tuple[Int64, Int64]:
 
 
 def frechet_distance(real: Float64, other: Float64) -> float:
-    """The squared Fréchet distance of two Gaussians that are fitted to two sets of features.
+    """The squared Fréchet distance between Gaussians fitted to two sets of features.
 
     M. Heusel et al., GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
-    Equilibrium, 2017: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^1/2). It is the larger the fewer
-    images there are.
+    Equilibrium, 2017: |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^1/2). The fewer the images, the larger
+    it is.
 
     Args:
         real, other: (N, D) and (M, D).
     """
     apart = real.mean(axis=0) - other.mean(axis=0)
     r1, r2 = _root_of_covariance(real), _root_of_covariance(other)
-    # Tr (S1 S2)^1/2 is the sum of the singular values of R1 R2^T: no root is taken of a product
-    # that may be singular.
+    # Tr (S1 S2)^1/2 is the sum of the singular values of R1 R2^T, which avoids the matrix root of
+    # a product that may be singular.
     shared = np.linalg.norm(r1 @ r2.T, "nuc")
     return float(apart @ apart + (r1**2).sum() + (r2**2).sum() - 2 * shared)
 
@@ -63,12 +63,12 @@ def kernel_distance(
 ) -> float | None:
     """The squared maximum mean discrepancy of two sets of features, averaged over classes.
 
-    M. Bińkowski et al., Demystifying MMD GANs, 2018: the cubic polynomial kernel (x.y + 1)^3, and
-    the estimate without bias. Class by class, because that holds however many images of
-    each there are.
+    M. Bińkowski et al., Demystifying MMD GANs, 2018: the cubic polynomial kernel (x.y + 1)^3 and
+    the unbiased estimate. Computed class by class, so that it does not depend on the number of
+    images of each.
 
     Args:
-        real, other: (N, D) and (M, D) of about unit length: their kernel has no other unit.
+        real, other: (N, D) and (M, D), of about unit length, since the kernel fixes the scale.
 
     Returns:
         Around 0 for two samples of one distribution; None if no class has two images in both.
@@ -82,27 +82,29 @@ def kernel_distance(
 
 
 def _within(values: Float64) -> float:
-    """The mean kernel of two different images of one set."""
+    """The mean kernel over pairs of different images of one set."""
     kernel = _KERNEL(values)
     return float((kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1)))
 
 
 def neighbourhoods(real: Float64, other: Float64) -> dict[str, float]:
-    """Precision, recall, density and coverage of a set of features: who is among whom.
+    """Precision, recall, density and coverage of a set of features, by nearest neighbours.
 
     Every image has a ball that reaches to the nearest other image of its own set. Precision and
     recall: T. Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative
     Models, 2019. Density and coverage: M. F. Naeem et al., Reliable Fidelity and Diversity Metrics
-    for Generative Models, 2020. Both reach farther, to the third or fifth of many thousands; of
-    five images per class the fifth is another class's, and every source has a recall above 0.9.
+    for Generative Models, 2020. Both papers use the third or fifth nearest of many thousands of
+    images; with five images per class the fifth is of another class, and every source would have a
+    recall above 0.9.
 
     Args:
         real, other: (N, D) each.
 
     Returns:
-        precision: share of the others in a real ball. recall: share of the real ones in another's
-        ball. density: real balls that another is in, on average (1 for a second sample of the real
-        distribution). coverage: share of the real balls that another is in (one half for such).
+        precision: share of the others that lie in a real one's ball. recall: share of the real ones
+        that lie in another's ball. density: mean number of real ones' balls that another lies in (1
+        for a second sample of the real distribution). coverage: share of the real ones' balls that
+        contain another (one half for such a sample).
     """
     distances = cdist(real, other)
     in_real, in_other = distances <= _to_nearest(real)[:, None], distances <= _to_nearest(other)
@@ -127,7 +129,7 @@ def appearance(images: Uint8) -> Float64:
 
     Returns:
         (N, 4): twice the ink over the length of its edges (px, whatever its grey), the mean level
-        of the pixels with ink, and the mean place of the ink across and down (px).
+        of the pixels with ink, and the centroid of the ink, x and y (px).
     """
     ink = images.astype(np.float64)
     total = ink.sum(axis=(1, 2))
@@ -142,14 +144,14 @@ def appearance(images: Uint8) -> Float64:
 def appearance_distances(real: Uint8, other: Uint8) -> dict[str, float | None]:
     """How far apart the stroke widths, grey levels and centroids of two sets of images are.
 
-    The Wasserstein distance between their distributions, as a multiple of the real ones' deviation;
-    the mean of both directions for centroids.
+    Wasserstein distances between their distributions, as multiples of the real images' standard
+    deviation; for centroids, the mean of x and y.
 
     Args:
         real, other: (N, H, W) uint8, bright ink on dark.
 
     Returns:
-        None without images, or for what is the same in all real ones.
+        None without images, or for a property that is the same in all real ones.
     """
     if not len(real):
         return dict.fromkeys(APPEARANCE)

@@ -1,14 +1,15 @@
-"""A judge from outside: PP-OCRv6 small, which saw none of this project's data.
+"""The outside judge: PP-OCRv6 small, which saw none of this project's data.
 
-C. Cui et al., PaddleOCR 3.0 Technical Report, 2025, is of its predecessor. The weights (Baidu,
-Apache-2.0) lie in the wheel of ``rapidocr``, of which nothing is imported. ``onnxruntime`` runs
+C. Cui et al., PaddleOCR 3.0 Technical Report, 2025, describes its predecessor. The weights (Baidu,
+Apache-2.0) are in the wheel of ``rapidocr``, of which nothing is imported. ``onnxruntime`` runs
 them on one thread, about 120 images a second. Both packages are the optional extra ``judge``.
 
-It reads lines of text of 18,708 characters. Here it reads one, and answers with the likeliest of a
-given list. Among the 2,965 kanji of JIS level 1 it reads .974 of one person's 2,967 images (.996 of
-the kanji that are learnt at school or evaluated, rare ones are what it misreads), and .99 of
-KanjiVG's drawings; of ten people's real katakana .83, of hiragana .85, for which it is a second
-opinion only. Of kanji that miss one stroke it reads .84, of those that miss two .58.
+It reads lines of text in 18,708 characters. Here it reads a single character, and answers with the
+likeliest of a given list. Among the 2,965 kanji of JIS level 1 it reads .974 of one person's 2,967
+images (.996 of the kanji that are taught at school or used in the evaluation; it mostly misreads
+rare ones) and .99 of KanjiVG's drawings. It reads only .83 of ten people's real katakana and .85 of
+hiragana, for which it is no more than a second opinion. Of kanji that lack one stroke it reads .84,
+of those that lack two .58.
 """
 
 import importlib.util
@@ -28,13 +29,13 @@ from training_character_classification.measures.distances import appearance
 
 NAME = "PP-OCRv6 small"
 HEIGHT_PX = 48  # of a line of text
-MARGIN = 0.1  # around the ink, of its longer side
-THIN = 0.1  # width of a pen, of the ink's longer side, below which it is widened
+MARGIN = 0.1  # around the ink, as a share of its longer side
+THIN = 0.1  # pen width, as a share of the ink's longer side, below which strokes are widened
 BATCH_SIZE = 32
 
 
 def installed() -> str | None:
-    """Which judge it is; None where the extra is not installed."""
+    """The judge's name and version; None if the extra is not installed."""
     if importlib.util.find_spec("onnxruntime") is None or _weights() is None:
         return None
     return f"{NAME} (rapidocr {version('rapidocr')})"
@@ -55,7 +56,7 @@ class OutsideJudge:
         characters: K, from which its answers are taken.
 
     Attributes:
-        knows: (K,) False for what it never answers: JIS level 1 has fourteen such kanji.
+        knows: (K,) False for characters that it never answers with: JIS level 1 has fourteen.
 
     Raises:
         InputError: the extra is not installed.
@@ -91,14 +92,14 @@ class OutsideJudge:
         return torch.cat([torch.zeros(0, dtype=torch.long), *found]).numpy()
 
     def read_as_intended(self, images: Uint8 | LazyImages, labels: Int64) -> float | None:
-        """The share of images that are read as their labels, among those of characters it knows.
+        """The share of images read as their labels, among those of characters that it knows.
 
         Args:
             images: (N, H, H) uint8, canonical.
             labels: (N,) indices into the list.
 
         Returns:
-            None without such images.
+            The share; None without such images.
         """
         chosen = np.flatnonzero(self.knows[labels])
         if not len(chosen):
@@ -106,13 +107,13 @@ class OutsideJudge:
         return float((self.predict(images[chosen]) == labels[chosen]).mean())
 
     def scores(self, images: Uint8 | LazyImages) -> Iterator[Tensor]:
-        """The highest probability of each character along the line, 0 if it is unknown.
+        """The highest probability of each character along the line, 0 for unknown ones.
 
         Args:
             images: (N, H, H) uint8, canonical.
 
         Returns:
-            (B, K) each, part by part.
+            (B, K) for each batch in turn.
         """
         for start in range(0, len(images), BATCH_SIZE):
             batch = lines(images[start : start + BATCH_SIZE]).numpy()
@@ -121,14 +122,14 @@ class OutsideJudge:
 
 
 def lines(images: Uint8, thin: float = THIN) -> Tensor:
-    """Canonical images as lines of text: each, and as much paper behind it.
+    """Canonical images as lines of text: each image, followed by as much paper.
 
-    A thin pen is widened first: of 533 kanji that one person wrote, with a pen of .034 of their
-    side, .968 are then read, .950 as they are; with a pen of .14 and more it is the reverse.
+    Thin strokes are widened first: of 533 kanji that one person wrote with a pen of .034 of their
+    side, .968 are then read, instead of .950; for a pen of .14 and more, widening does harm.
 
     Args:
         images: (B, H, H) uint8, ink bright.
-        thin: width, of the ink's longer side, below which a pen is widened.
+        thin: width, as a share of the ink's longer side, below which strokes are widened.
 
     Returns:
         (B, 3, HEIGHT_PX, 2 HEIGHT_PX) in [-1, 1], ink dark.

@@ -1,7 +1,7 @@
-"""How good a source of images is: told from handwriting or not, diverse, in the right hand, new.
+"""The quality of a source of images: realism, diversity, the intended hand, novelty.
 
-Beside the domain probe, images are compared with others of the same character. Where nothing can be
-said, such as about the writer of images that claim none, a measure is None.
+Except by the domain probe, images are compared with others of the same character. A measure that
+does not apply, such as the intended writer of images that have none, is None.
 """
 
 from typing import Any
@@ -24,12 +24,12 @@ from handwriting.images.packed import PackedImages
 from handwriting.networks.encoders import ImageEncoder
 from handwriting.reports.statistics import Float64, Int64
 
-MAX_PER_CHARACTER = 100  # images of each
+MAX_PER_CHARACTER = 100  # images
 NUM_FOLDS = 5  # of cross-validation
 
 
 def sampled(images: PackedImages, labels: Int64, most: int = MAX_PER_CHARACTER) -> PackedImages:
-    """At most so many random images of each class of ``labels``, shuffled."""
+    """At most ``most`` random images of each class in ``labels``, shuffled."""
     rng = np.random.default_rng(0)
     order = rng.permutation(len(images))
     chosen = [order[images.labels[order] == label][:most] for label in labels]
@@ -37,18 +37,19 @@ def sampled(images: PackedImages, labels: Int64, most: int = MAX_PER_CHARACTER) 
 
 
 def ratio(value: float | None, reference: float | None) -> float | None:
-    """One measure as a multiple of another; None if either is, or the reference is zero."""
+    """One measure as a multiple of another; None if either is None or the reference is zero."""
     return value / reference if value is not None and reference else None
 
 
 class StageFeatures(nn.Module):
     """Channel means of an encoder's feature maps and, for style, their deviations.
 
-    Style is what AdaIN takes for it, of the finest maps (X. Huang, S. Belongie, Arbitrary Style
-    Transfer in Real-Time with Adaptive Instance Normalization, 2017). Of five people who wrote
-    katakana it tells 50 % (chance 20 %), all stages together 45 %, the features before the verdict
-    46 %, pixels 29 %. Else the coarsest maps: 128 numbers at width 32, where the features before
-    the verdict are 2,048, too many for the covariance of a few hundred images.
+    Style is defined as in AdaIN, on the finest maps (X. Huang, S. Belongie, Arbitrary Style
+    Transfer in Real-Time with Adaptive Instance Normalization, 2017). From it, a probe attributes
+    50 % of images to the right one of five people who wrote katakana (chance 20 %); from all stages
+    together 45 %, from the features before the last layer 46 %, from pixels 29 %. Otherwise the
+    coarsest maps are used: 128 numbers at width 32, whereas the features before the last layer are
+    2,048, too many for the covariance of a few hundred images.
     """
 
     def __init__(self, encoder: ImageEncoder, is_style: bool) -> None:
@@ -61,12 +62,12 @@ class StageFeatures(nn.Module):
         mean = maps.mean((2, 3))
         if not self.is_style:
             return mean
-        spread = maps.std((2, 3)) if len(maps) else mean  # torch warns where there is no image
+        spread = maps.std((2, 3)) if len(maps) else mean  # torch warns about an empty batch
         return torch.cat([mean, spread], dim=1)
 
 
 def linear_probe() -> Pipeline:
-    """Logistic regression on features of any units, regularised for more features than images."""
+    """Logistic regression on features of any scale, regularised for more features than images."""
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
 
 
@@ -76,7 +77,8 @@ def domain_auc(real: Float64, other: Float64) -> float | None:
     The larger set is cut to the smaller's size.
 
     Returns:
-        Area under the ROC curve: 0.5 indistinguishable, 1 apart; None for fewer images than folds.
+        Area under the ROC curve: 0.5 if indistinguishable, 1 if separable; None for fewer images
+        than folds.
     """
     size = min(len(real), len(other))
     if size < NUM_FOLDS:
@@ -91,14 +93,14 @@ def domain_auc(real: Float64, other: Float64) -> float | None:
 def spread(features: Float64, labels: Int64, owners: Int64) -> float | None:
     """The mean Euclidean distance between two images of one class, averaged over classes.
 
-    Euclidean, because images that differ half as much are then half as diverse; a mean over pairs
-    does not depend on how many images there are.
+    It is Euclidean so that images that differ half as much are half as diverse, and a mean over
+    pairs so that it does not depend on the number of images.
 
     Args:
         features: (N, D).
         labels: (N,) classes.
-        owners: (N,) pairs of one owner are left out: the image's own number leaves out itself
-            only, its writer leaves out all pairs by one person.
+        owners: (N,) pairs with the same owner are left out. With an index per image, only the image
+            itself is; with its writer, all pairs by one person are.
 
     Returns:
         0 if all images of a class are equal; None if no class has a pair.
@@ -113,18 +115,18 @@ def spread(features: Float64, labels: Int64, owners: Int64) -> float | None:
 
 
 class WriterProbe:
-    """Tells training writers by the style of an image, whatever its character.
+    """Attributes images to training writers by style, whatever the character.
 
-    What the character explains is subtracted: the mean style of its images over the writers. An
-    image is judged by a probe that was fitted on other characters.
+    The mean style of each character over the writers is subtracted. An image is attributed by a
+    probe that was fitted on other characters.
 
     Args:
         style: (N, S) of the writers' own images.
-        labels: (N,) classes; those that fewer than two people wrote are of no use.
+        labels: (N,) classes; those that fewer than two people wrote are ignored.
         writers: (N,) names.
 
     Attributes:
-        names: whom it can tell from each other.
+        names: of the writers that it distinguishes.
     """
 
     def __init__(self, style: Float64, labels: Int64, writers: npt.NDArray[Any]) -> None:
@@ -150,10 +152,11 @@ class WriterProbe:
         Args:
             style: (M, S).
             labels: (M,) classes.
-            writers: (M,) whom the images claim to be by; others than ``names`` are left out.
+            writers: (M,) the intended ones; images of others than ``names`` are left out.
 
         Returns:
-            One over ``len(names)`` by chance; None if nothing is claimed or there is one writer.
+            1 / ``len(names)`` by chance; None if no image has an intended writer, or there is only
+            one writer.
         """
         right = []
         for fold, probe in self._probes:
@@ -175,11 +178,11 @@ def nearest_distance(images: PackedImages, seen: PackedImages, num_skipped: int)
     Args:
         images: to measure.
         seen: by the generator, over the same characters.
-        num_skipped: how many of the nearest to pass over: 1 where the images are themselves among
-            those seen, 0 otherwise.
+        num_skipped: how many of the nearest to skip: 1 if the images are themselves among those
+            seen, 0 otherwise.
 
     Returns:
-        Root of the mean squared difference in grey levels after :func:`_blurred`; 0 for copies;
+        Root mean squared difference in grey levels after :func:`_blurred`; 0 for copies;
         None if no class has enough images.
     """
     found = []
@@ -193,10 +196,10 @@ def nearest_distance(images: PackedImages, seen: PackedImages, num_skipped: int)
 
 
 def _blurred(images: Uint8) -> Float64:
-    """Images (N, H, W) as (N, H W), blurred by as much as the margin is wide.
+    """Images (N, H, W) as (N, H W), blurred by a Gaussian as wide as the margin.
 
-    A copy that is moved by one pixel of 32 is then at 0.56 of the distance of another person's
-    image; with sharp strokes, which miss each other at once, it is at 0.87.
+    A copy shifted by one pixel in 32 is then at 0.56 of the distance of another person's image;
+    unblurred strokes, which cease to overlap at once, would put it at 0.87.
     """
     width = margin_px(images.shape[-1])
     return gaussian_filter(images.astype(np.float64), (0, width, width)).reshape(len(images), -1)

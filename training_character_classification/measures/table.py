@@ -1,6 +1,6 @@
-"""The measures of a source of images beside handwriting: a new one is a row with its function.
+"""The measures of an image source compared with handwriting: a new one is a row with its function.
 
-Names are the keys of ``metrics.json``; titles and meanings stand in reports.
+Names are the keys of ``metrics.json``; titles and meanings appear in reports.
 """
 
 from collections.abc import Callable
@@ -19,24 +19,26 @@ from handwriting.runs.runtime import Runtime
 from training_character_classification.measures import distances, outside_judge, quality, style
 from training_character_classification.measures.outside_judge import OutsideJudge
 
-MAX_CHARACTERS = 100  # that are looked at, the same ones in every source
-MAX_COMPARED = 2000  # images per side of the domain probe and of the distances
-MAX_READ = 300  # images of a source that the judge from outside reads, in three seconds
+MAX_CHARACTERS = 100  # that are measured, the same ones in every source
+MAX_COMPARED = 2000  # images in each of the two sets of the domain probe and of the distances
+MAX_READ = 300  # images of a source that the outside judge reads, in three seconds
 
 
 class Yardstick:
-    """What sources are measured by: people whom no generator saw, and everything that one saw.
+    """What sources are measured against: people whom no generator saw, and all images that one saw.
 
     Attributes:
         judge: a recogniser that saw neither training writers nor generated images.
-        outside: the judge from outside; None where it is not installed.
-        labels: the characters that are looked at.
-        people: features of the people whom no generator saw, (P, D); ``spread`` between them.
-        seen: what generators learn from; ``nearest`` is how far other people are from it.
-        probe: tells the training writers from each other; ``written`` is what they wrote.
-        reference: equally many of the people's images of each character, for distances; their
-            coarse ``features`` are centred and have a variance of 1 in all, so that distances by
-            two judges can be compared. Without people there is none, and what compares is None.
+        outside: the outside judge; None if it is not installed.
+        labels: the characters that are measured.
+        people: features of the people whom no generator saw, (P, D); ``spread`` is the distance
+            between them.
+        seen: what generators learn from; ``nearest`` is how far those people's images are from it.
+        probe: attributes images to training writers; ``written`` is what these wrote.
+        reference: equal numbers of those people's images of each character, for distances; their
+            coarse ``features`` are centred and scaled to a total variance of 1, so that distances
+            by different judges can be compared. Without such people it is empty, and measures that
+            compare with them are None.
     """
 
     def __init__(self, judge: Classifier, corpus: Corpus, runtime: Runtime) -> None:
@@ -61,7 +63,7 @@ class Yardstick:
         self.max_of_each = MAX_COMPARED // len(self.labels)
         reference = quality.sampled(people, self.labels, self.max_of_each)
         coarse = self.outputs(self._coarse, reference)
-        # Every row is compared with as many as the training writers' is, if those are enough.
+        # Every source is compared with as many images as the training writers', if these suffice.
         few, _ = distances.match_class_counts(reference.labels, own.labels)
         if len(few) > coarse.shape[1]:
             reference, coarse = reference.select(few), coarse[few]
@@ -71,7 +73,7 @@ class Yardstick:
 
     @property
     def style_chance(self) -> float | None:
-        """How often a writer is told by chance; None for one training writer."""
+        """The share attributed to the right writer by chance; None below two training writers."""
         num_writers = len(self.probe.names)
         return 1 / num_writers if num_writers > 1 else None
 
@@ -83,12 +85,12 @@ class Yardstick:
 
 
 class Sample:
-    """A source of images beside a yardstick. What several measures need is computed once.
+    """A source of images and what it is measured against; shared intermediate values are cached.
 
     Args:
-        yardstick: what it is measured by.
-        images: all of the source.
-        is_seen: whether they are themselves among what generators are trained on.
+        yardstick: what it is measured against.
+        images: all images of the source.
+        is_seen: whether generators are trained on them.
     """
 
     def __init__(self, yardstick: Yardstick, images: PackedImages, is_seen: bool) -> None:
@@ -147,12 +149,12 @@ class Sample:
 
     @cached_property
     def _matched(self) -> tuple[Int64, Int64]:
-        """Which of the people's images and which of its own are compared, (P,) each."""
+        """Which of the people's images and which of the source's are compared, (P,) each."""
         return distances.match_class_counts(self.by.reference.labels, self._compared.labels)
 
     @cached_property
     def _pair(self) -> tuple[Float64, Float64] | None:
-        """Equally many features of people and of the source; None for no more than numbers."""
+        """Equally many features of people and of the source; None if no more than dimensions."""
         ours, theirs = self._matched
         if len(ours) <= self._coarse.shape[1]:
             return None
@@ -180,8 +182,8 @@ class Measure:
     name: str  # key in metrics.json
     title: str  # in tables
     unit: str
-    best: str  # which way is better, or the value of other people's images
-    value: Callable[[Sample], float | None]  # None where nothing can be said
+    best: str  # which direction is better, or the value for other people's images
+    value: Callable[[Sample], float | None]  # None if it does not apply
     meaning: str
 
 
@@ -190,55 +192,62 @@ MEASURES = (
     Measure("content_accuracy", "read as intended, own judge", "share", "high", Sample.accuracy,
             "images that the judge, this project's own, reads as the intended character"),
     Measure(OUTSIDE, "read as intended, outside judge", "share", "high", Sample.outside_accuracy,
-            f"the same by {outside_judge.NAME}, which saw none of this project's data, of at most "
-            f"{MAX_READ} images; it misreads one real katakana in six: compare with people's"),
+            f"the same by {outside_judge.NAME}, which saw none of this project's data, for at most "
+            f"{MAX_READ} images; it misreads one in six real katakana, so compare with people's"),
     Measure("diversity", "diversity", "ratio", "1", Sample.diversity,
-            "distance between images of one character, beside that between people; 0: all alike"),
+            "distance between images of one character, relative to that between people; 0: all "
+            "are alike"),
     Measure("style_match", "attributed to the intended writer", "share", "high", Sample.style_match,
-            "images that a probe of style attributes to the intended writer"),
+            "images that a style probe attributes to the intended writer"),
     Measure("slant_agreement", "slant follows the writer", "concordance", "1",
             lambda s: s.agreement["slant"],
-            "how much more or less than others a writer slants, or raises lines, character by "
-            "character, in images in the hand as in what the writer wrote: 1 as much, 0 not at "
-            "all. Of what generators saw, half of each hand's images beside the other half; "
-            f"nothing below {style.MIN_WRITERS} writers, and of few it is uncertain"),
+            "whether writers differ in slant (or in how lines rise), character by character, in "
+            "the images in their hands as they do in what they wrote: 1 as much, 0 not at all. For "
+            "sources that generators saw, half of each writer's images against the other half. Not "
+            f"given below {style.MIN_WRITERS} writers, and uncertain with few"),
     Measure("width_agreement", "stroke width follows the writer", "concordance", "1",
             lambda s: s.agreement["width"],
-            "the same of stroke widths (their logarithms)"),
+            "the same for stroke widths (their logarithms)"),
     Measure("proportion_agreement", "proportion follows the writer", "concordance", "1",
             lambda s: s.agreement["proportion"],
-            "the same of how wide the ink is for its height"),
+            "the same for how wide the ink is relative to its height"),
     Measure("domain_auc", "real-vs-generated AUC", "area", "0.5", Sample.domain_auc,
-            "how well a linear probe tells the images from handwriting; 1: always"),
+            "how well a linear probe tells the images from handwriting; 1: perfectly"),
     Measure("nearest_distance", "distance to training images", "ratio", "1", Sample.nearest,
-            "distance to the nearest image that generators saw, beside a new person's; 0: copies"),
+            "distance to the nearest image that generators saw, relative to that of a new person's "
+            "images; 0: copies"),
     Measure("frechet_distance", "Fréchet distance", "people's variance", "low", Sample.frechet,
-            "distance between means and covariances of the judge's features and of people's"),
+            "distance between the judge's features of the images and of people's images, by their "
+            "means and covariances"),
     Measure("kernel_distance", "kernel distance", "squared MMD", "low", Sample.kernel_distance,
             "distance between the distributions of those features, character by character"),
     Measure("precision", "precision", "share", "high", lambda s: s.neighbourhoods.get("precision"),
-            "images that are as near to one of people's as the next of people's is"),
+            "images that are at least as near to one of people's images as that one's nearest "
+            "neighbour among people's"),
     Measure("recall", "recall", "share", "high", lambda s: s.neighbourhoods.get("recall"),
-            "people's images that are as near to one of these as the next of these is"),
+            "people's images that are at least as near to one of these images as that one's "
+            "nearest neighbour among these"),
     Measure("density", "density", "mean count", "1", lambda s: s.neighbourhoods.get("density"),
-            "how many of people's images one of these is as near to as the next of people's is"),
+            "to how many of people's images one of these is at least as near as their nearest "
+            "neighbours among people's"),
     Measure("coverage", "coverage", "share", "0.5", lambda s: s.neighbourhoods.get("coverage"),
-            "people's images that have one of these as near as the next of people's"),
+            "people's images that have one of these at least as near as their nearest neighbour "
+            "among people's"),
     Measure("stroke_width", "stroke width", "people's deviation", "low",
             lambda s: s.appearance["stroke_width"],
             "distance between the distributions of stroke widths"),
     Measure("grey_level", "grey level", "people's deviation", "low",
             lambda s: s.appearance["grey_level"],
-            "distance between the distributions of the mean level of ink"),
+            "distance between the distributions of the ink's mean grey level"),
     Measure("centroid", "centroid", "people's deviation", "low",
             lambda s: s.appearance["centroid"],
-            "distance between the distributions of where the ink is, across and down"),
+            "distance between the distributions of the ink's centroid, across and down"),
 )  # fmt: skip
 TITLES = {measure.name: measure.title for measure in MEASURES}
 
 
 def available() -> tuple[Measure, ...]:
-    """The measures that can be computed here: the judge from outside is an optional extra."""
+    """The measures that can be computed here: the outside judge is an optional extra."""
     skipped = {OUTSIDE} if outside_judge.installed() is None else set()
     return tuple(measure for measure in MEASURES if measure.name not in skipped)
 

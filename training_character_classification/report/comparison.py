@@ -1,4 +1,4 @@
-"""What a report compares: arms with the control, their best, and what is known of all images."""
+"""The comparison that a report presents: arms with the control, the best arm, image sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class Best:
     """The arm that gains most with a number of people, character by character."""
 
     finding: Finding
-    characters: dict[str, Estimate]  # the gain of each, over the seeds
+    characters: dict[str, Estimate]  # the gain on each, over the seeds
     confusions: pd.DataFrame  # columns written, read, control, arm
     look_alikes: pd.DataFrame  # of the pairs that people write alike
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a report says, in its folder."""
+    """Everything that a report presents, and its folder."""
 
     folder: Path
     control: Arm
@@ -50,20 +50,21 @@ class Comparison:
     findings: list[Finding]  # every arm with every number of people
     best: dict[int, Best]  # by number of people
     sources: dict[int, Sources]
-    writers: dict[Place, dict[str, float]]  # accuracies on each of the people
+    writers: dict[Place, dict[str, float]]  # accuracies on each test writer
     groups: dict[Place, dict[str, float]]  # accuracies on groups of characters
-    group_gains: dict[Place, dict[str, Estimate]]  # of all arms but the control on them
-    outside: dict[int, dict[str, float]]  # those of the judge from outside; empty without it
-    mistakes: list[Path]  # pictures of misread images, of one study for each number of people
+    group_gains: dict[Place, dict[str, Estimate]]  # gains on these, of all arms but the control
+    outside: dict[int, dict[str, float]]  # the outside judge's accuracies; empty without it
+    mistakes: list[Path]  # pictures of misread images, from one study per number of people
 
 
 def gather(
     folder: Path, results: Results, control: Arm, named: Arm | None, planned: Sequence[Arm],
     ceiling_people: int, cells: dict[int, list[Path]], is_drawn_alike: bool,
 ) -> Comparison:  # fmt: skip
-    """Compare arms with the control, of which all are ``planned``; see :func:`compare`.
+    """Compare arms with the control; see :func:`compare`.
 
     Args:
+        planned: every arm with every number of people, tested or not, for the correction.
         cells: the folders of the studies with each number of people.
     """
     num_comparisons = sum(is_candidate(arm, named) for arm in planned)
@@ -92,7 +93,7 @@ def gather(
 
 
 def read_outside(cells: Sequence[Path]) -> dict[str, float]:
-    """What the judge from outside reads of the test images of cells, by groups of characters."""
+    """The outside judge's accuracy on the test images of cells, by group of characters."""
     files = [cell / "test" / "outside.json" for cell in cells]
     read = [each for file in files if file.is_file() for each in read_own(file)]
     if not read:
@@ -102,11 +103,15 @@ def read_outside(cells: Sequence[Path]) -> dict[str, float]:
 
 
 def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
-    """What is known of every source of images that was judged in cells, folders of studies.
+    """The measures, costs and gains of every source of images that was judged.
+
+    Args:
+        cells: folders of studies.
+        findings: the arms with as many people.
 
     Returns:
-        name -> the judge's measures and the costs of a generator, as means over the cells that have
-        them, whose number is ``seeds``; its best arm of the findings and what that gains.
+        name -> the judge's measures and a generator's costs, as means over the cells that have
+        them; the number of cells as ``seeds``; the best arm with these images, and its gain.
     """
     found: dict[str, list[dict[str, float | None]]] = {}
     for cell in cells:
@@ -126,9 +131,9 @@ def read_sources(cells: Sequence[Path], findings: Sequence[Finding]) -> Sources:
 
 
 def _costs(cell: Path, name: str) -> dict[str, float]:
-    """What a generator costs in training and in use; nothing for other sources."""
+    """The costs of a generator in training and in use; empty for other sources."""
     generated = cell / "generated" / name / "metrics.json"
-    if Path(name).name != name or not generated.is_file():  # a source elsewhere has its path
+    if Path(name).name != name or not generated.is_file():  # sources elsewhere are named by path
         return {}
     training = [read_own(path)["duration_s"] for path in files_left(cell, name, "metrics.json")]
     made = read_own(generated)
@@ -138,7 +143,7 @@ def _costs(cell: Path, name: str) -> dict[str, float]:
 
 
 def files_left(study: Path, generator: str, pattern: str) -> list[Path]:
-    """Files that the training of a generator left, by step."""
+    """Files written by the training of a generator, in order of step."""
     trained = "redrawn" if generator == "morphed" else generator
     homes = study / "style_transfer" / trained, study / trained
     return [path for home in homes for path in sorted(home.rglob(pattern))]

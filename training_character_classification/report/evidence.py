@@ -1,4 +1,4 @@
-"""The report of the evidence: all cells of the grid that were tested, here or elsewhere."""
+"""The report of the evidence: all tested cells of the grid, from this run or from others."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,21 +23,27 @@ from training_character_classification.report.results import (
 )
 from training_character_classification.report.sections import table, write_page
 
-# Settings that are a cell's own, and those that change no result.
+# Settings that differ from cell to cell, and those that change no result.
 OF_CELLS = {"name", "seed", "data.people", "data.rotation", "pipeline", "evidence",
             "runs_dir", "cache_dir", "runtime", "tracking"}  # fmt: skip
 
 
 @main_only
 def write_evidence_report(config: Config, is_real: bool) -> Path:
-    """Gather the cells tested so far; ``is_real`` is whether people wrote the test images.
+    """Report the cells tested so far; also writes ``table.txt`` and ``results.json``.
 
-    Writes ``table.txt`` too, and ``results.json`` with the results of all recognisers.
+    Args:
+        is_real: whether people wrote the test images.
+
+    Raises:
+        InputError: no cell has been tested.
     """
     folder, evidence = run_folder(config), config.evidence
     recognisers, missing = read_cells(folder, evidence)
     if not recognisers:
-        raise InputError(f"no recogniser of evidence.arms was tested: {', '.join(evidence.arms)}")
+        raise InputError(
+            f"no recogniser of evidence.arms has been tested: {', '.join(evidence.arms)}"
+        )
     results = results_of(recognisers)
     numbers = sorted({number for _, number in results.places})
     cells = {number: sorted(folder.glob(f"seed_*/people_{number}")) for number in numbers}
@@ -67,8 +73,8 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
     write_text(folder / "table.txt", text + "\n")
     beforehand = f"{found.named} was named beforehand; the" if found.named else "The"
     question = (
-        f"Does it help a recogniser to see generated images as well? {found.control} is the "
-        f"control, and with the most people the ceiling. {beforehand} "
+        f"Does a recogniser improve if it also sees generated images? {found.control} is the "
+        f"control; trained on the most people, it is the ceiling. {beforehand} "
         "best arm is chosen after the fact, which flatters it."
     )
     absent = Section("Not tested yet", rows=[{"cell": cell} for cell in missing], is_text=True)
@@ -83,7 +89,7 @@ def write_evidence_report(config: Config, is_real: bool) -> Path:
 
 
 def cells_of_other_settings(folder: Path, config: Config) -> list[Row]:
-    """The cells, of earlier runs, that other settings than these have made."""
+    """The cells of earlier runs that were made with other settings than these."""
 
     def settings(study: Mapping[str, Any]) -> dict[str, Any]:
         own = leaves({key: value for key, value in study.items() if key not in OF_CELLS})
@@ -103,7 +109,7 @@ def compared(
     evidence: Evidence, results: Results, folder: Path, cells: dict[int, list[Path]],
     is_drawn_alike: bool = False,
 ) -> Comparison:  # fmt: skip
-    """Results of a grid beside its control, see :func:`gather`."""
+    """Compare the results of a grid with its control, see :func:`gather`."""
     people = {number for _, number in results.places}
     named = Arm.parse(evidence.named_arm) if evidence.named_arm else None
     planned = [
@@ -116,11 +122,11 @@ def compared(
 
 
 def read_cells(folder: Path, evidence: Evidence) -> tuple[list[dict[str, Any]], list[str]]:
-    """The planned recognisers that were tested, earlier seeds and people too; what is missing."""
+    """The planned recognisers that were tested, those of earlier seeds too; what is missing."""
     tested = {}
     for path in folder.glob("seed_*/people_*/test/results.json"):
         for each in read_own(path):
-            # Other recognisers and other folders were put there by hand.
+            # Skip recognisers and folders that were put there by hand.
             if path.parts[-4:-2] == (f"seed_{each['seed']}", f"people_{each['people']}"):
                 tested[each["people"], each["seed"], Arm.parse(each["arm"])] = each
     for file in evidence.results:

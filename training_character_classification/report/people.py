@@ -1,4 +1,4 @@
-"""What people wrote, and beside it what generators made in their hands."""
+"""What people wrote, next to what generators made in their hands."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, filterfalse, zip_longest
@@ -24,12 +24,12 @@ def rows_of_people(
 
     Args:
         given: what they wrote.
-        generated: by generator; one that knows no hands has no row.
+        generated: by generator; one that does not imitate writers gets no row.
 
     Returns:
-        writer -> label -> images (N, H, W): given, KanjiVG's drawing, and of each generator what
-        it made in this hand, blank where it made none. Nothing where there is nobody, or no
-        character that KanjiVG has.
+        writer -> label -> images (N, H, W): given, KanjiVG's drawings, and what each generator made
+        in this hand, blank where it made none. Empty if there are no people, or no characters that
+        all of them wrote and KanjiVG has.
     """
     written = _first_of(given)
     people = given.present_writers()[:NUM_PEOPLE]
@@ -52,7 +52,7 @@ def rows_of_people(
 
 
 def chosen(characters: Sequence[str]) -> list[str]:
-    """At most ``NUM_CHARACTERS``: kanji and others by turns, each from all over the list."""
+    """At most ``NUM_CHARACTERS``: kanji and others alternating, each spread over the whole list."""
     kinds = ([*kind(is_kanji, characters)] for kind in (filter, filterfalse))
     by_turns = chain.from_iterable(zip_longest(*map(_spread, kinds)))
     return [character for character in by_turns if character][:NUM_CHARACTERS]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # no screen is needed, nor wanted on a cluster
+mpl.use("Agg")  # needs no display
 
 import matplotlib.pyplot as plt
 import matplotlib_fontja  # noqa: F401  (makes IPAexGothic the font: labels are Japanese)
@@ -30,18 +30,18 @@ from training_character_classification.report.results import (
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False,
                      "figure.constrained_layout.use": True})  # fmt: skip
 
-MAX_CHARACTERS = 60  # bars that can still be read
-MAX_ARMS = 16  # rows of them
-MAX_PAIRS = 12  # of characters
-MAX_NAME = 24  # characters of a writer's name, its end
-CELL_INCHES = 0.5  # of one character in a row of them
+MAX_CHARACTERS = 60  # bars in a row that remain legible
+MAX_ARMS = 16  # rows of bars
+MAX_PAIRS = 12  # of confused characters
+MAX_NAME = 24  # last characters of a writer's name that are shown
+CELL_INCHES = 0.5  # width of a character in a row of images
 CONTROL, NAMED, CONTROLS, LOSS = "black", "#c0392b", "#8a8a8a", "#c0392b"
 CANDIDATES = ("#3b6ea5", "#2e7d4f", "#8e5ea2", "#d68910", "#16a085", "#7d5a3c")
 DASHES = ("--", ":", "-.", (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)))
 ACCURACY_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-NEAR_ZERO = 0.002  # and 1 minus that are the ends of the axis of accuracies, which has no 0 or 1
+NEAR_ZERO = 0.002  # accuracies are drawn in [this, 1 - this]: a logit axis has no 0 or 1
 GAIN_TICKS = (-0.5, -0.2, -0.05, 0, 0.05, 0.2, 0.5)
-LINEAR_GAIN = 0.05  # beyond it the axis of gains is logarithmic, or the small could not be read
+LINEAR_GAIN = 0.05  # beyond it the axis of gains is logarithmic, so that small ones stay legible
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -52,7 +52,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """Label those of the ticks that the axis has room for, and nothing between them."""
+    """Label those of the ticks that lie within the axis's limits, without minor ticks."""
     low, high = axis.get_view_interval()
     shown = [tick for tick in ticks if low <= tick <= high]
     axis.set_ticks(shown, labels=[f"{tick:g}" for tick in shown], fontsize=8)
@@ -115,8 +115,8 @@ def arm_intervals(
 
     Args:
         points: the values and their intervals.
-        label: of the values.
-        are_gains: draws them around zero, the small ones wide and the large ones narrow.
+        label: of the axis of values.
+        are_gains: draws them around zero, on a scale that is logarithmic beyond ``LINEAR_GAIN``.
     """
     people = sorted({number for _, number in points})
     means: dict[Arm, list[float]] = {}
@@ -153,15 +153,15 @@ def _color(arm: Arm, control: Arm, named: Arm | None, candidate: str) -> str:
 def accuracy_over_people(
     findings: Sequence[Finding], control: Arm, named: Arm | None, path: Path
 ) -> None:
-    """The accuracy of each arm over the number of people, with its interval as a band.
+    """The accuracy of each arm against the number of people, with its interval as a band.
 
-    The control is black, and with most people the ceiling; the arm named beforehand is red.
+    The control is black, and with the most people the ceiling; the arm named beforehand is red.
     """
     lines: dict[Arm, list[Finding]] = {}
     for found in findings:
         lines.setdefault(found.arm, []).append(found)
     people = sorted({found.people for found in findings})
-    # In the order of their first points; those that begin later come last.
+    # In the order of their first points; lines that begin later come last.
     order = sorted(lines, key=lambda arm: (lines[arm][0].people > people[0],
                                            -lines[arm][0].accuracy))  # fmt: skip
     figure, axis = plt.subplots(figsize=(9, 5))
@@ -186,9 +186,9 @@ def accuracy_over_people(
             axis.axhline(accuracy, color=CONTROL, linestyle=":", linewidth=1, label=label)
     axis.set_xscale("log")
     axis.set_xticks(people, [str(number) for number in people])
-    axis.set_yscale("logit")  # half the errors is the same step anywhere
+    axis.set_yscale("logit")  # halving the errors is about the same distance everywhere
     _ticks(axis.yaxis, ACCURACY_TICKS)
-    axis.set_xlabel("people to learn from: real images of each character")
+    axis.set_xlabel("people trained on")
     axis.set_ylabel("accuracy on test writers")
     axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False, handlelength=3.5)
@@ -199,7 +199,7 @@ def accuracy_over_people(
 
 
 def per_character_bars(results: Results, path: Path) -> None:
-    """Accuracy of each character, one row of bars per arm; the hardest characters first."""
+    """Accuracy on each character, one row of bars per arm; the hardest characters first."""
     accuracy = results.by_character.groupby(level="character").mean().iloc[:, :MAX_ARMS]
     hardest = accuracy.mean(axis=1).sort_values(kind="stable").index[:MAX_CHARACTERS]
     accuracy = accuracy.loc[hardest]
@@ -215,10 +215,11 @@ def per_character_bars(results: Results, path: Path) -> None:
 
 
 def gains_per_character(gains: Mapping[str, Mapping[str, Estimate]], path: Path) -> None:
-    """The gain of each character with its interval, largest first, a row per comparison.
+    """The gain on each character with its interval, largest first, a row per comparison.
 
     Args:
-        gains: what is compared -> character -> gain; of too many, the middle is left out.
+        gains: title of the comparison -> character -> gain; if there are too many characters, those
+            with middling gains are left out.
     """
     longest = min(MAX_CHARACTERS, max(len(found) for found in gains.values()))
     size = max(6.0, 0.22 * longest), 2.4 * len(gains)
@@ -243,7 +244,7 @@ def confusion_pairs(found: Mapping[str, pd.DataFrame], control: Arm, path: Path)
     """The most frequent confusions of the control and of an arm, a column per comparison.
 
     Args:
-        found: the arm and its people -> written, read, control, arm: see ``confusions``.
+        found: title of the comparison -> written, read, control, arm: see ``confusions``.
     """
     size = max(6.0, 3.8 * len(found)), 1.4 + 0.3 * MAX_PAIRS
     figure, axes = plt.subplots(1, len(found), figsize=size, sharex=True, squeeze=False)
@@ -252,11 +253,11 @@ def confusion_pairs(found: Mapping[str, pd.DataFrame], control: Arm, path: Path)
         rows = range(len(shown))
         axis.hlines(rows, shown["control"], shown["arm"], color="#cccccc", zorder=1)
         axis.scatter(shown["control"], rows, 70, "none", edgecolors=CONTROL, label=str(control))
-        axis.scatter(shown["arm"], rows, 20, NAMED, label="the arm that is compared")
+        axis.scatter(shown["arm"], rows, 20, NAMED, label="the arm compared with it")
         axis.set_yticks(rows, shown["written"] + "→" + shown["read"])
         axis.set_ylim(MAX_PAIRS - 0.5, -0.5)
         axis.set_title(title, loc="left", fontsize=8)
-        axis.set_xlabel("how often")
+        axis.set_xlabel("count")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="x", alpha=0.3)
     axes[0, 0].set_xlim(left=-0.5)

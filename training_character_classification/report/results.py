@@ -1,13 +1,13 @@
-"""What recognisers read right: one tidy table, and every statistic on it.
+"""What recognisers read correctly: one tidy table, and every statistic computed from it.
 
-A row of the table is a recogniser (an arm, trained with so many people and a seed), a test writer
-and a character: how many images it was shown, how many of them it read right, among all characters
-and among those of the same script, and for how many the right one was among its first five. A study
-is a grid of one number of people.
+A row of the table is a recogniser (an arm, trained on a number of people with a seed), a test
+writer and a character: how many images it was shown, how many of them it read correctly among all
+characters and among those of the same script, and how often the correct one was among its first
+five guesses. A study is a grid with a single number of people.
 
-People are the sample: an accuracy is the mean over writers, each the mean over the seeds that it is
-tested with. Arms are compared on the seeds and writers that both have, so that a missing cell
-biases nothing.
+The sample is people: an accuracy is the mean over writers of each writer's mean over the seeds in
+which they were tested. Arms are compared on the seeds and writers that both have, so that missing
+cells cause no bias.
 """
 
 import json
@@ -45,7 +45,7 @@ LOOK_ALIKES = (
     "力カ 口ロ 二ニ 工エ 八ハ へヘ りリ"
 )
 
-KANJI = "kanji"  # of any number of strokes
+KANJI = "kanji"  # the group of all, whatever their number of strokes
 Place = tuple[Arm, int]  # an arm and its number of people
 Estimate = tuple[float, Bounds | None]
 
@@ -54,10 +54,10 @@ Estimate = tuple[float, Bounds | None]
 class Results:
     """The test results of recognisers."""
 
-    by_writer: pd.DataFrame  # accuracies: rows (seed, writer), a column for each place
+    by_writer: pd.DataFrame  # accuracies: rows (seed, writer), a column per arm and people
     by_character: pd.DataFrame  # accuracies: rows (seed, character), columns as above
-    by_group: dict[str, pd.DataFrame]  # of each group of characters, as by_writer
-    macro_f1: dict[Place, list[float]]  # a value for each seed
+    by_group: dict[str, pd.DataFrame]  # for each group of characters, the same as by_writer
+    macro_f1: dict[Place, list[float]]  # a value per seed
     confusions: pd.DataFrame  # arm, people, seed, written, read, count: the most frequent of each
 
     @property
@@ -67,7 +67,7 @@ class Results:
 
 
 def write_results(path: Path, recognisers: Sequence[Mapping[str, Any]]) -> None:
-    """Write what :func:`recogniser_result` gives for each recogniser, which is the table nested."""
+    """Write the :func:`recogniser_result` of each recogniser: the table, nested."""
     text = ",\n".join(json.dumps(each, ensure_ascii=False) for each in recognisers)
     write_text(path, f"[{text}]\n")
 
@@ -76,7 +76,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     """What :func:`write_results` wrote.
 
     Raises:
-        InputError: no such file, or another form.
+        InputError: there is no such file, or it is of another form.
     """
     found = read_json(path)
     fields = {"arm", "people", "seed", "macro_f1", "confusions", "writers"}
@@ -96,9 +96,9 @@ def recogniser_result(
     """A recogniser's part of ``results.json``.
 
     Args:
-        read: whether each image was read ``right``, where the script is known (``in_script``), and
-            within five guesses (``in_five``), indexed by writer and character.
-        confusions: (written, read as, how often).
+        read: for each image, whether it was read ``right``, also if the script is known
+            (``in_script``) or within five guesses (``in_five``), indexed by writer and character.
+        confusions: (written, read as, count).
     """
     counts = read.assign(shown=1).groupby(level=[0, 1], sort=False).sum()
     writers = {
@@ -113,7 +113,7 @@ def recogniser_result(
 
 
 def result_table(recognisers: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The tidy table, with the columns ``COLUMNS``, of recognisers as ``results.json`` has them."""
+    """The tidy table, with the columns ``COLUMNS``, of the recognisers of a ``results.json``."""
     rows = [
         (arm, each["people"], each["seed"], writer, *count)
         for each in recognisers
@@ -125,7 +125,7 @@ def result_table(recognisers: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def results_of(recognisers: Sequence[Mapping[str, Any]]) -> Results:
-    """The results of recognisers as they stand in ``results.json``."""
+    """The results of the recognisers of a ``results.json``."""
     table = result_table(recognisers)
     confusions = []
     macro_f1: dict[Place, list[float]] = {}
@@ -144,17 +144,17 @@ def _by(table: pd.DataFrame, rows: str, what: str = "right") -> pd.DataFrame:
 
 
 def per_writer(results: Results) -> dict[Place, dict[str, float]]:
-    """The accuracy of every arm on each writer whom it was shown, the mean over its seeds."""
+    """The accuracy of every arm on each writer it was tested on, the mean over seeds."""
     means = results.by_writer.groupby(level="writer").mean()
     found: Any = {place: means[place].dropna().to_dict() for place in results.places}
     return found  # pandas calls its labels hashable, and these are names
 
 
 def by_group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The shares read right of the ``GROUPS`` of characters that are there, and of all kanji.
+    """The shares read correctly of each of the ``GROUPS`` that is present, and of all kanji.
 
-    Kana, which look like each other and like kanji, are also told where the script is known. The
-    last one, ``first five``, is the share of all images whose character was among the first five.
+    Kana, which look like each other and like kanji, are also scored with the script known. The last
+    one, ``first five``, is the share of all images whose character was among the first five.
     """
     names = {character: group_of(character) for character in table["character"].unique()}
     groups = table["character"].map(names)
@@ -173,7 +173,7 @@ def by_group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def group_shares(groups: Mapping[str, pd.DataFrame], place: Place) -> dict[str, float]:
-    """What an arm reads of each group, the mean over writers."""
+    """The accuracy of an arm on each group, the mean over writers."""
     return {
         group: float(means(paired(shares, place))[:, 0].mean())
         for group, shares in groups.items()
@@ -182,12 +182,12 @@ def group_shares(groups: Mapping[str, pd.DataFrame], place: Place) -> dict[str, 
 
 
 def _estimate(values: Float64, confidence: float = 1 - ALPHA) -> Estimate:
-    """The mean, and its interval."""
+    """The mean with its interval."""
     return float(values.mean()), interval(values, confidence)
 
 
 def corrected(num_comparisons: int) -> float:
-    """The confidence with which all of several intervals cover in 95 % of studies (Bonferroni)."""
+    """The confidence of each interval such that all cover in 95 % of studies (Bonferroni)."""
     return 1 - ALPHA / max(1, num_comparisons)
 
 
@@ -212,24 +212,24 @@ def people_text(number: int) -> str:
 
 @dataclass(frozen=True)
 class Gain:
-    """What an arm gains over the control with as many people, paired by seed and writer."""
+    """What an arm gains over the control with the same people, paired by seed and writer."""
 
     gain: float  # mean over writers
     interval: Bounds | None  # over writers, 95 % corrected for the candidates; None for one writer
-    p: float  # of a permutation test over writers, for itself
-    corrected_p: float | None  # among all candidates at all numbers of people; None for other arms
+    p: float  # of a permutation test over writers, uncorrected
+    corrected_p: float | None  # for all candidates at all numbers of people; None for other arms
     num_seeds: int  # that both arms have
     num_writers: int
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How far the control stays behind the ceiling: itself with the most people."""
+    """How far the control falls short of the ceiling: the control with the most people."""
 
     size: float  # the ceiling's accuracy minus the control's, mean over writers
     interval: Bounds | None  # 95 %, over writers
-    closed: float | None  # share that an arm gains; None where the interval is not above zero
-    num_seeds: int  # that the arm, the control and the ceiling have
+    closed: float | None  # share that an arm closes; None unless the interval is above zero
+    num_seeds: int  # that the arm, the control and the ceiling have in common
 
 
 @dataclass(frozen=True)
@@ -238,15 +238,15 @@ class Finding:
 
     arm: Arm
     people: int
-    is_ranked: bool  # beside others; not where it sees writers drawn as the tested ones are
+    is_ranked: bool  # False if it sees simulated writers and the test writers are simulated too
     accuracy: float  # mean over writers
     interval: Bounds | None  # 95 %, over writers; None for one writer
     macro_f1: float  # mean over seeds
     worst_tenth: float  # mean accuracy of the worst tenth of the characters
     num_seeds: int
     num_writers: int
-    gain: Gain | None  # None for the control, and where it was not tested yet
-    gap: Gap | None  # None where the control or the ceiling was not tested yet
+    gain: Gain | None  # None for the control, if that is untested, and if not ranked
+    gap: Gap | None  # None if the control or the ceiling is untested
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "arm": str(self.arm)}
@@ -261,14 +261,15 @@ def compare(
     results: Results, control: Arm, named: Arm | None, ceiling_people: int, num_comparisons: int,
     is_drawn_alike: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """Every arm with every number of people, beside the control with as many.
+    """Compare every arm, with every number of people, with the control with as many.
 
     Args:
         control: the arm that gains are over; with ``ceiling_people`` it is the ceiling.
-        named: the arm that was named beforehand, if any was.
-        num_comparisons: candidates that were planned, times the numbers of people.
-        is_drawn_alike: the people who are tested are simulated writers: arms that see such
-            writers have no gain, for it would be no wonder.
+        named: the arm that was named beforehand, if any.
+        ceiling_people: the largest number of people.
+        num_comparisons: planned candidates, times the numbers of people.
+        is_drawn_alike: whether the test writers are simulated; arms that see simulated writers then
+            get no gain, since it would say nothing.
     """
     confidence = corrected(num_comparisons)
     findings = []
@@ -330,15 +331,15 @@ def _gap(all_three: pd.DataFrame) -> Gap | None:
         return None
     own, control, ceiling = means(all_three).T
     size, bounds = _estimate(ceiling - control)
-    is_there = bounds is not None and bounds[0] > 0  # of no gap no share can be closed
+    is_there = bounds is not None and bounds[0] > 0  # a share of no gap means nothing
     closed = float((own - control).mean()) / size if is_there else None
     return Gap(size, bounds, closed, _num_seeds(all_three))
 
 
 def best_arm(findings: Sequence[Finding], people: int) -> Finding | None:
-    """The candidate that gains most, or where there is none, another arm.
+    """The candidate that gains most or, if there is none, another arm.
 
-    It is chosen after the fact, on the writers it is tested on.
+    It is chosen after the fact, on the very writers that it is tested on.
     """
     gains = [(f.gain, f) for f in findings if f.people == people and f.gain]
     best = max(gains, key=lambda g: (g[0].corrected_p is not None, g[0].gain), default=None)
@@ -349,17 +350,17 @@ def best_arm(findings: Sequence[Finding], people: int) -> Finding | None:
 
 
 def character_gains(results: Results, arm: Place, control: Place) -> dict[str, Estimate]:
-    """What an arm gains on each character: mean and 95 % interval over the seeds both have."""
+    """The gain of an arm on each character: mean and 95 % interval over the seeds both have."""
     both = paired(results.by_character, arm, control)
     gains = (both.iloc[:, 0] - both.iloc[:, 1]).groupby(level="character", sort=False)
     return {str(name): _estimate(own.to_numpy()) for name, own in gains}
 
 
 def confusions(results: Results, arm: Place, control: Place) -> pd.DataFrame:
-    """Who was read as whom, summed over the seeds that both have, most frequent first.
+    """Which characters were read as which, summed over the seeds both have, most frequent first.
 
     Returns:
-        Columns written, read, and how often by the control and by the arm.
+        Columns written, read, and the counts of the control and of the arm.
     """
     seeds = paired(results.by_writer, arm, control).index.get_level_values("seed")
     found = results.confusions
@@ -374,7 +375,7 @@ def confusions(results: Results, arm: Place, control: Place) -> pd.DataFrame:
 
 
 def look_alikes(confusions: pd.DataFrame, characters: Collection[str]) -> pd.DataFrame:
-    """The confusions of the pairs that people write alike, either way, where both are classes."""
+    """The confusions, in either direction, of pairs that people write alike and are classes."""
     pairs = [pair for pair in LOOK_ALIKES.split() if set(pair) <= set(characters)]
     either_way = confusions["written"].combine(confusions["read"], lambda a, b: {a, b})
     counts = [confusions[either_way == set(pair)][["control", "arm"]].sum() for pair in pairs]

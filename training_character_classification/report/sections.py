@@ -1,4 +1,4 @@
-"""The page of a report: one stack of sections on a comparison, a study's or the evidence's."""
+"""The page of a report: the sections on a comparison, whether a study's or the evidence's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from training_character_classification.report.results import (
 
 STAND_IN = (
     "Simulated writers or fonts stand in for people here: these numbers show that the pipeline "
-    "works. They are not results on handwriting. Bring a manifest (data=manifest) for those."
+    "works and are not results on handwriting. For those, provide a manifest (data=manifest)."
 )
 NOTHING = "-"  # where there is no number
 MAX_WRITERS = 12  # columns of a table
@@ -36,7 +36,7 @@ def write_page(
     num_confusions: int, judge: dict[str, Any] | None = None, *, notes: Section,
     first: Section = EMPTY, more: Sequence[Section] = (),
 ) -> Path:  # fmt: skip
-    """Write ``metrics.json`` and the page of either report."""
+    """Write ``metrics.json`` and the page of a report."""
     groups = [
         {"arm": str(arm), "people": people, "read": shares,
          "gains": found.group_gains.get((arm, people), {})}
@@ -73,7 +73,7 @@ def _answers(found: Comparison) -> list[str]:
         named = [f for f in found.findings if (f.arm, f.people) == (found.named, people)]
         sentences = [f"{people_text(people)}:", *(_answer(each, found.control) for each in named)]
         if found.named and not named:
-            sentences.append(f"{found.named} was not tested yet.")
+            sentences.append(f"{found.named} has not been tested yet.")
         if not is_candidate(best.finding.arm, found.named):
             sentences.append("No generator takes part.")
         if best.finding in named:
@@ -101,13 +101,13 @@ def _answer(found: Finding, control: Arm) -> str:
 def _caveats(found: Comparison) -> str:
     gains = [f.gain for f in found.findings if f.gain and f.gain.corrected_p is not None]
     text = (
-        "Caveats: fonts are not handwriting; what they give depends on which are "
-        "installed, and with other fonts the control is another. People who test with one seed may "
-        "train with another: seeds are not independent."
+        "Caveats: fonts are not handwriting; what they contribute depends on which are installed, "
+        "and so does the control. A person may be a test writer with one seed and a training "
+        "writer with another, so that seeds are not independent."
     )
     if not all(f.is_ranked for f in found.findings):
         text += (
-            " Arms that see simulated writers are not ranked: the people who are tested here are "
+            " Arms that see simulated writers are not ranked, since the test writers here are "
             "simulated, too."
         )
     if not gains:
@@ -115,8 +115,8 @@ def _caveats(found: Comparison) -> str:
     writers = max(gain.num_writers for gain in gains)
     least = min(1.0, len(gains) * sign_flip_p(np.ones(writers)))
     return (
-        f"{text} Intervals and p are over the {writers} people who were tested, so that with "
-        f"{len(gains)} comparisons no p is below {least:.2g} after Holm's correction."
+        f"{text} Intervals and p are over the {writers} test writers, so that with "
+        f"{len(gains)} comparisons no p can be below {least:.2g} after Holm's correction."
     )
 
 
@@ -132,9 +132,9 @@ def _p(value: float | None) -> str:
 
 
 def _overview(found: Comparison) -> Section:
-    """The accuracy of every arm, over the number of people where there are several, and gains."""
+    """The accuracy of every arm, against the number of people if it varies, and the gains."""
     findings, control, named = found.findings, found.control, found.named
-    colors = "Black: the control. Grey: others without generated images. In colour: with them."
+    colors = "Black: the control. Grey: other arms without generated images. Coloured: with them."
     if named:
         colors += " Red: named beforehand."
     if len(found.sources) > 1:
@@ -151,7 +151,9 @@ def _overview(found: Comparison) -> Section:
         path = found.folder / "gains.png"
         label = f"gain over {control}, corrected 95 % interval over writers"
         plots.arm_intervals(gains, control, named, label, path, are_gains=True)
-        caption = f"Gains. {colors} Beyond {plots.LINEAR_GAIN} the scale is logarithmic."
+        caption = (
+            f"Gains over the control. {colors} Beyond {plots.LINEAR_GAIN} the scale is logarithmic."
+        )
         pictures.append(Picture(path, caption))
     return Section("Accuracy and gain", pictures=pictures)
 
@@ -159,18 +161,20 @@ def _overview(found: Comparison) -> Section:
 def _arms(found: Comparison, people: int) -> Section:
     gap = _gap_text(found, people)
     about = (
-        f"Gains are over {found.control}, paired by seed and writer."
-        f"{f' Its {gap}.' if gap else ''} Their intervals are corrected for the number of arms "
-        f"that are compared. AUC is the {TITLES['domain_auc']} of the generators' images."
+        f"Gains are over {found.control}, paired by seed and writer; their intervals are corrected "
+        "for the number of arms compared."
+        f"{f' The gap between the control and the ceiling is {gap}.' if gap else ''} "
+        f"AUC is the {TITLES['domain_auc']} of the generators' images."
     )
-    return Section(f"Recognisers with {people_text(people)}", [about], rows=_rows(found, people))
+    heading = f"Recognisers trained on {people_text(people)}"
+    return Section(heading, [about], rows=_rows(found, people))
 
 
 def _gap_text(found: Comparison, people: int) -> str:
     """How far the control is from the ceiling with a number of people."""
     for each in found.findings:
         if (each.arm, each.people) == (found.control, people) and each.gap and each.gap.size:
-            return f"gap to the ceiling {_gap(each.gap)}"
+            return _gap(each.gap)
     return ""
 
 
@@ -211,7 +215,8 @@ def table(found: Comparison) -> str:
     """Every arm with every number of people as text."""
     lines = []
     for people in found.sources:
-        heading = ", ".join(filter(None, [people_text(people), _gap_text(found, people)]))
+        gap = _gap_text(found, people)
+        heading = f"{people_text(people)}{f', gap to the ceiling {gap}' if gap else ''}"
         lines += [heading, text_table(_rows(found, people)), ""]
     return "\n".join([*lines, f"gains are over {found.control}, paired by seed and writer"])
 
@@ -220,7 +225,7 @@ def table(found: Comparison) -> str:
 
 
 def _writers(found: Comparison) -> list[Section]:
-    """What every arm reads of each of the people, the hardest first."""
+    """The accuracy of every arm on each test writer, the hardest writer first."""
     sections = []
     for people in found.sources:
         shares = found.writers.get((found.control, people), {})
@@ -229,28 +234,29 @@ def _writers(found: Comparison) -> list[Section]:
         hardest = sorted(shares, key=lambda writer: shares[writer])
         order = sorted(found.findings, key=lambda f: -f.accuracy)
         rows = [
-            {"read by": str(f.arm)}
+            {"arm": str(f.arm)}
             | {w: number_text(found.writers[f.arm, people].get(w)) for w in hardest}
             for f in order
             if f.people == people
         ]
-        sections.append(Section(f"Each of the people, {people_text(people)}", rows=rows))
+        heading = f"Accuracy on each test writer, trained on {people_text(people)}"
+        sections.append(Section(heading, rows=rows))
     return sections
 
 
 def _groups(found: Comparison) -> list[Section]:
-    """What arms read of each script and of kanji by strokes; what they misread, as pictures."""
+    """Accuracies by script and by number of strokes; what arms misread, as pictures."""
     about = (
-        "Shares read right, means over writers; of kanji by their number of strokes. First five: "
-        "the right character is among the five likeliest."
+        "Shares of images read correctly, as means over writers; kanji by number of strokes. First "
+        "five: the correct character is among the five likeliest."
     )
     by_outside = (
-        "The judge from outside, which saw none of this project's data, reads the same images as "
-        "one of the same characters, those that it does not know left out."
+        "The outside judge, which saw none of this project's data, reads the same images and "
+        "chooses among the same characters; those that it does not know are left out."
     )
     paired = (
-        f"Over {found.control}, paired by seed and writer, with corrected 95 % intervals "
-        "over writers; of one writer there is none."
+        f"Gains are over {found.control}, paired by seed and writer, with corrected 95 % intervals "
+        "over writers; one writer gives no interval."
     )
     sections = []
     for people in found.sources:
@@ -259,27 +265,28 @@ def _groups(found: Comparison) -> list[Section]:
         groups = next(iter(shares.values()))
         texts = [about]
         if outside := found.outside[people]:
-            shares[f"{outside_judge.NAME}, from outside"] = outside
+            shares[f"{outside_judge.NAME}, the outside judge"] = outside
             texts.append(by_outside)
         rows = [
-            {"read by": name, **{group: number_text(own.get(group)) for group in groups}}
+            {"arm": name, **{group: number_text(own.get(group)) for group in groups}}
             for name, own in shares.items()
         ]
-        sections.append(Section(f"What is read, {people_text(people)}", texts, rows=rows))
-        told = found.named, found.best[people].finding.arm if people in found.best else None
+        heading = f"Accuracy by group of characters, trained on {people_text(people)}"
+        sections.append(Section(heading, texts, rows=rows))
+        shown = found.named, found.best[people].finding.arm if people in found.best else None
         gains = {arm: own for (arm, number), own in sorted(found.group_gains.items())
-                 if number == people and arm in told}  # fmt: skip
+                 if number == people and arm in shown}  # fmt: skip
         rows = [
             {
-                "of": group,
+                "group": group,
                 **{str(arm): _estimate_text(own.get(group)) for arm, own in gains.items()},
             }
             for group in groups
         ]
         if gains:
-            heading = f"What is gained, {people_text(people)}"
+            heading = f"Gain by group of characters, trained on {people_text(people)}"
             sections.append(Section(heading, [paired], rows=rows))
-    caption = "Ten images that each recogniser misreads, spread over all: written → read."
+    caption = "Up to ten images that each recogniser misreads, evenly chosen: written → read."
     pictures = [Picture(path, caption) for path in found.mistakes]
     return [*sections, Section("Mistakes", pictures=pictures)]
 
@@ -303,13 +310,13 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
     winners = [f"{name}. Winners: {_listed(each, 1)}. Losers: {_listed(each, -1)}."
                for name, each in best.items()]  # fmt: skip
     uncorrected = (
-        "Intervals are over seeds and not corrected: of 20 characters that gain nothing, one lies "
-        "beyond zero by chance."
+        "Intervals are over seeds and not corrected: of every 20 characters without a gain, one "
+        "interval excludes zero by chance."
     )
     counted = (
-        f"Summed over the seeds that both have; of each recogniser the {num_confusions} most "
-        "frequent are known. The table counts look-alikes either way: by the control → by the best "
-        "arm."
+        "Counts are summed over the seeds that both arms have; of each recogniser only the "
+        f"{num_confusions} most frequent confusions are recorded. The table counts confusions of "
+        "look-alikes in either direction: by the control → by the best arm."
     )
     alike: dict[str, dict[str, str]] = {}  # pair -> row
     for people, each in found.best.items():
@@ -317,8 +324,8 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
             if control + arm:
                 empty = {"pair": f"{a}/{b}", **dict.fromkeys(map(people_text, found.best), NOTHING)}
                 alike.setdefault(f"{a}/{b}", empty)[people_text(people)] = f"{control} → {arm}"
-    bars = Picture(gains, "Gain of each character, 95 % over seeds.")
-    often = Picture(pairs, "Written → read as: how often.")
+    bars = Picture(gains, "Gain on each character, with 95 % intervals over seeds.")
+    often = Picture(pairs, "The most frequent confusions: written → read as.")
     return [
         Section("Per character", [*winners, uncorrected], pictures=[bars]),
         Section("Confusions", [counted], rows=list(alike.values()), pictures=[often]),
@@ -326,19 +333,19 @@ def _characters(found: Comparison, num_confusions: int) -> list[Section]:
 
 
 def _listed(best: Best, sign: int) -> str:
-    """The ten characters that win, or lose, the most."""
+    """The ten characters that gain, or lose, the most."""
     gains = {character: sign * gain for character, (gain, _) in best.characters.items()}
     order = sorted(gains, key=lambda c: -gains[c])[:10]
     return " ".join(f"{c} {sign * gains[c]:+.2f}" for c in order if gains[c] > 0) or "none"
 
 
-COSTS = {  # what a source is known by beside its measures
+COSTS = {  # what is reported of a source besides its measures
     "images": "images",
     "seeds": "seeds",
     "images_per_s": "images generated per second",
     "training_s": "seconds of training",
-    "misread": "misread by the recogniser of generation.redraw, so drawn again",
-    "still_misread": "misread by it still",
+    "misread": "share misread by the recogniser of generation.redraw, and drawn again",
+    "still_misread": "share that it still misreads after redrawing",
     "best_arm": "best arm with these images",
     "gain": "its gain over the control",
     "gain_interval": "corrected 95 % interval",
@@ -346,13 +353,13 @@ COSTS = {  # what a source is known by beside its measures
 
 
 def _sources(found: Comparison, judge: dict[str, Any] | None) -> list[Section]:
-    """Every source of images beside handwriting: the judge's measures, costs and gains."""
+    """Every source of images compared with handwriting: the judge's measures, costs and gains."""
     trust = "The judge is a recogniser that saw neither the training writers nor a generated image"
     if judge:
-        trust += f"; it reads {judge['accuracy']:.3f} of the training writers' images"
+        trust += f"; it reads {judge['accuracy']:.3f} of the training writers' images correctly"
         if judge["style_chance"]:
-            trust += f", and chance would attribute {judge['style_chance']:.2f} to their writer"
-    trust += ". Means over the cells that were judged; seeds counts them."
+            trust += f", and chance would attribute {judge['style_chance']:.2f} to their writers"
+    trust += ". Values are means over the cells that were judged, whose number is given as seeds."
     known = {name for each in found.sources.values() for values in each.values() for name in values}
     shown = [measure for measure in MEASURES if measure.name in known]
     titles = [(m.name, m.title, m.best) for m in shown]
@@ -365,10 +372,10 @@ def _sources(found: Comparison, judge: dict[str, Any] | None) -> list[Section]:
             for name, title, best in titles
         ]
         if sources:
-            heading = f"Images beside handwriting, {people_text(people)}"
+            heading = f"Image sources compared with handwriting, {people_text(people)}"
             sections.append(Section(heading, [trust], rows=rows))
-    legend = [{"measure": m.title, "unit": m.unit, "what it says": m.meaning} for m in shown]
-    what = Section("What the measures say", rows=legend, is_text=True)
+    legend = [{"measure": m.title, "unit": m.unit, "meaning": m.meaning} for m in shown]
+    what = Section("What the measures mean", rows=legend, is_text=True)
     return [*sections, what] if sections else []
 
 

@@ -22,7 +22,7 @@ from training_character_classification.report.sections import seeds_text, write_
 
 @main_only
 def write_study_report(config: Config, captions: Mapping[str, str]) -> Path:
-    """Gather the study's results; captions say what rows of generators' sample sheets show."""
+    """Report the study's results; captions say what the rows of generators' sample sheets show."""
     folder, corpus = run_folder(config), open_corpus(config)
     results = results_of(read_own(folder / "test" / "results.json"))
     arms = [arm for arm, _ in results.places]
@@ -82,15 +82,15 @@ def _data(config: Config, corpus: Corpus) -> str:
     people = "people" if corpus.is_real else "stand-ins for people"
     train, tested = (len(split.present_writers()) for split in (corpus.train, corpus.test))
     return (
-        f"{len(corpus.characters)} characters at {config.size_px} px. Handwriting of {train} "
-        f"{people} to train on, of {tested} others to test on, "
-        f"{len(corpus.fonts.present_writers())} fonts, "
-        f"{seeds_text(len(config.pipeline.seeds))} per arm, equal numbers of steps."
+        f"{len(corpus.characters)} characters at {config.size_px} px. Handwriting by {train} "
+        f"{people} for training and by {tested} others for testing; "
+        f"{len(corpus.fonts.present_writers())} fonts; "
+        f"{seeds_text(len(config.pipeline.seeds))} per arm, and the same number of steps for all."
     )
 
 
 def _people(config: Config, corpus: Corpus, generators: Iterable[str]) -> Section:
-    """What people wrote and what generators made in their hands; a line in the hand of each."""
+    """What people wrote and what generators made in their hands; a line of text in each hand."""
     folder, pictures = run_folder(config), list[Picture]()
     cache_dir = Path(config.cache_dir).absolute()
     manifests = {name: folder / "generated" / name / "manifest.json" for name in generators}
@@ -106,13 +106,13 @@ def _people(config: Config, corpus: Corpus, generators: Iterable[str]) -> Sectio
         pictures.append(Picture(folder / "people.png", caption))
     lines = folder / "redrawn" / "samples" / "lines.png"
     if lines.is_file():
-        caption = "A line in the hand of each; what they did not write is predicted."
+        caption = "A line in each hand; characters that the writer did not write are predicted."
         pictures.append(Picture(lines, caption))
-    return Section("In their hands", pictures=pictures)
+    return Section("Handwriting, and images in the same hands", pictures=pictures)
 
 
 def sample_sheets(folder: Path, captions: Mapping[str, str]) -> Section:
-    """The last sample sheet of each generator's training, and what it generated."""
+    """The last sample sheet of each generator's training, and a sheet of what it generated."""
     pictures = []
     for name, caption in captions.items():
         for sheet in files_left(folder, name, "samples/step_*.png")[-1:]:
