@@ -10,7 +10,7 @@ from PIL import Image
 
 from handwriting.storage.atomic import write_text
 
-# Everything is inside the page, so that it can be mailed or archived as one file.
+# The page contains everything, so that it can be mailed or archived as one file.
 ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
 
 
@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; what is empty is left out. A table of text is set to the left."""
+    """A part of the report; empty parts are left out. A table of text is left-aligned."""
 
     heading: str
     paragraphs: Sequence[str] = ()
@@ -48,12 +48,12 @@ class Section:
 
 
 def number_text(value: float | None, form: str = ".3f") -> str:
-    """A number; a dash where there is none."""
+    """A number; a dash for None."""
     return "-" if value is None else f"{value:{form}}"
 
 
 def text_table(rows: Sequence[Row]) -> str:
-    """A table as aligned text, its first column to the left."""
+    """A table as aligned text, its first column left-aligned."""
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""What a recogniser gets right, per character and over all."""
+"""A recogniser's scores, per character and overall."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from handwriting.reports.statistics import Float64, Int64
 
 @dataclass(frozen=True)
 class Scores:
-    """A recogniser on a test set. Classes without a test image count nowhere."""
+    """A recogniser on a test set. Classes without a test image are not counted."""
 
     macro_f1: float  # mean of the tested classes' F1
     per_character: dict[str, dict[str, float]]  # accuracy, precision, recall, f1, support
-    confusions: list[tuple[str, str, int]]  # (true, read as, how often), most frequent first
+    confusions: list[tuple[str, str, int]]  # (true, predicted, count), most frequent first
 
 
 def score(
@@ -26,7 +26,7 @@ def score(
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=tested, zero_division=0.0
     )
-    # Of the images of one class, those read right are its recall: the accuracy.
+    # The accuracy on the images of one class is its recall.
     columns = {"accuracy": recall, "precision": precision, "recall": recall, "f1": f1,
                "support": support}  # fmt: skip
     per_character = {

@@ -1,4 +1,4 @@
-"""Intervals and tests over writers: people, not images, are the sample."""
+"""Intervals and tests over writers: the sample is people, not images."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ ALPHA = 0.05  # the rate of studies with a false gain
 
 
 def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
-    """An interval of the mean by Student's t; the values, (N,), are one for each writer, or seed.
+    """Student's t interval of the mean of values (N,), one for each writer or seed.
 
-    It covers as often as it says where gains are normal, however few the writers. Where each writer
-    is an outlier with probability .1, five standard deviations off, the 95 % interval covers the
-    mean in 93 % of draws with 4 writers, 92 % with 5, 90 % with 10 and 92 % with 20 (measured with
-    200,000 draws each); :func:`sign_flip_p` stands beside it for that.
+    Its coverage is exact if gains are normal, however few the writers. If each writer is an outlier
+    with probability .1, five standard deviations off, the 95 % interval covers the mean in 93 % of
+    draws with 4 writers, 92 % with 5, 90 % with 10 and 92 % with 20 (measured with 200,000 draws
+    each), which is why :func:`sign_flip_p` is reported with it.
 
     Returns:
         Low and high; None for one value, which gives no interval.
@@ -31,7 +31,7 @@ def interval(values: Float64, confidence: float = 0.95) -> Bounds | None:
 
 
 def accuracy_interval(accuracies: Float64) -> Bounds | None:
-    """The 95 % :func:`interval` of a mean accuracy, as far as it lies in [0, 1]."""
+    """The 95 % :func:`interval` of a mean accuracy, clipped to [0, 1]."""
     bounds = interval(accuracies)
     return bounds and (max(bounds[0], 0.0), min(bounds[1], 1.0))
 
@@ -39,22 +39,22 @@ def accuracy_interval(accuracies: Float64) -> Bounds | None:
 def verdict(gain_interval: Bounds | None) -> str:
     """What a corrected interval of a gain over the control shows.
 
-    The control must have been named before any result: over one that was chosen for its accuracy,
-    no interval means what it says.
+    The control must have been named before any result: no interval is valid over a control that was
+    chosen for its accuracy.
     """
     if gain_interval is None:
         return "one writer gives no interval"
     low, high = gain_interval
     if low > 0:
         return "a gain"
-    return "a loss" if high < 0 else "the interval holds zero: no difference is shown"
+    return "a loss" if high < 0 else "the interval contains zero: no difference is shown"
 
 
 def sign_flip_p(per_writer: Float64) -> float:
-    """The p of a mean gain under no gain: a paired permutation test, two-sided, writers the sample.
+    """The p value of a mean gain: a two-sided paired permutation test over writers.
 
-    Without a gain each writer's difference, of (W,), would be as likely with the other sign. Exact
-    for up to 13 writers, so that p is at least ``2 / 2**W``; random signs beyond.
+    Without a gain, each writer's difference, of (W,), would be equally likely with the other sign.
+    Exact for up to 13 writers, where p is at least ``2 / 2**W``; with random signs beyond.
     """
     if len(per_writer) < 2:
         return 1.0
@@ -63,7 +63,7 @@ def sign_flip_p(per_writer: Float64) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrected p values of several tests: any below .05 is then a false one in 5 % of studies.
+    """Corrected p values of several tests: at most 5 % of studies have a false one below .05.
 
     S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
     """
