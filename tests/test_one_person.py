@@ -36,7 +36,8 @@ def test_encoders_generators_and_the_judge_need_nobody_else(
     known = {name for name, value in found.items() if value is not None}
     assert known - {OUTSIDE} == {"content_accuracy", "images"}
     said = capsys.readouterr().out
-    for part in ("accuracy on validation writers", "retrieval", "the judge", "measures beside"):
+    assert "no validation writers: accuracy is not measured" in said
+    for part in ("retrieval", "the judge", "measures beside"):
         assert any(part in line and "nobody" in line for line in said.splitlines()), part
     for name in ("image_encoder", "clip"):
         assert read_json(folder.parents[1] / name / "metrics.json").keys() == {"duration_s"}
@@ -56,7 +57,7 @@ def test_what_tests_people_says_that_it_needs_them(
     config = smoke(*ALONE, "evidence.people=[1]")
     if stage is test:
         config.evaluation.recognisers = [str(train.main(config))]
-    with pytest.raises(InputError, match=r"nobody to test.*data\.test_writers"):
+    with pytest.raises(InputError, match=r"no test writers.*data\.test_writers"):
         stage.main(config)
 
 
