@@ -244,7 +244,7 @@ def refuses(_: Config) -> None:
             ["+data.manifest=x"],
             "error: the chosen data has no key data.manifest: add data=manifest",
         ),
-        (["++data.etl.folder=a"], "data.etl.folder .* add data=etl_fewshot or .*data=etl_paper"),
+        (["++data.etl.folder=a"], "data.etl.folder: add data=etl_fewshot or .*data=etl_paper"),
         (["--resolve"], "in conjunction with --cfg"),
         (["experiment=[null]"], "Hydra cannot compose the configuration"),
         (["aug=3", "seed=a", "--aug"], "1 problem"),

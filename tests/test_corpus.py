@@ -402,7 +402,7 @@ def test_one_persons_images_without_a_name_are_enough_where_nobody_is_tested(
     given = ["data=manifest", f"data.manifest={write_images(writers=['1', '2'])}", *alone]
     (line,) = told(smoke(*given), capsys)
     assert "1 writer, 12 images (unknown 12); names from nowhere" in line
-    assert line.endswith("; nobody in validation and test")
+    assert line.endswith("; no writers in validation and test")
     for refused in ("data.test_writers=null", "data.test_writers=1", "data.validation_writers=1"):
         with pytest.raises(InputError, match=r"no writer known(.|\n)*data\.test_writers=0"):
             open_corpus(smoke(*given, refused))
