@@ -1,7 +1,7 @@
 """What the stages share: characters, images, writers, runs. It imports no stage.
 
-A script that is run as a file works with the checkout that it lies in, and writes there, also where
-the environment was made from another checkout, which Python finds first.
+A script that is run as a file uses the checkout that contains it, and writes there, even if the
+environment was installed from another checkout, which Python would otherwise import.
 """
 
 import os
@@ -14,6 +14,6 @@ for _root in Path(_script).resolve().parents[:2] if _script else ():
     if _is_checkout and _root != Path(__file__).resolve().parents[1]:
         __path__[:] = [str(_root / "handwriting")]
         sys.path.insert(0, str(_root))
-        # Also in the processes that it starts.
+        # For child processes, too.
         _before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = f"{_root}{os.pathsep}{_before}" if _before else str(_root)

@@ -1,7 +1,7 @@
-"""What is typed behind a script's name: settings as Hydra reads them, or what to type instead.
+"""Command-line arguments: checked, with a suggestion for each mistake, and quoted for Hydra.
 
 In Hydra's grammar a path with a space, ``(``, ``=`` or a Japanese character is an error, and
-``2024_11`` a number. Where a key takes text, its value is text here, and quoted for Hydra.
+``2024_11`` is a number. Here, the value of a key that takes text is always text.
 """
 
 import re
@@ -22,12 +22,12 @@ from handwriting.errors import InputError, report_problems
 from handwriting.ranges import OneOf
 from handwriting.storage.places import CONFIG_DIR
 
-# Hydra's own options: alone, with a value behind them.
+# Hydra's own options: flags, and those that take a value.
 ALONE = ["--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m"]
 VALUED = ["--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"]
 VALUED += ["--config-dir", "-cd", "--info", "-i"]
-OTHERS = re.compile(r"~|\+*hydra\b|[^=]*@")  # overrides that are left to Hydra
-AS_TYPED = re.compile(  # values that are left to Hydra: quoted, escaped, or calls of its functions
+OTHERS = re.compile(r"~|\+*hydra\b|[^=]*@")  # overrides that are passed on unchanged
+AS_TYPED = re.compile(  # values that are passed on unchanged: quoted, escaped, Hydra functions
     r"""\s*(['"]).*\1\s*|.*\\[,=()\[\]{}: ].*"""
     r"|(choice|range|interval|glob|shuffle|sort|tag|str|int|float|bool|json_str)\(.*\)"
 )
@@ -36,14 +36,14 @@ parser = cache(OverridesParser.create)
 
 @dataclass(frozen=True)
 class Key:
-    """What a key takes: its type, and the words to choose from where there are some."""
+    """The type of a key's value, and its allowed words, if it is restricted to some."""
 
     kind: Any = None
     choices: tuple[str, ...] = ()
 
 
 def known_keys(shape: type, place: str = "") -> dict[str, Key]:
-    """The keys of a dataclass and of those in it by their dotted names."""
+    """The keys of a dataclass and of the dataclasses in it, by dotted name."""
     found: dict[str, Key] = {}
     kinds = get_type_hints(shape)
     for name, annotated in get_type_hints(shape, include_extras=True).items():
@@ -61,7 +61,7 @@ def known_keys(shape: type, place: str = "") -> dict[str, Key]:
 
 
 def known_groups(primary: str = "study") -> dict[str, Key]:
-    """The groups of ``conf/`` that a file there chooses from: of their files one is chosen."""
+    """The groups that a primary file of ``conf/`` chooses from, with their options."""
     defaults = OmegaConf.load(CONFIG_DIR / f"{primary}.yaml").defaults
     chosen = [name for one in defaults if isinstance(one, DictConfig) for name in one]
     found = {name: sorted(file.stem for file in (CONFIG_DIR / str(name)).glob("*.yaml"))
@@ -72,17 +72,17 @@ def known_groups(primary: str = "study") -> dict[str, Key]:
 
 
 def checked(words: Sequence[str], known: dict[str, Key]) -> tuple[list[str], list[str]]:
-    """The words behind a script's name as Hydra reads them, text in quotes.
+    """Check a script's command-line words, and quote the text in them for Hydra.
 
     Args:
         known: see :func:`known_keys` and :func:`known_groups`.
 
     Returns:
-        Hydra's options, overrides.
+        Hydra's options, and the overrides.
 
     Raises:
-        InputError: options that Hydra does not have, unknown keys or choices, values that cannot be
-            read: each of them with what to type instead.
+        InputError: unknown options, keys or choices, or values that cannot be parsed; each of them
+            with a suggestion.
     """
     options: list[str] = []
     overrides, problems, left = [], [], list(words)
@@ -97,8 +97,8 @@ def checked(words: Sequence[str], known: dict[str, Key]) -> tuple[list[str], lis
             if not equals and not following.startswith("-") and following not in known:
                 own = left.pop(0)
                 word = f"{word} {own}"
-            meant = _meant(option.lstrip("-").replace("-", "_"), own, known) or "key=value"
-            problems.append(f"{word}: not an option here; type {meant}")
+            hint = _suggested(option.lstrip("-").replace("-", "_"), own, known) or "key=value"
+            problems.append(f"{word}: unknown option; type {hint}")
         elif OTHERS.match(word):
             overrides.append(word)
         else:
@@ -106,15 +106,15 @@ def checked(words: Sequence[str], known: dict[str, Key]) -> tuple[list[str], lis
                 overrides.append(_checked(word, known, sweeps))
             except InputError as error:
                 problems.append(f"{word}: {error}")
-    report_problems("what was typed", problems, "--help shows how this script is used.")
+    report_problems("command line", problems, "--help shows how to use this script.")
     return options, overrides
 
 
 def quoted(override: str, kind: Any = None, sweeps: bool = False) -> str:
-    """An override with its text in quotes, unless it is quoted, null or a function of Hydra's.
+    """An override with its text quoted, unless it is already quoted, null or a Hydra function.
 
     Args:
-        kind: the type of the key; text outside of ASCII is quoted whatever it is.
+        kind: the type of the key; text with non-ASCII characters is quoted for every type.
         sweeps: whether a comma in text separates the values of a sweep.
     """
     key, equals, value = override.partition("=")
@@ -134,23 +134,23 @@ def quoted(override: str, kind: Any = None, sweeps: bool = False) -> str:
 
 
 def quote(text: str) -> str:
-    """Text as Hydra's grammar has it, with quotes around it."""
+    """Text in quotes, escaped for Hydra's grammar."""
     if text in ("", "null"):
         return text
     return "'" + re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", r"\'") + "'"
 
 
 def _checked(override: str, known: dict[str, Key], sweeps: bool) -> str:
-    """One override for Hydra."""
+    """Check one override, and quote it for Hydra."""
     name, equals, value = override.lstrip("+").partition("=")
     if not equals:
         raise InputError("expected key=value")
     above = [known.get(name.rsplit(".", depth)[0], Key()).kind for depth in range(3)]
     if not any(get_origin(kind) in (dict, list) for kind in above):
         if name not in known:
-            meant = _meant(name, value, known)
-            raise InputError(f"there is no key {name}" + (f"; type {meant}" if meant else ""))
-        override = f"{name}={value}"  # there is nothing that + could add to
+            hint = _suggested(name, value, known)
+            raise InputError(f"there is no key {name}" + (f"; type {hint}" if hint else ""))
+        override = f"{name}={value}"  # + can add nothing to a fixed set of keys
     key = known.get(name, Key())
     is_list = get_origin(key.kind) in (list, tuple)
     if not AS_TYPED.fullmatch(value) and "${" not in value:
@@ -166,12 +166,12 @@ def _checked(override: str, known: dict[str, Key], sweeps: bool) -> str:
         parser().parse_override(written)
     except HydraException:
         kind = "a list such as [a,'b, c']" if is_list else getattr(key.kind, "__name__", "text")
-        raise InputError(f"Hydra cannot read this value: expected {kind}") from None
+        raise InputError(f"Hydra cannot parse this value: expected {kind}") from None
     return written
 
 
-def _meant(name: str, value: str, known: dict[str, Key]) -> str:
-    """The settings that a misspelt key, or an option of another program, may stand for."""
+def _suggested(name: str, value: str, known: dict[str, Key]) -> str:
+    """Suggestions for a misspelt key, or for an option in the style of other programs."""
     if name.startswith("no_") and known.get(name[3:], Key()).kind is bool:
         name, value = name[3:], "false"
     names = defaultdict(list)  # what a key may be called -> keys
@@ -186,7 +186,7 @@ def _meant(name: str, value: str, known: dict[str, Key]) -> str:
 
 
 def _near(value: str, key: Key) -> str:
-    """The choice that a value comes nearest to, or the value where there is nothing to choose."""
+    """The choice closest to a value, or the value itself if none is close."""
     if not value:
         return "true" if key.kind is bool else "VALUE"
     return next(iter(get_close_matches(value.lower(), key.choices, 1, 0.5)), value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """Something that the user gave cannot be used.
+    """Input from the user cannot be used.
 
     The message says what was expected, what was found, and what to do. Scripts print it without a
     traceback and exit with 1; library callers can catch it as a ``ValueError``.
@@ -13,11 +13,11 @@ class InputError(ValueError):
 
 
 class WriteError(InputError):
-    """A file cannot be written: never a reason to leave out what was to be written."""
+    """A file cannot be written; code that skips unusable input must not swallow this error."""
 
 
 def report_problems(what: str, problems: list[str], advice: str, most: int = 20) -> None:
-    """Raise one ``InputError`` that lists every problem found, if there is any."""
+    """Raise one ``InputError`` that lists all problems, if there are any."""
     if not problems:
         return
     shown = problems[:most]
@@ -27,11 +27,11 @@ def report_problems(what: str, problems: list[str], advice: str, most: int = 20)
 
 
 def cannot_write(path: Path, error: OSError) -> WriteError:
-    """The error for a failed write that left the previous file in place."""
-    # NumPy gives no number when fewer bytes were written than it asked for.
+    """The error for a failed write that left any previous file in place."""
+    # NumPy sets no errno when fewer bytes were written than requested.
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, None)
-    advice = "make space on the disk" if is_full else "make the folder writable or choose another"
+    advice = "free some disk space" if is_full else "make the folder writable"
     return WriteError(
-        f"cannot write {path}: {error.strerror or error}. Nothing was replaced: {advice} "
-        "(runs_dir=, cache_dir=), then run the same command to resume."
+        f"cannot write {path}: {error.strerror or error}. No existing file was changed: {advice} "
+        "or choose another folder (runs_dir=, cache_dir=), then run the same command to resume."
     )

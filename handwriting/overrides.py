@@ -1,9 +1,9 @@
-"""What was typed and a script would not honour is told before anything runs.
+"""Overrides that a script would ignore are reported before anything runs.
 
-All scripts compose one study, so that the same overrides can be given to each. A key that one stage
-does not read is for another one: the stage says so in a line. A whole study (``pipeline.py``,
-``evidence.py``) has no other: a key that it sets itself, or that none of its stages reads, is
-refused with what to do.
+All scripts compose the same study, so that the same overrides can be given to each. A key that a
+stage does not read is meant for another one, so the stage only prints it. For a whole study
+(``pipeline.py``, ``evidence.py``) there is no other: a key that it sets itself, or that none of its
+stages reads, is an error that says what to do instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ COMMON = (
 
 
 def typed_keys(overrides: Sequence[str]) -> list[str]:
-    """The dotted keys that overrides set, also by ``generation={output: PATH}``."""
+    """The dotted keys that overrides set, including those in ``generation={output: PATH}``."""
     parsed = parser().parse_overrides(list(overrides))
     values = [None if one.is_sweep_override() else one.value() for one in parsed]
     return [key for one, value in zip(parsed, values, strict=True)
@@ -29,32 +29,32 @@ def typed_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def refuse(keys: Sequence[str], ignored: Mapping[str, str]) -> None:
-    """Check that no key is one that the script ignores.
+    """Check that the script ignores none of the given keys.
 
     Args:
-        keys: that were given.
-        ignored: keys or whole sections, with what to do instead.
+        keys: the given keys.
+        ignored: the keys or whole sections that it ignores, with what to do instead.
 
     Raises:
-        InputError: naming each.
+        InputError: keys that it ignores, all of them listed.
     """
     whys = {key: [why for name, why in ignored.items() if _within(key, name)] for key in keys}
     problems = [f"{key}: {why[0]}" for key, why in whys.items() if why]
-    report_problems("would change nothing", problems, "Leave them out, or do as it says here.")
+    report_problems("settings without effect", problems, "Remove them, or follow the advice above.")
 
 
 def refuse_values(config: Config, ignored: Mapping[str, str]) -> None:
-    """Check that ignored keys have the values of the schema, whoever has set them.
+    """Check that ignored keys have their default values, wherever they might be set.
 
     Raises:
-        InputError: naming each that has another, as from an experiment.
+        InputError: keys that have other values, for example those of an experiment.
     """
     default = Config(data=type(config.data)())
     refuse([key for key in ignored if attrgetter(key)(config) != attrgetter(key)(default)], ignored)
 
 
 def note_unread(keys: Sequence[str], read: Sequence[str]) -> None:
-    """Say which of the keys that were given this stage does not read."""
+    """Print which of the given keys this stage does not read."""
     unread = [key for key in keys if not any(_within(key, name) for name in (*COMMON, *read))]
     if unread:
         print(f"  not read by this stage: {', '.join(unread)}", flush=True)

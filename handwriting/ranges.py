@@ -1,8 +1,8 @@
-"""Ranges: what a value of the configuration may be beside its type.
+"""Constraints on the values of the configuration, in addition to their types.
 
-A field says it in its type, as ``dropout: Annotated[float, Within(0, 1)]``, and what it means in
-the comment behind it. :func:`problems` checks every field of a dataclass and of those below it;
-what several fields must agree on is said by the dataclass's own method ``conflicts``.
+A field declares its constraint in its type, as in ``dropout: Annotated[float, Within(0, 1)]``, and
+its meaning in the comment that follows it. :func:`problems` checks every field of a dataclass and
+of the dataclasses in it; a method ``conflicts`` checks what several fields must agree on.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 @dataclass(frozen=True)
 class Within:
-    """A number's bounds, both included unless one is left out by name."""
+    """The inclusive bounds of a number; ``but_not`` excludes one value."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Within:
 
 @dataclass(frozen=True)
 class OneOf:
-    """The words that a text may be, separated by spaces."""
+    """The allowed words, separated by spaces."""
 
     words: str
 
@@ -50,7 +50,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class FolderName:
-    """The name of a folder in another one, or of one in that: it leads nowhere else."""
+    """The name of a folder, or several joined by ``/``, that stays inside its parent folder."""
 
     def __contains__(self, value: str) -> bool:
         parts = value.split("/")
@@ -62,7 +62,7 @@ class FolderName:
 
 @dataclass(frozen=True)
 class Items:
-    """How many items a list has, and whether each may be there twice."""
+    """How many items a list may have, and whether duplicates are allowed."""
 
     low: int
     high: int
@@ -74,12 +74,12 @@ class Items:
 
     def __str__(self) -> str:
         number = f"{self.low}" if self.low == self.high else f"{self.low} to {self.high:,}"
-        return f"{number} items{'' if self.twice else ', none of them twice'}"
+        return f"{number} items{'' if self.twice else ' without duplicates'}"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of a dict, and whether its values may all be 0."""
+    """The required keys of a dict, and whether its values may all be 0."""
 
     names: tuple[str, ...]
     all_zero: bool = True
@@ -94,11 +94,12 @@ class Keys:
 def problems(
     value: Any, kind: Any, key: str = "", meaning: Callable[[], str] = str
 ) -> Iterator[str]:
-    """What is out of its range in a value and in all below it, each with its key.
+    """The violated constraints of a value and of everything nested in it, each with its key.
 
     Args:
-        kind: the type, ``Annotated`` with ranges.
-        key, meaning: the place in the configuration, and what it is.
+        kind: the type, ``Annotated`` with constraints.
+        key: the value's dotted key in the configuration.
+        meaning: returns a description of the value, "" for none.
     """
     if get_origin(kind) in (Union, UnionType):  # an optional type
         if value is not None:
@@ -136,7 +137,7 @@ def problems(
 
 
 def comment_of(shape: type, name: str) -> str:
-    """The comment behind a field, in its class or the nearest base that has one."""
+    """The comment that follows a field, in its class or the nearest base that has one."""
     for base in shape.__mro__[:-1]:
         if found := re.search(rf"^    {name}: .*?  # (.*)$", inspect.getsource(base), re.MULTILINE):
             return found[1]

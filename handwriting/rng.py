@@ -1,4 +1,4 @@
-"""Random numbers for batches whose rows several processes share."""
+"""Random numbers for batches whose rows are divided among processes."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,13 @@ from handwriting.errors import InputError
 
 
 class Rng(torch.Generator):
-    """A generator that draws for a whole batch and keeps this process's share of its rows.
+    """A generator that draws a whole batch and keeps this process's shard of its rows.
 
-    All processes hold the same state and draw alike, so that a batch does not depend on their
-    number. Where torch draws from it itself (``generator=rng``), all get all.
+    All processes hold the same state and make the same draws, so that a batch does not depend on
+    their number. When passed to torch (``generator=rng``), it draws all rows in every process.
 
     Args:
-        rank, world_size: which of how many equal shares of the rows it keeps; by default all rows.
+        rank, world_size: the shard to keep, of ``world_size`` equal ones; by default all rows.
     """
 
     def __new__(cls, seed: int, device: torch.device | str = "cpu", *share: int) -> "Rng":
@@ -26,20 +26,20 @@ class Rng(torch.Generator):
         self._rank, self._world_size = rank, world_size
 
     def num_rows(self, batch_size: int) -> int:
-        """How many rows of a batch are kept.
+        """The number of rows of a batch in this process's shard.
 
         Raises:
-            InputError: the processes cannot have equally many.
+            InputError: the batch cannot be divided equally among the processes.
         """
         if batch_size % self._world_size:
             raise InputError(
-                f"a batch of {batch_size} for {self._world_size} processes: make it a multiple of "
-                "their number"
+                f"a batch of {batch_size} cannot be divided equally among {self._world_size} "
+                f"processes: set the batch size to a multiple of {self._world_size}"
             )
         return batch_size // self._world_size
 
     def shard(self, *parts: Tensor) -> tuple[Tensor, ...]:
-        """The kept rows of a batch that was drawn in parts (B_i, ...): of each part those in it."""
+        """This process's rows of a batch that was drawn in parts (B_i, ...), part by part."""
         size = self.num_rows(sum(len(part) for part in parts))
         first, found = self._rank * size, []
         for part in parts:
@@ -53,7 +53,7 @@ class Rng(torch.Generator):
         return self._kept(torch.rand(size, generator=self, device=self.device))
 
     def uniform(self, low: float, high: float, num_rows: int) -> Tensor:
-        """(num_rows,) values between two bounds."""
+        """(num_rows,) values from [low, high)."""
         return low + (high - low) * self.rand(num_rows)
 
     def randn(self, num_rows: int, *shape: int) -> Tensor:
@@ -67,7 +67,7 @@ class Rng(torch.Generator):
         return self._kept(torch.randint(high, size, generator=self, device=self.device))
 
     def choice(self, weights: Tensor, num_rows: int) -> Tensor:
-        """(num_rows,) places in the weights, as likely as each weighs beside the others."""
+        """(num_rows,) indices into the weights, drawn with probabilities proportional to them."""
         size = num_rows * self._world_size
         return self._kept(torch.multinomial(weights, size, replacement=True, generator=self))
 

@@ -1,7 +1,7 @@
 """How a script composes its configuration and runs.
 
-A script imports it first, so that ``--help`` and ``--version`` are answered, and keys that are not
-there refused, before torch loads.
+A script imports it first, so that ``--help`` and ``--version`` are answered, and unknown keys
+rejected, before torch is loaded.
 """
 
 import argparse
@@ -39,31 +39,31 @@ from handwriting.storage.places import CONFIG_DIR, INFORMATION_DIR, git_commit, 
 
 Ignored = Callable[[Config], Mapping[str, str]]
 STUDY = "study"
-# What a script of this name composes: conf/<name>.yaml. All others compose the study.
+# The primary configurations, conf/<name>.yaml, of scripts of that name; others compose the study.
 PRIMARY: dict[str, type] = {STUDY: Config, "read": Read, "add_characters": AddCharacters}
 
 USAGE = """
-Settings are written key=value. conf/{primary}.yaml and handwriting/config.py have all of them with
+Settings are given as key=value. conf/{primary}.yaml and handwriting/config.py list all of them with
 their meaning, default and range.
 
-    {command} --cfg job                     # the settings, nothing runs"""
+    {command} --cfg job                     # print the settings, run nothing"""
 STUDY_USAGE = """
-Settings are written key=value; with -m, key=a,b runs a job for each. conf/study.yaml and
-handwriting/config.py have all of them with their meaning, default and range; conf/experiment/ has
-whole studies.
+Settings are given as key=value; with -m, key=a,b runs a job for each value. conf/study.yaml and
+handwriting/config.py list all of them with their meaning, default and range; conf/experiment/ has
+complete studies.
 
-    {command} --cfg job                     # the settings, nothing runs
-    {command} --cfg job experiment=paper    # those of another study"""
+    {command} --cfg job                     # print the settings, run nothing
+    {command} --cfg job experiment=paper    # print those of another study"""
 
 
 @cache
 def _register(primary: str = STUDY) -> dict[str, Key]:
-    """Tell Hydra the keys of a primary configuration as ``<primary>_schema``.
+    """Register the schema of a primary configuration with Hydra, as ``<primary>_schema``.
 
-    A study's data has those of each reader, as ``data: <module>_schema``.
+    For a study, the schema of each data reader is registered, too, as ``data: <module>_schema``.
 
     Returns:
-        All of these keys.
+        The keys of all these schemas.
     """
     store = ConfigStore.instance()
     OmegaConf.register_new_resolver("workspace", lambda: str(workspace()), replace=True)
@@ -79,7 +79,7 @@ def _register(primary: str = STUDY) -> dict[str, Key]:
     return known
 
 
-# What reads the environment, or text that may: a file of somebody else's could pass on secrets.
+# Resolvers that read the environment, or text that may: a third party's file could leak secrets.
 _READS_ENVIRONMENT = re.compile(r"\$\{\s*oc\.(?:env|decode)\s*:[^}\n]*")
 
 
@@ -88,25 +88,28 @@ def typed(composed: DictConfig, written: Sequence[str] = (), kind: type = Config
 
     Args:
         written: the overrides of the command line, which alone may read the environment.
-        kind: what it is.
+        kind: its dataclass.
 
     Raises:
-        InputError: values are missing or out of range; all of them are named. A value refers to a
-            key that is not there, or a file reads the environment.
+        InputError: values that are missing or out of range, all of them listed; a value that refers
+            to an unknown key; a file that reads the environment.
     """
     for found in _READS_ENVIRONMENT.findall(OmegaConf.to_yaml(composed)):
         if not any(found in override for override in written):
             raise InputError(
-                f"a configuration file reads the environment: {found}}}. It may hold secrets, and "
-                "all settings are stored with the results: give the value on the command line"
+                f"a configuration file reads the environment: {found}}}. The environment may hold "
+                "secrets, and all settings are stored with the results: set the value on the "
+                "command line instead"
             )
     try:
         missing = OmegaConf.missing_keys(composed)
         config = None if missing else OmegaConf.to_object(composed)
-    except OmegaConfBaseException as error:  # such as a reference to a key that is not there
+    except OmegaConfBaseException as error:  # such as a reference to an unknown key
         raise InputError(" ".join(str(error).split())) from error
     if missing:
-        raise InputError(f"no value for {', '.join(sorted(missing))}: set it in conf/ or by hand")
+        raise InputError(
+            f"no value for {', '.join(sorted(missing))}: set it in conf/ or on the command line"
+        )
     assert isinstance(config, kind)
     report_problems(
         "settings",
@@ -127,11 +130,12 @@ def check_sweep(settings: Sequence[str], folder_keys: Sequence[str]) -> None:
     """Check that each job of a sweep (``-m``) writes into a folder of its own.
 
     Args:
-        settings: overrides, of which some have several values.
-        folder_keys: keys that decide which folder the script writes into, beside name and runs_dir.
+        settings: overrides, some with several values.
+        folder_keys: keys that, with name and runs_dir, decide which folder the script writes to.
 
     Raises:
-        InputError: two jobs would write into one folder, or Hydra into one of somebody else's.
+        InputError: two jobs would write into the same folder, or Hydra's records would go into a
+            folder that holds other files.
     """
     parsed = parser().parse_overrides(list(settings))
     swept = [one for one in parsed if one.is_sweep_override()]
@@ -155,17 +159,17 @@ def check_sweep(settings: Sequence[str], folder_keys: Sequence[str]) -> None:
     if len(folders) < len(jobs):
         name = "_".join(f"${{{_reference(one.key_or_group)}}}" for one in swept)
         raise InputError(
-            f"-m {' '.join(str(one.input_line) for one in swept)}: its jobs would write into one "
-            f"folder, each over the last: add 'name=NAME_{name}' (in single quotes) for a folder "
-            "of each"
+            f"-m {' '.join(str(one.input_line) for one in swept)}: several jobs would write into "
+            "the same folder and overwrite each other's results: add "
+            f"'name=NAME_{name}' (in single quotes) to give each job its own folder"
         )
     is_own = not records.exists() or (records / "multirun.yaml").is_file()
     if not is_own and not (records.is_dir() and all(p.name.isdigit() for p in records.iterdir())):
-        raise InputError(f"hydra.sweep.dir={records}: expected a folder that is new or a sweep's")
+        raise InputError(f"hydra.sweep.dir={records}: expected a new folder, or one of a sweep")
 
 
 def _reference(key: str) -> str:
-    """How another value refers to a key, or to the choice of a group."""
+    """What to write in ``${...}`` to refer to a key, or to the choice of a group."""
     return f"hydra:runtime.choices.{key}" if _register()[key].kind is None else key
 
 
@@ -173,18 +177,18 @@ def run_script(
     main: Callable[[Any], Any], *, data: str | None = None, reads: Sequence[str] = (),
     folder_keys: Sequence[str] = (), ignored: Ignored | None = None,
 ) -> None:  # fmt: skip
-    """Run a script's ``main`` on what is composed from the command line, the study for a stage.
+    """Run a script's ``main`` with the configuration composed from the command line.
 
     Args:
-        main: the script's.
-        data: the choice of ``data=`` where the command line makes none; None: the study's.
-        reads: the keys and sections that the stage reads, beside those that all do.
-        folder_keys: those that decide which folder it writes into, so that a sweep may vary them.
-        ignored: of a whole study: the keys that it does not honour, with what to do instead.
+        main: the script's main function.
+        data: the choice of ``data=`` if the command line makes none; None: the study's.
+        reads: the keys and sections that the stage reads, in addition to the common ones.
+        folder_keys: the keys that decide which folder it writes to, so that a sweep may vary them.
+        ignored: for a whole study, the keys that it ignores, with what to do instead.
     """
-    from handwriting.parallel import ranks  # torch: seconds, which help does not wait for
+    from handwriting.parallel import ranks  # it imports torch, too slow for --help
 
-    _answer(sys.modules.get(main.__module__ or "", _started))  # of an installed command
+    _answer(sys.modules.get(main.__module__ or "", _started))  # for an installed command
     if sys.version_info >= (3, 14):
         # argparse checks every help text when it is added, and Hydra 1.3's for --shell-completion
         # is not a string: https://github.com/facebookresearch/hydra/issues/3121
@@ -208,34 +212,34 @@ def run_script(
                 main(config)
         except (InputError, FloatingPointError) as error:
             if not ranks.is_main():
-                time.sleep(2)  # by then the first has said the same, and all are being ended
+                time.sleep(2)  # by then rank 0 has printed it, and torchrun is ending all
             sys.exit(f"error: {error}")
         except RuntimeError as error:
             if not ranks.is_loss(error):
                 raise
             sys.exit(
-                f"error: another of the {ranks.world_size()} processes has ended: by an error that "
-                "it has printed, or killed, perhaps for want of memory; then run the same command "
-                "to resume"
+                f"error: another of the {ranks.world_size()} processes has ended. Either it has "
+                "printed an error, or it was killed, perhaps for lack of memory: then run the same "
+                "command to resume"
             )
 
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would print
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises errors, not prints them
     try:
         options, settings = checked(sys.argv[1:], _register(primary))
         if data and not any(setting.startswith("data=") for setting in settings):
             settings.insert(0, f"data={data}")
         if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & {*options, *settings}:
             if primary != STUDY:
-                raise InputError("-m: this script has no jobs to sweep over")
+                raise InputError("-m: this script does not support sweeps")
             check_sweep(settings, folder_keys)
         sys.argv[1:] = [*options, *settings]
         _run(job)
     except (InputError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_in_words(error)}")
-    except Exception as error:  # of many kinds where Hydra does not expect a value
+        sys.exit(f"error: {_explained(error)}")
+    except Exception as error:  # Hydra raises various types for unexpected values
         if is_begun or error.__cause__:  # in a job, here or in a worker
             raise
-        sys.exit(f"error: Hydra cannot compose this: {error}")
+        sys.exit(f"error: Hydra cannot compose the configuration: {error}")
 
 
 def _run(job: Callable[[], None]) -> None:
@@ -244,13 +248,13 @@ def _run(job: Callable[[], None]) -> None:
         job()
     except BrokenProcessPool:
         sys.exit(
-            "error: a worker was killed, perhaps for want of memory: run the same command to "
+            "error: a worker was killed, perhaps for lack of memory: run the same command to "
             "resume; hydra.launcher.n_jobs=1 needs less memory"
         )
 
 
-def _in_words(error: Exception) -> str:
-    """What an error of composition says; for a key of other data, the choice that has it."""
+def _explained(error: Exception) -> str:
+    """The text of a composition error; for a key of other data, the choices that have it."""
     readers = ConfigStore.instance().repo["data"]
     for key, name in re.findall(r"Could not override '(data\.(\w+).*)'", str(error)):
         schemas = [
@@ -259,12 +263,12 @@ def _in_words(error: Exception) -> str:
         files = {path.stem: path.read_text("utf-8") for path in CONFIG_DIR.glob("data/*.yaml")}
         choices = [name for name in sorted(files) if any(one in files[name] for one in schemas)]
         if choices:
-            return f"no {key} in the chosen data: add data={' or data='.join(choices)}"
+            return f"the chosen data has no key {key}: add data={' or data='.join(choices)}"
     return f"{error}\n{error.__cause__ or ''}".strip()
 
 
 def _answer(script: ModuleType) -> None:
-    """Say what a script is for, or its version, and end, where that is asked for."""
+    """Print a script's help or version and exit, if the command line asks for it."""
     command = f"python {_place(script)}"
     if {"--help", "-h"} & {*sys.argv[1:]}:
         primary = _primary(script)
@@ -281,7 +285,7 @@ def _answer(script: ModuleType) -> None:
 
 
 def _refuse_early() -> None:
-    """Name keys that are not there, and end."""
+    """Exit with an error if the command line has unknown keys."""
     try:
         checked(sys.argv[1:], _register(_primary(_started)))
     except InputError as error:
@@ -295,13 +299,13 @@ def _primary(script: ModuleType) -> str:
 
 
 def _place(script: ModuleType) -> str:
-    """Where a script lies in the checkout, or beside the installed package."""
+    """A script's path in the checkout, or its name if it is elsewhere."""
     path = Path(getattr(script, "__file__", None) or "").resolve()
     return path.relative_to(HOME).as_posix() if path.is_relative_to(HOME) else path.name
 
 
 def _composes(script: ModuleType) -> bool:
-    """Whether a script is one of ours whose words are settings; benchmarks have their own words."""
+    """Whether a script of this project takes settings; benchmarks parse their own arguments."""
     place = _place(script)
     is_ours = f"python {place} " in f"{script.__doc__} ".replace("\n", " ")
     return is_ours and not place.startswith("benchmarks/")

@@ -84,7 +84,7 @@ def test_what_is_no_setting_is_answered_with_the_right_one(words: str, answer: s
     with pytest.raises(InputError) as caught:
         checked(["seed=1", *words.split(), "--aug"], KNOWN)
     line, last = str(caught.value).splitlines()[1:-1]
-    assert last == "  --aug: not an option here; type aug=true"
+    assert last == "  --aug: unknown option; type aug=true"
     assert line.startswith(f"  {words}: ")
     assert answer in line.partition(": ")[2]
 

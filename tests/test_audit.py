@@ -162,7 +162,7 @@ def test_generated_images_in_the_hand_of_a_test_writer_are_named(study: Study) -
     with study.relinked():
         write_json(path, {**writers, next(iter(writers)): TESTED})
     name = f"{GENERATED}/manifest.json"
-    assert lines(study) == [f"{name}: has seen {TESTED} (test); {FILTERED} has read it"]
+    assert lines(study) == [f"{name}: has seen {TESTED} (test); read by {FILTERED}"]
 
 
 def test_what_an_encoder_saw_is_seen_by_all_that_is_made_from_it(
@@ -190,7 +190,7 @@ def test_who_reads_the_judge_is_named(study: Study) -> None:
     write_json(path, facts)
     people = f"{VALIDATES} (validation), {TESTED} (test), simulated_0004 (test)"
     name = f"{JUDGE}/classifier.safetensors"
-    assert lines(study) == [f"{name}: has seen {people}; {FILTERED} has read it"]
+    assert lines(study) == [f"{name}: has seen {people}; read by {FILTERED}"]
 
 
 def test_who_had_images_drawn_again_is_followed(study: Study) -> None:
@@ -205,14 +205,14 @@ def test_who_had_images_drawn_again_is_followed(study: Study) -> None:
     study.edit_facts(recogniser, writers_seen=[TRAIN, TESTED])
     with pytest.raises(InputError) as caught:
         audit(config, [study.folder / arm])
-    assert f"{recogniser}: has seen {TESTED} (test); {GENERATED} has read it" in str(caught.value)
+    assert f"{recogniser}: has seen {TESTED} (test); read by {GENERATED}" in str(caught.value)
 
 
 def test_what_is_not_of_the_study_is_named(study: Study) -> None:
     (key,) = read_json(study.folder / FILTERED / "config.json")["inputs"]["generated"]
     first, second = sorted((study.folder / GENERATED).glob("*/*.png"))[:2]
     shutil.copy(first, second)
-    assert lines(study) == [f"{FILTERED}: read generated {key}, which is not of this study"]
+    assert lines(study) == [f"{FILTERED}: read generated {key}, which is not from this study"]
 
 
 @pytest.mark.parametrize(
@@ -226,14 +226,14 @@ def test_weights_that_are_not_those_that_were_read_are_named(
     path = study.folder / place
     key = file_key(path)
     edit_facts(path, seed=77)
-    assert lines(study) == [f"{reader} {key}, which is not of this study" for reader in readers]
+    assert lines(study) == [f"{reader} {key}, which is not from this study" for reader in readers]
 
 
 def test_a_run_that_is_not_finished_is_named(study: Study) -> None:
     (study.folder / "clip" / "done.json").unlink()
     done = study.folder / CONTROL / "done.json"
     write_json(done, {**read_json(done), "key": "another"})
-    assert sorted(lines(study)) == [f"{CONTROL}: is not finished", "clip: is not finished"]
+    assert sorted(lines(study)) == [f"{CONTROL}: not finished", "clip: not finished"]
 
 
 @pytest.mark.parametrize("stage", [train_clip, train_style_transfer])
@@ -308,6 +308,6 @@ def test_test_images_of_nobody_known_are_not_called_unseen(
     config = smoke("data=manifest", *manifests)
     assert writers_seen(open_corpus(config).train) == []
     assert audit(config, []) == (
-        "audit: 0 weights, 0 manifests, no named test writer seen; test images without a writer: "
-        "no copy of one; names from one manifest per split (train -, validation -, test -)"
+        "audit: 0 weights, 0 manifests, no named test writer seen, no copy of a test image without "
+        "a writer; names from one manifest per split (train -, validation -, test -)"
     )

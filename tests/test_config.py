@@ -239,11 +239,14 @@ def refuses(_: Config) -> None:
     ("words", "message"),
     [
         (["experiment=smoke"], "error: the file is upside down"),
-        (["data.manifest=x"], "error: no data.manifest in the chosen data: add data=manifest"),
-        (["+data.manifest=x"], "error: no data.manifest in the chosen data: add data=manifest"),
-        (["++data.etl.folder=a"], "data.etl.folder .* add data=etl_fewshot or .*data=etl_paper"),
+        (["data.manifest=x"], "error: the chosen data has no key data.manifest: add data=manifest"),
+        (
+            ["+data.manifest=x"],
+            "error: the chosen data has no key data.manifest: add data=manifest",
+        ),
+        (["++data.etl.folder=a"], "data.etl.folder: add data=etl_fewshot or .*data=etl_paper"),
         (["--resolve"], "in conjunction with --cfg"),
-        (["experiment=[null]"], "Hydra cannot compose this"),
+        (["experiment=[null]"], "Hydra cannot compose the configuration"),
         (["aug=3", "seed=a", "--aug"], "1 problem"),
         (["vae={nix: 3}"], "'nix' not in 'Vae'"),
     ],
@@ -341,10 +344,10 @@ def test_a_sweep_is_checked_before_its_first_job(
 ) -> None:
     (tmp_path / "私の字").mkdir()
     for flag in ("-m", "--multirun", "hydra.mode=MULTIRUN"):
-        assert "into one folder" in run(monkeypatch, refuses, "seed=1,2", flag)
+        assert "into the same folder" in run(monkeypatch, refuses, "seed=1,2", flag)
         assert "7: expected" in run(monkeypatch, refuses, "name=a,b", "size_px=8,7", flag)
         folder = f"hydra.sweep.dir={tmp_path}"
-        assert "a folder that is new or" in run(monkeypatch, refuses, "seed=1", folder, flag)
+        assert "expected a new folder, or" in run(monkeypatch, refuses, "seed=1", folder, flag)
     assert len([*tmp_path.iterdir()]) == 1
     for _ in range(2):
         assert not run(monkeypatch, lambda config: None, "-m", "seed=1", f"{folder}/sweep")

@@ -190,7 +190,7 @@ def test_a_copy_in_another_split_stops_before_any_training(
         f"{second}" in str(caught.value)
     )
     assert "1 problem(s)" in str(caught.value)
-    assert "take one of each two out" in str(caught.value)
+    assert "remove one of each pair" in str(caught.value)
     assert not run_folder(of_manifest).exists()
 
 

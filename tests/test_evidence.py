@@ -188,7 +188,7 @@ def test_a_cell_is_a_study_with_the_generators_that_its_arms_name(smoke: Compose
         (["evidence.control=real+simulated"], "control=real\\+simulated: not among evidence.arms"),
         (["evidence.named_arm=real+vae"], "named_arm=real\\+vae: not among evidence.arms"),
         (["evidence.seeds=[]"], "seeds=\\[\\]: nothing runs, so name what to report"),
-        (["evidence.people=[4]"], "data.people=4: the training writers are 2"),
+        (["evidence.people=[4]"], "data.people=4: expected at most the 2 training writers"),
         (
             ["evidence.arms=[real+fonts+classical,real+gan]", "evidence.named_arm=null"],
             "arm 'real\\+gan': expected",

@@ -54,7 +54,7 @@ def test_every_problem_is_reported_at_once(write_images: Write) -> None:
         read_manifest(path, "あ木休ツ")
     message = str(caught.value)
     for problem in (
-        f"あ: {kept} is listed again",
+        f"あ: {kept} is listed twice",
         f"木: missing image {path.parent / 'gone.png'}",
         "休: no images (empty class)",
         "'ab' is not a single character",
@@ -120,7 +120,7 @@ def test_paths_in_another_normal_form_or_with_backslashes_are_found(
         str(tmp_path / name) for name in there
     ]
     path.write_text(json.dumps({"木": [*files, there[0]]}), encoding="utf-8")
-    with pytest.raises(InputError, match="listed again"):
+    with pytest.raises(InputError, match="listed twice"):
         read_manifest(path)
     path.write_text(json.dumps({"木": [f"..{slash}{tmp_path.name}{slash}{files[0]}"]}))
     assert read_manifest(path).entries[0].file == str(tmp_path / there[0])

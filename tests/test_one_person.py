@@ -37,7 +37,7 @@ def test_encoders_generators_and_the_judge_need_nobody_else(
     assert known - {OUTSIDE} == {"content_accuracy", "images"}
     said = capsys.readouterr().out
     for part in (
-        "no accuracy on validation writers",
+        "no validation writers: accuracy",
         "no validation writers: retrieval",
         "no writers in validation or test: the judge",
         "no validation or test writers: measures",
@@ -63,7 +63,7 @@ def test_what_tests_people_says_that_it_needs_them(
     config = smoke(*ALONE, "evidence.people=[1]")
     if stage is test:
         config.evaluation.recognisers = [str(train.main(config))]
-    with pytest.raises(InputError, match=r"nobody to test.*data\.test_writers"):
+    with pytest.raises(InputError, match=r"no test writers.*data\.test_writers"):
         stage.main(config)
 
 

@@ -203,7 +203,7 @@ def test_an_override_runs_only_what_depends_on_it(
     said = capsys.readouterr().out
     assert "[smoke] classifier.num_steps 10 -> 4: replaces the report of 20" in said
     for stage in [*CONTROLS, *GENERATED]:
-        assert f"[{stage}] made again, classifier.num_steps 10 -> 4: replaces the result" in said
+        assert f"[{stage}] re-running, classifier.num_steps 10 -> 4: replaces the result" in said
     assert stamps(study.folder, upstream) == before
     confusions = replace(study.config.evaluation, num_confusions=9)
     with begun() as stages:
@@ -285,7 +285,7 @@ def test_what_a_study_sets_itself_is_refused_whoever_sets_it(
 ) -> None:
     key = override.partition("=")[0]
     for main in (pipeline.main, evidence.main):
-        with pytest.raises(InputError, match=f"would change nothing.*\n  {key}: "):
+        with pytest.raises(InputError, match=f"settings without effect.*\n  {key}: "):
             main(smoke(override))
     assert not run_folder(smoke()).exists()
 

@@ -331,7 +331,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
             prepare_etl.main(config)
     for left in ("lock", ".integrity.unfinished-12345678.txt"):  # by SIGKILL
         Path(config.data.etl.output, left).touch()
-    with pytest.raises(InputError, match="nothing was prepared"):
+    with pytest.raises(InputError, match="nothing is prepared"):
         open_corpus(config)
     assert contents(prepare_etl.main(config)) == whole
 
@@ -360,7 +360,7 @@ def test_a_repaired_file_is_refused_by_a_study_and_prepared_again(
         assert open_corpus(config).key == key  # the same content in another folder
     path = repaired(Path(config.data.etl.folder))
     _opened.clear()
-    with pytest.raises(InputError, match=rf"other files than these:\s+{path}\s+.*prepare_etl"):
+    with pytest.raises(InputError, match=rf"before these files changed:\s+{path}\s+.*prepare_etl"):
         open_corpus(config)
     after = contents(prepare_etl.main(config))
     changed = {name for name in before if before[name] != after.get(name)}
@@ -444,7 +444,7 @@ def test_interrupted_with_other_settings_the_old_arrays_do_not_count(
         patch.setattr(prepare_etl, "write_sheets", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_etl.main(study("size_px=20"))
-    with pytest.raises(InputError, match="nothing was prepared"):
+    with pytest.raises(InputError, match="nothing is prepared"):
         open_corpus(first)
     assert not list(output.glob("png/*/manifest.json"))
 
@@ -463,7 +463,7 @@ def test_a_study_opens_what_was_prepared(study: Study) -> None:
         np.testing.assert_array_equal(getattr(corpus, split).images, packed.images)
     assert open_corpus(config) is corpus
     prepare_etl.main(study("data.split_seed=3"))
-    with pytest.raises(InputError, match="split_seed: 3 there, 0 asked for"):
+    with pytest.raises(InputError, match="split_seed: prepared with 3, requested 0"):
         open_corpus(config)
     prepare_etl.main(config)
     assert open_corpus(config).key == corpus.key
@@ -500,7 +500,7 @@ def test_all_missing_and_broken_files_are_in_one_error(study: Study, etl_folder:
     assert "3 problem(s)" in message
     assert "ETL9G: 2 of 3 files missing: ETL9G_02, ETL9G_03" in message
     assert f"{cut}: expected whole records of 2952 bytes (ETL5)" in message
-    assert f"found again as {etl_folder / 'copy' / 'ETL1C_07'}" in message or str(twice) in message
+    assert f"also found as {etl_folder / 'copy' / 'ETL1C_07'}" in message or str(twice) in message
     assert '"ETL Character Database" of AIST' in message
     assert "http" not in message
 
@@ -526,12 +526,12 @@ def test_the_report_warns_and_is_written_before_the_error(
     ("overrides", "message"),
     [
         (["data.etl.folder=/none"], "5 problem.*\n  ETL9G: 3 of 3 files missing(.|\n)*register"),
-        (["data.etl.train_sets=[ETL9]"], "ETL9\nName some of ETL1, ETL2"),
+        (["data.etl.train_sets=[ETL9]"], "ETL9\nChoose from ETL1, ETL2"),
         (["data.etl.train_writers=9"], "ETL5 has 4 writers .* data.etl.train_writers=9"),
         (["data.etl.test_writers=4"], "ETL1 has 4 writers .* data.etl.test_writers=4"),
         (["data.etl.train_sets=[ETL9G]"], "no image of ア .U.30A2.*\n.*no image of イ"),
         (["data.etl.samples_per_class=0"], "samples_per_class=0: expected 1 to"),
-        (["data.etl.train_sets=[ETL9B]", "data.etl.max_quality=1"], "ETL9B records no quality"),
+        (["data.etl.train_sets=[ETL9B]", "data.etl.max_quality=1"], "ETL9B has no quality marks"),
         (["data.etl.train_sets=[ETL2]"], "ETL2 needs its table"),
         (["data.characters=アイ", "data.etl.evaluation_sets=[ETL8G]"], "ETL8G: none of these"),
         (["data.characters=右"], "1 problem.*\n.*no image of 右"),

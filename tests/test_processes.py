@@ -300,7 +300,7 @@ def test_a_batch_in_parts_is_cut_where_a_whole_one_is() -> None:
     parts = torch.arange(3), torch.arange(3, 4), torch.arange(4, 8)
     found = [[p.tolist() for p in Rng(0, "cpu", rank, 2).shard(*parts)] for rank in range(2)]
     assert found == [[[0, 1, 2], [3], []], [[], [], [4, 5, 6, 7]]]
-    with pytest.raises(InputError, match="a batch of 7 for 2 processes: make it a multiple"):
+    with pytest.raises(InputError, match="a batch of 7 cannot be divided .* among 2 processes"):
         Rng(0, "cpu", 0, 2).num_rows(7)
 
 

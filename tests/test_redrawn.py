@@ -132,7 +132,7 @@ def test_no_two_hands_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("key", "message"),
     [("generation.characters=木ℵ", "KanjiVG has no drawing of ℵ"),
-     ("generation.redraw=real", "redraw: a recogniser reads what is drawn in the hands of a ")],
+     ("generation.redraw=real", "redraw needs the writers of a study")],
 )  # fmt: skip
 def test_what_a_hand_cannot_draw_is_named(
     key: str, message: str, tmp_path: Path, draw: Draw
@@ -201,7 +201,7 @@ def test_what_files_of_hands_cannot_do_is_named(
     inked("ben", 0.03).save(hands / "a.safetensors")
     with pytest.raises(InputError, match="愛 .*: no image of it in these contents"):
         ink(hands, "generation.characters=愛", "generation.contents=[writers]")
-    with pytest.raises(InputError, match="vae knows no hands"):
+    with pytest.raises(InputError, match="vae cannot imitate hands"):
         vae.main(smoke(f"generation.hands={folder}"))
     hand("anna").save(folder / "b.safetensors")
     with pytest.raises(InputError, match="more than one hand is named 'anna'"):

@@ -173,7 +173,7 @@ def test_whatever_a_run_left_is_made_again_when_it_is_lost(
     again = Toy(smoke)
     assert not again.run.is_done
     told = capsys.readouterr().out
-    assert ("this stage is run again" in told) == ((name, damage) != ("done.json", "deleted"))
+    assert ("re-running this stage" in told) == ((name, damage) != ("done.json", "deleted"))
     assert torch.equal(again.main(), finished.network.weight)
 
 
@@ -185,7 +185,7 @@ def test_what_took_long_is_not_made_again_for_a_record_without_being_asked(
     harm(finished.folder / name, "flipped")
     if name == "done.json":
         (finished.folder / name).write_text("{")
-    with pytest.raises(InputError, match=rf"{name} is damaged\. Put it back .*, or delete .*done"):
+    with pytest.raises(InputError, match=rf"{name} is damaged\. Restore it, or delete .*done"):
         _ = Toy(smoke).run.is_done
     (finished.folder / "done.json").unlink()
     assert not Toy(smoke).run.is_done
@@ -373,7 +373,7 @@ def test_a_checkpoint_of_another_configuration_or_network(smoke: ComposeSmoke) -
     stop_after(7, Toy(smoke, "seed=1"))
     changed = Toy(smoke, "seed=1")
     changed.network = nn.Linear(2, 1)
-    with pytest.raises(InputError, match=r"checkpoint\.pt is no checkpoint .*move it away"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt is not a checkpoint .*move it away"):
         changed.main()
     fresh = Toy(smoke)
     fresh.main()
@@ -468,7 +468,7 @@ def test_what_cannot_be_written_whole_leaves_what_was_there(name: str, tmp_path:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert str(caught.value).startswith(f"cannot write {path}: ")
-    assert "make space on the disk" in str(caught.value)
+    assert "free some disk space" in str(caught.value)
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(name, "before")]
 
 
@@ -550,7 +550,7 @@ def test_a_disk_that_takes_no_more_stops_the_run_and_keeps_its_checkpoints(
         toy.main(at(7, lambda: patch.setattr(torch, "save", refuse)))
     reason = os.strerror(code)
     assert str(caught.value).startswith(f"cannot write {toy.folder / 'checkpoint.pt'}: {reason}. ")
-    assert ("make space on the disk" in str(caught.value)) == (code == errno.ENOSPC)
+    assert ("free some disk space" in str(caught.value)) == (code == errno.ENOSPC)
     assert [torch.load(toy.folder / name)["step"] for name in CHECKPOINTS] == [6, 5]
     resumed = Toy(smoke)
     assert torch.equal(resumed.main(), whole.network.weight)
@@ -600,7 +600,7 @@ def test_a_folder_that_is_removed_stops_the_run_and_is_left_to_others(
         if is_made_anew:
             write_json(toy.folder / "lock", "of another")
 
-    with pytest.raises(InputError, match=r"toy was removed, moved or made anew"):
+    with pytest.raises(InputError, match=r"toy was removed, moved or recreated"):
         toy.main(at(7, remove))
     assert toy.finished[-1] == notices_at
     del toy.run
@@ -679,7 +679,7 @@ def test_tracking_gets_everything_or_is_named_once_and_costs_nothing(
     toy.main(at(5, lambda: toy.run.sample("sheet_5", NOISE)))
     assert toy.finished == list(range(1, 13))
     assert (toy.folder / "metrics.json").is_file()
-    warned = capsys.readouterr().out.count("warning: tracking ended, the run goes on: ")
+    warned = capsys.readouterr().out.count("warning: tracking failed, the run continues: ")
     assert warned == (fails != "nowhere")
     if fails == "nowhere":
         assert [name for name, *_ in told] == [
@@ -732,7 +732,7 @@ def test_a_run_is_not_written_over_another_kind(
     )
     with FolderLock(folder) if other != "parent" else nullcontext():
         (folder / "images.npy").touch()
-    with pytest.raises(InputError, match="another kind|no run of this project"):
+    with pytest.raises(InputError, match="another kind|not written by this project"):
         Run(smoke(), str(folder), ("seed", "generation"), {}).begin()
     with pytest.raises(InputError, match="folder of a stage"):
         lock_folder(toy.folder)
@@ -760,7 +760,7 @@ def test_a_result_is_never_replaced_without_a_word(
     stop_after(5, Toy(smoke))
     assert "replaces" not in capsys.readouterr().out
     Toy(smoke, "seed=1").main()
-    assert "[toy] made again, seed 0 -> 1: replaces an unfinished run" in capsys.readouterr().out
+    assert "[toy] re-running, seed 0 -> 1: replaces an unfinished run" in capsys.readouterr().out
     Toy(smoke, "seed=1").main()
     assert "replaces" not in capsys.readouterr().out
     Toy(smoke, "seed=2").main()
@@ -771,8 +771,8 @@ def test_a_result_is_never_replaced_without_a_word(
 def test_changes_are_named_shortly() -> None:
     old = {"a": {"b": 1, "c": [1, 2]}, "inputs": {"clip": "0f"}, "key": "x", "n": "long" * 99}
     new = {"a": {"b": 1, "c": [1]}, "inputs": {"clip": "1f"}, "key": "y", "n": "longer" * 99}
-    text = "a.c [1, 2] -> [1], another clip, n longlonglonglonglong... -> longerlongerlongerlo..."
+    text = "a.c [1, 2] -> [1], changed clip, n longlonglonglonglong... -> longerlongerlongerlo..."
     assert changes(old, new) == text
-    assert changes(old, old) == "another version of this project"
+    assert changes(old, old) == "changed project version"
     many = changes({str(n): n for n in range(9)}, {})
     assert many == "0 0 -> None, 1 1 -> None, 2 2 -> None, 3 3 -> None, 4 4 -> None, 4 more"

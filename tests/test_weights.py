@@ -141,7 +141,7 @@ def test_weights_of_another_kind_or_none_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_weights_of_another_network_are_named(changed: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"clip\.safetensors.* give the clip weights of a run"):
+    with pytest.raises(InputError, match=r"clip\.safetensors.* use clip weights of a run"):
         build(nn.Linear, loaded(tmp_path, **changed))
 
 
@@ -150,5 +150,5 @@ def test_a_fact_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"clip\.safetensors: vocabulary is missing; re-run"):
         weights.facts["vocabulary"]
     weights.require_characters("木休")
-    with pytest.raises(InputError, match=r"trained on 2 other characters \(木休\.\.\.\)"):
+    with pytest.raises(InputError, match=r"trained on other characters \(2: 木休\.\.\.\)"):
         weights.require_characters("休木")

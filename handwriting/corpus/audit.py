@@ -1,10 +1,10 @@
-"""Leak checks: nothing behind a recogniser may have seen a person whom it is tested on.
+"""Leak checks: nothing that a recogniser is based on may have seen a writer it is tested on.
 
 Splits, weights and generated images are checked where they are read. :func:`audit`, at the end of a
 study, follows files, not the configuration: ``config.json`` of a run holds the content keys of what
-the run read, weights name every hand behind them, and so does ``facts.json`` beside generated
+the run read, weights name all writers they have seen, and so does ``facts.json`` next to generated
 images. A recogniser thus leads to the images and weights that it was made from, these to theirs,
-and so on to the encoders. What cannot be followed is a problem too.
+and so on to the encoders. A file that cannot be traced is a problem, too.
 """
 
 import json
@@ -26,24 +26,24 @@ from handwriting.storage.json_files import read_json, read_or_empty
 from handwriting.storage.keys import file_key
 from handwriting.storage.places import WEIGHTS_DIR
 
-FACTS = "facts.json"  # beside generated images
+FACTS = "facts.json"  # next to generated images
 MANIFEST = "manifest.json"
-WEIGHTS = "[!.]*.safetensors"  # that is written whole
-NEW = "A test writer must be new to all that is tested: remove the leak, then re-run these stages."
+WEIGHTS = "[!.]*.safetensors"  # without partial files
+NEW = "What is tested must not have seen a test writer: remove the leak, then re-run these stages."
 MAX_NAMED = 5  # writers of a file
 _KEY = re.compile(r'"([0-9a-f]{16})"')
 
 
 def writers_seen(*sources: PackedImages | Weights | Manifest) -> list[str]:
-    """The names of all whose hands are behind what a stage starts from.
+    """The names of all writers whose images have contributed to the inputs of a stage.
 
     Raises:
-        InputError: weights or generated images that do not say whose hands are behind them.
+        InputError: weights or generated images that do not name these writers.
     """
-    return sorted({name for source in sources for name in _behind(source)} - {UNKNOWN_WRITER})
+    return sorted({name for source in sources for name in _seen_by(source)} - {UNKNOWN_WRITER})
 
 
-def _behind(source: PackedImages | Weights | Manifest) -> list[str]:
+def _seen_by(source: PackedImages | Weights | Manifest) -> list[str]:
     if isinstance(source, PackedImages):
         return source.present_writers()
     if isinstance(source, Weights):
@@ -55,7 +55,7 @@ def _behind(source: PackedImages | Weights | Manifest) -> list[str]:
 
 
 def held_out(corpus: Corpus) -> dict[str, str]:
-    """The named people who validate or test, with their split."""
+    """The named validation and test writers, with their split."""
     return {
         name: split for split in ("validation", "test")
         for name in writers_seen(corpus.splits[split])
@@ -63,16 +63,16 @@ def held_out(corpus: Corpus) -> dict[str, str]:
 
 
 def check_new(path: Path, seen: Iterable[str], people: Iterable[str]) -> None:
-    """Check that the weights or images of a file have not seen people who validate or test.
+    """Check that the weights or images of a file have not seen validation or test writers.
 
     Raises:
-        InputError: naming those whom it has seen.
+        InputError: they have; all of these writers are listed.
     """
     report_problems(str(path), [f"has seen {name}" for name in leaked(seen, people)], NEW)
 
 
 def leaked(seen: Iterable[str], people: Iterable[str]) -> list[str]:
-    """Those of some people whose names, or names that look alike, are among those seen."""
+    """Those of some writers whose names, or names that look alike, are among those seen."""
     known = {look(name): name for name in people}
     return sorted({known[look(name)] for name in seen if look(name) in known})
 
@@ -81,28 +81,29 @@ def check_not_redrawn_by(weights: Weights, manifest: Manifest) -> None:
     """Check that a recogniser did not decide which images of a manifest were drawn again.
 
     Raises:
-        InputError: it did: what it then reads of them says nothing.
+        InputError: it did, so that its accuracy on them says nothing.
     """
     facts = read_or_empty(manifest.path.with_name(FACTS))
     if facts.get("redrawn_by") == file_key(weights.path):
         raise InputError(
-            f"{weights.path} cannot judge {manifest.path}: what it misread there was drawn again "
-            "(generation.redraw). Judge by another recogniser, trained on other people"
+            f"{weights.path} cannot judge {manifest.path}: images that it misread were drawn again "
+            "(generation.redraw). Use another recogniser, trained on other writers"
         )
 
 
 def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
-    """Check that nothing behind the recognisers of a study has seen a test or validation writer.
+    """Check that nothing that a study's recognisers are based on has seen a held-out writer.
 
     Args:
         recognisers: run folders or weights.
 
     Returns:
-        What was checked, in a line.
+        A line that says what was checked.
 
     Raises:
-        InputError: every file that has seen such a writer or does not say whom, every run that is
-            not finished or read what is not of this study; or the corpus has copies.
+        InputError: files that have seen a validation or test writer or do not name the writers
+            seen, and runs that are unfinished or have read files from outside the study, all of
+            them listed; or the corpus has copies.
     """
     corpus = open_corpus(config)
     ships = [load_weights(path, path.stem) for path in sorted(WEIGHTS_DIR.glob(WEIGHTS))]
@@ -116,22 +117,22 @@ def audit(config: Config, recognisers: Sequence[str | Path]) -> str:
     num_manifests = sum(path.name == MANIFEST for path in trail.files)
     line = f"audit: {len(trail.files) - num_manifests} weights, {num_manifests} manifests"
     if UNKNOWN_WRITER in corpus.test.present_writers():
-        line += ", no named test writer seen; test images without a writer: no copy of one"
+        line += ", no named test writer seen, no copy of a test image without a writer"
     else:
         line += ", no test writer seen"
     return f"{line}; names from {corpus.names_from}"
 
 
 def redraw_arm(config: Config) -> str:
-    """The arm of the study that ``generation.redraw`` names, "" where it names none, or weights."""
+    """The study's arm that ``generation.redraw`` names, "" if it is unset or names weights."""
     named = config.generation.redraw or ""
     return "" if os.path.exists(named) else named
 
 
 def given_weights(config: Config) -> list[Weights]:
-    """The weights from elsewhere that a study starts from.
+    """The weights from outside the study that it starts from.
 
-    They name all whose hands are behind them, so that nothing further has to be followed.
+    They name all writers they have seen, so that nothing further has to be traced.
 
     Raises:
         InputError: missing, of another kind, or of another image size.
@@ -149,10 +150,10 @@ def given_weights(config: Config) -> list[Weights]:
 
 
 def check_given(config: Config, corpus: Corpus) -> None:
-    """Check that a study can start from the weights from elsewhere that it is given.
+    """Check that a study can start from the given weights from outside.
 
     Raises:
-        InputError: they are of other characters, have seen people who validate or test, and those
+        InputError: they are of other characters or have seen validation or test writers; and those
             of :func:`given_weights`.
     """
     for weights in given_weights(config):
@@ -161,10 +162,10 @@ def check_given(config: Config, corpus: Corpus) -> None:
 
 
 class _Trail:
-    """What has been followed so far."""
+    """What has been traced so far."""
 
     def __init__(self, study: Path, given: list[Weights], corpus: Corpus) -> None:
-        self.files: list[Path] = []  # weights and manifests, sources before what they are behind
+        self.files: list[Path] = []  # weights and manifests, sources before what is made of them
         self.problems: list[str] = []
         self._runs: set[Path] = set()
         self._study = study
@@ -176,7 +177,7 @@ class _Trail:
             self._run_of[files_key(read_manifest(path))] = path.parent
 
     def follow(self, run: Path, reader: str) -> None:
-        """Check the runs that a run has read from, then what it made itself.
+        """Check the runs whose outputs a run has read, then its own outputs.
 
         Args:
             reader: the run that led here, "" for a recogniser.
@@ -188,7 +189,7 @@ class _Trail:
         went_in = read_json(run / "config.json")
         done = run / "done.json"
         if not done.is_file() or read_json(done)["key"] != went_in["key"]:
-            self.problems.append(f"{name}: is not finished")
+            self.problems.append(f"{name}: not finished")
         for what, value in went_in["inputs"].items():
             for key in _KEY.findall(json.dumps(value)):
                 if key in self._run_of:
@@ -197,12 +198,12 @@ class _Trail:
                     weights = self._given[key]
                     if weights.path not in self.files:
                         self.files.append(weights.path)
-                        self._check(str(weights.path), weights, f"; {name} has read it")
-                elif what != "corpus":  # whose images these were, the facts tell
-                    self.problems.append(f"{name}: read {what} {key}, which is not of this study")
+                        self._check(str(weights.path), weights, f"; read by {name}")
+                elif what != "corpus":  # the facts name its writers
+                    self.problems.append(f"{name}: read {what} {key}, which is not from this study")
         made = [*sorted(run.glob(WEIGHTS)), *run.glob(MANIFEST)]
         self.files += made
-        read_by = f"; {reader} has read it" if reader else ""
+        read_by = f"; read by {reader}" if reader else ""
         for path in made:
             is_manifest = path.name == MANIFEST
             source = read_manifest(path) if is_manifest else load_weights(path, path.stem)

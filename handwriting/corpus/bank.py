@@ -23,7 +23,7 @@ class Groups:
         self.order = torch.argsort(group_of, stable=True)
 
     def pick(self, groups: Tensor, unit: Tensor) -> Tensor:
-        """One member's index for each of (B,) groups, none empty; (B,) values in [0, 1) decide."""
+        """The index of a member of each of (B,) non-empty groups, by (B,) values in [0, 1)."""
         # In float32 the product can round up to the count itself.
         counts = self.counts[groups]
         offset = torch.minimum((unit * counts).long(), counts - 1)
@@ -37,8 +37,8 @@ DEVICE_SHARE = 0.25  # of a device's free memory that a bank may take, twice tha
 class ImageBank:
     """The images of a packed set, indexed in batches.
 
-    On a CPU they stay where they lie, memory-mapped. Another device gets all of them, or, where
-    they would fill more than ``DEVICE_SHARE`` of what is free there, each batch when it is taken.
+    On a CPU they stay memory-mapped. A GPU gets all of them at once or, if they would fill more
+    than ``DEVICE_SHARE`` of its free memory, each batch when it is taken.
 
     Attributes:
         labels, writers: (N,) int64.
@@ -47,7 +47,7 @@ class ImageBank:
     def __init__(self, packed: PackedImages, device: torch.device) -> None:
         self._packed = packed.images
         self._resident = None
-        if fits(packed, device):  # part by part: the host never holds all of them
+        if fits(packed, device):  # in chunks: the host never holds all of them
             parts = [torch.from_numpy(np.array(part)).to(device) for part in in_parts(self._packed)]
             self._resident = torch.cat(parts)
         self.labels = torch.from_numpy(packed.labels).to(device)
@@ -62,7 +62,7 @@ class ImageBank:
         if self._resident is not None:
             return self._resident[indices]
         taken = torch.from_numpy(self._packed[indices.cpu().numpy()])
-        if indices.is_cuda:  # from pinned memory the copy runs beside what comes before its use
+        if indices.is_cuda:  # from pinned memory, copying overlaps with computing
             taken = taken.pin_memory()
         return taken.to(indices.device, non_blocking=True)
 
@@ -71,12 +71,12 @@ class ImageBank:
         return torch.randint(len(self), (size,), generator=rng, device=rng.device)
 
     def draw_by(self, writers: Tensor, rng: Rng) -> Tensor:
-        """One image's index for each of (B,) writers: any character by the same hand."""
+        """One image's index for each of (B,) writers: any character by that writer."""
         return self._by_writer.pick(writers, rng.rand(len(writers)))
 
 
 def draw_batch(banks: Sequence[ImageBank], sizes: Sequence[int], rng: Rng) -> tuple[Tensor, Tensor]:
-    """A batch of so many images from each bank: (B, H, W) uint8 and their classes (B,)."""
+    """A batch with the given number of images per bank: (B, H, W) uint8 and their classes (B,)."""
     drawn = [bank.draw(size, rng) for bank, size in zip(banks, sizes, strict=True)]
     chosen = list(zip(banks, rng.shard(*drawn), strict=True))
     images = torch.cat([bank.take(indices) for bank, indices in chosen])
@@ -84,7 +84,7 @@ def draw_batch(banks: Sequence[ImageBank], sizes: Sequence[int], rng: Rng) -> tu
 
 
 def fits(packed: PackedImages, device: torch.device) -> bool:
-    """Whether the images should lie on the device; on a CPU they never should."""
+    """Whether the images should be copied to the device; never on a CPU."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
@@ -99,7 +99,7 @@ class Mixture:
     the others, by their shares.
 
     Args:
-        corpus: whose characters are drawn; the unseen ones never are.
+        corpus: its characters are drawn, except for the unseen ones.
         sources: packed images over the corpus's characters, by name.
     """
 
@@ -117,7 +117,7 @@ class Mixture:
         self._groups = Groups(group_of, self._num_classes * len(parts))
 
     def line_drawings(self, cache_dir: Path) -> ImageBank:
-        """The line drawings of the bank's images, in their order: made once for each source."""
+        """The line drawings of the bank's images, in their order; cached for each source."""
         drawings = [packed_line_drawings(part, cache_dir) for part in self._parts]
         return ImageBank(concatenate(drawings), self.bank.labels.device)
 
@@ -130,13 +130,13 @@ class Mixture:
 
         Args:
             shares: how often each source is drawn from, relative to the others; a source that is
-                not named gives nothing, one that is not there is left out.
+                not named is not drawn from, and a name without a source is ignored.
 
         Raises:
-            InputError: no source that is here has a share, or none that has one has a class.
+            InputError: no source has a share above 0, or those that have lack a class.
         """
         weights = tuple(float(shares.get(name, 0)) for name in self.names)
-        if weights not in self._weights:  # sent once: the host waits for what it sends
+        if weights not in self._weights:  # cached: the host waits for every transfer
             self._weights[weights] = self._class_weights(weights, shares).to(labels.device)
         own = self._weights[weights]
         if own.dim() == 1:
@@ -148,10 +148,10 @@ class Mixture:
         return self._groups.pick(source * self._num_classes + labels, rng.rand(len(labels)))
 
     def _class_weights(self, weights: tuple[float, ...], shares: Mapping[str, float]) -> Tensor:
-        """The sources' weights: (S,) where each has every class, (C, S) where one lacks some."""
+        """The sources' weights: (S,) if each has every class, (C, S) if one lacks some."""
         every = torch.tensor(weights)
         if not (every > 0).any():
-            raise InputError(f"shares={dict(shares)}: none for {', '.join(self.names)}")
+            raise InputError(f"shares={dict(shares)}: all are 0 for {', '.join(self.names)}")
         has = self._groups.counts.view(len(weights), -1).bool().cpu()  # (S, C)
         of_seen = has[every > 0][:, self._seen.cpu()]
         if of_seen.all():

@@ -1,16 +1,16 @@
-"""Copies: one picture twice, though it was resized, turned, compressed or thresholded in between.
+"""Copies: the same picture twice, even if it was resized, rotated, compressed or thresholded.
 
-Images of a character are laid over one another (:mod:`handwriting.images.overlay`). Copies are then
-nearly always within :data:`MAX_DISTANCE`. How near two people come by chance depends on the
-character and on how many wrote it, so a copy must also be much nearer than people are to their
-third nearest in this character. What stops a study are
+Images of a character are registered to one another (:mod:`handwriting.images.overlay`). Copies are
+then nearly always within :data:`MAX_DISTANCE`. How similarly two people write by chance depends on
+the character and on the number of writers, so a copy must also be much nearer than the third
+nearest image of the character usually is. A study stops at
 
 - equal pixels,
-- one near pair of a character that is not simple: two of many people write ノ or 十 alike,
+- one near pair of a character that is not simple (among many people, two write ノ or 十 alike),
 - several near pairs of the same two people.
 
-Other near pairs are told. Different characters, which people may well write alike (へ ヘ), and what
-was not written by people are compared pixel by pixel only.
+Other near pairs are printed. Different characters, which people may well write alike (へ ヘ), and
+images that were not written by people are only compared pixel by pixel.
 """
 
 import math
@@ -30,19 +30,19 @@ from handwriting.storage.json_files import read_or_empty, write_json
 from handwriting.storage.keys import content_key
 from handwriting.storage.locks import FolderLock
 
-VERSION = 2  # raise it when other copies are found: what was found before is then not used
+VERSION = 2  # raise it when the criteria change: cached results are then not used
 MAX_DISTANCE = 0.045  # of copies
 MAX_SHARE = 0.12  # of the distance to the third nearest
 MIN_OUTLINE = 8.0  # of characters in which one pair stops a study: カ has 7.7, 木 9.1, 鬱 14
-MIN_PAIRS = 3  # of the same two people, which stop it in any character
+MIN_PAIRS = 3  # of the same two people, which stop a study in any character
 NUM_CANDIDATES = 2  # the nearest of each image
-MIN_CORRELATION = 0.9  # of candidates, blurred and not yet laid over one another well
+MIN_CORRELATION = 0.9  # of candidates, blurred and before registration
 CHUNK_SIZE = 2048  # images or pairs in memory at once
-MAX_TOLD = 5
+MAX_NOTES = 5
 ADVICE = (
-    "What validates or is tested must be new, also when it was resized, turned or compressed: take "
-    "one of each two out of its manifest or folder, then run again. A generator whose images are "
-    "copies has seen what they copy."
+    "Validation and test images must be new, and a resized, rotated or compressed copy is not: "
+    "remove one of each pair from its manifest or folder, then re-run. A generator that makes "
+    "copies has seen the originals."
 )
 
 Pairs = Int64  # (n, 2) numbers of images
@@ -61,7 +61,7 @@ def find_copies(
         is_persons: (N,) whether the owner is one person.
 
     Returns:
-        The pairs (n, 2), equal ones first, and of each whether it is sure to be one.
+        The pairs (n, 2), and whether each is certain to be a copy.
     """
     found = [_equal(packed, owners)]
     is_sure = [np.ones(len(found[0]), bool)]
@@ -97,10 +97,10 @@ def _equal(packed: PackedImages, owners: Int64) -> Pairs:
 def _candidates(
     packed: PackedImages, owners: Int64, is_drawn: Mask
 ) -> tuple[Pairs, npt.NDArray[np.float32]]:
-    """The nearest images of the same character by other owners, and how far apart it is written.
+    """The nearest images of the same character by other owners, and how much its writings vary.
 
-    That is the median over its images of the distance to the third nearest of another owner, 2
-    where there are fewer.
+    That is the median over its images of the distance to the third nearest by another owner, 2 if
+    there are fewer.
     """
     rows = np.flatnonzero(~is_drawn)
     rows = rows[np.argsort(packed.labels[rows], kind="stable")]
@@ -132,14 +132,14 @@ def _candidates(
 def check_copies(
     parts: Mapping[str, PackedImages], is_real: bool, names_of: NamesOf, cache_dir: Path, *key: Any
 ) -> None:
-    """Check that no image of a part is a copy of one in another; what is less sure is told.
+    """Check that no image of a part is a copy of one in another; print those that may be.
 
     Args:
-        parts: the splits by name; ``simulated`` hands, or images of another manifest
-            (``generated``, ``evaluation``) beside them.
-        is_real: whether people wrote the splits; what was drawn is compared pixel by pixel.
-        names_of: the files of a part, by the numbers that its images were packed with.
-        key: of all images; what was found is kept in the cache.
+        parts: the splits by name, with ``simulated`` writers, or with images of another manifest
+            (``generated``, ``evaluation``).
+        is_real: whether people wrote the splits; drawn images are compared pixel by pixel.
+        names_of: the files of a part, in the order of packing.
+        key: of all images, under which the result is cached.
 
     Raises:
         InputError: naming the copies.
@@ -157,35 +157,35 @@ def check_copies(
 
     def describe(name: str, row: int) -> str:
         part, number = parts[name], LazyImages.of(parts[name].images).numbers[row]
-        who = part.writer_names[part.writers[row]] or "nobody known"
+        who = part.writer_names[part.writers[row]] or "an unknown writer"
         path = f" ({files[name][number]})" if number < len(files[name]) else ""
         return f"{part.characters[part.labels[row]]} by {who} in {name}{path}"
 
-    leaks, told = [], []
+    leaks, notes = [], []
     for first, second, is_sure in known["pairs"]:
         one, other = describe(*first), describe(*second)
         if is_sure and _side(first[0]) != _side(second[0]):
             leaks.append(f"{other} is the same picture as {one}")
         elif is_sure:
-            told.append(f"{other} is the same picture as {one}: a picture has one character and "
-                        "one writer, correct them or remove it")  # fmt: skip
+            notes.append(f"{other} is the same picture as {one}: a picture has one character and "
+                         "one writer; correct the labels or remove it")  # fmt: skip
         else:
-            told.append(f"{other} may be a copy of {one}, or this character is so simple that two "
-                        "people write it alike: look at both")  # fmt: skip
-    report_problems("a leak", leaks, ADVICE)
-    if len(told) > MAX_TOLD:
-        told[MAX_TOLD:] = [f"{len(told) - MAX_TOLD} more pairs of pictures are as near"]
-    for line in told:
+            notes.append(f"{other} may be a copy of {one}, or the character is so simple that two "
+                         "people write it alike: look at both")  # fmt: skip
+    report_problems("data leak", leaks, ADVICE)
+    if len(notes) > MAX_NOTES:
+        notes[MAX_NOTES:] = [f"{len(notes) - MAX_NOTES} more pairs of pictures are as similar"]
+    for line in notes:
         print(f"  warning: {line}", flush=True)
 
 
 def _side(part: str) -> str:
-    """What a part is used for: simulated hands are trained on beside people's."""
+    """What a part is used for: simulated writers are trained on together with people."""
     return "train" if part == "simulated" else part
 
 
 def _between(parts: Mapping[str, PackedImages], is_real: bool) -> list[Any]:
-    """The copies that matter: part and number of each image, and whether it is sure."""
+    """The copies that matter: part and index of both images, and whether the copy is certain."""
     everything, names = concatenate([*parts.values()]), [*parts]
     sizes = [len(part) for part in parts.values()]
     part_of, starts = np.repeat(np.arange(len(parts)), sizes), np.cumsum([0, *sizes])

@@ -1,4 +1,4 @@
-"""The corpus of a study: handwriting split by writer, fonts, and simulated hands beside them."""
+"""The corpus of a study: handwriting split by writer, fonts, and simulated writers."""
 
 import multiprocessing
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from handwriting.storage.json_files import plain, write_json
 from handwriting.storage.keys import content_key, sampled_key
 from handwriting.storage.places import git_commit
 
-SIMULATED_SEED = 1_000_003  # other people than those of any simulated split
+SIMULATED_SEED = 1_000_003  # so that these writers are in no simulated split
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Corpus:
     validation: PackedImages
     test: PackedImages
     fonts: PackedImages
-    simulated: PackedImages | None  # beside real ones
+    simulated: PackedImages | None  # in addition to real ones
     is_real: bool  # whether people wrote all of it
-    names_from: str  # what says whose the images of the splits are
-    key: str  # of the files behind it; the configuration is not part of it
-    hands: tuple[Hand, ...] = ()  # of files, where they stand in place of a study
+    names_from: str  # the source of the writers' names
+    key: str  # of its files; the configuration is not part of it
+    hands: tuple[Hand, ...] = ()  # from hand files, which replace a study's writers
 
     @property
     def splits(self) -> dict[str, PackedImages]:
@@ -59,7 +59,7 @@ class Corpus:
 
     @property
     def sources(self) -> dict[str, PackedImages]:
-        """The hands that encoders and generators may learn from, by kind."""
+        """The images that encoders and generators may learn from, by kind of writer."""
         found = {"writers": self.train, "fonts": self.fonts, "simulated": self.simulated}
         return {kind: images for kind, images in found.items() if images}
 
@@ -71,12 +71,12 @@ class Corpus:
         return packed.select(np.flatnonzero(~np.isin(packed.labels, hidden)))
 
 
-_told: set[str] = set()
+_printed: set[str] = set()
 _opened: dict[str, Corpus] = {}  # a pipeline opens the same corpus for each of its stages
 
 
 def open_corpus(config: Config) -> Corpus:
-    """The corpus that a configuration names, from the cache where it was made before.
+    """The corpus that a configuration names, from the cache if it has been built before.
 
     Raises:
         InputError: unusable manifests, splits, class lists or fonts; copies across the splits.
@@ -94,7 +94,7 @@ def open_corpus(config: Config) -> Corpus:
 
 def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
     splits = data.read(fonts, size_px, cache_dir)
-    _tell(splits)
+    _print_splits(splits)
     characters = splits.train.characters
     train = _limited(splits.train, data)
     faces = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system, cache_dir)
@@ -108,7 +108,7 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
             cache_dir,
         )  # fmt: skip
         simulated = simulated_writers.beside_others(simulated)
-    if data.is_real and isinstance(data, DividedReader):  # ETL has its sheets from its preparation
+    if data.is_real and isinstance(data, DividedReader):  # ETL's preparation writes its sheets
         for name, images in splits.parts.items():
             sheet = cache_dir / "sheets" / content_key(FORM, splits.key, asdict(data), size_px)
             write_overview(sheet / f"{name}.png", images, partial(data.image_names, name), renders)
@@ -128,14 +128,14 @@ def _open(data: Reader, fonts: Fonts, size_px: int, cache_dir: Path) -> Corpus:
 def corpus_of_hands(
     hands: Sequence[Hand], key: str, characters: Sequence[str], size_px: int
 ) -> Corpus:
-    """Hands in place of a study: their people train, and nobody else is there.
+    """Hands in place of a study: their writers train, and there are no others.
 
     Args:
         key: of their files.
         characters: that may be asked for.
 
     Raises:
-        InputError: a hand without images of its ink.
+        InputError: a hand has no images of its ink.
     """
     inks = inks_of(hands, size_px)
     known = {*characters}
@@ -153,11 +153,11 @@ def check_new_images(
     """Check that no image of a manifest is a copy of one in the study.
 
     Args:
-        name: ``generated`` images must be new to what validates and tests, ``evaluation``'s to what
-            is trained on and validates.
+        name: ``generated`` images must not be in validation or test, ``evaluation`` images not in
+            training or validation.
 
     Raises:
-        InputError: naming the copies.
+        InputError: there are copies, all of them listed.
     """
     data = config.data
     assert isinstance(data, Reader)
@@ -171,85 +171,90 @@ def check_new_images(
     )  # fmt: skip
 
 
-def _tell(splits: Splits) -> None:
-    """Print whose images are in which split: for the first of several studies of these people."""
+def _print_splits(splits: Splits) -> None:
+    """Print the writers of each split, only once for several studies of the same writers."""
     counts = [each for part in splits.parts.values() for each in image_counts(part).items()]
-    _tell_once(content_key(splits.names_from, sorted(counts)), "\n".join(splits.people()))
+    _print_once(content_key(splits.names_from, sorted(counts)), "\n".join(splits.people()))
 
 
-def _tell_once(what: str, text: str) -> None:
-    if what not in _told and multiprocessing.parent_process() is None:  # workers are told
+def _print_once(what: str, text: str) -> None:
+    if what not in _printed and multiprocessing.parent_process() is None:  # not in workers
         print(text, flush=True)
-        _told.add(what)
+        _printed.add(what)
 
 
 def _limited(train: PackedImages, data: Data) -> PackedImages:
-    """The images of ``data.people`` training writers: those of fewer are among those of more.
+    """The images of ``data.people`` training writers; fewer writers are a subset of more.
 
     Raises:
-        InputError: more people than there are, or a character that none of them wrote.
+        InputError: there are fewer training writers, or none of them wrote a character.
     """
     names = train.present_writers()
     if data.people == 0:
         return train.select([])
     if data.people is not None:
         if data.people > len(names):
-            raise InputError(f"data.people={data.people}: the training writers are {len(names)}")
+            raise InputError(
+                f"data.people={data.people}: expected at most the {len(names)} training writers"
+            )
         order = np.random.default_rng([data.split_seed, data.rotation]).permutation(len(names))
         train = train.by([names[i] for i in order[: data.people]])
     absent = train.absent()
     if data.partial and absent:
         num_all = len(train.characters)
         text = f"  the training writers wrote {num_all - len(absent):,} of {num_all:,} characters: "
-        text += "only other sources show the rest"
-        _tell_once(text, text)
+        text += "the others come only from other sources"
+        _print_once(text, text)
         return train
     report_problems(
         "the training writers",
-        [f"{c}: no image of it (empty class)" for c in absent],
-        "Take more training writers (data.train_writers, data.people), fewer characters "
-        "(data.characters), or data.partial=true where fonts, simulated writers or generators "
-        "show what is missing.",
+        [f"{c}: no image (empty class)" for c in absent],
+        "Use more training writers (data.train_writers, data.people) or fewer characters "
+        "(data.characters), or set data.partial=true if fonts, simulated writers or generators "
+        "supply what is missing.",
     )
     return train
 
 
 def _choose_unseen(characters: tuple[str, ...], data: Data) -> tuple[str, ...]:
-    """Random kanji, the same for a seed; kana have no components to be composed from."""
+    """Random kanji, the same for equal seeds; kana have no components to be composed from."""
     kanji = [*filter(is_kanji, characters)]
     if data.unseen_characters > len(kanji) // 2:
         raise InputError(
-            f"data.unseen_characters={data.unseen_characters}: at most half of the "
-            f"{len(kanji)} kanji of this study"
+            f"data.unseen_characters={data.unseen_characters}: expected at most half of this "
+            f"study's {len(kanji)} kanji"
         )
     chosen = np.random.default_rng(data.split_seed).permutation(len(kanji))
     return tuple(kanji[i] for i in sorted(chosen[: data.unseen_characters]))
 
 
 def require_test_writers(corpus: Corpus) -> None:
-    """Check that there is somebody to test.
+    """Check that there are test writers.
 
     Raises:
-        InputError: nobody.
+        InputError: there are none.
     """
     if not corpus.test:
         raise InputError(
-            "nobody to test: recognisers are compared on writers whom nothing was trained on. Set "
-            "data.test_writers (data.etl.test_writers) to null, all who are left, or above 0, or "
-            "give a data.test_manifest. Encoders, generators, generation and the judge need none"
+            "no test writers: recognisers are compared on writers that nothing was trained on. Set "
+            "data.test_writers (data.etl.test_writers) to null, for all who are left, or above 0, "
+            "or set data.test_manifest. Encoders, generators, generation and the judge need no "
+            "test writers"
         )
 
 
 def matching(packed: PackedImages, parts: list[str]) -> list[str]:
-    """The writers, or fonts, whose names hold one of the parts; all of them if there are no parts.
+    """The writers, or fonts, whose names contain one of the parts; without parts, all of them.
 
     Raises:
-        InputError: a part that nobody's name holds.
+        InputError: no name contains one of the parts.
     """
     names = packed.present_writers()
     for part in parts:
         if not any(part in name for name in names):
-            raise InputError(f"no writer or font contains {part!r}: there are {', '.join(names)}")
+            raise InputError(
+                f"no writer or font contains {part!r}; expected one of {', '.join(names)}"
+            )
     return [name for name in names if any(part in name for part in parts or [""])]
 
 
@@ -257,10 +262,10 @@ def matching(packed: PackedImages, parts: list[str]) -> list[str]:
 def record_study(config: Config, corpus: Corpus) -> None:
     """Write ``study.json`` into the study's folder, which the caller has locked.
 
-    The whole resolved configuration, versions, commit and hashes of the images that go in.
+    It holds the resolved configuration, versions, the commit and hashes of all input images.
     """
     parts = {**corpus.splits, **corpus.sources}
-    # The training writers stand there twice, and are read once.
+    # The training writers are there twice, and are hashed once.
     hashes = {key: pixels_key(images) for key, images in {id(p): p for p in parts.values()}.items()}
     data = {name: hashes[id(images)] for name, images in parts.items()}
     made_of = {"config": plain(config), "versions": versions(), "commit": git_commit()}

@@ -1,4 +1,4 @@
-"""Characters drawn in the hands of a study: what generators that take drawings are given in use."""
+"""Characters drawn in writers' hands: the content of generators that are trained with drawings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +22,13 @@ from handwriting.storage.keys import file_key
 
 
 class DrawnInHands:
-    """Line drawings in the hands of writers: of files, or read out of their images.
+    """Line drawings in the hands of writers, from hand files or recovered from their images.
 
     Args:
-        styles: images by the writers; of unseen characters none is read.
+        styles: images by the writers; those of unseen characters are not read.
 
     Raises:
-        InputError: a character that KanjiVG has no drawing of, or no hand that can be read.
+        InputError: KanjiVG has no drawing of a character, or no hand can be recovered.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class DrawnInHands:
         )
 
     def draw(self, wanted: Sequence[ImageRequest], writers: Sequence[str]) -> Tensor:
-        """(B, 1, H, W) in [-1, 1]: each time a little otherwise, as what is wanted decides."""
+        """(B, 1, H, W) in [-1, 1], each with a little variation from its own random generator."""
         own = [self.writers.index(name) for name in writers]
         characters, rngs = [one.character for one in wanted], [one.rng for one in wanted]
         images, _ = self._drawings.draw(characters, own, rngs)
@@ -59,20 +59,20 @@ def require_drawings(characters: Sequence[str]) -> None:
     """Check that characters can be drawn in a hand.
 
     Raises:
-        InputError: those that KanjiVG has no drawing of.
+        InputError: KanjiVG has no drawing of some, all of them listed.
     """
     report_problems(
-        "drawn in a hand",
+        "characters to draw in a hand",
         [
             f"{c} (U+{ord(c):04X}): KanjiVG has no drawing of at most {MAX_STROKES} strokes"
             for c in characters
             if not is_readable(c)
         ],
-        "Choose other characters, or cdiffusion.drawing=false and style_transfer.content=images.",
+        "Choose other characters, or set cdiffusion.drawing=false, style_transfer.content=images.",
     )
 
 
 def inputs_of_drawings(config: Config) -> dict[str, object]:
-    """What images depend on that are made from such drawings."""
+    """The inputs that images made from such drawings depend on."""
     reader = [file_key(shipped(kind)) for kind in ("stroke_reader", "stroke_judge")]
     return {"redrawn": vars(config.redrawn), "reader": reader}

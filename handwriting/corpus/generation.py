@@ -1,12 +1,12 @@
-"""What every generator does the same way: which images to make, and how they are written.
+"""Generation, as shared by all generators: which images to make, and how they are written.
 
-An image is decided by the seed, its character and its number alone, so that making more of them,
-or only some of the characters, changes none of the others. Each generator only says how it makes a
-batch of them (:func:`generate`); one that knows classes but no hands says how it draws noise
-(:func:`generate_from_noise`). All write canonical images, ``manifest.json`` with ``writers.json``,
-``facts.json`` that names all whose hands are behind the images, and a sheet.
+An image is determined by the seed, its character and its number alone, so that making more images,
+or only some of the characters, changes none of the others. A generator only defines how it makes a
+batch of them (:func:`generate`) or, if it is conditioned on classes but not on writers, how noise
+becomes images (:func:`generate_from_noise`). All write canonical images, ``manifest.json`` with
+``writers.json``, ``facts.json`` with all writers that contributed to the images, and a sheet.
 
-With ``generation.redraw`` a recogniser reads every image, and what it misreads is drawn again.
+With ``generation.redraw`` a recogniser reads every image, and misread ones are drawn again.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ from handwriting.storage.json_files import write_json
 from handwriting.storage.keys import file_key
 
 SECTIONS = ("seed", "size_px", "data", "fonts", "generation")  # that images depend on
-MAX_ATTEMPTS = 3  # other noise and styles tried when an image is blank or misread
+MAX_ATTEMPTS = 3  # per image, with other noise and style, while it is blank or misread
 MAX_SHOWN = (20, 24)  # characters and images of each on a sheet
 
 
@@ -64,26 +64,26 @@ class ImageRequest:
 
     character: str
     label: int  # of the character among the study's
-    rng: np.random.Generator  # all that is random about the image comes from it
+    rng: np.random.Generator  # the source of all its randomness
 
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """A batch of made images."""
+    """A batch of generated images."""
 
     images: Uint8  # (B, H, W) ink
-    writers: Sequence[str]  # (B,) whose hand each has; UNKNOWN_WRITER for nobody's
+    writers: Sequence[str]  # (B,) whose hand each imitates; UNKNOWN_WRITER for nobody's
 
 
 @dataclass
 class Generated:
-    """What a process has made.
+    """What a process has generated.
 
     Attributes:
-        writers: whose hand each image has, None for those of other processes.
-        misread: the numbers of the images that were ever misread.
-        num_still_misread: of these, those that no attempt has made readable.
-        seconds: of making and reading.
+        writers: whose hand each image imitates, None for images of other processes.
+        misread: the indices of the images that were misread in any attempt.
+        num_still_misread: how many of these were misread in every attempt.
+        seconds: spent on generating and reading.
     """
 
     writers: list[str | None]
@@ -93,7 +93,7 @@ class Generated:
 
 
 GenerateFn = Callable[[list[ImageRequest]], GeneratedBatch]
-# What makes the batches, and the images that it is given as contents and styles.
+# The function that makes batches, and its content and style images.
 Prepared = tuple[GenerateFn, Sequence[PackedImages]]
 ReadFn = Callable[[Uint8], Int64]  # canonical images (B, H, W) to their likeliest classes (B,)
 Prepare = Callable[[Corpus, Sequence[str], Runtime], Prepared]  # for the characters to make
@@ -101,27 +101,27 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def given_hands(config: Config) -> list[Hand]:
-    """The hands of ``generation.hands``, none where a study's writers are drawn.
+    """The hands of ``generation.hands``; none if a study's writers are imitated.
 
     Raises:
-        InputError: unusable files, and what needs a study beside them.
+        InputError: unusable files, or generation.redraw, which needs a study.
     """
     settings = config.generation
     if not settings.hands:
         return []
     if settings.redraw:
         raise InputError(
-            "generation.redraw: a recogniser reads what is drawn in the hands of a study: leave it "
-            "out, or generation.hands"
+            "generation.redraw needs the writers of a study: leave out generation.redraw or "
+            "generation.hands"
         )
     return load_hands(Path(settings.hands))
 
 
 def source_of(config: Config, known: Sequence[str]) -> Corpus:
-    """The study whose hands a generator draws in, or the hands that are given in its place.
+    """The corpus whose writers a generator imitates: the study's, or that of given hands.
 
     Args:
-        known: the characters that it can be asked for.
+        known: the characters that the generator knows.
     """
     if hands := given_hands(config):
         key = hands_key(Path(config.generation.hands or ""))
@@ -132,10 +132,10 @@ def source_of(config: Config, known: Sequence[str]) -> Corpus:
 def wanted_characters(config: Config, corpus: Corpus, weights: Weights) -> tuple[str, ...]:
     """The characters of ``generation.characters``, or all of the study.
 
-    Where writers may lack characters (``data.partial``), all that the generator can draw.
+    If writers may lack characters (``data.partial``), all of these that the generator can draw.
 
     Raises:
-        InputError: one that the generator cannot draw, or a generator of other characters.
+        InputError: the generator cannot draw a character, or was trained on other characters.
     """
     weights.require_characters(corpus.characters)
     named = config.generation.characters
@@ -162,12 +162,12 @@ def generate(
 ) -> Path:
     """Make the images of a study's generator: see :func:`write_images`.
 
-    Several processes make every other batch each, of the same images as one process would.
+    Process r of P makes batches r, r + P, r + 2P, of the same images as one process would.
 
     Args:
         name: of the generator, and of its images' folder where ``generation.output`` names none.
-        prepare: what is left to do before the first batch.
-        inputs: what the images depend on beside weights, corpus and generation settings.
+        prepare: called before the first batch; returns the function that makes batches.
+        inputs: what the images depend on besides weights, corpus and generation settings.
 
     Returns:
         The folder of the images, the manifest and a sheet with a row per character.
@@ -187,8 +187,12 @@ def generate(
         return run.folder
     characters = wanted_characters(config, corpus, weights)
     if recogniser:
-        problems = [f"{c}: unknown to it" for c in characters if c not in corpus.characters]
-        report_problems("generation.redraw", problems, "Leave it out, or these characters.")
+        problems = [
+            f"{c}: unknown to the recogniser" for c in characters if c not in corpus.characters
+        ]
+        report_problems(
+            "generation.redraw", problems, "Leave out generation.redraw, or these characters."
+        )
     runtime = Runtime(config.runtime)
     make, given = prepare(corpus, characters, runtime)
     behind = [weights, *([recogniser] if recogniser else [])]
@@ -211,17 +215,17 @@ def write_images(
     """Make ``generation.num_per_character`` images of each character, and write them.
 
     Args:
-        known: the characters in whose order the labels are.
+        known: the characters, in the order of the labels.
         facts: for ``facts.json``.
-        read: what must read the images.
+        read: the recogniser that must read the images.
 
     Raises:
-        InputError: blank images after ``MAX_ATTEMPTS``, naming their characters.
+        InputError: images are blank after ``MAX_ATTEMPTS``; their characters are listed.
     """
     run.begin()
     label_of = {character: i for i, character in enumerate(known)}
     parts = ranks.all_gather_object(
-        lambda: _make_own(run.folder, config, characters, label_of, make, read)
+        lambda: _make_local(run.folder, config, characters, label_of, make, read)
     )
     whose = zip(*(part.writers for part in parts), strict=True)
     writers = [next(writer for writer in each if writer is not None) for each in whose]
@@ -236,11 +240,11 @@ def write_images(
 
 
 def redrawing_recogniser(config: Config, corpus: Corpus) -> Weights | None:
-    """The recogniser of ``generation.redraw``, None without.
+    """The recogniser of ``generation.redraw``, None if it is unset.
 
     Raises:
-        InputError: missing, of other characters or another size, or it has seen people who validate
-            or test.
+        InputError: it is missing, of other characters or another size, or has seen validation or
+            test writers.
     """
     named = config.generation.redraw
     if named is None:
@@ -254,7 +258,7 @@ def redrawing_recogniser(config: Config, corpus: Corpus) -> Weights | None:
 
 
 def reading(recogniser: Weights, runtime: Runtime) -> ReadFn:
-    """What a recogniser reads."""
+    """The function by which a recogniser reads images."""
     network = runtime.freeze(build(Classifier, recogniser))
     return lambda images: output(network, images, runtime).argmax(dim=1).numpy()
 
@@ -263,7 +267,7 @@ def generate_from_noise(
     config: Config, name: str, network_class: type[Network], num_values: str,
     draw: Callable[[Network, Tensor, Tensor], Tensor],
 ) -> Path:  # fmt: skip
-    """Make images with a network that knows classes but no hands; see :func:`generate`.
+    """Make images with a network that is conditioned on classes only; see :func:`generate`.
 
     Args:
         name: of the generator: its section, run folder, stage and kind of weights.
@@ -271,14 +275,16 @@ def generate_from_noise(
         draw: noise (B, Z) and classes (B,) to images (B, 1, H, W) in [-1, 1].
 
     Raises:
-        InputError: weights of an unconditional network, hands, and those of :func:`generate`.
+        InputError: an unconditional network, or hands are given; and those of :func:`generate`.
     """
     if config.generation.hands:
-        raise InputError(f"generation.hands: {name} knows no hands; leave it out")
+        raise InputError(
+            f"generation.hands: {name} cannot imitate hands; leave generation.hands out"
+        )
     weights = load_weights(config.gen_weight or run_folder(config) / name, name, config.size_px)
     if not weights.arguments["num_classes"]:
         raise InputError(
-            f"{weights.path} is unconditional and cannot say what its images show: train with "
+            f"{weights.path} is unconditional, so its images would have no labels: train with "
             f"{name}.class_conditional=true"
         )
 
@@ -326,7 +332,7 @@ def _path(folder: Path, character: str, number: int) -> Path:
 
 
 def _not_blank(made: Mapping[int, Uint8], size_px: int) -> dict[int, Uint8]:
-    """The canonical form of numbered images, of those that show something."""
+    """The canonical form of those numbered images that are not blank."""
     found = {}
     for number, image in made.items():
         with contextlib.suppress(InputError):
@@ -334,16 +340,16 @@ def _not_blank(made: Mapping[int, Uint8], size_px: int) -> dict[int, Uint8]:
     return found
 
 
-def _make_own(
+def _make_local(
     folder: Path, config: Config, characters: Sequence[str], label_of: Mapping[str, int],
     make: GenerateFn, read: ReadFn | None,
 ) -> Generated:  # fmt: skip
     """Make this process's batches, each written before the next is made.
 
     Args:
-        read: what must read the images; where no attempt is readable, the last one stays.
+        read: the recogniser that must read the images; the last attempt is kept in any case.
     """
-    # What an earlier run made is overwritten from here on.
+    # The images of an earlier run are overwritten from here on.
     (folder / MANIFEST).unlink(missing_ok=True)
     batch_size, count = config.generation.batch_size, config.generation.num_per_character
     done = Generated([None] * (len(characters) * count))
@@ -365,7 +371,9 @@ def _make_own(
             inks = _not_blank(dict(zip(batch, made.images, strict=True)), config.size_px)
             for i, writer in zip(batch, made.writers, strict=True):
                 if i in inks:
-                    done.writers[i] = sys.intern(writer)  # one text for the millions of a hand
+                    done.writers[i] = sys.intern(
+                        writer
+                    )  # one string for a writer's millions of images
                     save_png(_path(folder, wanted[i].character, i % count), inks[i], flush=False)
             misread: set[int] = set()
             if read and inks:
@@ -378,6 +386,6 @@ def _make_own(
         waiting = refused
     if blank := [i for i in waiting if done.writers[i] is None]:
         names = " ".join(sorted({characters[i // count] for i in blank}))
-        raise InputError(f"the generator makes blank images of {names}: train it for longer")
+        raise InputError(f"the generator makes blank images of {names}: train it for more steps")
     done.num_still_misread = len(waiting)
     return done

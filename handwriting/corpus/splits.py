@@ -1,4 +1,4 @@
-"""Splits: whose handwriting trains, validates and is tested. Nobody's is in two of them."""
+"""Splits: handwriting for training, validation and test. No writer is in two of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from handwriting.images.packed import PackedImages
 from handwriting.images.writers import ONE_NAME, look_alikes
 
 NOBODY_TESTED = "data.train_writers=1 data.validation_writers=0 data.test_writers=0"
-MAX_NAMED = 8  # people of a split
+MAX_NAMED = 8  # writers listed of a split
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,27 @@ class Splits:
     validation: PackedImages
     test: PackedImages
     _: KW_ONLY
-    key: str = ""  # of the files behind the images, "" where there are none
-    names_from: str = "its reader"  # what says whose the images are
-    unused: str = ""  # who is in none of them
-    has_stand_ins: bool = False  # fonts are tested beside people
+    key: str = ""  # of the files of the images, "" if there are none
+    names_from: str = "its reader"  # the source of the writers' names
+    unused: str = ""  # who is in no split
+    has_stand_ins: bool = False  # fonts are tested like people
 
     @property
     def parts(self) -> dict[str, PackedImages]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def people(self) -> list[str]:
-        """Whose images are in which split, and what the names come from, in at most three lines."""
+        """The writers of each split and the source of their names, in at most three lines."""
         lines = [f"  {split}: {_people(part)}" for split, part in self.parts.items() if part]
         lines[0] += f"; names from {self.names_from}"
         absent = [split for split, part in self.parts.items() if not part]
-        lines[-1] += f"; nobody in {' and '.join(absent)}" if absent else ""
+        lines[-1] += f"; no writers in {' and '.join(absent)}" if absent else ""
         lines[-1] += f"; {self.unused} in no split" if self.unused else ""
         return lines
 
 
 def image_counts(images: PackedImages) -> dict[str, int]:
-    """How many images each writer has."""
+    """The number of images of each writer."""
     numbers, counts = np.unique(images.writers, return_counts=True)
     names = (images.writer_names[i] for i in numbers)
     return dict(zip(names, counts.tolist(), strict=True))
@@ -60,11 +60,11 @@ def check_apart(*kinds: Mapping[str, Iterable[str | Path]]) -> None:
         InputError: naming everything that is on two sides, and both.
     """
     problems = [*chain.from_iterable(map(on_two_sides, kinds))]
-    report_problems("a leak", problems, "Move each to one side.")
+    report_problems("data leak", problems, "Keep each in only one of the two.")
 
 
 def on_two_sides(sides: Mapping[str, Iterable[str | Path]]) -> Iterator[str]:
-    """What is on two sides, and on which."""
+    """A description of everything that is on two sides."""
     first: dict[str | Path, str] = {}
     for side, names in sides.items():
         for name in names:
@@ -73,9 +73,9 @@ def on_two_sides(sides: Mapping[str, Iterable[str | Path]]) -> Iterator[str]:
 
 
 def check_splits(splits: Mapping[str, Manifest]) -> None:
-    """Check that no file and no writer is in two splits, nor a name that looks like another's."""
+    """Check that no file or writer is in two splits, and that no two names look alike."""
     names = sorted({name for one in splits.values() for name in one.writers})
-    report_problems("the writers of the splits", look_alikes(names), ONE_NAME)
+    report_problems("writers of the splits", look_alikes(names), ONE_NAME)
     files = {name: (entry.file for entry in one.entries) for name, one in splits.items()}
     writers = {name: set(one.writers) - {UNKNOWN_WRITER} for name, one in splits.items()}
     check_apart(writers, files)
@@ -84,7 +84,7 @@ def check_splits(splits: Mapping[str, Manifest]) -> None:
 def _people(images: PackedImages) -> str:
     counts = image_counts(images)
     names, few, many = [*counts], min(counts.values()), max(counts.values())
-    each = ", ".join(f"{name or 'nobody known'} {count}" for name, count in counts.items())
+    each = ", ".join(f"{name or 'unknown'} {count}" for name, count in counts.items())
     if len(names) > MAX_NAMED:
         each = f"{names[0]} to {names[-1]}, {few:,} to {many:,} images each"
     plural = "s" if len(names) > 1 else ""
@@ -93,7 +93,7 @@ def _people(images: PackedImages) -> str:
 
 @dataclass
 class Reader(Data, ABC):
-    """A kind of handwriting: its keys of ``data``, and how its splits are read.
+    """A kind of handwriting: its keys in ``data``, and how its splits are read.
 
     Each module of ``handwriting/corpus/readers/`` holds one. A file ``conf/data/<name>.yaml`` that
     begins with ``defaults: [<module>_schema, _self_]`` is a choice of ``data=``.
@@ -103,36 +103,36 @@ class Reader(Data, ABC):
 
     @abstractmethod
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
-        """The splits as packed images, from the cache where they were made before.
+        """The splits as packed images, from the cache if they have been packed before.
 
         Args:
-            fonts: what the study has beside the handwriting; none of it may be in the splits.
+            fonts: the study's fonts, none of which may be in the splits.
 
         Raises:
-            InputError: settings or files that cannot be used.
+            InputError: unusable settings or files.
         """
 
     def files(self) -> list[Path]:
-        """The files that say which images there are: when they change, they are read again."""
+        """The files that list the images: if one changes, the splits are read again."""
         return []
 
     def image_names(self, split: str) -> Sequence[str]:
-        """Where images of a split were found, as numbered when packed; further ones: in no file."""
+        """The sources of a split's images, in the order of packing; later images have none."""
         return []
 
 
 @dataclass
 class DividedReader(Reader):
-    """People of one source, divided by counts; those that remain are tested."""
+    """Writers of one source, divided by counts; the remaining ones are tested."""
 
-    train_writers: Natural = 3  # of all
-    validation_writers: Natural = 1  # of all
-    test_writers: Natural | None = None  # of all; null: those that remain, 0: for generation alone
+    train_writers: Natural = 3  # of all writers
+    validation_writers: Natural = 1  # of all writers
+    test_writers: Natural | None = None  # of all writers; null: the remaining ones, 0: no test
 
     def divided(
         self, everyone: PackedImages, seed: int | None, where: str, names_from: str
     ) -> Splits:
-        """The images of those who train, who validate and who are tested; see :func:`divide`."""
+        """The images of the training, validation and test writers; see :func:`divide`."""
         names = everyone.present_writers()
         people = divide(
             names, self.train_writers, self.validation_writers, seed, self.rotation, where,
@@ -148,29 +148,31 @@ def divide(
     writers: Sequence[str], num_train: int, num_validation: int, seed: int | None, rotation: int,
     where: str, num_test: int | None = None,
 ) -> list[list[str]]:  # fmt: skip
-    """The people who train, who validate and who are tested.
+    """The training, validation and test writers.
 
     Args:
-        seed: shuffles them; None leaves their order.
-        rotation: turns their order by as many as are tested: rotations 0, 1, 2... test everyone in
-            turn, some at most once more often than others.
-        where: they come from, for the error.
-        num_test: None takes all others, one at least.
+        seed: shuffles them; None keeps their order.
+        rotation: rotates their order by this many times the number of test writers: rotations 0, 1,
+            2... test everyone in turn, some at most once more often than others.
+        where: they come from, for errors.
+        num_test: None takes all others, at least one.
 
     Raises:
-        InputError: too few writers for the counts.
+        InputError: there are too few writers for the counts.
     """
     num_left = len(writers) - num_train - num_validation
     num_tested = max(num_left, 1) if num_test is None else num_test
     if num_train < 1:
-        raise InputError("data.train_writers=0: one at least must train (data.people=0: none does)")
+        raise InputError(
+            "data.train_writers=0: expected at least 1 (data.people=0 trains without any of them)"
+        )
     if num_left < num_tested:
         tested = "at least one" if num_test is None else num_test
         raise InputError(
             f"{where} has {len(writers)} writers: too few for {num_train} to train, "
             f"{num_validation} to validate and {tested} to test "
-            "(data.train_writers, data.validation_writers, data.test_writers). To train generators "
-            f"and to generate, nobody need be tested: {NOBODY_TESTED}"
+            "(data.train_writers, data.validation_writers, data.test_writers). Training generators "
+            f"and generating need no test writers: set {NOBODY_TESTED}"
         )
     order = np.arange(len(writers))
     if seed is not None:

@@ -1,4 +1,4 @@
-"""Character codes of the ETL files, read as a person expects them."""
+"""Character codes of the ETL files, decoded to the characters that a reader expects."""
 
 import re
 import unicodedata
@@ -27,7 +27,7 @@ _KATAKANA_TO_HIRAGANA = ord("あ") - ord("ア")
 
 
 def jis_x_0201(code: int, hiragana: bool) -> str | None:
-    """The character of a JIS X 0201 byte; None where the byte stands for none.
+    """The character of a JIS X 0201 byte; None if the byte stands for none.
 
     Args:
         code: 0x20-0x7E (Latin) or 0xA1-0xDF (katakana, which come out in full width).
@@ -44,7 +44,7 @@ def jis_x_0201(code: int, hiragana: bool) -> str | None:
 
 
 def jis_x_0208(code: int) -> str | None:
-    """The character of a JIS X 0208 code such as 0x3021 (亜); None where the code has none."""
+    """The character of a JIS X 0208 code such as 0x3021 (亜); None if the code has none."""
     high, low = divmod(code, 256)
     if not (0x21 <= high <= 0x7E and 0x21 <= low <= 0x7E):
         return None
@@ -63,8 +63,8 @@ def read_co59(path: str | Path) -> dict[tuple[int, int], str]:
             ``字:a,b``. Codes whose character is illegible (▲) are left out.
 
     Raises:
-        InputError: unreadable, in another encoding, a line of another form, or a code given to two
-            characters.
+        InputError: the file is unreadable or in another encoding, a line has another form, or two
+            characters have the same code.
     """
     table: dict[tuple[int, int], str] = {}
     for number, line in enumerate(_japanese_lines(Path(path)), 1):
@@ -78,7 +78,7 @@ def read_co59(path: str | Path) -> dict[tuple[int, int], str]:
             raise InputError(f"{path}, line {number}: expected six-bit numbers, found {line!r}")
         if table.setdefault(code, character) != character:
             raise InputError(
-                f"{path}, line {number}: {code} is {character}, and {table[code]} further up"
+                f"{path}, line {number}: {code} is {character}, but {table[code]} further up"
             )
     return {code: character for code, character in table.items() if character != _ILLEGIBLE}
 
@@ -98,4 +98,4 @@ def _japanese_lines(path: Path) -> list[str]:
             return content.decode(encoding).splitlines()
         except UnicodeDecodeError:
             continue
-    raise InputError(f"{path} is neither EUC-JP nor UTF-8: give euc_co59.dat as it was published")
+    raise InputError(f"{path} is neither EUC-JP nor UTF-8: use euc_co59.dat as it was published")

@@ -1,4 +1,4 @@
-"""Are the files of some ETL sets all there, and whole? Sizes, record counts, the first records."""
+"""Integrity of ETL files: whether they exist, their sizes, record counts and first records."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from handwriting.storage.stamps import is_whole, stamp
 _WHERE_FROM = (
     'The database is free of charge: register on the page "ETL Character Database" of AIST '
     "(National Institute of Advanced Industrial Science and Technology, Japan), download the sets, "
-    "unpack them into data.etl.folder, at any depth, and run this again."
+    "unpack them into data.etl.folder, at any depth, and run the same command again."
 )
 
 
@@ -26,11 +26,11 @@ class DataFile:
     """One file that a study needs, and its state on disk.
 
     Attributes:
-        name: the official one.
+        name: the official name.
         path: None if it was not found.
-        num_records: in the file, a dummy first one not counted.
-        num_expected: as the table of the sets has it; another number is only a warning, for those
-            of some files are inferred from those of their set.
+        num_records: in the file, without a dummy first one.
+        num_expected: according to the table of the sets; another number is only a warning, since
+            for some files it is inferred from that of their set.
         problem: why it cannot be used, "" if it can.
     """
 
@@ -48,17 +48,17 @@ class DataFile:
 
 
 def inspect(folder: Path, set_names: Sequence[str]) -> list[DataFile]:
-    """Every file of some sets, in their order; problems are noted, not raised.
+    """Every file of some sets, in their order; problems are recorded, not raised.
 
     Args:
-        folder: the files lie in it or anywhere below it, however their names are spelled.
+        folder: contains the files, at any depth and in any spelling of their names.
         set_names: keys of ``SETS``.
 
     Raises:
-        InputError: a set that does not exist.
+        InputError: there is no such set.
     """
     unknown = [name for name in set_names if name not in SETS]
-    report_problems("data.etl: no such sets", unknown, f"Name some of {', '.join(SETS)}.")
+    report_problems("data.etl: unknown sets", unknown, f"Choose from {', '.join(SETS)}.")
     found = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -70,7 +70,7 @@ def inspect(folder: Path, set_names: Sequence[str]) -> list[DataFile]:
         if not paths:
             problem = "missing"
         elif others := paths[1:]:
-            problem = f"found again as {', '.join(map(str, others))}: keep one of them"
+            problem = f"also found as {', '.join(map(str, others))}: keep only one"
         else:
             try:
                 num_records = len(EtlFile(paths[0]))
@@ -83,14 +83,14 @@ def inspect(folder: Path, set_names: Sequence[str]) -> list[DataFile]:
 
 
 def source_stamps(files: Sequence[DataFile], co59: str | None) -> dict[str, str]:
-    """Of what content the files and the table of ETL2 are, by name, of those that are there."""
+    """The stamps of the files and of the table of ETL2, by name, of those that exist."""
     sources = _sources(files, co59)
     with ThreadPoolExecutor() as pool:
         return dict(zip(sources, pool.map(stamp, sources.values()), strict=True))
 
 
 def changed(files: Sequence[DataFile], co59: str | None, stamps: Mapping[str, str]) -> list[str]:
-    """The files that are there and are not as when their stamps were taken."""
+    """The existing files that have changed since their stamps were taken."""
     found = _sources(files, co59).items()
     return [str(path) for name, path in found if not is_whole(path, stamps.get(name))]
 
@@ -120,17 +120,17 @@ def integrity_report(files: Sequence[DataFile]) -> str:
 
 
 def require_whole(folder: Path, files: Sequence[DataFile]) -> None:
-    """Stop unless every file is there and whole.
+    """Check that every file exists and is intact.
 
     Raises:
-        InputError: files that are missing or broken, all listed.
+        InputError: files are missing or damaged, all of them listed.
     """
     problems = _problems(files)
     report_problems(str(folder), problems, _WHERE_FROM, most=len(problems))
 
 
 def _problems(files: Sequence[DataFile]) -> list[str]:
-    """The missing files, a line for each set; then the broken ones."""
+    """The missing files, a line for each set; then the damaged ones."""
     missing = defaultdict(list)
     for file in files:
         if file.path is None:

@@ -1,8 +1,8 @@
-"""What the files of the ETL Character Database look like: sets, files, records and fields.
+"""The file formats of the ETL Character Database: sets, files, records and fields.
 
 The facts are those of the official form sheets (Electrotechnical Laboratory, Japanese Technical
-Committee for Optical Character Recognition, ETL Character Database, 1973-1984). A file is nothing
-but records of one length, big endian, the most significant bit first; pixels run left to right and
+Committee for Optical Character Recognition, ETL Character Database, 1973-1984). A file consists of
+records of equal length, big endian, the most significant bit first; pixels run left to right and
 top to bottom without padding, and high levels are ink.
 """
 
@@ -21,10 +21,10 @@ class EtlSet:
         record_bytes: length of a record.
         width_px: pixels in a row.
         height_px: rows of an image.
-        bits: of a pixel.
+        bits: per pixel.
         image_byte: where the packed image begins in the record.
         files: file name -> records in the file as it is on disk, dummy records included.
-        num_models: how many of the last file's last records the organisers printed themselves.
+        num_models: how many records at the end of the last file the organisers printed.
     """
 
     name: str
@@ -44,11 +44,11 @@ class EtlSet:
 
     @property
     def dummy_records(self) -> int:
-        """Records at the start of every file that hold nothing."""
+        """Empty records at the start of every file."""
         return 1 if self.family == "B" else 0
 
 
-# Families M, B and G: whole bytes, one field after the other from the start of the record.
+# Families M, B and G: whole bytes, one field after another from the start of the record.
 BYTE_FIELDS = {
     "M": np.dtype(
         [

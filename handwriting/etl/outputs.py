@@ -1,4 +1,4 @@
-"""What is written of the prepared arrays for people: contact sheets, PNG files and a summary."""
+"""Outputs for people to look at: contact sheets, PNG files and a summary of the arrays."""
 
 import shutil
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ _PNG_KEYS = "png/keys.json"  # written last: the content of each split's files
 
 
 def write_sheets(output: Path, files: Sequence[DataFile], face: FontFace) -> None:
-    """Write ``sheets/ETL1.png`` and so on: do labels and images match?
+    """Write ``sheets/ETL1.png`` and so on, to check that labels and images match.
 
-    A row for each of some classes of the set, from all splits; it begins with the label in the
-    font, or with nothing where that has no glyph.
+    A sheet has a row for each of some classes of the set, from all splits; it begins with the label
+    in the font, or is blank there if the font has no glyph.
     """
     packed = concatenate([open_packed(output / split) for split in SPLITS])
     records = pd.concat([pd.read_csv(output / split / "records.csv") for split in SPLITS])
     set_name = records["file"].map({file.name: file.set_name for file in files}).to_numpy()
-    shutil.rmtree(output / "sheets", ignore_errors=True)  # perhaps of other sets, or half done
+    shutil.rmtree(output / "sheets", ignore_errors=True)  # perhaps of other sets, or incomplete
     shown = {
         name: evenly_chosen(np.unique(packed.labels[set_name == name]), NUM_ROWS)
         for name in set(set_name)
@@ -58,8 +58,8 @@ def write_summary(output: Path, fates: pd.DataFrame, blank: dict[str, int]) -> N
     """Write ``summary.json`` and ``summary.txt``: the splits, and the fates of each set's records.
 
     Args:
-        fates: how many records of each set had each fate, of :func:`select`.
-        blank: split -> records without ink.
+        fates: the number of records of each set and fate, from :func:`select`.
+        blank: split -> number of records without ink.
     """
     splits = {}
     for split in SPLITS:
@@ -80,13 +80,13 @@ def write_summary(output: Path, fates: pd.DataFrame, blank: dict[str, int]) -> N
 
 
 def has_originals(output: Path) -> bool:
-    """Whether the PNG files are all there and whole; what is damaged is removed."""
+    """Whether all PNG files exist and are intact; if not, they are removed."""
     if not (output / _PNG_KEYS).is_file():
         return False
     with suppress(InputError):
         if read_json(output / _PNG_KEYS) == _png_keys(output):
             return True
-    print(f"  PNG files in {output / 'png'} are missing or damaged: all are written again")
+    print(f"  PNG files in {output / 'png'} are missing or damaged: writing all of them again")
     shutil.rmtree(output / "png")
     return False
 
@@ -99,8 +99,8 @@ def _png_keys(output: Path) -> dict[str, str]:
 def write_originals(output: Path, files: Sequence[DataFile], num_workers: int) -> None:
     """Write ``png/train/manifest.json`` and so on: black ink on white, all grey levels.
 
-    An image is ``U+4E9C/ETL9G_01_00100.png``, from record 100 of that file. Images that are there
-    already are not written again.
+    An image is ``U+4E9C/ETL9G_01_00100.png``, from record 100 of that file. Existing images are not
+    written again.
 
     Args:
         num_workers: processes, each with one ETL file at a time.

@@ -1,4 +1,4 @@
-"""Chosen records become packed arrays: one part for each ETL file, then the three splits."""
+"""Preparation of the selected records: a part for each ETL file, then packed arrays per split."""
 
 import os
 import shutil
@@ -34,10 +34,10 @@ def prepare(
     output: Path,
     num_workers: int,
 ) -> dict[str, int]:
-    """Make the arrays of all splits; parts that an interrupted run left are not made again.
+    """Make the arrays of all splits; parts left by an interrupted run are reused.
 
     Args:
-        records: of these files, from :func:`select`.
+        records: the selected records of these files, from :func:`select`.
         settings: what the arrays depend on: size_px, characters, preparation and others.
         sources: the stamps of the files.
         num_workers: processes, each with one ETL file at a time.
@@ -46,15 +46,15 @@ def prepare(
         How many records of each split were left out as blank.
 
     Raises:
-        InputError: the disk is full, or a file became unreadable.
+        InputError: the disk is full, or a file has become unreadable.
     """
-    (output / "prepared.json").unlink(missing_ok=True)  # what was prepared before counts no longer
+    (output / "prepared.json").unlink(missing_ok=True)  # earlier results are invalid from here on
     shutil.rmtree(output / "png", ignore_errors=True)
     folder = output / "unfinished" / content_key(settings)
     rows_of = {
         str(name): rows["record"].to_numpy() for name, rows in records.groupby("file", sort=False)
     }
-    # A file may be repaired between two starts, and change what is chosen of the others.
+    # A file may be repaired between two runs, and then change what is selected from the others.
     keys = {
         n: content_key(sources[n], sha256(rows.tobytes()).hexdigest())
         for n, rows in rows_of.items()
@@ -88,12 +88,12 @@ def _make_part(file: DataFile, record: Int64, settings: dict[str, Any], path: Pa
         chunk = slice(start, start + _CHUNK_SIZE)
         ink = records.images(record[chunk])
         images[chunk], has_ink[chunk] = prepare_images(ink, settings["preparation"], size_px)
-    # Not compressed: it would take longer than to make them.
+    # Uncompressed: compressing takes longer than computing.
     write_atomically(path, lambda temporary: np.savez(temporary, images=images, has_ink=has_ink))
 
 
 def _load_part(path: Path, name: str) -> npt.NDArray[Any]:
-    """An array of a part; the archive has check sums."""
+    """An array of a part; the archive verifies its checksum."""
     try:
         array: npt.NDArray[Any] = np.load(path)[name]
         return array
@@ -110,7 +110,7 @@ def _save_split(
     parts: dict[str, Path],
     settings: dict[str, Any],
 ) -> None:
-    """Write the records of one split as packed images, which are never in memory at once."""
+    """Write the records of one split as packed images, which are never all in memory."""
     images = (
         _load_part(parts[str(name)], "images")[mask.to_numpy()]
         for name, mask in taken.groupby(records["file"], sort=False)
@@ -133,8 +133,8 @@ def prepare_images(
     """Images as training sees them.
 
     ``canonical`` takes them black on white, as their PNG files are, so that both give the same.
-    ``plain`` pads to a square, ``smooth`` blurs, thresholds and cuts to a square; both then resize
-    by area averaging. Nothing is stretched.
+    ``plain`` pads to a square, ``smooth`` blurs, thresholds and crops to a square; both then resize
+    by area averaging. All keep the aspect ratio.
 
     Args:
         ink: (n, H, W) uint8, bright on dark.
@@ -158,14 +158,14 @@ def _canonical_or_zero(image: Uint8, size_px: int) -> Uint8:
 
 
 def _padded(images: Uint8) -> Uint8:
-    """Images (n, H, W) in squares of their longer side; an odd row of paper goes to the end."""
+    """Pad images (n, H, W) to squares of their longer side; an odd row goes to the end."""
     side_px = max(images.shape[1:])
     margins = [((side_px - side) // 2, (side_px - side + 1) // 2) for side in images.shape[1:]]
     return np.pad(images, [(0, 0), *margins])
 
 
 def _cut(images: Uint8) -> Uint8:
-    """The squares of the shorter side in the middle of images (n, H, W)."""
+    """Crop images (n, H, W) to central squares of their shorter side."""
     side_px = min(images.shape[1:])
     top, left = ((side - side_px) // 2 for side in images.shape[1:])
     return images[:, top : top + side_px, left : left + side_px]

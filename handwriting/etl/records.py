@@ -4,8 +4,8 @@
     file.images(slice(0, 100))    # (100, 127, 128) uint8, ink 255 on 0
     file.characters[:100], file.writers[:100]
 
-The database is used under the terms of its publisher, who alone distributes it; publications name
-it "ETL Character Database".
+The database is used under the terms of its publisher, who alone distributes it; publications must
+name it "ETL Character Database".
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from handwriting.etl.layouts import BYTE_FIELDS, SETS, SIX_BIT_FIELDS, EtlSet
 from handwriting.etl.unpacking import byte_fields, six_bit_fields, unpack_levels
 from handwriting.images.canonical import Uint8
 
-_CHUNK_BYTES = 1 << 18  # packed pixels that are unpacked at a time: they stay in the cache
+_CHUNK_BYTES = 1 << 18  # packed pixels that are unpacked at a time: they fit in the CPU cache
 _HIRAGANA_SETS = ("ETL4", "ETL7")  # under the codes of katakana
 _ONLY_IN_ETL8 = "っゃゅょ"
 
@@ -40,14 +40,14 @@ class EtlFile:
     """One data file, memory-mapped: the columns of its records, dummy records left out.
 
     Args:
-        path: the file; its name tells the set.
+        path: the file; its name identifies the set.
         co59: the table of :func:`read_co59`, which only ETL2 needs; without it its characters are
             None.
 
     Raises:
-        InputError: missing or unreadable, a description (INFO) and no data, a name of no set,
-            not a whole number of records, a first record that should be a dummy and is not, or
-            ETL8G and ETL9G under each other's name.
+        InputError: the file is missing or unreadable, is a description (INFO) without data, has the
+            name of no set, a fraction of a record or a first record that should be a dummy and is
+            not, or is ETL8G under the name of ETL9G or the reverse.
     """
 
     def __init__(self, path: str | Path, co59: Mapping[tuple[int, int], str] | None = None) -> None:
@@ -115,13 +115,13 @@ class EtlFile:
             # That the samples of a class lie in the order of ETL8G's data sets is inferred, not
             # documented. If it does not hold, a key here is not the same writer in ETL8G.
             return _keys("ETL8", position % _ETL8_DATA_SETS, digits=3)
-        if name == "ETL9G":  # sheet numbers begin again in every file
+        if name == "ETL9G":  # sheet numbers restart in every file
             return _keys("ETL9", self._number * 4 + position // _ETL9_CLASSES, digits=3)
-        if name == "ETL9B":  # sheet numbers go on from file to file
+        if name == "ETL9B":  # sheet numbers continue from file to file
             return _keys("ETL9", (metadata["sheet"].astype(int) - 1) // _ETL9_SHEETS, digits=3)
         # A writer of ETL7 filled large and small sheets, and one of ETL5 several if there are more
-        # than writers. Nothing names the writer then: all records of the same sex, age, industry,
-        # occupation and date is taken for one, which may merge people but splits nobody.
+        # sheets than writers. Nothing names the writer then: all records with the same sex, age,
+        # industry, occupation and date count as one, which may merge people but splits nobody.
         num_sheets = len(np.unique(metadata["sheet"]))
         if name == "ETL7" or (name == "ETL5" and num_sheets > _ETL5_WRITERS):
             return _keys(name, *(metadata[field] for field in _PERSON))
@@ -189,8 +189,8 @@ def _map_records(path: Path, form: EtlSet) -> Uint8:
     if rest or num_records < fewest:
         raise InputError(
             f"{path}: expected whole records of {form.record_bytes} bytes ({form.name}), at least "
-            f"{fewest}; found {num_records} and {rest} bytes more. The last record was cut off, or "
-            "the file is of another set: unpack it again."
+            f"{fewest}; found {num_records} and {rest} bytes more. The file is truncated, or "
+            "belongs to another set: unpack it again."
         )
     try:
         mapped = np.memmap(path, np.uint8, "r", shape=(num_records, form.record_bytes))
@@ -199,14 +199,14 @@ def _map_records(path: Path, form: EtlSet) -> Uint8:
     records = np.asarray(mapped)
     if form.dummy_records and records[0, 2:4].any():
         raise InputError(
-            f"{path}: expected a first record without a character, as every {form.name} file has; "
-            "found one with: the file's start is missing, or it is of another set"
+            f"{path}: expected a first record without a character, as in every {form.name} file, "
+            "but it has one: the start of the file is missing, or it belongs to another set"
         )
     return records[form.dummy_records :]
 
 
 def _check_etl8_or_etl9(path: Path, form: EtlSet, records: Uint8) -> None:
-    """Refuse ETL9G as ETL8G and the reverse: equal but for the image's place, 8 pixels apart.
+    """Reject ETL9G named as ETL8G and the reverse: only the images' positions differ, by 8 pixels.
 
     The first 956 records tell: they are one data set of ETL8G, all its classes once, and a third of
     one of ETL9G, of whose kanji two thirds are not among the 881 of ETL8.
@@ -222,6 +222,6 @@ def _check_etl8_or_etl9(path: Path, form: EtlSet, records: Uint8) -> None:
     else:
         return
     raise InputError(
-        f"{path}: expected {form.name}, found {sign}: it seems to be a file of {other}. Give it "
-        "its own name; under this one its images would be 8 pixels off."
+        f"{path}: expected {form.name}, found {sign}: it seems to be a file of {other}. Rename it; "
+        "under this name, its images would be 8 pixels off."
     )

@@ -1,4 +1,4 @@
-"""Which record of which file goes to which split, from metadata alone: no image is decoded."""
+"""Selection of the records for each split, from metadata alone: no image is decoded."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from handwriting.etl.settings import Etl
 from handwriting.images.packed import Int64
 from handwriting.parallel.progress import progress
 
-# Of a record: its split, or why it is in none. The class of one not drawn has enough, or its writer
-# belongs to another split.
+# The split of a record, or why it is in none. If it is "not drawn", its class has enough records,
+# or its writer belongs to another split.
 FATES = (*SPLITS, "no code", "other character", "printed", "poor", "not drawn")
 
 
@@ -31,17 +31,17 @@ def select(
 
     Args:
         characters: the classes; the training writers must have written each.
-        seed: who is in which split, and which samples of a class that has too many.
+        seed: decides who is in which split, and which samples of too large a class are used.
 
     Returns:
         The chosen records, a row each in the order of the files: ``file`` its name, ``record`` its
-        place in the file, from 0, a dummy first record not counted, ``label`` an index into
+        index in the file, without a dummy first record, ``label`` an index into
         ``characters``, ``writer`` a key, ``fate`` its split; and how many records of each set had
         each of ``FATES``.
 
     Raises:
         InputError: too few writers, a class without training images, nothing to evaluate on, a
-            limit on what a set does not record, ETL2 without its table, or impossible codes.
+            quality limit for a set without quality marks, ETL2 without its table, or invalid codes.
     """
     _check_limits({file.set_name for file in files}, etl)
     records = _all_records(files, characters, etl)
@@ -62,15 +62,15 @@ def _check_limits(set_names: set[str], etl: Etl) -> None:
     without_quality = sorted(name for name in set_names if SETS[name].family in "KB")
     if etl.max_quality is not None and without_quality:
         raise InputError(
-            f"data.etl.max_quality={etl.max_quality}: {', '.join(without_quality)} records no "
-            "quality; set data.etl.max_quality=null or take other sets"
+            f"data.etl.max_quality={etl.max_quality}: {', '.join(without_quality)} has no quality "
+            "marks; set data.etl.max_quality=null or choose other sets"
         )
     if "ETL2" in set_names and etl.co59 is None:
-        raise InputError("ETL2 needs its table of characters: data.etl.co59=PATH/euc_co59.dat")
+        raise InputError("ETL2 needs its table of characters: set data.etl.co59=PATH/euc_co59.dat")
 
 
 def _all_records(files: Sequence[DataFile], characters: Sequence[str], etl: Etl) -> pd.DataFrame:
-    """All records; the fate of those that could be taken is "not drawn"."""
+    """All records; the fate of those that could be selected is "not drawn"."""
     co59 = read_co59(etl.co59) if etl.co59 else None
     label_of = {letter(character): label for label, character in enumerate(characters)}
     parts = []
@@ -92,7 +92,7 @@ def _all_records(files: Sequence[DataFile], characters: Sequence[str], etl: Etl)
 
 
 def _fates(records: EtlFile, label: Int64, etl: Etl) -> npt.NDArray[np.str_]:
-    """Why each record of a file (N,) cannot be taken: the first reason counts."""
+    """Why each record of a file (N,) cannot be selected: the first reason counts."""
     reasons: dict[str, Any] = {
         "no code": np.array([character is None for character in records.characters]),
         "other character": label < 0,
@@ -124,7 +124,7 @@ def _family(name: str) -> str:
 
 
 def _counts_of_people(family: str, num_people: int, etl: Etl) -> list[int]:
-    """How many people are in each of ``SPLITS``; null is an equal share of who is left."""
+    """How many people are in each of ``SPLITS``; null is an equal share of those left."""
     wanted: dict[str, int | None] = {}
     if family in map(_family, etl.train_sets):
         wanted["train"] = etl.train_writers
@@ -153,20 +153,20 @@ def _first_of_each(records: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
 
 
 def _check_splits(chosen: pd.DataFrame, characters: Sequence[str], etl: Etl) -> None:
-    """Check that training has every class, and every split an image, unless nobody is asked for."""
+    """Check that training has every class, and that every split with writers has an image."""
     trained = set(chosen.loc[chosen["fate"] == "train", "label"])
     absent = [character for label, character in enumerate(characters) if label not in trained]
     report_problems(
         f"the training writers of {', '.join(etl.train_sets)}",
         [f"no image of {character} (U+{ord(character):04X})" for character in absent],
-        "Take other sets (data.etl.train_sets), more writers (data.etl.train_writers) or fewer "
+        "Use other sets (data.etl.train_sets), more writers (data.etl.train_writers) or fewer "
         "characters (data.characters).",
     )
     asked_for = {"train": etl.train_writers, "validation": etl.validation_writers}
     asked_for["test"] = etl.test_writers
     if {split for split, count in asked_for.items() if count != 0} - {*chosen["fate"]}:
         raise InputError(
-            f"{', '.join(etl.evaluation_sets)}: none of these characters; take other sets "
-            "(data.etl.evaluation_sets) or characters (data.characters). Generators need no tested "
-            "people: data.etl.validation_writers=0 data.etl.test_writers=0"
+            f"{', '.join(etl.evaluation_sets)}: none of these characters; use other sets "
+            "(data.etl.evaluation_sets) or characters (data.characters). Generators need no test "
+            "writers: set data.etl.validation_writers=0 data.etl.test_writers=0"
         )

@@ -16,8 +16,8 @@ def unpack_levels(packed: Uint8, bits: int, levels: Uint8) -> None:
 
     Args:
         packed: (n, bytes), of whole images.
-        bits: of a pixel: 1, 4 or 6.
-        levels: (n, pixels), contiguous, written.
+        bits: per pixel: 1, 4 or 6.
+        levels: (n, pixels), contiguous, the output.
     """
     if bits == 1:
         levels[:] = np.unpackbits(packed, axis=1)
@@ -26,7 +26,7 @@ def unpack_levels(packed: Uint8, bits: int, levels: Uint8) -> None:
         levels[:] = levels * 4 + (levels + 10) // 21  # 255 / 63 = 4 + 1 / 21
         return
     else:
-        # A byte of two pixels becomes the 16-bit number of two bytes, the left pixel low:
+        # A byte of two pixels becomes a 16-bit number of two bytes, the left pixel in the low one:
         # 0xLR * 0x1001 = 0xLR0LR, of which 16 bits keep 0xR0LR; shifted by 4 that is 0x0R0L.
         pairs = levels.view("<u2")
         pairs[:] = packed
@@ -36,15 +36,15 @@ def unpack_levels(packed: Uint8, bits: int, levels: Uint8) -> None:
 
 
 def unpack_six(packed: Uint8, six: Uint8) -> None:
-    """Write numbers of six bits, four of which lie in three bytes.
+    """Unpack six-bit numbers, four from every three bytes.
 
     Args:
         packed: (n, 3 k).
-        six: (n, 4 k), contiguous, written: 0 to 63.
+        six: (n, 4 k), contiguous, the output: 0 to 63.
     """
     first, second, third = (packed[:, i::3].astype(np.uint32) for i in range(3))
     four = first << 16 | second << 8 | third
-    # As in unpack_levels: the number of four bytes whose lowest is the leftmost.
+    # As in unpack_levels: a number of four bytes, of which the lowest is the leftmost.
     six.view("<u4")[:] = (
         four >> 18 | (four >> 4) & 0x3F00 | (four << 10) & 0x3F0000 | (four << 24) & 0x3F000000
     )

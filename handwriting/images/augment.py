@@ -28,9 +28,9 @@ def to_uint8(images: Tensor) -> Tensor:
 def random_placement(
     size: int, rng: Rng, max_angle: float, free: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Angle, scale and shift of :func:`place`: half of the batch turned by at most ``max_angle``°.
+    """Angle, scale and shift of :func:`place`: half of the batch rotated by up to ``max_angle``°.
 
-    If ``free``, also a scale of 0.8-1.0, and a shift of what keeps the ink inside.
+    If ``free``, also a scale of 0.8-1.0 and a shift that keeps the ink inside.
     """
     bound = math.radians(max_angle)
     angle = rng.uniform(-bound, bound, size) * (rng.rand(size) < 0.5)
@@ -44,9 +44,9 @@ def random_placement(
 
 
 def affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
-    """``F.affine_grid`` without ``align_corners``, many times as quick on a CPU: (B, H, W, 2).
+    """``F.affine_grid`` without ``align_corners``, many times faster on a CPU: (B, H, W, 2).
 
-    All x lie before all y in memory, so that the processor adds and samples whole rows.
+    All x come before all y in memory, so that the CPU adds and samples whole rows.
 
     Args:
         theta: (B, 2, 3).
@@ -96,10 +96,10 @@ def over_neighbours(images: Tensor, of: Callable[[Tensor, Tensor], Tensor]) -> T
 
 
 COARSE, FINE = 6, 24  # control values on each side of a displacement field
-FINE_ELASTIC = 0.035  # largest deviation of the fine one, in units of half the image's side
+FINE_ELASTIC = 0.035  # largest deviation of the fine field, in units of half the image's side
 NOISE = 0.33  # largest deviation of noise on the blurred ink, in [-1, 1]
 BLUR = 0.0128  # standard deviation, in units of the image's side
-CONTRAST = 4.0  # by which blurred edges are made steep again
+CONTRAST = 4.0  # factor that makes blurred edges steep again
 
 
 def displacement(control: Tensor, height: int, width: int) -> Tensor:
@@ -124,12 +124,12 @@ def bell(side: int, device: torch.device) -> Tensor:
 class Classical:
     """Strong classical augmentation: affine, elastic, stroke thickness (the control arm).
 
-    Rough edges, as a mouse, a pen on paper or a scanner leaves them, keep a recogniser of images
-    that show such detail (64 px) from taking every kink for a stroke.
+    Rough edges, as left by a mouse, a pen on paper or a scanner, keep a recogniser from taking
+    every kink for a stroke, at sizes that show such detail (64 px).
 
     Attributes:
         max_angle: degrees.
-        scale: largest relative change of width and of height, drawn apart.
+        scale: largest relative change of width and of height, drawn independently.
         shear: largest shear of x by y.
         shift: largest shift, in units of half the image's side.
         elastic: standard deviation of the displacement field, in the same unit.
@@ -148,7 +148,7 @@ class Classical:
     roughness: float = 0.0
 
     def __call__(self, images: Tensor, rng: Rng) -> Tensor:
-        """uint8 ink (B, H, W) to floats (B, 1, H, W) in [-1, 1], each image changed on its own."""
+        """uint8 ink (B, H, W) to floats (B, 1, H, W) in [-1, 1], each image independently."""
         size, height, width = images.shape
         source = self._thicken(images.unsqueeze(1).float().div_(255), rng)
         angle = rng.uniform(-1, 1, size) * math.radians(self.max_angle)
@@ -169,7 +169,7 @@ class Classical:
         return self._noisy(moved, rng) if self.roughness else moved
 
     def _noisy(self, images: Tensor, rng: Rng) -> Tensor:
-        """Blur, add noise that is as smooth, and raise the contrast: (B, 1, H, W) in [-1, 1]."""
+        """Blur, add equally smooth noise, and raise the contrast: (B, 1, H, W) in [-1, 1]."""
         sides = images.shape[2:]
         bells = [bell(side, images.device) for side in sides]
         down, across = (rows / rows.sum(dim=1, keepdim=True) for rows in bells)

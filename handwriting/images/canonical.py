@@ -20,7 +20,7 @@ from handwriting.images.ink import INK_FLOOR, MIN_CONTRAST, ink_of, stretched
 Uint8 = npt.NDArray[np.uint8]
 
 MAX_FITS = 17  # a speckled scan may lose its outermost specks several times
-MAX_LOST = 0.02  # of the pixels with ink, by averaging: more are strokes of too thin a pen
+MAX_LOST = 0.02  # share of inked pixels lost by averaging; if it is more, the pen is too thin
 MIN_PEN = 0.5  # pixels of the result to which such a pen is widened
 
 
@@ -37,7 +37,7 @@ def _levels(ink: Uint8) -> Uint8:
 def _tight(ink: Uint8) -> Uint8:
     """Cut the image to the box of its non-zero pixels."""
     left, top, width, height = cv2.boundingRect(ink)
-    if not width:  # averaging made paper of specks that lie far apart
+    if not width:  # averaging has erased specks that are far apart
         raise InputError("the image is blank at this size")
     return ink[top : top + height, left : left + width]
 
@@ -68,7 +68,7 @@ def _fit(glyph: Uint8, inner_px: int) -> Uint8:
 
 
 def _widened(glyph: Uint8, inner_px: int) -> Uint8:
-    """A glyph whose strokes survive averaging: those of a thin pen beside a blot would not."""
+    """A glyph, widened if averaging would erase strokes, as those of a thin pen next to a blot."""
     scale = max(glyph.shape) / inner_px
     if scale * INK_FLOOR <= 128:  # a pen of one pixel covers half of one of the result
         return glyph
@@ -101,7 +101,7 @@ def canonical(image: Uint8, size_px: int) -> Uint8:
 
 
 def _is_canonical(ink: Uint8, size_px: int) -> bool:
-    """Whether an image is a result already: what was ink then stays ink."""
+    """Whether an image is canonical already: its ink is then left as it is."""
     if ink.shape != (size_px, size_px) or ink.max() < 255 or ((ink > 0) & (ink < INK_FLOOR)).any():
         return False
     left, top, width, height = cv2.boundingRect(ink)
@@ -110,7 +110,7 @@ def _is_canonical(ink: Uint8, size_px: int) -> bool:
 
 
 def canonical_drawn(image: Uint8, size_px: int) -> Uint8:
-    """The canonical form of what was drawn or generated (H, W): all is ink but the border's level.
+    """The canonical form of a drawn or generated image (H, W): all but the border's level is ink.
 
     Raises:
         InputError: the image is blank, or becomes so when it is resized.
@@ -121,7 +121,7 @@ def canonical_drawn(image: Uint8, size_px: int) -> Uint8:
 
 
 def _fitted(ink: Uint8, size_px: int) -> Uint8:
-    """Ink (H, W), bright on 0, in its square."""
+    """Fit ink (H, W), bright on 0, into its square."""
     if ink.max() < MIN_CONTRAST:
         raise InputError("the image is blank")
     inner_px = size_px - 2 * margin_px(size_px)
@@ -143,7 +143,7 @@ def _fitted(ink: Uint8, size_px: int) -> Uint8:
 
 
 def smooth(images: Uint8) -> Uint8:
-    """Blur bright ink (N, H, W) and set to zero what is none by Otsu; strokes keep their grey.
+    """Blur bright ink (N, H, W) and zero all below Otsu's threshold; strokes keep their grey.
 
     A 3 x 3 Gaussian kernel, then N. Otsu, A Threshold Selection Method from Gray-Level Histograms,
     1979, for each image.

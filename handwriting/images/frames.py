@@ -1,4 +1,4 @@
-"""What in a scan's ink is no part of a character: frames, ruled lines, scanner edges, specks."""
+"""Removal of frames, ruled lines, scanner edges and specks from the ink of a scan."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ import numpy.typing as npt
 Uint8 = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
-MIN_LINE = 0.85  # of the ink's box: a frame's line is at least so long
-SLACK = 0.02  # of the longer side, by which a frame may be turned or end early
+MIN_LINE = 0.85  # of the ink's box: a frame's line is at least this long
+SLACK = 0.02  # of the longer side, by which a frame may be tilted or fall short
 THIN = 0.75  # of the pen's width or darkness: a frame's line is thinner or fainter
 THICK = 1.4  # of the pen's width: a scanner's edge is thicker
-MAX_FRAMES = 4  # inside of one another
+MAX_FRAMES = 4  # nested in one another
 SPECK = 0.4  # of the pen's width squared: a dot that was written is at least as large
 
 
@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
     Attributes:
         ends: its first column or row, and the one after its last.
-        thickness_px: the usual one.
+        thickness_px: its median.
         pixels: (H, W) its ink, and what crosses it.
     """
 
@@ -46,7 +46,7 @@ def without_frames(ink: Uint8) -> Uint8:
 
 
 def _may_have_frame(ink: Uint8, slack: int) -> bool:
-    """Whether ink reaches from border to border, or runs along all sides of its box: quickly."""
+    """A quick check whether ink spans the image, or runs along all sides of its box."""
     left, top, width, height = cv2.boundingRect(ink)
     if width >= ink.shape[1] - 2 * slack - 2 or height >= ink.shape[0] - 2 * slack - 2:
         return True
@@ -60,11 +60,12 @@ def _bar(slack: int) -> Uint8:
 
 
 def _frame(ink: Uint8, slack: int) -> list[Line]:
-    """The lines that are not the character's.
+    """The lines that are not part of the character.
 
-    They run from border to border or to one another, and are thinner or fainter than the strokes.
-    As thick as these, they must lie at the border and apart from the strokes, which have a margin:
-    the outer strokes of 国 in a tight image remain. So does all if nothing else would.
+    They end at a border or at another line, and are thinner or fainter than the strokes. If they
+    are as thick as these, they must be at the border and apart from the strokes, which must have a
+    margin: the outer strokes of 国 in a tight image remain. If no ink would remain, no line is
+    removed.
     """
     _, mask = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY)
     lines = _lines(mask, slack)
@@ -104,7 +105,7 @@ def _frame(ink: Uint8, slack: int) -> list[Line]:
 
 
 def _outermost(lines: list[Line]) -> list[Line]:
-    """The first and the last row and column of lines: a closed frame is as thick on all sides."""
+    """The first and last row and column of lines: a closed frame is equally thick on all sides."""
     found = []
     for is_row in (True, False):
         own = [line for line in lines if line.is_row == is_row]
@@ -146,10 +147,10 @@ def _is_attached(line: Line, lines: list[Line], shape: tuple[int, ...], slack: i
 
 
 def without_specks(ink: Uint8) -> Uint8:
-    """Remove what is smaller than the dot of a pen."""
+    """Remove specks that are smaller than the dot of a pen."""
     half = cv2.resize(ink, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     outlines, _ = cv2.findContours(half, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    usual = 0.03 * max(ink.shape)  # in the half: a pen as wide as that is the boldest
+    usual = 0.03 * max(ink.shape)  # in the half-size image: about the width of the boldest pen
     if len(outlines) < 2 or all(max(cv2.boundingRect(one)[2:]) > usual for one in outlines):
         return ink
     _, mask = cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY)
@@ -162,12 +163,12 @@ def without_specks(ink: Uint8) -> Uint8:
 
 
 def pen_width_px(mask: Uint8) -> float:
-    """The usual width of the strokes of a mask (H, W)."""
+    """The median width of the strokes of a mask (H, W)."""
     return float(np.median(stroke_widths_px(mask)))
 
 
 def stroke_widths_px(mask: Uint8) -> npt.NDArray[np.float32]:
-    """The widths of strokes at each pixel of their middle (n,); one 0 where there are none."""
+    """The widths of strokes at the pixels of their centre lines (n,); one 0 without strokes."""
     doubled = cv2.resize(mask, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     depth = cv2.distanceTransform(np.pad(doubled, 1), cv2.DIST_L2, 3)
     ridge = depth[(depth > 0) & (depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8)))]

@@ -1,9 +1,9 @@
-"""What is ink in a scan or photograph: everything else becomes 0.
+"""Extraction of the ink from a scan or photograph: everything else becomes 0.
 
 A clean image needs one subtraction: most of its border is paper of one level, and nothing but dark
 strokes differs from it. Otherwise the paper is estimated locally (shadows, vignettes, stained
-paper), what is ink is decided by where strokes are thin, and a fainter layer (bleed-through, ruled
-lines) is set to zero. In both cases the straight lines of frames, scanner edges and specks go.
+paper), the polarity is decided by where strokes are thin, and a fainter layer (bleed-through, ruled
+lines) is set to zero. In both cases frame lines, scanner edges and specks are removed.
 """
 
 from functools import cache
@@ -21,23 +21,23 @@ Uint8 = npt.NDArray[np.uint8]
 
 INK_FLOOR = 48  # grey levels of 255 below which a pixel is paper
 MIN_CONTRAST = 24  # grey levels between paper and ink below which an image is blank
-MAX_SIDE_PX = 4096  # of an image whose paper is estimated: a character's pen is wide there
+MAX_SIDE_PX = 4096  # to which an image is reduced before its paper is estimated
 
-# A clean image has no more than these shares.
-MAX_OTHER_CONTRAST = 0.35  # of what is on the other side of the paper's level
+# The largest shares in a clean image.
+MAX_OTHER_CONTRAST = 0.35  # of the contrast on the other side of the paper's level
 MAX_INK = 0.5  # of all pixels: the boldest kanji of a font with its margin has .45
 MAX_TOUCHING = 0.3  # of the border: strokes of a tight image, one side of a frame
 MAX_FAINT = 0.1  # of the ink: below STRONG, and not beside an edge
 
 STRONG = 128  # grey levels of what is not faint
 PAPER_KERNEL = 0.3  # of the longer side: wider than a bold stroke, narrower than a shadow
-THIN_KERNEL = 0.15  # of the shorter side: a usual pen is narrower, a usual gap wider
+THIN_KERNEL = 0.15  # of the shorter side: most pens are narrower, most gaps wider
 MARGIN = 0.12  # of the shorter side, where paper is more likely than ink
-MIN_THIN = 0.01  # of the pixels, at full contrast: where nothing is thin there is no stroke
+MIN_THIN = 0.01  # of the pixels, at full contrast: with less, there is no stroke
 MIN_CERTAINTY = 0.8  # in logits, for polarity: about 70 %
-FAINT_LIGHT = 16  # grey levels of paper: where it is darker, noise is more than light
-NUM_SIGMAS = 4.5  # ink differs from paper by so many deviations of the paper's noise
-BIMODAL = 0.8  # share of the ink's variance between two layers; a pencil's pressure has .75
+FAINT_LIGHT = 16  # grey levels of paper: if it is darker, noise exceeds light
+NUM_SIGMAS = 4.5  # ink differs from paper by at least this many deviations of its noise
+BIMODAL = 0.8  # share of the ink's variance between two layers; varying pencil pressure has .75
 
 
 def ink_of(image: Uint8) -> Uint8:
@@ -53,7 +53,7 @@ def ink_of(image: Uint8) -> Uint8:
 
 
 def stretched(ink: Uint8, peak: int) -> Uint8:
-    """Stretch ink so that ``peak`` becomes 255, and set what is fainter than the floor to zero."""
+    """Stretch ink so that ``peak`` becomes 255, and set levels below the floor to zero."""
     if peak == 255:
         return cv2.threshold(ink, INK_FLOOR - 1, 0, cv2.THRESH_TOZERO)[1]
     return cv2.LUT(ink, _levels(peak))
@@ -115,7 +115,7 @@ def _against_local_paper(image: Uint8) -> Uint8:
     noise, offset = _noise(paper, image)
     excess = NUM_SIGMAS * noise / max(1.0, 2 * contrast * INK_FLOOR / 255)
     if excess > 1:
-        sigma = max(0.7, 0.3 * excess, max(image.shape) / 256)  # the last is a quarter of a pixel
+        sigma = max(0.7, 0.3 * excess, max(image.shape) / 256)  # the last is 1/4 pixel
         image = cv2.GaussianBlur(image, (0, 0), sigma)  # of the usual canonical form
         noise, offset = _noise(paper, image)
     paper = cv2.subtract(paper, round(offset))
@@ -123,20 +123,20 @@ def _against_local_paper(image: Uint8) -> Uint8:
     is_noise = ink < NUM_SIGMAS * noise
     ink[is_noise] = 0
     if _peak(ink) < MIN_CONTRAST:
-        raise InputError("the image is blank: nothing on it stands out from the paper around")
+        raise InputError("the image is blank: nothing stands out from the paper")
     ink = _relative(ink, paper if is_dark else 255 - paper)
     return _without_vignette(_without_faint_layer(stretched(ink, _peak(ink))))
 
 
 def _peak(ink: Uint8) -> int:
-    """The level of the darkest ink, no hot pixel's; 0 if there is none."""
+    """The level of the darkest ink, without hot pixels; 0 if there is none."""
     threshold, _ = cv2.threshold(ink, 0, 255, cv2.THRESH_OTSU)
     dark = ink[ink > threshold]
     return round(float(np.percentile(dark, 97))) if len(dark) else 0
 
 
 def _square(side: float) -> Uint8:
-    """A square kernel of an odd side."""
+    """A square kernel with an odd side."""
     return np.ones((max(3, int(side) | 1),) * 2, np.uint8)
 
 
@@ -152,8 +152,8 @@ def _noise(paper: Uint8, image: Uint8) -> tuple[float, float]:
 def _paper(image: Uint8) -> Uint8:
     """The paper behind dark ink: the image without what is narrower than a kernel.
 
-    A closing takes what is darkest at the border for ink; so slopes and vignettes, as far as a
-    quadratic surface follows them, are divided out before.
+    A closing takes dark areas at the border for ink, so slopes and vignettes are divided out first,
+    as far as a quadratic surface fits them.
     """
     closed = cv2.morphologyEx(image, cv2.MORPH_CLOSE, _square(PAPER_KERNEL * max(image.shape)))
     y, x = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
@@ -167,10 +167,10 @@ def _paper(image: Uint8) -> Uint8:
 
 
 def _relative(ink: Uint8, paper: Uint8) -> Uint8:
-    """Ink relative to the light on the paper, which a shadow changes alike; 255 where it is most.
+    """Ink relative to the light on the paper, since a shadow dims both; its maximum becomes 255.
 
     Args:
-        paper: its true levels; FAINT_LIGHT is added, where noise is more than light.
+        paper: its true levels, to which FAINT_LIGHT is added, below which noise exceeds light.
     """
     relative = ink / (paper.astype(np.float32) + FAINT_LIGHT)
     most = float(np.percentile(relative, 99.8))
@@ -180,10 +180,10 @@ def _relative(ink: Uint8, paper: Uint8) -> Uint8:
 def _is_dark_ink(image: Uint8) -> bool:
     """Whether ink is darker than paper: strokes are thin, of one width, and off the margin.
 
-    That is asked of the ink of both polarities relative to the paper around it. Where the answers
-    contradict one another and one threshold divides the image, they are asked of its two sides.
-    The weights are those of logistic regressions on 4,500 glyphs of fonts and simulated writers,
-    with and without margin, framed, noisy and shaded, in both polarities.
+    This is tested on the ink of both polarities, relative to the local paper. If the results
+    contradict one another and a single threshold divides the image, its two sides are tested
+    instead. The weights are those of logistic regressions on 4,500 glyphs of fonts and simulated
+    writers, with and without margin, framed, noisy and shaded, in both polarities.
 
     Raises:
         InputError: the evidence is balanced.
@@ -197,7 +197,7 @@ def _is_dark_ink(image: Uint8) -> bool:
         for kind in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT)
     )
     thinness = float(np.log(dark_strokes / bright_strokes))
-    dark, light = (_looks(_relief(small, is_dark)) for is_dark in (True, False))
+    dark, light = (_unlike_strokes(_relief(small, is_dark)) for is_dark in (True, False))
     widths, margin = light - dark
     local = 4.5 * widths + 5.5 * margin
     if max(dark_strokes, bright_strokes) < MIN_THIN * np.ptp(small) * small.size:
@@ -208,7 +208,7 @@ def _is_dark_ink(image: Uint8) -> bool:
         border, area = border_of(bright).mean(), bright.mean()
         if (border >= 0.7 and area >= 0.5) or (border <= 0.3 and area <= 0.5):
             return bool(border > 0.5)
-        widths, margin = _looks(bright) - _looks(1 - bright)
+        widths, margin = _unlike_strokes(bright) - _unlike_strokes(1 - bright)
         certainty = thinness + 13 * widths + 15 * margin
     if abs(certainty) < MIN_CERTAINTY:
         raise InputError(
@@ -218,14 +218,14 @@ def _is_dark_ink(image: Uint8) -> bool:
 
 
 def _relief(image: Uint8, is_dark: bool) -> Uint8:
-    """The ink of one polarity, relative to the paper around: a mask of zeros and ones."""
+    """The ink of one polarity, relative to the local paper: a mask of zeros and ones."""
     image = image if is_dark else 255 - image
     paper = _paper(image)
     ink = _relative(cv2.subtract(paper, image), paper if is_dark else 255 - paper)
     return cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[1]
 
 
-def _looks(mask: Uint8) -> npt.NDArray[np.float64]:
+def _unlike_strokes(mask: Uint8) -> npt.NDArray[np.float64]:
     """How little a mask looks like strokes.
 
     Returns:
@@ -240,7 +240,7 @@ def _looks(mask: Uint8) -> npt.NDArray[np.float64]:
 
 
 def _inside_of_frame(bright: Uint8) -> tuple[slice, slice]:
-    """The part inside of rows and columns along the border that are of one level."""
+    """The part inside the uniform rows and columns along the border."""
     inside = []
     for axis in (1, 0):
         profile = bright.mean(axis=axis)
@@ -255,7 +255,7 @@ def _inside_of_frame(bright: Uint8) -> tuple[slice, slice]:
 
 
 def _is_shaded(small: Uint8) -> bool:
-    """Whether neither the brightest nor the darkest around each pixel are of one level."""
+    """Whether both the local maxima and the local minima vary over the image."""
     kernel = _square(0.35 * max(small.shape))
     both = (cv2.morphologyEx(small, kind, kernel) for kind in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
     ranges = [np.ptp(np.percentile(image, (5, 95))) for image in both]
@@ -279,7 +279,7 @@ def _without_faint_layer(ink: Uint8) -> Uint8:
 
 
 def _without_vignette(ink: Uint8) -> Uint8:
-    """Set to zero what touches the border and is nowhere dark: where light falls off quickly."""
+    """Set areas to zero that touch the border and are nowhere dark: light falling off quickly."""
     _, numbers = cv2.connectedComponents(cv2.threshold(ink, 0, 1, cv2.THRESH_BINARY)[1])
     for number in np.unique(border_of(numbers)):
         is_own = numbers == number

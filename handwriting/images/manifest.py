@@ -1,9 +1,9 @@
 """Manifests: ``{"character": ["relative/path.png", ...]}``, for real and generated images alike.
 
-Paths are relative to the manifest and stay in its folder. Links in it are followed: whoever makes
-one there allows what it leads to. Who wrote an image stands in ``writers.json`` beside the manifest
-(``{"relative/path.png": "writer"}``, every image, "" for nobody known) or, where there is no such
-file, in the paths themselves (``.../writer_07.png``; see :mod:`handwriting.images.writers`).
+Paths are relative to the manifest and stay in its folder. Links in it are followed: who creates one
+permits what it leads to. The writer of each image is named by ``writers.json`` next to the
+manifest (``{"relative/path.png": "writer"}``, every image, "" if unknown) or, without that file, by
+the paths themselves (``.../writer_07.png``; see :mod:`handwriting.images.writers`).
 """
 
 import contextlib
@@ -34,11 +34,11 @@ _FORM_OF_WRITERS = '{"relative/path.png": "writer"}'
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of a manifest; there may be millions, and a path as text is the smallest."""
+    """One image of a manifest; there may be millions, so its path is kept as compact text."""
 
     character: str
     file: str  # its absolute path
-    writer: str  # UNKNOWN_WRITER where nothing tells
+    writer: str  # UNKNOWN_WRITER if unknown
 
     @property
     def path(self) -> Path:
@@ -51,7 +51,7 @@ class Manifest:
 
     path: Path
     entries: tuple[Entry, ...]
-    names_from: str = ""  # writers.json, paths; "" where no writer is known
+    names_from: str = ""  # writers.json, paths; "" if no writer is known
 
     @property
     def characters(self) -> tuple[str, ...]:
@@ -71,16 +71,16 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
         characters: the classes to keep, each of which must then have an image; None keeps all.
 
     Raises:
-        InputError: not JSON, not in the form above, a key that is not one character or another
-            code point of a class, a class without images, a file that is missing, listed twice or
-            outside of the folder; a writers.json for other images, a path that names two writers,
-            names that look alike.
+        InputError: not JSON or not in the form above; a key that is not one character, or is a
+            variant code point of a class; a class without images; a file that is missing, listed
+            twice or outside the folder; a writers.json for other images; a path that names two
+            writers; names that look alike.
     """
     path = Path(path).absolute()
     value = read_json(path)
-    form = 'The form is {"character": ["relative/path.png", ...]}.'
+    form = 'The expected form is {"character": ["relative/path.png", ...]}.'
     if not isinstance(value, dict) or not value:
-        raise InputError(f"{path} is not a manifest: expected an object with characters. {form}")
+        raise InputError(f"{path} is not a manifest: expected an object keyed by character. {form}")
     wanted = None if characters is None else dict.fromkeys(characters)
 
     root = os.path.join(os.path.normpath(path.parent), "")
@@ -101,7 +101,7 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
             problems.append(f"{character}: no images (empty class)")
         if wanted is not None and character not in wanted:
             if meant := letters.get(letter(character)):
-                problems.append(f"key {named(key)}: the class is {named(meant)}, write this")
+                problems.append(f"key {named(key)}: the class is {named(meant)}, use that")
             continue
         for file in files:
             absolute = os.path.normpath(os.path.join(root, file))
@@ -111,9 +111,9 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
                 other_form = _in_other_form(root, file, names)
                 absolute, is_there = other_form or absolute, bool(other_form)
             if not is_within:
-                problems.append(f"{character}: {file} lies outside of the folder")
+                problems.append(f"{character}: {file} is outside the manifest's folder")
             elif absolute in owner:
-                problems.append(f"{character}: {file} is listed again (also {owner[absolute]})")
+                problems.append(f"{character}: {file} is listed twice (also as {owner[absolute]})")
             elif not is_there:
                 problems.append(f"{character}: missing image {absolute}")
             owner[absolute] = character
@@ -123,8 +123,8 @@ def read_manifest(path: str | Path, characters: Iterable[str] | None = None) -> 
     problems += [f"{c} (U+{ord(c):04X}): in the class list, not in the manifest" for c in absent]
     report_problems(
         str(path), problems,
-        f"{form} Paths are relative to {path.parent} and stay in it: to allow what lies elsewhere, "
-        "link it into the folder (ln -s ELSEWHERE NAME).",
+        f"{form} Paths are relative to {path.parent} and must stay in it: to use images from "
+        "elsewhere, link them into the folder (ln -s ELSEWHERE NAME).",
     )  # fmt: skip
     writers, names_from = _writers(path, root, value, images)
     entries = (Entry(c, f, sys.intern(w)) for (f, c), w in zip(images, writers, strict=True))
@@ -144,7 +144,7 @@ def _in_other_form(root: str, file: str, names: dict[str, dict[str, str]]) -> st
         for part in path[len(root) :].split(os.sep):
             if found not in names:
                 names[found] = {}
-                with contextlib.suppress(OSError, ValueError):  # nothing there that can be read
+                with contextlib.suppress(OSError, ValueError):  # missing or unreadable
                     names[found] = {nfc(name): name for name in os.listdir(found)}
             found = os.path.join(found, names[found].get(nfc(part), part))
         if os.path.isfile(found):
@@ -155,7 +155,7 @@ def _in_other_form(root: str, file: str, names: dict[str, dict[str, str]]) -> st
 def _writers(
     path: Path, root: str, listing: dict[str, list[str]], images: list[tuple[str, str]]
 ) -> tuple[list[str], str]:
-    """The writers of images, and what says so."""
+    """The writers of images, and the source of their names."""
     table = path.with_name("writers.json")
     paths = [(file[len(root) :], character) for file, character in images]
     if table.is_file():
@@ -163,17 +163,17 @@ def _writers(
         return _names_in(table, root, everything, [file for file, _ in paths]), table.name
     names, problems, names_from = writers_in_paths(paths)
     report_problems(
-        f"{path}: the writers in its paths", problems,
-        f"Rename these files, or say who wrote each image in {table}: {_FORM_OF_WRITERS}.",
+        f"{path}: writers in its paths", problems,
+        f"Rename these files, or name the writer of each image in {table}: {_FORM_OF_WRITERS}.",
     )  # fmt: skip
     return names, names_from
 
 
 def _names_in(table: Path, root: str, files: list[str], images: list[str]) -> list[str]:
-    """The writers of images by ``writers.json``, which names all files of the manifest."""
+    """The writers of images by ``writers.json``, which must name all files of the manifest."""
     value = read_json(table)
     if not isinstance(value, dict) or not all(isinstance(w, str) for w in value.values()):
-        raise InputError(f"{table}: the form is {_FORM_OF_WRITERS}")
+        raise InputError(f"{table}: expected the form {_FORM_OF_WRITERS}")
     keys = {_place(root, key): key for key in value}
     places = {_place(root, file): file for file in files}
     twice = (
@@ -186,11 +186,11 @@ def _names_in(table: Path, root: str, files: list[str], images: list[str]) -> li
     report_problems(
         f"{table} ({len(extra)} of {len(value)} keys without an image, {len(absent)} of "
         f"{len(places)} images without a key)",
-        [*(f"{key!r} and {keys[_place(root, key)]!r} are one image" for key in twice),
+        [*(f"{key!r} and {keys[_place(root, key)]!r} are the same image" for key in twice),
          *(f"key without an image: {key}" for key in extra),
          *(f"image without a key: {file}" for file in absent)],
-        'Name the writer of every image, "" where nobody knows; or remove writers.json, and the '
-        "paths are asked.",
+        'Name the writer of every image, "" if unknown; or remove writers.json to take the names '
+        "from the paths.",
     )  # fmt: skip
     name_of = {place: plain_name(value[key]) for place, key in keys.items()}
     report_problems(str(table), look_alikes({name_of[place] for place in places}), ONE_NAME)
@@ -198,7 +198,7 @@ def _names_in(table: Path, root: str, files: list[str], images: list[str]) -> li
 
 
 def _place(root: str, file: str) -> str:
-    """Where a path of a manifest or of writers.json leads from the manifest, however written."""
+    """A path of a manifest or of writers.json in one form, relative to the manifest."""
     if file.isascii() and not _INDIRECT.search(file):
         return file
     return nfc(os.path.normpath(os.path.join(root, file.replace("\\", "/")))).removeprefix(
@@ -223,10 +223,10 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> Manifest:
 
 
 def read_images(manifest: Manifest, size_px: int, description: str) -> Iterator[Uint8]:
-    """The canonical images of a manifest in parts, (up to ``CHUNK_SIZE``, size_px, size_px) uint8.
+    """The canonical images of a manifest in chunks (up to ``CHUNK_SIZE``, size_px, size_px) uint8.
 
     Raises:
-        InputError: after the last chunk, listing every image that cannot be read or is blank.
+        InputError: after the last chunk, listing all images that cannot be read or are blank.
     """
     problems: list[str] = []
 

@@ -1,7 +1,7 @@
-"""Images laid over one another: how far they are from one another but for place, size and turn.
+"""Image registration: the distance between images apart from translation, scale and rotation.
 
-Both are brought to the same centre of ink and radius of gyration; then one is turned, scaled and
-shifted until it agrees best with the other.
+Both are brought to the same centre of ink and radius of gyration; then one is rotated, scaled and
+shifted until it best matches the other.
 """
 
 from typing import NamedTuple
@@ -13,18 +13,18 @@ from torch import Tensor
 from handwriting.images.canonical import Uint8
 from handwriting.images.ink import INK_FLOOR
 
-SIDE = 32  # pixels across an image that is laid over another
+SIDE = 32  # pixels per side of an image that is registered
 REACH = 2.3  # radii from its centre to its side
 NUM_ROUNDS = 4
-STEP = 0.02  # radians, log of scale and radii, over which slopes are taken
+STEP = 0.02  # radians, log scale and radii: the step of finite differences
 
 
 class Overlay(NamedTuple):
-    """Images and what lays them over others.
+    """Images with what is needed to register them.
 
     Attributes:
         ink: (N, 1, h, h) in [0, 1].
-        place: (N, 3) centre of the ink, across and down, and its radius; the image is [-1, 1].
+        place: (N, 3) x and y of the ink's centre, and its radius; the image spans [-1, 1].
     """
 
     ink: Tensor
@@ -47,7 +47,7 @@ class Overlay(NamedTuple):
         """The images at a pose, (N, SIDE * SIDE) of mean 0 and norm 1.
 
         Args:
-            pose: (N, 4) or (4,) turned by radians, log of scale, shift in radii across and down.
+            pose: (N, 4) or (4,) rotation in radians, log scale, x and y shift in radii.
         """
         x, y, radius = self.place.unbind(1)
         angle, scale, right, low = pose.expand(len(self.ink), 4).unbind(1)
@@ -65,17 +65,17 @@ class Overlay(NamedTuple):
         return found / found.norm(dim=1, keepdim=True).clamp_min(1e-6)
 
     def outline(self) -> Tensor:
-        """(N,) length of the ink's outline in its radii and halves: 4 of a line, 12 of a kanji."""
+        """(N,) half the length of the ink's outline, in its radii: 4 for a line, 12 for a kanji."""
         ink = F.pad(self.ink[:, 0], (0, 1, 0, 1))
         across, down = ink[:, :-1, 1:] - ink[:, :-1, :-1], ink[:, 1:, :-1] - ink[:, :-1, :-1]
         return (across**2 + down**2).sqrt().mean((1, 2)) * ink[0, 0].numel() / self.place[:, 2]
 
 
 def distances(first: Overlay, second: Overlay) -> Tensor:
-    """(N,) one minus the correlation of what images show when each is laid over its other best.
+    """(N,) one minus the correlation of each pair of images at their best registration.
 
-    Gauss-Newton on the pose, as Lucas and Kanade (1981) register images; the target's slopes are
-    taken once (Baker and Matthews, 2004).
+    Gauss-Newton on the pose, as Lucas and Kanade (1981) register images; the target's gradients are
+    computed once (Baker and Matthews, 2004).
     """
     pose, step = torch.zeros(len(first.ink), 4), STEP * torch.eye(4)
     target = second.laid(pose)

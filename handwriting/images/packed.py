@@ -1,8 +1,8 @@
 """Packed images: the canonical images of a source as one memory-mapped uint8 array.
 
 A folder with ``images.npy`` (N, H, W), ``labels.npy`` and ``writers.npy`` (N,) and ``meta.json``.
-It is keyed by its content, made once, and opened without reading the images. They are written part
-by part and read batch by batch: they are never all in memory.
+It is keyed by its content, built once, and opened without reading the images. They are written in
+chunks and read in batches: they are never all in memory.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ from handwriting.storage.stamps import contents, damage, stamps
 
 Int64 = npt.NDArray[np.int64]
 SETTLED_NS = 2 * 10**9  # a file may be changed twice within one tick of the disk's clock
-FORM = 3  # raise it when the canonical form changes: old caches are then made anew
+FORM = 3  # raise it when the canonical form changes: old caches are then rebuilt
 
 
 class LazyImages:
-    """Chosen images of one or more arrays, (N, H, W) uint8, that are read when they are taken.
+    """Selected images of one or more arrays, (N, H, W) uint8, which are read on access.
 
-    It is indexed like an array and gives one: ``images[index]`` reads these images and no others.
+    It is indexed like an array and returns one: ``images[index]`` reads only these images.
 
     Args:
         arrays: (n, H, W) each, usually memory-mapped, concatenated.
-        numbers: (N,) which of their images these are.
+        numbers: (N,) indices of the selected images in the concatenation.
     """
 
     def __init__(self, arrays: Sequence[Uint8], numbers: Int64) -> None:
@@ -52,7 +52,7 @@ class LazyImages:
 
     @classmethod
     def of(cls, images: "Uint8 | LazyImages") -> "LazyImages":
-        """All of an array's images; rows as they are."""
+        """All images of an array; a LazyImages is returned as it is."""
         return images if isinstance(images, LazyImages) else cls([images], np.arange(len(images)))
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class LazyImages:
         """The images at an index, a slice, a mask, or indices of any shape."""
         numbers = self.numbers[index]
         flat = numbers.ravel()
-        order = np.argsort(flat)  # what lies on a disk is read in the order of the disk
+        order = np.argsort(flat)  # the disk is read in order
         bounds = np.searchsorted(flat[order], self._starts)
         taken = np.empty((len(flat), *self.shape[1:]), np.uint8)
         for i, (first, last) in enumerate(pairwise(bounds)):
@@ -77,13 +77,13 @@ class LazyImages:
 
 
 def in_parts(images: "Uint8 | LazyImages") -> Iterator[Uint8]:
-    """The images in parts (n, H, W) of up to ``CHUNK_SIZE``."""
+    """The images in chunks (n, H, W) of up to ``CHUNK_SIZE``."""
     for start in range(0, len(images), CHUNK_SIZE):
         yield images[start : start + CHUNK_SIZE]
 
 
 class UnpackedImages(NamedTuple):
-    """What becomes :class:`PackedImages`: the images are made part by part, as they are asked for.
+    """The source of :class:`PackedImages`: the images are computed chunk by chunk, on demand.
 
     Attributes:
         images: (n, size_px, size_px) uint8 each.
@@ -101,10 +101,10 @@ class UnpackedImages(NamedTuple):
 class PackedImages:
     """Labelled canonical images of a source. A font counts as a writer.
 
-    Choosing images and joining sources reads none of them.
+    Selecting images and concatenating sources reads none of them.
 
     Attributes:
-        images: (N, H, W) uint8, ink 255 on 0; usually memory-mapped, or rows of several such.
+        images: (N, H, W) uint8, ink 255 on 0; usually memory-mapped, or lazy images of such arrays.
         labels: (N,) indices into ``characters``.
         writers: (N,) indices into ``writer_names``.
     """
@@ -123,7 +123,7 @@ class PackedImages:
         return int(self.images.shape[-1])
 
     def select(self, keep: npt.NDArray[Any] | list[int]) -> "PackedImages":
-        """The images that a mask or indices name."""
+        """The images that a mask or indices select."""
         rows = LazyImages.of(self.images)
         images = LazyImages(rows.arrays, rows.numbers[keep])
         return replace(self, images=images, labels=self.labels[keep], writers=self.writers[keep])
@@ -183,7 +183,7 @@ def save_packed(folder: Path, made: PackedImages | UnpackedImages) -> None:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for part in in_parts(made.images) if isinstance(made, PackedImages) else made.images:
-                part.tofile(file)  # before the next part is asked for
+                part.tofile(file)  # before the next chunk is computed
 
     write_atomically(folder / "images.npy", write_images)
     for name in ("labels", "writers"):
@@ -204,7 +204,7 @@ def open_packed(folder: Path) -> PackedImages:
     """Open a packed set, the images memory-mapped.
 
     Raises:
-        InputError: a file is missing or damaged, or they do not belong together.
+        InputError: a file is missing or damaged, or the files are inconsistent.
     """
     try:
         meta = read_json(folder / "meta.json")
@@ -215,14 +215,14 @@ def open_packed(folder: Path) -> PackedImages:
             raise ValueError(problem)
         images = np.load(folder / "images.npy", mmap_mode="r")
         if images.ndim != 3 or images.dtype != np.uint8:
-            raise ValueError(f"images {images.shape} {images.dtype}")
+            raise ValueError(f"expected (N, H, W) uint8, found {images.shape} {images.dtype}")
         labels, writers = (np.load(folder / f"{name}.npy") for name in ("labels", "writers"))
         characters, writer_names = tuple(meta["characters"]), tuple(meta["writer_names"])
         _check("labels", labels, characters, len(images))
         _check("writers", writers, writer_names, len(images))
     except Exception as error:  # NumPy raises whatever the broken bytes lead to
         raise InputError(
-            f"{folder} holds no packed images: {error}. It may be deleted and is made again"
+            f"{folder} holds no valid packed images: {error}. It can be deleted to be rebuilt"
         ) from error
     return PackedImages(images, labels, writers, characters, writer_names)
 
@@ -230,34 +230,36 @@ def open_packed(folder: Path) -> PackedImages:
 def _check(what: str, numbers: Int64, names: tuple[Any, ...], size: int) -> None:
     """Check that there is a label or a writer for each of ``size`` images, and a name for it."""
     if numbers.shape != (size,) or numbers.dtype.kind != "i":
-        raise ValueError(f"{what} {numbers.shape} {numbers.dtype}, {size} images")
+        raise ValueError(f"expected ({size},) {what}, found {numbers.shape} {numbers.dtype}")
     if size and (numbers.min() < 0 or numbers.max() >= len(names)):
-        raise ValueError(f"{what} from {numbers.min()} to {numbers.max()} of {len(names)}")
+        raise ValueError(
+            f"expected {what} from 0 to {len(names) - 1}, found {numbers.min()} to {numbers.max()}"
+        )
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f"the names of {what} must be strings")
 
 
 def cached(folder: Path, make: Callable[[], PackedImages | UnpackedImages]) -> PackedImages:
-    """The packed set in ``folder``, made first if it is not there or damaged; others wait."""
+    """The packed set in ``folder``, built first if missing or damaged; other processes wait."""
     with suppress(InputError):
         return open_packed(folder)
     with FolderLock(folder, timeout_s=math.inf):
         if (folder / "meta.json").is_file():
             try:
-                return open_packed(folder)  # another process has made it meanwhile
+                return open_packed(folder)  # another process has built it meanwhile
             except InputError as error:
                 print(f"  {error}", flush=True)
         save_packed(folder, make())
     return open_packed(folder)
 
 
-_known_keys: dict[bytes, str] = {}  # of manifests: what says whether any file was changed, and key
+_known_keys: dict[bytes, str] = {}  # of manifests: hash of all files' metadata -> key
 
 
 def files_key(manifest: Manifest) -> str:
     """A key of a manifest's files: path in its folder, content, character and writer.
 
-    Within a process they are read again only when one has changed.
+    Within a process, they are only re-read when one has changed.
     """
     changes, latest = hashlib.sha256(), 0
     for entry in manifest.entries:

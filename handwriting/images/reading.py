@@ -12,15 +12,15 @@ from PIL import Image, ImageOps
 from handwriting.errors import InputError
 from handwriting.images.canonical import Uint8, canonical
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")  # Pillow runs programs for others
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")  # for others, Pillow runs programs
 MAX_PIXELS = 64_000_000  # a scan at 600 dpi of A4 is 35 million
-MAX_WEBP_PIXELS = 36_000_000  # its decoder takes 16 bytes a pixel, others at most 8
+MAX_WEBP_PIXELS = 36_000_000  # its decoder takes 16 bytes per pixel, others at most 8
 MAX_PIXELS_PER_BYTE = 10_000  # of a file: a blank A4 page at 600 dpi, one bit a pixel, has 8,300
-LARGE_PIXELS = 4_000_000  # images of more are read one at a time: each takes up to 12 bytes a pixel
+LARGE_PIXELS = 4_000_000  # larger images are read one at a time: up to 12 bytes per pixel
 
 STRAY_SHARE = 1 / 5000  # of 16-bit and float pixels that may be hot or dead...
-STRAY_DISTANCE = 0.25  # ...where they lie this far outside of the range of all others
-MIN_PICTURE_SHARE = 0.4  # of visible pixels, where they are more than ink alone...
+STRAY_DISTANCE = 0.25  # ...if they lie this far outside the range of all others
+MIN_PICTURE_SHARE = 0.4  # of pixels that are visible, if they are more than ink alone...
 MIN_PICTURE_CONTRAST = 64  # ...and this many grey levels apart
 
 _one_large = threading.Lock()
@@ -30,8 +30,8 @@ def read_grey(path: Path) -> Uint8:
     """An image file as (H, W) uint8, turned as its EXIF says, on a ground that contrasts with it.
 
     Raises:
-        InputError: missing, none of ``FORMATS``, unreadable, truncated, of several pages or frames,
-            larger than ``MAX_PIXELS``, or than so few bytes can hold.
+        InputError: missing, in none of ``FORMATS``, unreadable, truncated, with several pages or
+            frames, larger than ``MAX_PIXELS``, or implausibly large for the number of bytes.
     """
     with _opened(path) as image:
         return _grey(image)
@@ -47,7 +47,7 @@ def read_canonical(path: Path, size_px: int) -> Uint8:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file whose header is read, within the limits; errors on it name the file."""
+    """An image file within the limits, its header read; errors name the file."""
     if not path.is_file():  # reading a pipe or a device might never end
         raise InputError(f"missing image: {path}")
     try:
@@ -58,7 +58,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             if num_frames > 1:
                 raise InputError(
                     f"it has {num_frames} pages or frames, and a file must hold one image of one "
-                    "character: save each as a file of its own and list those that you want"
+                    "character: save each as a separate file and list the ones that you want"
                 )
             yield image
     except InputError as error:
@@ -68,18 +68,18 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _check_size(image: Image.Image, num_bytes: int) -> None:
-    """Refuse, by its header, what would fill the memory."""
+    """Reject, by its header, an image that would exhaust memory."""
     size, num_pixels = f"{image.width} x {image.height} px", image.width * image.height
     limit = MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
     if num_pixels > limit:
         raise InputError(
-            f"it has {size}, more than {limit:,}: too large for an image of one character; make it "
-            "smaller"
+            f"it has {size}, more than {limit:,} pixels: too large for an image of one character; "
+            "reduce or crop it"
         )
     if num_pixels > max(LARGE_PIXELS, num_bytes * MAX_PIXELS_PER_BYTE):
         raise InputError(
-            f"its header announces {size}, and its {num_bytes:,} bytes cannot hold a drawing of "
-            "that size: it is damaged, or made to fill the memory; save it anew"
+            f"its header declares {size}, which {num_bytes:,} bytes cannot hold: it is damaged "
+            "or meant to exhaust the memory; save it again"
         )
 
 
@@ -107,7 +107,7 @@ def _from_deep(values: npt.NDArray[np.float32]) -> Uint8:
     ranks = (0, min(num_stray, last), max(last - num_stray, 0), last)
     lowest, low, high, highest = (float(v) for v in np.partition(values, ranks, None)[[*ranks]])
     if not highest - lowest <= float(np.finfo(np.float32).max):
-        raise ValueError(f"its pixels go from {lowest} to {highest}")
+        raise ValueError(f"its pixel values range from {lowest} to {highest}")
     margin = STRAY_DISTANCE * (high - low)
     if low < high:  # else the ink itself is as few pixels
         lowest = low if lowest < low - margin else lowest
@@ -119,7 +119,7 @@ def _from_deep(values: npt.NDArray[np.float32]) -> Uint8:
 def _ground(grey: Uint8, is_opaque: npt.NDArray[np.bool_]) -> int:
     """The grey level to put behind a partly transparent image (H, W).
 
-    A picture with paper of its own stands on that; ink alone stands on what contrasts with it.
+    A picture that includes paper gets the level of that paper; ink alone gets a contrasting level.
     """
     if not is_opaque.any():
         return 255

@@ -12,7 +12,7 @@ from handwriting.images.canonical import Uint8
 from handwriting.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
-    from torch import Tensor  # seconds, which what only writes pictures does not wait for
+    from torch import Tensor  # slow to import, and not needed to write pictures
 
 GREY = 64
 
@@ -23,12 +23,12 @@ def save_png(path: Path, ink: Uint8, flush: bool = True) -> None:
 
 
 def evenly_chosen(values: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """At most ``most`` of the values (n,), evenly spread: what a sheet has room for."""
+    """At most ``most`` of the values (n,), evenly spaced: as many as a sheet has room for."""
     return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]
 
 
 def sheet(rows: list[Uint8]) -> Uint8:
-    """Tile rows of images (N, H, W) into one picture, bright ink on dark, two grey pixels apart."""
+    """Tile rows of images (N, H, W), bright ink on dark, separated by two grey pixels."""
     most = max(map(len, rows))
     framed = [
         np.pad(row, ((0, most - len(row)), (2, 0), (2, 0)), constant_values=GREY) for row in rows
@@ -38,14 +38,14 @@ def sheet(rows: list[Uint8]) -> Uint8:
 
 
 def float_sheet(rows: "Sequence[Tensor]") -> Uint8:
-    """The same of float images (N, 1, H, W) in [-1, 1] on any device."""
+    """The same for float images (N, 1, H, W) in [-1, 1] on any device."""
     from handwriting.images.augment import to_uint8
 
     return sheet([np.asarray(to_uint8(row).cpu()) for row in rows])
 
 
 def save_animation(path: Path, frames: Sequence[Path]) -> None:
-    """Write pictures that are there as PNG files as an animated GIF, the last shown for longer."""
+    """Write an animated GIF from PNG files; the last frame is shown for longer."""
     first, *others = [Image.open(frame).convert("L") for frame in frames]
     durations_ms = [150] * len(others) + [1500]
     write_atomically(

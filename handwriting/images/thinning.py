@@ -1,7 +1,7 @@
-"""Line drawings: ink thinned to its centre lines, which one thin pen draws again.
+"""Line drawings: ink thinned to its centre lines, which are redrawn with one thin pen.
 
-What is left of handwriting is where its strokes run. The pen, its pressure and the ink are gone:
-they are what a style has to give back.
+Only the course of the strokes is left of the handwriting. The pen, its pressure and the ink are
+gone: they are what a style has to restore.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ from handwriting.parallel.progress import progress
 from handwriting.storage.keys import content_key
 
 VERSION = 1  # raise it when the same image gives another drawing
-THINNED_PX = 128  # side at which ink is thinned, or that of larger images
+THINNED_PX = 128  # side to which smaller images are enlarged before thinning
 PEN = 1 / 32  # its width, of the image's side
 
 
@@ -45,7 +45,7 @@ def line_drawings(images: Uint8) -> Uint8:
 
 
 def packed_line_drawings(packed: PackedImages, cache_dir: Path) -> PackedImages:
-    """The line drawing of every image, made once for each content."""
+    """The line drawing of every image, cached by content."""
     whose = packed.writer_names, packed.writers.tobytes().hex()
     key = content_key(VERSION, pixels_key(packed), packed.characters, *whose)
 

@@ -1,10 +1,10 @@
-"""Who wrote an image, as its path says: whole folders, and whole parts of the file's stem.
+"""The names of writers in the paths of images: in folders, and in parts of the file's stem.
 
-Parts stand between separators (``_``, ``-``, dots, blanks). A name is a word of ``PEOPLE`` and what
-follows: ``writer_01``, ``writer01``, ``writerB``, ``person_anna_k``. It ends after its number, and
-before the character (itself or its code point), a word of ``NOT_NAMES`` or, in a stem, the next
-number: ``writer_anna_あ_2.png`` is by ``writer_anna``. A sheet counts as a person where no path of
-the manifest names one; a page or a session never does, since a person has several.
+Separators (``_``, ``-``, dots, blanks) divide the parts. A name is a word of ``PEOPLE`` and what
+follows it: ``writer_01``, ``writer01``, ``writerB``, ``person_anna_k``. It ends after its number,
+and before the character (itself or its code point), a word of ``NOT_NAMES`` or, in a stem, the next
+number: ``writer_anna_あ_2.png`` is by ``writer_anna``. A sheet counts as a person if no path of the
+manifest names a person; a page or a session never does, since a person has several.
 """
 
 import re
@@ -27,7 +27,7 @@ uploads unknown none anonymous other others all test train training validation v
 written writing made crafted interface guide notes defined 名 名前 名簿 一覧 不明 画像 ページ
 """
 NOT_NAMES = frozenset(_NOT_NAMES.split())
-ONE_NAME = "Write a person's name in one way, and the names of two people so that they differ."
+ONE_NAME = "Spell each person's name in one way, and the names of different people differently."
 NUMBER_WORDS = ("id", "no", "nr", "number")  # writer_id_07
 
 _SEPARATORS = r"\s\\_.,:=#()\[\]＿－‐-―-"
@@ -41,9 +41,9 @@ _TOKEN = re.compile(rf"\d+|[^\d{_SEPARATORS}]+")
 class Found(NamedTuple):
     """A name in a path."""
 
-    name: str  # as it is written there
+    name: str  # as written in the path
     is_sheet: bool
-    before: str  # the folders, and words of the stem, in front of it
+    before: str  # the folders, and the words of the stem, before it
 
 
 @lru_cache(1 << 16)
@@ -54,19 +54,19 @@ def plain_name(name: str) -> str:
 
 @lru_cache(1 << 16)
 def look(name: str) -> str:
-    """What names have in common that differ in case, width, normal form or what is invisible."""
+    """A name without differences of case, width, normal form and invisible characters."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     visible = (c for c in folded if unicodedata.category(c) not in ("Cf", "Cc"))
     return " ".join("".join(visible).split())
 
 
 def _spelling(name: str) -> str:
-    """What names in paths have in common that differ in separators or leading zeros, too."""
+    """The same for a name in a path, also without differences of separators and leading zeros."""
     return " ".join(token.lstrip("0") or "0" for token in _TOKEN.findall(look(name)))
 
 
 def look_alikes(names: Iterable[str], of_paths: bool = False) -> list[str]:
-    """A problem for each name that looks like another: one person under two names."""
+    """A problem for each name that looks like another: probably one person under two names."""
     problems, first = [], dict[str, str]()
     for name in sorted({*names} - {""}):
         other = first.setdefault(_spelling(name) if of_paths else look(name), name)
@@ -84,13 +84,13 @@ def _code_points(one: str, two: str) -> str:
 
 
 def writers_in_paths(images: Sequence[tuple[str, str]]) -> tuple[list[str], list[str], str]:
-    """Whom the paths of images name.
+    """The writers that the paths of images name.
 
     Args:
         images: the path of each, relative to its manifest, and its character.
 
     Returns:
-        A name for each, "" where nothing tells; what is wrong; and what the names come from.
+        A name for each, "" if the path has none; the problems; and the source of the names.
     """
     found = [named_in(path, character) for path, character in images]
     with_people = any(not one.is_sheet for each in found for one in each)
@@ -101,12 +101,12 @@ def writers_in_paths(images: Sequence[tuple[str, str]]) -> tuple[list[str], list
         names.append(chosen[0].name if chosen else "")
         if len({_spelling(one.name) for one in chosen}) > 1:
             both = " and ".join(dict.fromkeys(one.name for one in chosen))
-            problems.append(f"{path}: which of {both}?")
+            problems.append(f"{path}: names two writers, {both}")
         elif chosen and not with_people:
             name, _, before = chosen[0]
             other = sheets.setdefault((character, _spelling(name)), before)
             if other != before:
-                problems.append(f"{path}: is {name} of {other!r} and of {before!r} one person?")
+                problems.append(f"{path}: is {name} of {other!r} and {before!r} one person?")
     problems += look_alikes(names, of_paths=True)
     return names, problems, ("paths" if with_people else "sheets in paths") if any(names) else ""
 
@@ -211,7 +211,7 @@ def _has_digit(word: str) -> bool:
 
 
 def _shows(word: str, character: str) -> bool:
-    """Whether a part is the character, in itself or as its code point; never if that is ""."""
+    """Whether a part is the character itself or its code point; False if ``character`` is ""."""
     if not character:
         return False
     if letter(word) == letter(character):

@@ -1,6 +1,6 @@
-"""A function called in another process, within limits of processor time and memory.
+"""Function calls in another process, with limits on CPU time and memory.
 
-For what reads files of unknown origin: a font of 2 kB can keep FreeType busy for ever.
+For parsing files of unknown origin: a font of 2 kB can keep FreeType busy forever.
 """
 
 import logging
@@ -20,18 +20,18 @@ from handwriting.errors import InputError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_CPU_S = 20  # of a call; not wall-clock time, so a busy machine stops nothing
+MAX_CPU_S = 20  # CPU time of a call; on a busy machine, wall-clock time would stop harmless ones
 MAX_BYTES = 2**30  # of the process
-OUT_OF_MEMORY = "out of memory"  # as FreeType says
+OUT_OF_MEMORY = "out of memory"  # FreeType's message
 
-_child: subprocess.Popen[bytes] | None = None  # serves all calls; it ends when its input does
+_child: subprocess.Popen[bytes] | None = None  # serves all calls; exits when its stdin is closed
 
 
 def call_limited(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The value of a function, which its module's name and its own must lead to.
+    """The value of a function, which must be importable by name.
 
     Raises:
-        InputError: whatever the function raised, or what ended the process that it ran in.
+        InputError: the function raised any exception, or its process was killed.
     """
     global _child
     if _child is None or _child.poll() is not None:
@@ -40,7 +40,7 @@ def call_limited(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # Ctrl-C is for this process
+            start_new_session=True,  # Ctrl-C is for this process only
         )
     assert _child.stdin is not None
     assert _child.stdout is not None
@@ -50,7 +50,7 @@ def call_limited(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
         answer = pickle.load(_child.stdout)
     except (OSError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(_how_it_ended(_child.wait())) from error
-    except BaseException:  # the next call would get the answer to this one
+    except BaseException:  # otherwise the next call would read this call's answer
         _child.kill()
         _child.wait()
         raise
@@ -62,14 +62,14 @@ def call_limited(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 def _how_it_ended(status: int) -> str:
     name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
     if name == "SIGXCPU":
-        return f"takes more than {MAX_CPU_S} s of processor time"
-    return f"ends the process that reads it ({name})"
+        return f"takes more than {MAX_CPU_S} s of CPU time"
+    return f"crashes the process that reads it ({name})"
 
 
 def _serve() -> None:
-    """Answer calls until there are no more."""
+    """Answer calls until stdin is closed."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a function prints is no answer
+    os.dup2(2, 1)  # what a function prints must not end up among the answers
     logging.disable()  # fontTools warns of much that is harmless
     with suppress(EOFError):
         while True:

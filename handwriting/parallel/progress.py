@@ -10,19 +10,19 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 
-tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed process leaves behind
+tqdm.set_lock(threading.RLock())  # tqdm's own is a semaphore, which a killed process leaks
 
 
 def progress(items: Iterable[T], total: int, description: str) -> Iterable[T]:
-    """``items`` with a bar on a terminal; in a log file one line a minute at the most.
+    """``items`` with a progress bar on a terminal; in a log file, at most one line a minute.
 
-    Of several processes the first shows it.
+    With several processes, only rank 0 shows it.
     """
     interactive = sys.stderr.isatty()
     return tqdm(
         items,
         total=total,
-        disable=os.environ.get("RANK", "0") != "0",  # as torchrun tells it
+        disable=os.environ.get("RANK", "0") != "0",  # set by torchrun
         desc=description,
         leave=False,
         delay=2.0,

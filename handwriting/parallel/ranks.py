@@ -1,9 +1,9 @@
-"""Several processes that compute one result: each takes its rows of every batch.
+"""Data parallelism: several processes compute one result, each with its rows of every batch.
 
 torchrun starts them, or Hydra's submitit launcher with ``tasks_per_node``; a single process is rank
-0 of 1. All hold the same seeds and draw the same random numbers for the whole batch, of which each
-keeps those of its rows (:class:`handwriting.rng.Rng`); gradients and the statistics of batch norm
-are of the whole batch. So the number of processes changes how long a run takes, not its result.
+0 of 1. All have the same seeds and draw the same random numbers for the whole batch, of which each
+keeps those of its rows (:class:`handwriting.rng.Rng`); gradients and batch norm statistics are
+those of the whole batch. The number of processes thus changes how long a run takes, not its result.
 """
 
 import functools
@@ -21,11 +21,11 @@ from torch import Tensor
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# For work that only the first process does. The end of a process is noticed at once.
+# Long enough for work that only rank 0 does; a process that ends is noticed at once.
 TIMEOUT = timedelta(days=1)
-# What gloo and NCCL say when another process has ended.
+# The messages of gloo and NCCL when another process has ended.
 _LOSS = r"gloo/transport[^\n]*(closed by|reset by|roken pipe)|remote process exited"
-_alone = False  # inside work that only the first process does
+_alone = False  # while only this process works: see main_only
 
 
 def join(device: str) -> None:
@@ -65,14 +65,14 @@ def is_main() -> bool:
 
 
 def is_loss(error: Exception) -> bool:
-    """Whether an error is that another process ended in the middle of a message."""
+    """Whether an error means that another process ended during communication."""
     return world_size() > 1 and re.search(_LOSS, str(error)) is not None
 
 
 def main_only(work: Callable[P, T]) -> Callable[P, T]:
     """Let only the first process do some work; the others wait and get its result.
 
-    An error is raised on all of them.
+    An error is raised in all of them.
     """
 
     @functools.wraps(work)
@@ -101,7 +101,7 @@ def main_only(work: Callable[P, T]) -> Callable[P, T]:
 def all_gather_object(work: Callable[[], T]) -> list[T]:
     """The results of some work that each process does, by rank.
 
-    An error of one is raised on all of them.
+    An error in one of them is raised in all.
     """
     if world_size() == 1:
         return [work()]
@@ -128,7 +128,7 @@ def all_reduce_max(*values: int) -> list[int]:
 
 @torch.no_grad()
 def all_reduce_mean_(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors, such as gradients, by their means over the processes; one message."""
+    """Replace tensors, such as gradients, by their means over the processes, in one message."""
     if world_size() == 1 or not tensors:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])

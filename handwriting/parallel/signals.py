@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which wait for the end of a step."""
+"""Ctrl-C and SIGTERM, deferred to the end of a training step."""
 
 import multiprocessing
 import signal
@@ -8,18 +8,18 @@ from typing import Any
 
 from handwriting.parallel import ranks
 
-REPEATED_S = 2.0  # torchrun and the scheduler may both pass on one signal
+REPEATED_S = 2.0  # torchrun and the scheduler may both forward one signal
 
 
 class Stop:
-    """Lets Ctrl-C and SIGTERM wait for the end of a step; the second one stops at once.
+    """Defers Ctrl-C and SIGTERM to the end of a step; a second signal stops at once.
 
-    Several processes, whom each signal may reach twice, need a moment between the two. Not in a
-    worker: what comes to it again is the same order, from a scheduler that tells all and from the
-    process that started it.
+    With several processes, each of which may receive one signal twice, the second must come more
+    than ``REPEATED_S`` later. A worker ignores it: the same signal reaches it from the scheduler,
+    which signals all processes, and from its parent.
 
     Attributes:
-        signal: that came, None before one does.
+        signal: the signal received, None before that.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        if threading.current_thread() is threading.main_thread():  # only it may set handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
                     self._before[number] = signal.signal(number, self._note)

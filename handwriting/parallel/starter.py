@@ -1,4 +1,4 @@
-"""Processes that stop, as at SIGTERM, when the one that started them has ended, even if killed."""
+"""Processes that stop, as on SIGTERM, when their parent has ended, even if it was killed."""
 
 import multiprocessing
 import os
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-STARTER = os.getppid()  # imported before torch, which takes seconds to load
+STARTER = os.getppid()  # read before torch is imported, which takes seconds
 
 
 def stop_after(wait: Callable[[], object]) -> None:
-    """Stop this process when a function returns that waits for something."""
+    """Stop this process as soon as ``wait`` returns."""
 
     def follow() -> None:
         wait()
@@ -25,14 +25,14 @@ def stop_after(wait: Callable[[], object]) -> None:
 
 @contextmanager
 def following_starter() -> Iterator[None]:
-    """Stop when torchrun, or the process that runs a sweep, has ended; not with a shell."""
+    """Stop when torchrun, or the main process of a sweep, has ended; shells are not followed."""
     is_worker = multiprocessing.parent_process() is not None
     if is_worker or "TORCHELASTIC_RUN_ID" in os.environ:
         _follow()
     try:
         yield
     finally:
-        if is_worker and os.getppid() != STARTER:  # joblib would wait for another job, for ever
+        if is_worker and os.getppid() != STARTER:  # joblib would wait forever for another job
             sys.stdout.flush()
             os._exit(128 + signal.SIGTERM)
 

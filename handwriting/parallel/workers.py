@@ -1,4 +1,4 @@
-"""Jobs side by side, in processes that stop, with a checkpoint, when their parent does.
+"""Parallel jobs in processes that write a checkpoint and stop when their parent does.
 
 Small networks gain more from a process per core than from threads that wait for each other.
 """
@@ -27,29 +27,30 @@ Argument = TypeVar("Argument")
 def run_parallel(
     jobs: Sequence[tuple[Callable[[Argument], object], Argument]], num_workers: int, doing: str = ""
 ) -> None:
-    """Run jobs, so many processes at a time, in the order given; a job is a function's call.
+    """Run jobs in parallel, started in the order given; a job is a function and its argument.
 
     Args:
-        doing: what a progress bar over the jobs says; empty: no bar, jobs have their own.
+        num_workers: the number of processes.
+        doing: label of a progress bar over the jobs; empty: no bar, because jobs have their own.
 
-    Ctrl-C and SIGTERM reach the jobs that are running: each ends its step and writes its checkpoint
-    before this process stops; the second signal stops all at once. Should this process be killed,
-    its workers stop by themselves. In a process that is itself a worker, as in a sweep, and in
-    several that compute each job together, jobs run one after the other.
+    Ctrl-C and SIGTERM are passed on to the running jobs: each finishes its step and writes its
+    checkpoint before this process stops; a second signal stops all at once. If this process is
+    killed, its workers stop by themselves. In a process that is itself a worker, as in a sweep, and
+    in several processes that compute each job together, jobs run one after another.
 
     Raises:
         Exception: what a job raised; the others stop as above.
         InputError: a worker was killed.
     """
-    ended = _ended(jobs, num_workers)
+    ended = _completed(jobs, num_workers)
     for _ in progress(ended, len(jobs), doing) if doing else ended:
         pass
 
 
-def _ended(
+def _completed(
     jobs: Sequence[tuple[Callable[[Argument], object], Argument]], num_workers: int
 ) -> Iterator[None]:
-    """One value for each job that has ended."""
+    """Yield once for each job that has ended."""
     if ranks.world_size() > 1 or multiprocessing.parent_process() is not None:
         num_workers = 1
     num_workers = min(num_workers, len(jobs))
@@ -58,12 +59,12 @@ def _ended(
             function(argument)
             yield
         return
-    # A fork of a process whose threads compute may hang: a server is forked that has only imported.
+    # Forking a process with running threads may hang, so workers are forked from a server without.
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
         multiprocessing.set_forkserver_preload(["torch"])  # once for all workers
     num_threads = max(1, torch.get_num_threads() // num_workers)
-    pool = ProcessPoolExecutor(num_workers, context, _begin, (num_threads,))
+    pool = ProcessPoolExecutor(num_workers, context, _set_up, (num_threads,))
     broken: Exception | None = None
     with Stop() as stop:
         running: set[Future[None]] = set()
@@ -83,18 +84,18 @@ def _ended(
                 raise
             broken = error
         finally:
-            _end(pool, is_done=not running)
+            _shut_down(pool, is_done=not running)
     if stop.signal is not None:
         stop.now()
     if broken is not None:
         raise InputError(
-            f"a worker was killed{_which(workers)}, perhaps for want of memory: run the same "
+            f"a worker was killed{_killed_text(workers)}, perhaps for lack of memory: run the same "
             "command to resume; pipeline.num_workers=1 needs less memory"
         ) from broken
 
 
-def _which(workers: Iterable[BaseProcess]) -> str:
-    """The processes among some that a signal ended, but for those that were told to stop."""
+def _killed_text(workers: Iterable[BaseProcess]) -> str:
+    """The workers that were killed by a signal, other than by SIGTERM, in parentheses."""
     ended = {worker.pid: -(worker.exitcode or 0) for worker in workers}
     killed = [
         f"process {pid}: {signal.Signals(number).name}"
@@ -104,8 +105,8 @@ def _which(workers: Iterable[BaseProcess]) -> str:
     return f" ({', '.join(killed)})" if killed else ""
 
 
-def _end(pool: ProcessPoolExecutor, is_done: bool) -> None:
-    """End workers, those that are not done at the end of their step; at once at another signal."""
+def _shut_down(pool: ProcessPoolExecutor, is_done: bool) -> None:
+    """Shut down the workers: busy ones at the end of their step, or at once on another signal."""
     workers = multiprocessing.active_children()  # Python 3.14 has pool.terminate_workers()
     try:
         for process in [] if is_done else workers:
@@ -117,10 +118,10 @@ def _end(pool: ProcessPoolExecutor, is_done: bool) -> None:
         raise
 
 
-def _begin(num_threads: int) -> None:
-    """Set up a worker: its share of the threads, and who may stop it."""
+def _set_up(num_threads: int) -> None:
+    """Set up a worker: its number of threads, and what may stop it."""
     torch.set_num_threads(num_threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; the parent tells us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal signals all; the parent tells us
     parent = multiprocessing.parent_process()
     assert parent is not None
     stop_after(parent.join)
@@ -130,7 +131,7 @@ def _work(function: Callable[[Argument], object], argument: Argument) -> None:
     try:
         function(argument)
         return
-    except SystemExit:  # by SIGTERM; the executor would hand it back and begin the next job
+    except SystemExit:  # by SIGTERM; the executor would return it and start the next job
         pass
     sys.stdout.flush()
     os._exit(128 + signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A run's own checkpoints: written whole or not at all, the one before is kept."""
+"""A run's checkpoints, written atomically; the previous one is kept."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from handwriting.storage.atomic import write_atomically
 
 
 class Checkpoints:
-    """The last checkpoint in a run's folder and the one before."""
+    """The last checkpoint in a run's folder, and the previous one."""
 
     def __init__(self, folder: Path) -> None:
         self._last = folder / "checkpoint.pt"
@@ -22,7 +22,7 @@ class Checkpoints:
         return self._last.is_file() or self._before.is_file()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint; the last becomes the one before.
+        """Write a checkpoint; the last one becomes the previous one.
 
         Raises:
             InputError: the disk is full or the folder cannot be written.
@@ -31,7 +31,7 @@ class Checkpoints:
         def write(temporary: Path) -> None:
             try:
                 torch.save(state, temporary)
-            except RuntimeError as error:  # what torch makes of a full disk
+            except RuntimeError as error:  # torch's error on a full disk
                 message = f"torch cannot write it, is the disk full? ({error})"
                 raise OSError(errno.EIO, message) from error
             if self._last.is_file():
@@ -40,7 +40,7 @@ class Checkpoints:
         write_atomically(self._last, write)
 
     def last(self) -> Path | None:
-        """The last one that can be read; those that cannot are removed."""
+        """The last readable checkpoint; unreadable ones are removed."""
         for path in (self._last, self._before):
             if not path.is_file():
                 continue
@@ -48,7 +48,7 @@ class Checkpoints:
                 read_checkpoint(path)
                 return path
             except ValueError as error:
-                text = f"{path} is damaged ({error}), going on from what was before"
+                text = f"{path} is damaged ({error}), resuming from an earlier state"
                 print(f"  warning: {text}", flush=True)
                 path.unlink()
         return None
@@ -66,12 +66,12 @@ def read_checkpoint(path: Path) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            # torch stores as it is: what grows when it is read is not of torch's making.
+            # torch does not compress: a file that grows on reading was not written by torch.
             if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
-                raise ValueError("it holds more than its size")
-            damaged = archive.testzip()  # torch does not look at the check sums
+                raise ValueError("its contents are larger than the file")
+            damaged = archive.testzip()  # torch does not verify the checksums
         if damaged is not None:
-            raise ValueError(f"{damaged} is not what was written")
+            raise ValueError(f"{damaged} does not match its checksum")
         return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # zipfile and torch raise whatever the broken bytes lead to
         raise ValueError(str(error) or type(error).__name__) from error

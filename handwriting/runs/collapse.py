@@ -1,6 +1,6 @@
-"""Whether a generator still varies: samples that all look the same are how a GAN fails.
+"""Mode collapse: a warning when a generator's samples all look the same, the usual failure of GANs.
 
-The images of a group, such as one character, are compared with each other, and real ones likewise.
+The images of a group, such as a character, are compared with one another, as are real images.
 """
 
 import torch
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from handwriting.runs.run import Run
 
-# Of the variety of real images. The sheets of a DCGAN that learns katakana (docs/dcgan.gif) begin
-# with 0.24 to 0.31 and end with 0.70, style transfer has 0.93, one image whatever the noise 0.
+# Share of the variety of real images. Sheets of a DCGAN that learns katakana (docs/dcgan.gif) start
+# at 0.24 to 0.31 and end at 0.70; style transfer has 0.93, one and the same image for any noise 0.
 COLLAPSED = 0.15
 
 
@@ -29,14 +29,15 @@ def variety(images: Tensor) -> Tensor:
 
 
 def check_variety(run: Run, step: int, images: Tensor, real: Tensor) -> None:
-    """Warn if generated images (G, N, ...) hardly differ beside real ones (G, N, ...).
+    """Warn if generated images (G, N, ...) hardly vary in comparison with real ones (G, N, ...).
 
-    Of one image in a group nothing can be said.
+    Groups of a single image cannot be judged and are skipped.
     """
     if images.shape[1] < 2:
         return
     ratio = float(variety(images) / variety(real).clamp(min=1e-6))
     if not ratio >= COLLAPSED:
         run.warn(
-            step, f"samples differ by {ratio:.0%} of what real images do: it may have collapsed"
+            step,
+            f"samples vary only {ratio:.0%} as much as real images: it may have collapsed",
         )

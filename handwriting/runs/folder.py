@@ -1,4 +1,4 @@
-"""What a folder of a study or stage holds: whose it is, whether all is whole, what differs."""
+"""Folders of studies and stages: whose a folder is, whether it is intact, and what has changed."""
 
 import importlib.metadata
 import platform
@@ -17,8 +17,8 @@ from handwriting.storage.json_files import leaves, read_or_empty
 from handwriting.storage.locks import LOCK_FILE, FolderLock, is_vacant
 from handwriting.storage.stamps import damage
 
-MAX_REPEATED_S = 600.0  # what took longer is not run again for a record's sake without being asked
-MAX_CHANGES = 5  # named where a result is replaced
+MAX_REPEATED_S = 600.0  # a longer stage is not re-run just for a lost record: the user decides
+MAX_CHANGES = 5  # listed when a result is replaced
 
 
 def run_folder(config: Config) -> Path:
@@ -27,24 +27,24 @@ def run_folder(config: Config) -> Path:
 
 
 def require_kind(folder: Path, kind: str) -> None:
-    """Check that a folder is empty but for locks, or that of a stage that has this section.
+    """Check that a folder is empty except for locks, or belongs to a stage with this section.
 
     Raises:
-        InputError: it is the folder of another stage, of a study, or of something else.
+        InputError: it belongs to another stage or a study, or holds something else.
     """
     if not (folder / LOCK_FILE).exists():
-        return  # whose it is, the lock looks at
+        return  # FolderLock checks what it holds
     config = read_or_empty(folder / "config.json")
     is_run = (folder / "config.json").exists() or (folder / "done.json").exists()
     if not (is_run or is_vacant(folder)) or ("inputs" in config and kind not in config):
-        raise InputError(f"{folder} holds results of another kind: name a folder of its own")
+        raise InputError(f"{folder} holds results of another kind: choose another folder")
 
 
 def damage_of(folder: Path, done: Mapping[str, Any]) -> str:
-    """What of a finished run is missing or damaged, in words; "" if all is whole.
+    """Describe what is missing or damaged in a finished run; "" if it is intact.
 
     Raises:
-        InputError: a record, without which nothing later is wrong, but which took long to make.
+        InputError: only a record, which no later stage needs, and the run took long.
     """
     outputs, records = done.get("outputs"), done.get("records")
     if not isinstance(outputs, dict) or not isinstance(records, dict):
@@ -60,14 +60,14 @@ def damage_of(folder: Path, done: Mapping[str, Any]) -> str:
     took_s = max((time for time in times if isinstance(time, int | float)), default=0.0)
     if problem and took_s > MAX_REPEATED_S:
         raise InputError(
-            f"{problem}. Put it back as it was, or delete {folder / 'done.json'} to run "
-            f"this stage again, which took {took_s:.0f} s"
+            f"{problem}. Restore it, or delete {folder / 'done.json'} to re-run this stage, "
+            f"which took {took_s:.0f} s"
         )
     return problem
 
 
 def images_key(folder: Path) -> str | None:
-    """The content of a run's images; None if it makes none, or if one is missing."""
+    """A key of the content of a run's images; None if it has none, or if one is missing."""
     try:
         return files_key(read_manifest(folder / "manifest.json"))
     except (InputError, OSError):
@@ -82,14 +82,14 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         for name in {**new, **old}
         if old.get(name) != new.get(name)
         and name.split(".")[0] not in ("key", "versions", "commit")
-    ]  # of no setting
+    ]  # they are not settings
     found = [
-        f"another {name.removeprefix('inputs.')}" if name.startswith("inputs.")
+        f"changed {name.removeprefix('inputs.')}" if name.startswith("inputs.")
         else f"{name} {_short(old.get(name))} -> {_short(new.get(name))}" for name in names
     ]  # fmt: skip
     if len(found) > MAX_CHANGES:
         found[MAX_CHANGES:] = [f"{len(found) - MAX_CHANGES} more"]
-    return ", ".join(found) or "another version of this project"
+    return ", ".join(found) or "changed project version"
 
 
 def date_of(path: Path) -> str:
@@ -103,10 +103,10 @@ def _short(value: Any) -> str:
 
 
 def lock_folder(folder: Path) -> AbstractContextManager[object]:
-    """The first process's :class:`FolderLock` on a study's folder; others may write below it.
+    """Rank 0's :class:`FolderLock` on a study's folder; stages may lock its subfolders.
 
     Raises:
-        InputError: it is the folder of a stage, and those of :class:`FolderLock`.
+        InputError: it is the folder of a stage; and those of :class:`FolderLock`.
     """
     if ranks.is_main():
         if (folder / "config.json").exists():

@@ -1,4 +1,4 @@
-"""Networks over packed images: over all of them in batches, or over those that are asked for."""
+"""Inference on packed images: on all of them in batches, or on selected ones."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ EncodeFn = Callable[[Tensor, Tensor], Tensor]  # (B, 1, H, W) in [-1, 1], labels
 
 
 def stroke_reader(path: Path | None = None, judge: Path | None = None) -> tuple[Reader, list[str]]:
-    """What reads strokes, of weights that ship or of those given, and the keys of its weights."""
+    """The stroke reader, with shipped or given weights, and the keys of its weights."""
     weights = load_weights(path or shipped("stroke_reader"), "stroke_reader")
     judging = load_weights(judge or shipped("stroke_judge"), "stroke_judge")
     reader = Reader(build(StrokeReader, weights).eval(), build(StrokeJudge, judging).eval())
@@ -35,17 +35,17 @@ def stroke_reader(path: Path | None = None, judge: Path | None = None) -> tuple[
 def batch_outputs(
     network: nn.Module, packed: PackedImages, runtime: Runtime
 ) -> Iterator[tuple[slice, Tensor]]:
-    """A network's outputs on one batch of images after the other, in float32 on the CPU.
+    """A network's outputs, batch by batch, in float32 on the CPU.
 
     Args:
         network: images (B, 1, H, W) in [-1, 1] to (B, D); it is put in evaluation mode.
         packed: N images.
 
-    Returns:
-        Which images, and (B, D).
+    Yields:
+        The slice of the images, and their outputs (B, D).
     """
     network.eval()
-    for start in range(0, max(len(packed), 1), BATCH_SIZE):  # of no images, one batch of none
+    for start in range(0, max(len(packed), 1), BATCH_SIZE):  # without images, one empty batch
         batch = slice(start, start + BATCH_SIZE)
         yield batch, output(network, np.array(packed.images[batch]), runtime)
 
@@ -66,9 +66,9 @@ def outputs(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Tenso
 def validation_top1(
     network: nn.Module, people: PackedImages, runtime: Runtime, tell: Callable[[str], object]
 ) -> dict[str, float]:
-    """The accuracy on the validation writers, told; nothing where nobody validates."""
+    """Measure and print the accuracy on the validation writers; {} if there are none."""
     if not people:
-        tell("nobody validates: no accuracy on validation writers")
+        tell("no validation writers: accuracy is not measured")
         return {}
     top1 = float((predict(network, people, runtime) == people.labels).mean())
     tell(f"accuracy on validation writers {top1:.3f}")
@@ -77,16 +77,16 @@ def validation_top1(
 
 def predict(network: nn.Module, packed: PackedImages, runtime: Runtime) -> Int64:
     """The likeliest class of each image, (N,)."""
-    # Batch by batch: the logits of many images of thousands of classes fill the memory.
+    # Batch by batch: the logits of many images over thousands of classes would fill the memory.
     batches = batch_outputs(network, packed, runtime)
     return torch.cat([logits.argmax(dim=1) for _, logits in batches]).numpy()
 
 
 @dataclass
 class Features:
-    """What a network makes of images, each computed when it is first asked for and kept.
+    """A network's features of images, computed when first requested and cached.
 
-    A hand's few images are the style of many generated ones, a character's few the content.
+    A writer's few images are the style of many generated ones, a character's few the content.
     """
 
     encode: EncodeFn
@@ -94,7 +94,7 @@ class Features:
     runtime: Runtime
     known: dict[int, Tensor] = field(default_factory=dict)
 
-    MAX_BYTES: ClassVar[int] = 2**27  # kept at a time
+    MAX_BYTES: ClassVar[int] = 2**27  # of features in the cache
 
     def taken(self, indices: list[int]) -> Tensor:
         """Images (B, 1, H, W) in [-1, 1] on the device."""
@@ -108,7 +108,7 @@ class Features:
             labels = torch.from_numpy(self.images.labels[new]).to(self.runtime.device)
             with self.runtime.autocast():
                 features = self.encode(self.taken(new), labels)
-            # Copies: a part of the batch would keep all of it.
+            # Copies: a view would keep the whole batch in memory.
             self.known.update((i, one.clone()) for i, one in zip(new, features, strict=True))
         return torch.stack([self.known[index] for index in indices])
 

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: means of a run's scalars, a line per so many steps, and its warnings."""
+"""``metrics.jsonl``: means of a run's scalars over a few steps per line, and its warnings."""
 
 import json
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ class MetricsLog:
         self.waiting: dict[str, list[Tensor]] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Note scalars of a step."""
+        """Add the scalars of a step."""
         for name, value in values.items():
             self.waiting.setdefault(name, []).append(value.detach())
 
     def average(self) -> None:
-        """Average what waits over the processes; twice is as once."""
+        """Average the waiting values over the processes; doing it twice changes nothing."""
         stacked = {name: torch.stack(values) for name, values in self.waiting.items()}
         all_reduce_mean_(list(stacked.values()))
         self.waiting = {name: list(values) for name, values in stacked.items()}
 
     def not_finite(self, step: int) -> dict[str, int]:
-        """The first step, of those up to ``step``, at which a waiting value is not finite."""
+        """The first step up to ``step`` at which a waiting value is not finite, by its name."""
         found = {}
         for name, values in self.waiting.items():
             finite = torch.stack(values).isfinite().tolist()
@@ -47,7 +47,7 @@ class MetricsLog:
         return found
 
     def flush(self, step: int) -> dict[str, float]:
-        """Write a line of the means of what waits; return them."""
+        """Write a line with the means of the waiting values; return them."""
         means = {k: float(torch.stack(v).float().mean()) for k, v in self.waiting.items()}
         self.waiting.clear()
         if ranks.is_main():
@@ -55,7 +55,7 @@ class MetricsLog:
         return means
 
     def warn(self, step: int, text: str) -> None:
-        """Say that something looks wrong."""
+        """Print and log a warning."""
         if ranks.is_main():
             print(f"  warning: step {step}: {text}", flush=True)
             self._write({"step": step, "warning": text})
@@ -64,11 +64,11 @@ class MetricsLog:
         """The means of the last line.
 
         Raises:
-            InputError: the log was lost after the last checkpoint.
+            InputError: the log was deleted after the last checkpoint.
         """
         lines = [line for line in self._lines() if "warning" not in line]
         if not lines:
-            raise InputError(f"{self.path} was lost: delete {self.path.parent} to train again")
+            raise InputError(f"{self.path} is missing: delete {self.path.parent} to train again")
         line = lines[-1]
         return {name: value for name, value in line.items() if name != "step"}
 
@@ -77,7 +77,7 @@ class MetricsLog:
         return [f"step {line['step']}: {line['warning']}" for line in lines]
 
     def forget_after(self, step: int) -> None:
-        """Remove lines of steps that will be taken again, and one cut short by a kill."""
+        """Remove the lines of steps that will be repeated, and one truncated by a kill."""
         if self.path.is_file():
             kept = [json.dumps(line) + "\n" for line in self._lines() if line["step"] <= step]
             write_text(self.path, "".join(kept))
@@ -95,6 +95,6 @@ class MetricsLog:
         *texts, _ = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         lines = []
         for text in texts:
-            with suppress(ValueError):  # damaged: what it said is lost
+            with suppress(ValueError):  # a damaged line is lost
                 lines.append(json.loads(text))
         return [o for o in lines if isinstance(o, dict) and isinstance(o.get("step"), int)]

@@ -1,11 +1,10 @@
-"""A run: the folder of a stage, with what went in, what happened and what came out.
+"""A run: the folder of a stage, with a record of its inputs, its progress and its outputs.
 
 ``config.json`` (the sections that matter), ``metrics.jsonl`` (a line per logged step),
 ``samples/``, ``lock`` and two checkpoints while it runs, then the weights, ``metrics.json`` and,
-last, ``done.json`` with the key of everything that went in and the stamps of everything that came
-out. A stage whose key is unchanged and whose files are whole is not run again; a stage that was
-interrupted goes on from its checkpoint. Of several processes the first
-writes; they begin, stop and end together.
+last, ``done.json`` with the key of all inputs and the stamps of all outputs. A stage whose key is
+unchanged and whose files are intact is skipped; an interrupted stage resumes from its checkpoint.
+With several processes, only rank 0 writes; they start, stop and end together.
 """
 
 import importlib.metadata
@@ -45,9 +44,9 @@ from handwriting.storage.locks import HOLDER_FILE, FolderLock
 from handwriting.storage.places import git_commit
 from handwriting.storage.stamps import stamps
 
-FORMAT = 3  # of what a run writes: folders of an earlier one are remade, not misread
+FORMAT = 3  # version of what a run writes: folders of an earlier one are remade, not misread
 LOG_EVERY = 50  # steps: losses stay on the device until then
-AGREE_EVERY = 10  # steps: until then several processes do not ask each other whether to stop
+AGREE_EVERY = 10  # steps between two agreements of several processes on whether to stop
 
 
 class Run:
@@ -76,7 +75,7 @@ class Run:
             **facts, "inputs": keys, "key": self.key, "versions": versions(),
             "commit": git_commit(),
         }  # fmt: skip
-        self._kind = sections[-1]  # the section of its own
+        self._kind = sections[-1]  # the stage's own section
         self._lock: FolderLock | None = None
         self._log = MetricsLog(self.folder)
         self._checkpoints = Checkpoints(self.folder)
@@ -90,12 +89,12 @@ class Run:
     @property
     @main_only
     def is_done(self) -> bool:
-        """Whether this run ended with the same inputs before, and all that it left is whole.
+        """Whether this run has finished with the same inputs before, and its files are intact.
 
-        What a kill between its end and its tidying up has left is then removed.
+        If so, leftovers of a kill between its end and its clean-up are removed.
 
         Raises:
-            InputError: something is missing or damaged that took long to make.
+            InputError: a record is missing or damaged, and the run took long.
         """
         path = self.folder / "done.json"
         if not path.exists():
@@ -104,7 +103,7 @@ class Run:
         if done.get("key", self.key) != self.key:
             return False
         if problem := damage_of(self.folder, done):
-            self.tell(f"{problem}: this stage is run again")
+            self.tell(f"{problem}: re-running this stage")
             return False
         if self._checkpoints or (self.folder / HOLDER_FILE).is_file():
             with FolderLock(self.folder):
@@ -115,7 +114,8 @@ class Run:
         """Open the folder for writing; checkpoints of other inputs are removed.
 
         Raises:
-            InputError: another run is writing into it, or it cannot be written.
+            InputError: it holds something else, another run is writing into it, or it cannot be
+                written to.
         """
         self._open()
         return self
@@ -129,17 +129,17 @@ class Run:
         if before.get("key", self.key) != self.key and (done.exists() or self._checkpoints):
             result = f"the result of {date_of(done)}" if done.exists() else "an unfinished run"
             differing = changes(before, self._facts)
-            self.tell(f"made again, {differing}: replaces {result}")
+            self.tell(f"re-running, {differing}: replaces {result}")
         if before.get("key") != self.key:
             self._checkpoints.remove()
             self._log.path.unlink(missing_ok=True)
         write_json(facts, self._facts)
-        done.unlink(missing_ok=True)  # one of the two says all the time what the folder is
+        done.unlink(missing_ok=True)  # at any time, one of the two files tells what the folder is
         self.tell(f"-> {self.folder}")
         self._tracker.start(f"{self._config.name}/{self._name}", self.folder, self._facts)
 
     def tell(self, text: str) -> None:
-        """Print a line that says of which run it is: several may go on side by side."""
+        """Print a line that begins with the run's name: several runs may be in progress."""
         print(f"[{self._name}] {text}", flush=True)
 
     @main_only
@@ -172,15 +172,15 @@ class Run:
     def steps(
         self, num_steps: int, stateful: Mapping[str, Any], rng: torch.Generator
     ) -> Iterator[int]:
-        """The numbers of the steps to take, 1 to ``num_steps``, from a checkpoint if there is one.
+        """The numbers of the steps to take, up to ``num_steps``, resuming from a checkpoint if any.
 
         Args:
-            num_steps: where training ends.
+            num_steps: the last step.
             stateful: networks, optimizers and averages, anything with ``state_dict`` and
                 ``load_state_dict``, saved and restored by name.
-            rng: that draws the data; torch's own are saved beside it.
+            rng: draws the data; saved together with torch's own generators.
 
-        Ctrl-C and SIGTERM let the step end and a checkpoint be written, then stop the process.
+        On Ctrl-C or SIGTERM, the step ends and a checkpoint is written; then the process stops.
 
         Raises:
             FloatingPointError: a logged value or a weight is not finite.
@@ -199,7 +199,7 @@ class Run:
                     self._tracker.log(self._log.flush(step), step)
                 if ranks.world_size() > 1 and step % AGREE_EVERY and step != num_steps:
                     continue
-                # By the first's clock, and by whomever a signal reached.
+                # By rank 0's clock, and for a signal to any rank.
                 is_due = time.monotonic() - saved > self._config.runtime.checkpoint_every_s
                 due, number = ranks.all_reduce_max(
                     int(is_due and ranks.is_main()), stop.signal or 0
@@ -210,18 +210,18 @@ class Run:
                     self._save(step)
                     saved = time.monotonic()
             (number,) = ranks.all_reduce_max(stop.signal or 0)
-            if number:  # a worker whose neighbour has stopped is told again, while it saves
+            if number:  # if a neighbour has stopped, a worker gets it again while it saves
                 stop.signal = number
                 self._save(step)
                 self.tell(f"stopped after step {step}: run the same command to resume")
                 stop.now()
 
     def log(self, **values: Tensor) -> None:
-        """Note scalars, once a step; their means are written every ``LOG_EVERY`` steps."""
+        """Add scalars, once per step; their means are written every ``LOG_EVERY`` steps."""
         self._log.add(values)
 
     def warn(self, step: int, text: str) -> None:
-        """Say that something looks wrong: now, in the log and in the study's report."""
+        """Warn that something looks wrong: here, in the log and in the study's report."""
         self._log.warn(step, text)
 
     @main_only
@@ -230,7 +230,7 @@ class Run:
         return self._log.last()
 
     def sample(self, name: str, picture: Uint8) -> None:
-        """Write a picture of samples, bright ink on dark."""
+        """Write a picture of samples, given as bright ink on dark."""
         if not ranks.is_main():
             return
         self._check_folder()
@@ -283,13 +283,13 @@ class Run:
             self._saved_step = state["step"]
         except (RuntimeError, ValueError, LookupError) as error:
             raise InputError(
-                f"{path} is no checkpoint of this run: move it away to start anew ({error})"
+                f"{path} is not a checkpoint of this run: move it away to start afresh ({error})"
             ) from error
         self.tell(f"resumed at step {self._saved_step}")
         return self._saved_step
 
     def _check(self, step: int) -> None:
-        """Check what was logged up to a step, the weights that it ended with, and the folder."""
+        """Check the logged values and the weights after a step, and the folder."""
         self._log.average()
         first = self._log.not_finite(step)
         for name, item in self._stateful.items():
@@ -301,8 +301,8 @@ class Run:
             names = ", ".join(name for name, at in first.items() if at == earliest)
             raise FloatingPointError(
                 f"{self.folder.name}: {names} not finite at step {earliest}. Run the same command "
-                f"to resume after step {self._saved_step}, the last that was saved; if it stops "
-                "there again, lower the learning rate or take runtime.precision=no"
+                f"to resume after step {self._saved_step}, the last that was saved; if it fails "
+                "there again, lower the learning rate or set runtime.precision=no"
             )
         self._check_folder()
 

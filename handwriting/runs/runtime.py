@@ -21,7 +21,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def precision_of(config: RuntimeConfig) -> str:
-    """``no`` (float32) or ``bf16``; ``auto`` is bf16 where the processor computes in it.
+    """``no`` (float32) or ``bf16``; ``auto`` is bf16 where the hardware supports it natively.
 
     Elsewhere bf16 is emulated, at a tenth of the speed of float32.
     """
@@ -39,7 +39,7 @@ class Runtime:
     """Where and how a stage computes.
 
     Raises:
-        InputError: a GPU or a compiler that is not there.
+        InputError: there is no GPU or no C++ compiler, and the configuration needs it.
     """
 
     def __init__(self, config: RuntimeConfig) -> None:
@@ -49,7 +49,7 @@ class Runtime:
         if config.compile and not any(map(shutil.which, compilers)):
             raise InputError(
                 f"runtime.compile=true needs a C++ compiler, one of {', '.join(compilers)}: "
-                "install g++ or take runtime.compile=false"
+                "install g++ or set runtime.compile=false"
             )
         self.device = torch.device(config.device)
         if config.device == "cuda" and world_size() > 1:
@@ -61,18 +61,18 @@ class Runtime:
         self._bf16 = precision_of(config) == "bf16"
 
     def seed(self, seed: int) -> Rng:
-        """Seed torch for weights and dropout; return what draws the batches."""
+        """Seed torch for weights and dropout; return the generator that draws the batches."""
         torch.manual_seed(seed)
         return Rng(seed, self.device, rank(), world_size())
 
     def to_device(self, network: nn.Module) -> nn.Module:
-        """Move a network, its convolutions in the layout that is quickest there; compile it.
+        """Move a network to the device, in the memory layout that is fastest there; compile it.
 
-        With several processes its batch norms and dropouts then see the whole batch.
+        With several processes, its batch norms and dropouts then see the whole batch.
         """
         network = sync_layers(network)
-        # Channels-last convolutions are up to half as quick again, also on a CPU, but there group
-        # norm of bf16 is then ten times slower.
+        # Channels-last convolutions are up to 1.5 times as fast, even on a CPU, but there they make
+        # group norm in bf16 ten times slower.
         has_group_norm = any(isinstance(part, nn.GroupNorm) for part in network.modules())
         keeps = self._bf16 and self.device.type == "cpu" and has_group_norm
         layout = torch.contiguous_format if keeps else torch.channels_last
@@ -86,13 +86,13 @@ class Runtime:
         return network
 
     def freeze(self, network: Network) -> Network:
-        """Move a trained network for use without training it; its batch norms are folded."""
+        """Move a trained network to the device for inference; its batch norms are folded."""
         fold_batch_norms(network.eval().requires_grad_(False))
         self.to_device(network)
         return network
 
     def autocast(self) -> torch.autocast:
-        """Compute in the precision of the configuration."""
+        """A context that computes in the configured precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
 
     def step(self, optimizer: Optimizer) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights & Biases, which a run's values are logged to where the configuration says so."""
+"""Logging of a run to Weights & Biases, if the configuration asks for it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 
 class Tracker:
-    """Logs to wandb once started, ``offline`` to its files in the run's folder.
+    """Logs to wandb once started; ``offline``, to files in the run's folder.
 
-    A failure is a warning and ends the tracking, not the run.
+    A failure only causes a warning and ends the tracking, not the run.
     """
 
     def __init__(self, mode: str) -> None:
@@ -26,24 +26,24 @@ class Tracker:
             )  # fmt: skip
 
         self._is_on = self._mode != "disabled"
-        self._tell(init)
+        self._try(init)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        self._tell(lambda: self._run.log(values, step=step))
+        self._try(lambda: self._run.log(values, step=step))
 
     def image(self, name: str, path: Path) -> None:
-        self._tell(lambda: self._run.log({name: self._to_image(str(path))}))
+        self._try(lambda: self._run.log({name: self._to_image(str(path))}))
 
     def close(self, metrics: Mapping[str, Any]) -> None:
-        """The run has ended with these results."""
-        self._tell(lambda: self._run.summary.update(metrics))
-        self._tell(lambda: self._run.finish())
+        """End the tracking with the run's results."""
+        self._try(lambda: self._run.summary.update(metrics))
+        self._try(lambda: self._run.finish())
 
-    def _tell(self, action: Callable[[], object]) -> None:
+    def _try(self, action: Callable[[], object]) -> None:
         if not self._is_on:
             return
         try:
             action()
         except Exception as error:
             self._is_on = False
-            print(f"  warning: tracking ended, the run goes on: {error!r}", flush=True)
+            print(f"  warning: tracking failed, the run continues: {error!r}", flush=True)

@@ -1,7 +1,7 @@
-"""Weights: what a stage hands to the next, and what strangers may give.
+"""Weight files: what a stage passes to the next, and what third parties may supply.
 
 A safetensors file holds a network's weights and, as JSON in its metadata, the kind of network, the
-arguments of its constructor and the facts that later stages need. It can hold no code.
+arguments of its constructor and the facts that later stages need. It cannot hold code.
 """
 
 import json
@@ -22,7 +22,7 @@ from handwriting.storage.json_files import plain
 from handwriting.storage.places import WEIGHTS_DIR
 
 OF_CLASSES = ("head.", "class_embedding.")  # parts of networks that belong to their classes
-# Of weights that were learnt from KanjiVG's drawings, among their facts.
+# Among the facts of weights that were learnt from KanjiVG's drawings.
 KANJIVG = {
     "licence": "CC BY-SA 3.0",
     "credit": "learnt from drawings of KanjiVG (c) Ulrich Apel",
@@ -31,7 +31,7 @@ KANJIVG_AND_FONTS = {
     **KANJIVG, "credit": f"{KANJIVG['credit']}, and from renders of Noto and IPAex fonts",
 }  # fmt: skip
 METADATA = "handwriting"  # one entry of JSON: the library writes several in random order
-STEPS = ".steps"  # behind a name: what one step of weights in bytes is worth, for each row
+STEPS = ".steps"  # suffix of a name: the quantisation step of int8 weights, for each row
 TRAINED_IN = {  # kind of weights -> the script, where it is not training_<kind>/train
     "image_encoder": "training_clip/train_image_encoder",
     "text_encoder": "training_clip/train_text_encoder",
@@ -46,7 +46,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Facts(dict[str, Any]):
-    """What a weight file tells by name; a missing name is reported with the file."""
+    """The facts of a file by name; a missing one is an error that names the file."""
 
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
         super().__init__(values)
@@ -74,27 +74,28 @@ class Weights:
 
     @property
     def fits_any(self) -> bool:
-        """Whether they are for any characters: they lack what belongs to classes."""
+        """Whether they are for any characters: they lack the parts that belong to classes."""
         return bool(self.facts.get("fits_any"))
 
     def require_characters(self, characters: Sequence[str]) -> None:
         """Check that the network knows the study's classes, in this order, or is for any.
 
         Raises:
-            InputError: it was trained on others.
+            InputError: it was trained on other characters.
         """
         own = self.facts["characters"]
         if own != list(characters) and not self.fits_any:
             raise InputError(
-                f"{self.path} was trained on {len(own)} other characters ({''.join(own[:10])}...) "
-                f"than this study's {len(characters)} ({''.join(characters[:10])}...)"
+                f"{self.path} was trained on other characters ({len(own)}: {''.join(own[:10])}...) "
+                f"than those of this study ({len(characters)}: {''.join(characters[:10])}...): use "
+                f"{self.kind} weights of a run with the same characters"
             )
 
     def require_size(self, size_px: int) -> None:
         """Check that the network was trained on images of the study's size.
 
         Raises:
-            InputError: another size, which it would read or draw as if it were this.
+            InputError: it was trained at another size, which it would confuse with this one.
         """
         arguments = self.arguments
         parts = (self.facts, arguments, arguments.get("image", {}))  # CLIP's image tower
@@ -104,11 +105,11 @@ class Weights:
         if own != size_px:
             raise InputError(
                 f"{self.path} was trained on images of {own} px, this run has size_px={size_px}: "
-                f"take size_px={own}, or {self.kind} weights of a run with size_px={size_px}"
+                f"set size_px={own}, or use {self.kind} weights of a run with size_px={size_px}"
             )
 
     def start(self, network: nn.Module, characters: Sequence[str]) -> None:
-        """Start a network of some characters from these weights.
+        """Initialise a network for some characters from these weights.
 
         Raises:
             InputError: they are of another network, or of other characters.
@@ -121,15 +122,15 @@ class Weights:
             if self.arguments.get(name) != value:
                 raise InputError(
                     f"{self.path} was trained with {name}={self.arguments.get(name)}, this run has "
-                    f"{name}={value}: give the weights of a run with this {name}"
+                    f"{name}={value}: use weights of a run with the same {name}"
                 )
         self.load_into(network)
 
     def load_into(self, network: nn.Module) -> None:
-        """Give a network these weights.
+        """Load these weights into a network.
 
-        Where they are for any characters, it keeps what belongs to its classes, and the rows of
-        tokens that they do not know.
+        If they are for any characters, the network keeps its own parts that belong to classes, and
+        the rows of tokens that the weights do not have.
 
         Raises:
             InputError: they are of another network.
@@ -145,8 +146,8 @@ class Weights:
             network.load_state_dict(state)
         except RuntimeError as error:  # it names what is missing, unexpected or of another shape
             raise InputError(
-                f"{self.path} holds weights of another network than this {type(network).__name__}: "
-                f"give the {self.kind} weights of a run with these settings. {str(error)[:500]}"
+                f"{self.path} does not fit this {type(network).__name__}: use {self.kind} weights "
+                f"of a run with the same settings. {str(error)[:500]}"
             ) from error
 
 
@@ -155,11 +156,11 @@ def save_weights(
     path: Path, kind: str, arguments: Mapping[str, Any], facts: Mapping[str, Any],
     state: Mapping[str, Tensor],
 ) -> Path:  # fmt: skip
-    """Write weights with what it takes to build the network again; no code is stored."""
+    """Write weights with everything needed to rebuild the network; no code is stored."""
     description = {"kind": kind, "arguments": plain(arguments), "facts": plain(facts)}
     # Copies: the library refuses tensors that share their memory.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    # Its own writer panics on a full disk.
+    # The library's own file writer panics on a full disk.
     write_bytes(path, safetensors.torch.save(tensors, {METADATA: json.dumps(description)}))
     return path
 
@@ -170,9 +171,9 @@ def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def in_bytes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a byte each, in steps of their row's own; what has no rows is in float16.
+    """Weights in int8, with a quantisation step for each row; tensors without rows are in float16.
 
-    The rows are those of the outputs; the largest weight of each is 127 steps.
+    A row belongs to an output; its largest weight is 127 steps.
     """
     small = half(state)
     for name, values in state.items():
@@ -185,7 +186,7 @@ def in_bytes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def in_floats(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that a file holds: those of a byte by their steps."""
+    """The weights in a file, with int8 ones multiplied by their quantisation steps."""
     whole = {name: values for name, values in state.items() if not name.endswith(STEPS)}
     for name in state.keys() - whole.keys():
         own = name.removesuffix(STEPS)
@@ -205,17 +206,17 @@ def load_weights(
 
     Args:
         path: the file, or the run folder that holds ``<kind>.safetensors``.
-        size_px: of the study's images; None: they see none, or only what they know is asked for.
-        made_by: the command that makes them, for the error, where it is more than the script.
+        size_px: of the study's images; None: it is not checked.
+        made_by: the command that makes them, for errors, if it is more than the script.
 
     Raises:
-        InputError: missing, not a weight file of this project, of another kind or image size.
+        InputError: missing, not a weight file of this project, or of another kind or image size.
     """
     path, made_by = Path(path), made_by or trained_by(kind)
     if path.is_dir():
         path = path / f"{kind}.safetensors"
     if not path.is_file():
-        raise InputError(f"no {kind} weights at {path}: run {made_by} first, or name them")
+        raise InputError(f"no {kind} weights at {path}: run {made_by} first, or give their path")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             description = json.loads(file.metadata()[METADATA])
@@ -242,25 +243,25 @@ def shipped(kind: str) -> Path:
 
 
 def base_weights(kind: str) -> Weights:
-    """Those of ``weights=base``, for any characters."""
+    """The weights of ``weights=base``, for any characters."""
     return load_weights(shipped(kind), kind)
 
 
 def build(network_class: Callable[..., Network], weights: Weights, **own: Any) -> Network:
-    """The network that weights are of, with these weights.
+    """Build the network of a weight file, and load the weights into it.
 
     Args:
-        own: arguments that it has in place of the weights', such as how many classes.
+        own: constructor arguments that replace the file's, such as the number of classes.
 
     Raises:
-        InputError: no network takes such arguments, or the weights are of another.
+        InputError: the network does not accept the arguments, or the weights do not fit it.
     """
     try:
         network = network_class(**{**weights.arguments, **own})
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
         name = getattr(network_class, "__name__", "network")
         raise InputError(
-            f"{weights.path}: no {name} can be built from its arguments ({error}): give the "
+            f"{weights.path}: cannot build {name} from its arguments ({error}): use "
             f"{weights.kind} weights of a run of this version"
         ) from error
     weights.load_into(network)

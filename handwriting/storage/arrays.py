@@ -1,4 +1,4 @@
-"""Arrays that take long to make: kept in one file, made once."""
+"""Arrays that are expensive to compute, cached in a file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def cached_arrays(path: Path, make: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> Arrays:
-    """The arrays in a file, made first if it is not there or damaged: the archive has check sums.
+    """The arrays in a file, computed first if it is missing or damaged (by its checksums).
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -23,8 +23,8 @@ def cached_arrays(path: Path, make: Callable[[], Mapping[str, npt.NDArray[Any]]]
             with np.load(path) as archive:
                 return {name: archive[name] for name in archive.files}
         except Exception as error:  # NumPy and zipfile raise whatever the broken bytes lead to
-            print(f"  {path} is damaged and is made again ({error})", flush=True)
+            print(f"  {path} is damaged and will be recomputed ({error})", flush=True)
     arrays = dict(make())
-    # Not compressed: it would take longer than to make them.
+    # Uncompressed: compressing takes longer than computing.
     write_atomically(path, lambda temporary: np.savez(temporary, **arrays))  # type: ignore[arg-type]
     return arrays

@@ -37,7 +37,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], flush: bool = 
 
 
 def flush_all() -> None:
-    """Wait until all that was written is on the disk, also what was not flushed file by file."""
+    """Wait until everything written is on disk, including files that were not flushed."""
     if sys.platform != "win32":
         os.sync()
 

@@ -1,4 +1,4 @@
-"""JSON files: written whole, read with every fault named."""
+"""JSON files: written atomically, read with an error for every fault."""
 
 import json
 from collections import Counter
@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
 
 
 def leaves(value: Any, place: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their dotted names."""
+    """The values of nested mappings, by dotted name."""
     if not isinstance(value, Mapping) or (place and not value):
         return {place: value}
     parts = [leaves(item, f"{place}.{key}".lstrip(".")) for key, item in value.items()]
@@ -41,7 +41,7 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-        InputError: no such file, unreadable, not UTF-8 or not JSON, or a key stands in it twice.
+        InputError: the file is missing, unreadable, not UTF-8 or not JSON, or has duplicate keys.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def read_json(path: Path) -> Any:
         if len(value) < len(pairs):
             counts = Counter(key for key, _ in pairs)
             twice = ", ".join(repr(key) for key, count in counts.items() if count > 1)
-            raise InputError(f"{path} has a key more than once: {twice}")
+            raise InputError(f"{path} has duplicate keys: {twice}")
         return value
 
     if not path.is_file():  # reading a pipe or a device might never end
@@ -61,20 +61,20 @@ def read_json(path: Path) -> Any:
     except InputError:
         raise
     except (ValueError, RecursionError) as error:  # also a number of more than 4,300 digits
-        raise InputError(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not valid JSON: {error}") from error
 
 
 def read_own(path: Path) -> Any:
     """The value in a file that this project wrote.
 
     Raises:
-        InputError: it is missing or damaged; with what makes it again.
+        InputError: it is missing or damaged; the message says how to recreate it.
     """
     try:
         return read_json(path)
     except InputError as error:
         raise InputError(
-            f"{error}. Delete {path.parent}, then run the same command: what it needs is made again"
+            f"{error}. Delete {path.parent}, then run the same command to recreate it"
         ) from error
 
 

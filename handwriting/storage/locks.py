@@ -1,4 +1,4 @@
-"""Who may write into a folder."""
+"""Locks on folders: one process at a time writes into a folder."""
 
 import os
 import platform
@@ -11,35 +11,36 @@ from filelock import FileLock, Timeout
 
 from handwriting.errors import InputError, cannot_write
 
-HOLDER_FILE = "lock"  # names the process that holds the claim
-LOCK_FILE = ".lock"  # empty, and stays: to remove it would let two processes in
-# What does not make a folder somebody else's: of this project, of Hydra, of file managers.
+HOLDER_FILE = "lock"  # names the process that holds the lock
+LOCK_FILE = ".lock"  # empty, never removed: removing it could let two processes in
+# Names that do not make a folder foreign: of this project, Hydra, file managers and systems.
 _INCIDENTAL = (HOLDER_FILE, "sweep", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found")
-_BELOW = (LOCK_FILE, f"*/{LOCK_FILE}", f"*/*/{LOCK_FILE}")  # of a study's folders
-LOCK_TIMEOUT_S = 10.0  # for another process that writes into the same folder: a step of training
+_BELOW = (LOCK_FILE, f"*/{LOCK_FILE}", f"*/*/{LOCK_FILE}")  # in the folders of a study
+LOCK_TIMEOUT_S = 10.0  # for another process to finish its training step and release the folder
 
 
 class FolderLock:
-    """One process's claim to write into a folder, while this object or its ``with`` lasts.
+    """One process's exclusive lock on a folder, for the lifetime of this object or its ``with``.
 
-    The operating system ends it with the process, however that happens; the file ``lock`` names the
-    process meanwhile, and one that a killed process left keeps nobody out. Within a process the
-    latest claim counts. What a killed process left half written is removed. Only a folder that is
-    new, empty or claimed before can be claimed: nothing of somebody else's is written over.
+    The operating system releases it when the process ends, however that happens. Meanwhile the file
+    ``lock`` names the process; one left behind by a killed process locks nobody out. Within a
+    process, the latest lock on a folder replaces earlier ones. Partial files of a killed process
+    are removed. A folder must be new, empty or locked before, so that no foreign files are
+    overwritten.
 
     Args:
-        timeout_s: how long to wait for another process, such as a worker whose parent was killed
-            and which ends its step; None: ``LOCK_TIMEOUT_S``.
-        below: whether the folders below are this process's, too.
+        timeout_s: how long to wait for another process, such as a worker that finishes its step
+            after its parent was killed; None: ``LOCK_TIMEOUT_S``.
+        below: whether partial files are removed from its subfolders, too.
 
     Raises:
-        InputError: another process has claimed the folder, it holds somebody else's files, or it
-            cannot be written.
+        InputError: another process holds the lock, the folder holds foreign files, or it cannot be
+            written to.
     """
 
     def __init__(self, folder: Path, timeout_s: float | None = None, below: bool = True) -> None:
         self._holder = folder / HOLDER_FILE
-        if (earlier := _CLAIMS.get(folder)) is not None:
+        if (earlier := _LOCKS.get(folder)) is not None:
             earlier.release()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +51,7 @@ class FolderLock:
         except OSError as error:
             raise cannot_write(self._holder, error) from error
         self.release: Callable[[], object] = weakref.finalize(self, _release, lock, self._holder)
-        _CLAIMS[folder] = self
+        _LOCKS[folder] = self
         for path in list((folder.rglob if below else folder.glob)(".*.unfinished-*")):
             path.unlink(missing_ok=True)
 
@@ -61,23 +62,23 @@ class FolderLock:
         self.release()
 
     def check(self) -> None:
-        """Check that the folder is still the one that was claimed.
+        """Check that the folder is still the one that was locked.
 
         Raises:
             InputError: it was removed.
         """
         if _named_in(self._holder) != _this_process():
             raise InputError(
-                f"{self._holder.parent} was removed, moved or made anew while this run was writing "
-                "into it. Start it again; what was in the folder is needed to go on from there."
+                f"{self._holder.parent} was removed, moved or recreated while this run was writing "
+                "into it. Run the same command again; to resume, first restore its contents."
             )
 
 
-_CLAIMS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
+_LOCKS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
 
 
 def is_vacant(folder: Path) -> bool:
-    """Whether a folder holds nothing but a claim, and what a killed process left half written."""
+    """Whether a folder holds nothing but lock files, and partial files of a killed process."""
     return all(path.name == LOCK_FILE or _is_incidental(path) for path in folder.iterdir())
 
 
@@ -91,8 +92,8 @@ def _require_own(folder: Path) -> None:
     for path in folder.iterdir():
         if not (_is_incidental(path) or any(any(path.glob(pattern)) for pattern in _BELOW)):
             raise InputError(
-                f"{folder} holds {path.name}, which no run of this project has written: name a "
-                "folder that is new or empty"
+                f"{folder} holds {path.name}, which was not written by this project: choose a new "
+                "or empty folder"
             )
 
 
@@ -100,7 +101,7 @@ def _acquire(lock: FileLock, holder: Path, timeout_s: float) -> None:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        print(f"  waiting for {_named_in(holder)}, which writes {holder.parent}", flush=True)
+        print(f"  waiting for {_named_in(holder)}, which is writing to {holder.parent}", flush=True)
         try:
             lock.acquire(timeout_s)
         except Timeout:
@@ -123,4 +124,4 @@ def _this_process() -> str:
 def _named_in(holder: Path) -> str:
     with suppress(OSError):
         return holder.read_text(encoding="utf-8", errors="replace")
-    return "another process"  # it has not yet said who it is
+    return "another process"  # that has not written its name yet

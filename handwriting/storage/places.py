@@ -1,4 +1,4 @@
-"""Where the project's own files lie."""
+"""Where the project's own files are."""
 
 import subprocess
 from functools import cache
@@ -20,16 +20,16 @@ WEIGHTS_DIR = _PACKAGE / "weights"
 
 
 def workspace() -> Path:
-    """The folder that ``runs/`` and ``cache/`` lie in: the checkout, else the current folder."""
+    """The folder that holds ``runs/`` and ``cache/``: the checkout, or else the current folder."""
     return _CHECKOUT if (_CHECKOUT / "conf" / "study.yaml").is_file() else Path.cwd()
 
 
 @cache
 def git_commit() -> str | None:
-    """The commit that the checkout is at; None without a checkout, as where this is installed."""
+    """The commit of the checkout; None without one, as in an installed package."""
     if not (_CHECKOUT / ".git").exists():
         return None
-    # Also where somebody else owns the checkout, as in a container.
+    # safe.directory: another user may own the checkout, as in a container.
     command = ["git", "-C", str(_CHECKOUT), "-c", "safe.directory=*", "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""Stamps: what files held when they were written, so that later loss and damage are noticed."""
+"""Stamps: fingerprints of files as they were written, to detect later loss and damage."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -7,11 +7,11 @@ from typing import Any
 
 from handwriting.storage.keys import file_key, sampled_key
 
-LARGE = 2**24  # bytes: larger files are read whole only when their time of change is another
+LARGE = 2**24  # bytes: larger files are read whole only if their modification time has changed
 
 
 def stamp(path: Path) -> str:
-    """A file's size and hash; of a large one its time of change and the hash of samples, too."""
+    """A file's size and hash; for a large one, also its modification time and a sampled hash."""
     stat = path.stat()
     whole = f"{stat.st_size} {file_key(path)}"
     if stat.st_size <= LARGE:
@@ -20,20 +20,20 @@ def stamp(path: Path) -> str:
 
 
 def quick_stamp(path: Path) -> str:
-    """What changes with a file: its size, time of change, and a sampled hash."""
+    """A file's size, modification time and sampled hash: one of them changes with the file."""
     stat = path.stat()
     return f"{stat.st_size} {stat.st_mtime_ns} {sampled_key(path)}"
 
 
 def stamps(folder: Path, files: Iterable[Path]) -> dict[str, str]:
-    """The stamps of files in a folder, by their names in it."""
+    """The stamps of files in a folder, by their paths relative to it."""
     return {file.relative_to(folder).as_posix(): stamp(file) for file in files}
 
 
 def damage(folder: Path, stamped: Mapping[str, Any]) -> str:
-    """The first file of :func:`stamps` that is missing or damaged, in words; "" if all are whole.
+    """Describe the first file of :func:`stamps` that is missing or damaged; "" if all are intact.
 
-    Names that lead out of the folder are damage, too, and are not read.
+    Paths that lead out of the folder count as damage, and are not read.
     """
     root = os.path.join(os.path.normpath(folder), "")
     for name, known in stamped.items():
@@ -46,7 +46,7 @@ def damage(folder: Path, stamped: Mapping[str, Any]) -> str:
 
 
 def is_whole(path: Path, known: Any) -> bool:
-    """Whether a file holds what it held when it was stamped."""
+    """Whether a file has the same content as when it was stamped."""
     stat, words = path.stat(), str(known).split()
     if words[:1] != [str(stat.st_size)]:
         return False
@@ -56,5 +56,5 @@ def is_whole(path: Path, known: Any) -> bool:
 
 
 def contents(stamped: Mapping[str, str]) -> dict[str, str]:
-    """What stamps say of the contents alone: the same for equal files of any time."""
+    """The content hashes in stamps, which do not depend on modification times."""
     return {name: known.split()[1] for name, known in stamped.items()}

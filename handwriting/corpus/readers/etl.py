@@ -1,9 +1,9 @@
-"""The ETL Character Database as prepare_etl.py has prepared it.
+"""The ETL Character Database as prepared by prepare_etl.py.
 
 ``etl.output`` holds ``train/``, ``validation/`` and ``test/`` in the form of :class:`PackedImages`;
-in each, a row of ``records.csv`` names the file and the record that an image was.
-``prepared.json`` comes last and says with which settings, from which files, and what was written;
-without it nothing there counts.
+in each, a row of ``records.csv`` names the file and the record of an image. ``prepared.json``,
+which is written last, lists the settings, the source files and what was written; without it the
+folder does not count as prepared.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _COMMAND = "run python prepare_etl.py with the same data=, size_px= and other op
 
 @dataclass
 class EtlData(Reader):
-    """Prepared sets, whose people the preparation has divided."""
+    """Prepared sets, which the preparation has split by writer."""
 
     is_real = True
     characters: str = "all"
@@ -42,20 +42,20 @@ class EtlData(Reader):
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
         output, settings, found = self.etl.output, self.settings(size_px), self.prepared_settings()
         if found is None:
-            raise InputError(f"nothing was prepared in {output}: {_COMMAND} first")
+            raise InputError(f"nothing is prepared in {output}: {_COMMAND} first")
         differing = [
-            f"{key}: {_short(found.get(key))} there, {_short(value)} asked for"
+            f"{key}: prepared with {_short(found.get(key))}, requested {_short(value)}"
             for key, value in settings.items()
             if found.get(key) != value
         ]
         if differing:
             raise InputError(
-                "\n  ".join([f"{output} was prepared with other settings:", *differing])
+                "\n  ".join([f"{output} was prepared with different settings:", *differing])
                 + f"\n{_COMMAND}, or choose another data.etl.output"
             )
         if others := self.changed_files():
             raise InputError(
-                "\n  ".join([f"{output} was prepared from other files than these:", *others[:5]])
+                "\n  ".join([f"{output} was prepared before these files changed:", *others[:5]])
                 + f"\n{_COMMAND}"
             )
         try:
@@ -71,7 +71,7 @@ class EtlData(Reader):
         return (records["file"] + ", record " + records["record"].astype(str)).to_list()
 
     def settings(self, size_px: int) -> dict[str, Any]:
-        """What the prepared arrays depend on, JSON-able."""
+        """The settings that the prepared arrays depend on, JSON-able."""
         etl = asdict(self.etl)
         return {
             "form": FORM,
@@ -82,32 +82,32 @@ class EtlData(Reader):
         }
 
     def prepared_settings(self) -> dict[str, Any] | None:
-        """The settings of what is prepared; None if nothing is, or not to the end."""
+        """The settings of the prepared arrays; None if there are none, or only a part."""
         return self._prepared().get("settings")
 
     def changed_files(self) -> list[str]:
-        """The files that are not as they were when they were prepared; not those that are away."""
+        """The source files that have changed since the preparation, without missing ones."""
         folder, sources = Path(self.etl.folder), self._prepared().get("sources", {})
         files = inspect(folder, self.set_names) if folder.is_dir() else []
         return changed(files, self.etl.co59, sources)
 
     def is_prepared(self, size_px: int) -> bool:
-        """Whether all is there as these settings and files ask for; says what is not."""
+        """Whether everything is prepared for these settings and files; prints what is not."""
         prepared = self._prepared()
         if prepared.get("settings") != self.settings(size_px):
             return False
         if not Path(self.etl.folder).is_dir():
-            print(f"  no folder {self.etl.folder}: its files are not looked at", flush=True)
+            print(f"  no folder {self.etl.folder}: the source files are not checked", flush=True)
         if problem := self._problem(prepared["files"]):
-            print(f"  {problem}: prepared again", flush=True)
+            print(f"  {problem}: preparing again", flush=True)
         return not problem
 
     def _problem(self, stamped: Mapping[str, Any]) -> str:
-        """The first thing that is not as it was when it was prepared, in words."""
+        """Describe the first thing that has changed since the preparation; "" if nothing has."""
         if found := damage(Path(self.etl.output), stamped):
             return found
         if others := self.changed_files():
-            return f"{others[0]} is another file than was prepared"
+            return f"{others[0]} has changed since it was prepared"
         try:
             self._open()
         except InputError as error:
@@ -122,7 +122,7 @@ class EtlData(Reader):
         return {name: open_packed(Path(self.etl.output, name)) for name in SPLITS}
 
     def _prepared(self) -> dict[str, Any]:
-        """What ``prepared.json`` says; nothing if it is missing or damaged."""
+        """The contents of ``prepared.json``; empty if it is missing or damaged."""
         found = read_or_empty(self.files()[0])
         names = ("settings", "sources", "files")
         return found if all(isinstance(found.get(name), dict) for name in names) else {}

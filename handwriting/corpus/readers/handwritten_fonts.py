@@ -1,4 +1,4 @@
-"""Fonts that look handwritten stand in for people: every file or folder of them is one person."""
+"""Fonts that look handwritten stand in for people: each file, or folder of files, is one person."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,16 +39,16 @@ class HandwrittenFontsData(DividedReader):
 def font_hands(
     hands: Mapping[str, str], characters: Sequence[str], fonts: Fonts, size_px: int, cache_dir: Path
 ) -> list[PackedImages]:
-    """The glyphs of font files, or of folders of them, each as one writer's, by the writer's name.
+    """The glyphs of font files or folders, each as one writer.
 
     Raises:
-        InputError: a font is in two hands, or in a hand and in ``fonts``; no font can be used, or
-            a hand lacks a character.
+        InputError: a font belongs to two writers, or to a writer and ``fonts``; no font can be
+            used, or a writer lacks a character.
     """
     beside = find_fonts(fonts.packages, fonts.folders, fonts.list_file, fonts.system, cache_dir)
     faces = {name: find_fonts([], [hand], cache_dir=cache_dir) for name, hand in hands.items()}
     sides = {f"{name} ({hand})": faces[name] for name, hand in hands.items()}
-    first: dict[str, Path] = {}  # of the files of equal content; all are called like it
+    first: dict[str, Path] = {}  # the first file of each content, which stands for all of them
     check_apart(
         {
             side: [first.setdefault(_content(face.path), face.path) for face in fonts_of]

@@ -1,6 +1,6 @@
 """The user's own images: a manifest that is split by writer, or one manifest per split.
 
-Further manifests may hold people who are tested only, and fonts may be tested like people.
+Further manifests may hold writers who are only tested, and fonts may be tested like writers.
 """
 
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from handwriting.images.packed import (
 )
 from handwriting.storage.keys import content_key
 
-MAX_NAMED = 20  # characters that are no classes
+MAX_NAMED = 20  # characters that are not classes
 
 
 @dataclass
@@ -35,8 +35,8 @@ class ManifestData(DividedReader):
     manifest: str | None = None
     validation_manifest: str | None = None  # null: split `manifest` by writer
     test_manifest: str | None = None
-    # Further manifests by name. Their people are others, whatever they are called there: they are
-    # tested, too, as name:writer. A font, or a folder of them, is a stand-in for a person
+    # Further manifests to test on, by name. Their writers count as other people, whatever their
+    # names, and are called name:writer. A font, or a folder of fonts, stands in for a person
     tests: dict[str, str] = field(default_factory=dict)
 
     def files(self) -> list[Path]:
@@ -65,7 +65,7 @@ class ManifestData(DividedReader):
         drawn = font_hands(hands, characters, fonts, size_px, cache_dir) if hands else []
         test = concatenate([splits.test, *map(packed, tests), *drawn])
         cut = "..." if len(others) > MAX_NAMED else ""
-        unread = f"{others[:MAX_NAMED]}{cut}, which are no classes," if others else ""
+        unread = f"{others[:MAX_NAMED]}{cut}, which are not classes," if others else ""
         keys = [*map(files_key, (*own.values(), *tests)), *map(pixels_key, drawn)]
         return replace(
             splits, test=test, key=keys[0] if len(keys) == 1 else content_key(keys),
@@ -82,11 +82,11 @@ class ManifestData(DividedReader):
             report_problems(
                 str(manifest.path),
                 [f"no writer known for {file}" for file in unnamed],
-                "Put a writers.json beside the manifest, or give one manifest per split "
+                "Put a writers.json next to the manifest, or give one manifest per split "
                 "(data.manifest, data.validation_manifest, data.test_manifest). If one person "
-                f"wrote everything and nobody is to be tested: {NOBODY_TESTED}",
+                f"wrote everything and no test is needed, set {NOBODY_TESTED}",
             )
-        names_from = manifest.names_from or "nowhere: all are taken to be by one person"
+        names_from = manifest.names_from or "nowhere: all images are taken to be by one person"
         return self.divided(everyone, self.split_seed, str(self.manifest), names_from)
 
     def image_names(self, split: str) -> list[str]:
@@ -95,9 +95,10 @@ class ManifestData(DividedReader):
         return [entry.file for one in found for entry in one.entries]
 
     def _manifests(self) -> tuple[dict[str, Manifest], list[Manifest], str]:
-        """The manifest that is divided as train, or all three; the further tests; what is left out.
+        """The manifests by split, the further test manifests, and the characters left out.
 
-        The last are characters that are no classes, where writers may lack some and in the tests.
+        A single manifest, which is split by writer, is under ``train``. The characters left out are
+        those of the further tests, and with ``data.partial`` of the manifest, that are not classes.
         """
         assert self.manifest
         wanted = class_list(self.characters) if self.characters else None
@@ -126,7 +127,7 @@ class ManifestData(DividedReader):
         return own, tests, "".join(dict.fromkeys(c for c in shown if c not in characters))
 
     def _stand_ins(self) -> dict[str, str]:
-        """The tests that are fonts, by name: whatever is no JSON file."""
+        """The tests that are fonts, by name: all that are not JSON files."""
         return {name: path for name, path in self.tests.items() if Path(path).suffix != ".json"}
 
 
@@ -134,19 +135,19 @@ def _within(manifest: Manifest, characters: tuple[str, ...], chosen: bool) -> Ma
     """A manifest's images of the study's characters.
 
     Args:
-        chosen: the user named the characters; others are then left out rather than refused, but
-            not other code points of their letters.
+        chosen: the user named the characters; others are then left out rather than rejected, except
+            for variant code points of them.
     """
     letters = {letter(c): named(c) for c in characters}
     problems = []
     for c in manifest.characters:
         meant = letters.get(letter(c))
         if c not in characters and (meant or not chosen):
-            rename = f": the class is {meant}, write this" if meant else ""
+            rename = f": the class is {meant}, use that" if meant else ""
             problems.append(f"unknown character {c} (U+{ord(c):04X}){rename}")
     report_problems(
         str(manifest.path), problems,
-        "A recogniser cannot name a class that is not in the training manifest: remove them, or "
+        "A recogniser cannot predict a class that is not in the training manifest: remove them, or "
         "choose the classes with data.characters.",
     )  # fmt: skip
     kept = tuple(entry for entry in manifest.entries if entry.character in characters)

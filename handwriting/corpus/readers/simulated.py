@@ -11,12 +11,12 @@ from handwriting.sources.simulated_writers import simulated
 
 @dataclass
 class SimulatedData(DividedReader):
-    """Writers drawn from KanjiVG's strokes."""
+    """Writers simulated from KanjiVG's strokes."""
 
     is_real = False
     characters: str = "demo"
     validation_writers: Natural = 5
-    num_writers: Count = 28  # all of them
+    num_writers: Count = 28  # in all splits
     samples_per_writer: Count = 1  # of each character
 
     def read(self, fonts: Fonts, size_px: int, cache_dir: Path) -> Splits:
