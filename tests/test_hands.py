@@ -63,7 +63,8 @@ def test_of_many_characters_an_even_part_tells_the_others_in_parts(
     monkeypatch.setattr(hand_process, "CHUNK_SIZE", 7)
     drawn = predict(Hand("x", everything, 0.03), [*KNOWN, *UNSEEN])
     for character in UNSEEN:
-        assert drawn[character] == pytest.approx(expected[character], abs=1e-9)
+        # float32: products of other shapes are rounded otherwise.
+        assert drawn[character] == pytest.approx(expected[character], abs=1e-5)
     assert all(np.array_equal(drawn[c], everything[c]) for c in KNOWN)
 
 

@@ -1,5 +1,6 @@
 """Device and precision."""
 
+import platform
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from handwriting.config import Runtime as RuntimeConfig
 from handwriting.errors import InputError
 from handwriting.networks.blocks import ModulatedBlock
 from handwriting.runs.runtime import Runtime, precision_of
@@ -41,6 +43,21 @@ def test_precision_and_layout_are_what_is_asked_for_and_quick_on_a_cpu(
     with runtime.autocast():
         found = bare(torch.ones(1, 8, 4, 4))
     assert found.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no mallopt")
+def test_memory_of_a_tensor_is_used_again_by_the_next() -> None:
+    resource = pytest.importorskip("resource")
+
+    def num_faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            torch.ones(2**24)  # 64 MB: 16,384 pages
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+    Runtime(RuntimeConfig())
+    num_faults()
+    assert num_faults() < 16_384
 
 
 def test_compiling_without_a_compiler_is_refused(
