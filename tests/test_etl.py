@@ -498,7 +498,7 @@ def test_one_grey_set_under_the_others_name_is_refused(
     [
         *((f"あ:5,12\n{line}\n".encode(), r"line 2: expected") for line in
           ["上", "上:4", "上:4,x", "上:4,4,4", "上あ:4,4", ":4,4", "上:4,64"]),
-        ("あ:5,12\n上:5,12\n".encode(), "line 2: .* is 上, and あ further up"),
+        ("あ:5,12\n上:5,12\n".encode(), "line 2: .* is 上, but あ further up"),
         (b"\xff\xfe:4,4\n", "neither EUC-JP nor UTF-8"),
         (None, "cannot read"),
     ],

@@ -456,8 +456,8 @@ def test_a_font_that_would_never_end_is_left_out_and_told(
     [
         (sum, itertools.repeat(1), "takes more than 1 s of CPU time"),
         (bytes, 2**33, "needs more than 1 GB of memory"),
-        (signal.raise_signal, signal.SIGSEGV, "ends the process that reads it .SIGSEGV"),
-        (signal.raise_signal, signal.SIGKILL, "ends the process that reads it .SIGKILL"),
+        (signal.raise_signal, signal.SIGSEGV, "crashes the process that reads it .SIGSEGV"),
+        (signal.raise_signal, signal.SIGKILL, "crashes the process that reads it .SIGKILL"),
         (os._exit, 3, "exit status 3"),
         (int, "x", "invalid literal"),
     ],

@@ -423,9 +423,9 @@ def test_other_settings_are_made_again_and_refused_until_then(study: Study) -> N
     with pytest.raises(InputError) as caught:
         open_corpus(other)
     message = str(caught.value)
-    assert "size_px: 16 there, 20 asked for" in message
-    assert "split_seed: 0 there, 5 asked for" in message
-    assert "characters: あい亜哀アイ there, あいアイ asked for" in message
+    assert "size_px: prepared with 16, requested 20" in message
+    assert "split_seed: prepared with 0, requested 5" in message
+    assert "characters: prepared with あい亜哀アイ, requested あいアイ" in message
     assert "python prepare_etl.py" in message
     assert "train_sets" not in message
     output = prepare_etl.main(other)
