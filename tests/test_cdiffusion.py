@@ -284,7 +284,7 @@ def test_the_text_of_components_may_be_the_condition(
     ("override", "message"),
     [
         ("cdiffusion.dim_mults=[1,2,4,8,16]", "size_px=16 is not a multiple of 32"),
-        ("cdiffusion.shares={writers:0,fonts:0}", "none for writers, fonts"),
+        ("cdiffusion.shares={writers:0,fonts:0}", "that are there, writers, fonts"),
         ("cdiffusion.condition=text", "no clip weights at"),
     ],
 )

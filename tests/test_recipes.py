@@ -93,7 +93,7 @@ def test_the_control_is_that_of_the_same_seed(arm: ComposeSmoke) -> None:
         ({"writers_seen": ["simulated_0000", "simulated_0004"]}, "has seen simulated_0004"),
         ({"arm": "real+own"}, r"arm real\+own, which may have seen generated images"),
         ({"arm": "judge"}, "arm judge, which may"),
-        ({"characters": list("アイ")}, "trained on 2 other characters"),
+        ({"characters": list("アイ")}, r"other characters \(2: アイ\)"),
     ],
 )
 def test_a_control_that_is_not_independent_is_refused(

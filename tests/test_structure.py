@@ -204,7 +204,9 @@ def test_every_problem_of_an_own_structure_is_told(tmp_path: Path) -> None:
         assert part in message
 
 
-@pytest.mark.parametrize(("content", "told"), [("{", "not JSON"), ("[]", "expected an object")])
+@pytest.mark.parametrize(
+    ("content", "told"), [("{", "not valid JSON"), ("[]", "expected an object")]
+)
 def test_a_file_of_another_form_is_refused(tmp_path: Path, content: str, told: str) -> None:
     path = tmp_path / "own.json"
     path.write_text(content, encoding="utf-8")

@@ -151,7 +151,10 @@ class Mixture:
         """The sources' weights: (S,) if each has every class, (C, S) if one lacks some."""
         every = torch.tensor(weights)
         if not (every > 0).any():
-            raise InputError(f"shares={dict(shares)}: all are 0 for {', '.join(self.names)}")
+            raise InputError(
+                f"shares={dict(shares)}: expected one above 0 of the sources that are there, "
+                f"{', '.join(self.names)}"
+            )
         has = self._groups.counts.view(len(weights), -1).bool().cpu()  # (S, C)
         of_seen = has[every > 0][:, self._seen.cpu()]
         if of_seen.all():

@@ -85,10 +85,13 @@ class Weights:
         """
         own = self.facts["characters"]
         if own != list(characters) and not self.fits_any:
+            theirs, ours = (
+                f"{len(every)}: {''.join(every[:10])}{'...' if len(every) > 10 else ''}"
+                for every in (own, characters)
+            )
             raise InputError(
-                f"{self.path} was trained on other characters ({len(own)}: {''.join(own[:10])}...) "
-                f"than those of this study ({len(characters)}: {''.join(characters[:10])}...): use "
-                f"{self.kind} weights of a run with the same characters"
+                f"{self.path} was trained on other characters ({theirs}) than those of this study "
+                f"({ours}): use {self.kind} weights of a run with the same characters"
             )
 
     def require_size(self, size_px: int) -> None:
