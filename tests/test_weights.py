@@ -150,5 +150,5 @@ def test_a_fact_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"clip\.safetensors: vocabulary is missing; re-run"):
         weights.facts["vocabulary"]
     weights.require_characters("木休")
-    with pytest.raises(InputError, match=r"trained on other characters \(2: 木休\.\.\.\)"):
+    with pytest.raises(InputError, match=r"trained on other characters \(2: 木休\) than"):
         weights.require_characters("休木")
