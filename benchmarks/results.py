@@ -33,6 +33,12 @@ TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(?:\|.*\n)*(<!-- end -->)")
 GRIDS = {  # name of the file of results -> what differs from the experiment
     "zero_real": ["experiment=zero_real"],
     "evidence": ["experiment=evidence"],
+    "evidence_packaged": [
+        "experiment=evidence", "evidence.people=[1,2]",
+        "evidence.arms=[real+fonts+classical,real+fonts+simulated+classical,"
+        "real+fonts+redrawn+classical,real+fonts+adain_clip+classical,"
+        "real+fonts+simulated+redrawn+classical,real+fonts+simulated+adain_clip+classical]",
+    ],
     "evidence_kanji": ["experiment=evidence_kanji"],
     "evidence_tomoe": [
         "experiment=evidence_kanji", "evidence.people=[1]",
@@ -140,7 +146,14 @@ def in_short() -> str:
         ("no real handwriting", "katakana, any of 3,057 allowed", "zero_real", 5, "katakana"),
         ("", "katakana, only katakana allowed", "zero_real", 5, "katakana, script known"),
         ("", "kanji, any of 3,057 allowed", "zero_real", 5, "kanji"),
-        *((WORDS[n] + "'s", "47 katakana", "evidence", n, "katakana") for n in (1, 2, 5)),
+        *(
+            (f"{WORDS[n]}'s, 4 fonts", "47 katakana", "evidence_packaged", n, "katakana")
+            for n in (1, 2)
+        ),
+        *(
+            (f"{WORDS[n]}'s, 171 fonts", "47 katakana", "evidence", n, "katakana")
+            for n in (1, 2, 5)
+        ),
         *((f"{WORDS[n]}'s (fonts)", "300 kanji", "evidence_kanji", n, "kanji") for n in (1, 3)),
     )
     rows = []
@@ -180,6 +193,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "in_short": in_short,
     "zero_real": lambda: by_script("zero_real", SCRIPTS),
     "evidence": lambda: by_people("evidence"),
+    "evidence_packaged": lambda: by_people("evidence_packaged"),
     "evidence_hardest": lambda: hardest("evidence"),
     "evidence_kanji": lambda: by_people("evidence_kanji"),
     "evidence_tomoe": lambda: by_people("evidence_tomoe"),
