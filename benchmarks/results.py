@@ -177,14 +177,9 @@ def in_short() -> str:
                 f"{also}: {share(read[best])}, {gain(gains[best])}",
             ]
         )  # fmt: skip
-    head = [
-        "you have",
-        "to read",
-        "control",
-        "simulated writers too",
-        "gain",
-        "best of all, sees too",
-    ]
+    head = (
+        "you have", "to read", "control", "simulated writers too", "gain", "best of all, sees too",
+    )  # fmt: skip
     return markdown(head, rows)
 
 

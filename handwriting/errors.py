@@ -26,6 +26,11 @@ def report_problems(what: str, problems: list[str], advice: str, most: int = 20)
     raise InputError(f"{what}: {len(problems)} problem(s)\n  " + "\n  ".join(shown) + f"\n{advice}")
 
 
+def abridged(text: str, most: int) -> str:
+    """A text for a message, cut after ``most`` characters, with dots if it is longer."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def cannot_write(path: Path, error: OSError) -> WriteError:
     """The error for a failed write that left any previous file in place."""
     # NumPy sets no errno when fewer bytes were written than requested.

@@ -371,9 +371,7 @@ def _make_local(
             inks = _not_blank(dict(zip(batch, made.images, strict=True)), config.size_px)
             for i, writer in zip(batch, made.writers, strict=True):
                 if i in inks:
-                    done.writers[i] = sys.intern(
-                        writer
-                    )  # one string for a writer's millions of images
+                    done.writers[i] = sys.intern(writer)  # one string for millions of images
                     save_png(_path(folder, wanted[i].character, i % count), inks[i], flush=False)
             misread: set[int] = set()
             if read and inks:

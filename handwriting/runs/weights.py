@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from handwriting.errors import InputError
+from handwriting.errors import InputError, abridged
 from handwriting.parallel.ranks import main_only
 from handwriting.storage.atomic import write_bytes
 from handwriting.storage.json_files import plain
@@ -86,8 +86,7 @@ class Weights:
         own = self.facts["characters"]
         if own != list(characters) and not self.fits_any:
             theirs, ours = (
-                f"{len(every)}: {''.join(every[:10])}{'...' if len(every) > 10 else ''}"
-                for every in (own, characters)
+                f"{len(every)}: {abridged(''.join(every), 10)}" for every in (own, characters)
             )
             raise InputError(
                 f"{self.path} was trained on other characters ({theirs}) than those of this study "

@@ -10,7 +10,7 @@ from handwriting.characters.classes import class_list, letter, named
 from handwriting.config import Fonts, Natural
 from handwriting.corpus.readers.handwritten_fonts import font_hands
 from handwriting.corpus.splits import NOBODY_TESTED, DividedReader, Splits, check_splits
-from handwriting.errors import InputError, report_problems
+from handwriting.errors import InputError, abridged, report_problems
 from handwriting.images.manifest import UNKNOWN_WRITER, Manifest, read_manifest
 from handwriting.images.packed import (
     PackedImages,
@@ -64,8 +64,7 @@ class ManifestData(DividedReader):
         hands = self._stand_ins()
         drawn = font_hands(hands, characters, fonts, size_px, cache_dir) if hands else []
         test = concatenate([splits.test, *map(packed, tests), *drawn])
-        cut = "..." if len(others) > MAX_NAMED else ""
-        unread = f"{others[:MAX_NAMED]}{cut}, which are not classes," if others else ""
+        unread = f"{abridged(others, MAX_NAMED)}, which are not classes," if others else ""
         keys = [*map(files_key, (*own.values(), *tests)), *map(pixels_key, drawn)]
         return replace(
             splits, test=test, key=keys[0] if len(keys) == 1 else content_key(keys),
